@@ -1,0 +1,254 @@
+"""The data that layers exchange. Frozen; arrays end in (..., y, x); angstrom and radian.
+
+`simulate` makes Dataset and Truth, `reconstruct` makes ReconState and History from a Dataset alone,
+`score` is the only layer that opens a Truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from ptydesign.errors import InputError
+from ptydesign.grids import Grid
+
+
+@dataclass(frozen=True)
+class Optics:
+    """The probe-forming optics. `defocus_a` > 0 is underfocus (C10 = -defocus)."""
+
+    voltage_kv: float
+    semiangle_rad: float
+    defocus_a: float = 0.0
+    astigmatism_a: float = 0.0
+    astigmatism_angle_rad: float = 0.0
+    coma_a: float = 0.0
+    coma_angle_rad: float = 0.0
+    cs_a: float = 0.0
+
+    @property
+    def aberrations(self) -> dict[str, float]:
+        """Keywords of `waves.aberration_phase`."""
+        names = ("defocus_a", "astigmatism_a", "astigmatism_angle_rad", "coma_a", "coma_angle_rad", "cs_a")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A raster scan over a field of view.
+
+    step_a: distance between neighbours. field_of_view_a: (y, x), covered completely.
+    rotation_rad turns the raster from +x towards +y about the centre of the field; scale_error stretches it.
+    jitter_a: 1-D rms of independent position errors; drift_a: (y, x) total displacement, growing
+    linearly from the first to the last position. Both are errors: true positions have them, nominal ones don't.
+    """
+
+    step_a: float
+    field_of_view_a: tuple[float, float]
+    rotation_rad: float = 0.0
+    scale_error: float = 0.0
+    rotation_error_rad: float = 0.0
+    jitter_a: float = 0.0
+    drift_a: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A pixel detector in the diffraction plane that integrates over its pixels.
+
+    pixels: (ny, nx). pixel_a: (y, x) real-space pixel of its window, so that the detector's edge is at
+    1/(2 pixel_a) and its reciprocal pixel is 1/(pixels pixel_a).
+    mtf_nyquist: modulation transfer at the detector's Nyquist frequency, of a Gaussian MTF; 1 is ideal.
+    background_e_per_px: mean counts added to every pixel of every pattern.
+    """
+
+    pixels: tuple[int, int]
+    pixel_a: tuple[float, float]
+    mtf_nyquist: float = 1.0
+    background_e_per_px: float = 0.0
+
+    @property
+    def grid(self) -> Grid:
+        """The window's grid in real space."""
+        return Grid(self.pixels, self.pixel_a)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One 4D-STEM acquisition. source_size_a and focal_spread_a are 1-D rms (standard deviations)."""
+
+    optics: Optics
+    scan: Scan
+    detector: Detector
+    dose_e_per_a2: float
+    source_size_a: float = 0.0
+    focal_spread_a: float = 0.0
+
+    @property
+    def electrons_per_pattern(self) -> float:
+        """Dose times the area of a scan step."""
+        return self.dose_e_per_a2 * self.scan.step_a**2
+
+
+@dataclass(frozen=True)
+class Potential:
+    """Projected potential of each slice in V A: slices_va (configurations, slices, y, x), float32.
+
+    More than one configuration are snapshots of thermal motion, averaged incoherently.
+    Pixel (0, 0) lies at the origin of the specimen; the array is periodic.
+    thickness_a: (slices,). pixel_a: (y, x).
+    """
+
+    slices_va: np.ndarray
+    pixel_a: tuple[float, float]
+    thickness_a: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.slices_va.ndim != 4 or self.slices_va.shape[1] != len(self.thickness_a):
+            raise InputError(
+                "potential",
+                "must be (configurations, slices, y, x) with one thickness for each slice",
+                (self.slices_va.shape, np.shape(self.thickness_a)),
+                "Correct the array.",
+            )
+
+    @property
+    def grid(self) -> Grid:
+        """The specimen's grid."""
+        return Grid(self.slices_va.shape[-2:], self.pixel_a)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a detector gives and an operator knows.
+
+    patterns: (position, ky, kx) counts, float32, zero frequency at index (0, 0).
+    positions_a: (position, 2) nominal (y, x) in the specimen's frame.
+    grid: real-space grid of the patterns' window. mask: (ky, kx), 1 = good, 0 = ignore.
+    optics: nominal values, None when unknown. electrons_per_pattern: expected counts, None when unknown.
+    probe_guess: (mode, y, x) complex, or None. background: (ky, kx) mean counts known beforehand, or None.
+    """
+
+    patterns: np.ndarray
+    positions_a: np.ndarray
+    grid: Grid
+    voltage_kv: float
+    mask: np.ndarray
+    optics: Optics | None = None
+    electrons_per_pattern: float | None = None
+    probe_guess: np.ndarray | None = None
+    background: np.ndarray | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count, *shape = self.patterns.shape
+        if tuple(shape) != self.grid.shape or self.mask.shape != self.grid.shape:
+            raise InputError(
+                "dataset.patterns",
+                "patterns, mask and grid must have the same pixels",
+                (self.patterns.shape, self.mask.shape, self.grid.shape),
+                "Crop or bin them to one shape.",
+            )
+        if self.positions_a.shape != (count, 2):
+            raise InputError(
+                "dataset.positions_a",
+                f"needs one (y, x) for each of the {count} patterns",
+                self.positions_a.shape,
+                "Give one position for each pattern.",
+            )
+        if not np.all(np.isfinite(self.positions_a)):
+            raise InputError("dataset.positions_a", "must be finite", "NaN or infinity", "Correct the positions.")
+        low = float(np.min(self.patterns * self.mask)) if count else 0.0
+        if not np.isfinite(low) or low < 0:
+            bad = int(np.sum(~(self.patterns >= 0)))
+            raise InputError(
+                "dataset.patterns",
+                "counts must be finite and not negative",
+                f"{bad} bad values",
+                "Subtract less, set bad pixels to 0, and mask them.",
+            )
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What only a simulation knows. Only `score` opens it.
+
+    phase_rad: (slices, y, x) phase shift of each slice, float32, mean over thermal configurations, periodic,
+    pixel (0, 0) at the specimen's origin. pixel_a: (y, x). positions_a: (position, 2) true (y, x).
+    thickness_a: (slices,).
+    """
+
+    phase_rad: np.ndarray
+    pixel_a: tuple[float, float]
+    positions_a: np.ndarray
+    thickness_a: np.ndarray
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ReconState:
+    """All that a reconstruction changes; a JAX pytree of arrays only.
+
+    object: (slice, y, x) complex transmission. probe: (mode, y, x) complex, centred at (ny//2, nx//2),
+    sum |probe|^2 = mean counts of a pattern. positions_px: (position, 2) (y, x) of the window's centre pixel in
+    object pixels (fractions allowed). intensity: (position,) factor of each pattern, mean 1.
+    tilt_rad: (2,) (y, x). thickness_a: (slice,). pixel_a: (2,). origin_a: (2,) specimen coordinates of object
+    pixel (0, 0). wavelength_a: scalar.
+    """
+
+    object: jax.Array
+    probe: jax.Array
+    positions_px: jax.Array
+    intensity: jax.Array
+    tilt_rad: jax.Array
+    thickness_a: jax.Array
+    pixel_a: jax.Array
+    origin_a: jax.Array
+    wavelength_a: jax.Array
+
+    def replace(self, **changes: Any) -> ReconState:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+    @property
+    def phase_rad(self) -> np.ndarray:
+        """(slice, y, x) phase of the object in rad."""
+        return np.angle(np.asarray(self.object))
+
+    @property
+    def positions_a(self) -> np.ndarray:
+        """(position, 2) positions in the specimen's frame in angstrom."""
+        return np.asarray(self.positions_px) * np.asarray(self.pixel_a) + np.asarray(self.origin_a)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a reconstruction ended: `status` is converged, budget_spent or diverged; `reason` is a sentence."""
+
+    status: str
+    reason: str
+    sweeps: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """Agreement of a reconstruction with the truth, with everything needed to repeat it.
+
+    ssim: {Gaussian width in px: value}. region_a: (y0, x0, y1, x1) in the specimen's frame. data_range: the truth's
+    range in rad, used by SSIM and PSNR. contrast: least-squares factor that maps the reconstruction onto the truth
+    (reported, never applied). shift_a: (y, x) that was removed.
+    """
+
+    ssim: dict[float, float]
+    psnr_db: float
+    mse_rad2: float
+    frc_area: float
+    frc_qmax: float
+    contrast: float
+    region_a: tuple[float, float, float, float]
+    data_range: float
+    pixel_a: tuple[float, float]
+    shift_a: tuple[float, float]

@@ -1,0 +1,143 @@
+"""Probe, aberrations, propagators and the one multislice forward model (JAX).
+
+Conventions (checked against abTEM in tests/test_simulators.py):
+- plane waves exp(+2 pi i k r); a slice transmits exp(+i sigma V); a distance dz propagates by
+  exp(-i pi lambda dz k^2) in Fourier space (Kirkland 2020, eq. 6.65);
+- the probe in Fourier space is A(k) exp(-i chi(k)); positive `defocus_a` is underfocus, C10 = -defocus;
+- Fourier transforms are unitary, so sum |psi|^2 is the number of electrons on both sides;
+- a real-space probe has its centre at pixel (ny//2, nx//2); spectra are corner-centred: nothing is
+  shifted inside a loop.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ptydesign.grids import Grid
+
+
+def fft2(wave: jax.Array) -> jax.Array:
+    """Unitary 2-D Fourier transform over the last two axes."""
+    return jnp.fft.fft2(wave, norm="ortho")
+
+
+def ifft2(wave: jax.Array) -> jax.Array:
+    """Unitary inverse 2-D Fourier transform over the last two axes."""
+    return jnp.fft.ifft2(wave, norm="ortho")
+
+
+def aberration_phase(
+    grid: Grid,
+    wavelength_a: float,
+    *,
+    defocus_a: float = 0.0,
+    astigmatism_a: float = 0.0,
+    astigmatism_angle_rad: float = 0.0,
+    coma_a: float = 0.0,
+    coma_angle_rad: float = 0.0,
+    cs_a: float = 0.0,
+) -> np.ndarray:
+    """Aberration function chi(k) in rad, shape grid.shape, corner-centred, float64 (Kirkland 2020, ch. 2).
+
+    chi = 2 pi / lambda (a^2/2 (C10 + C12 cos 2(phi - phi12)) + a^3/3 C21 cos(phi - phi21) + a^4/4 Cs),
+    a = lambda k, C10 = -defocus, phi measured from +x towards +y.
+    """
+    ky, kx = grid.frequencies()
+    alpha2 = wavelength_a**2 * (ky**2 + kx**2)
+    alpha = np.sqrt(alpha2)
+    phi = np.arctan2(ky, kx)
+    second = 0.5 * alpha2 * (-defocus_a + astigmatism_a * np.cos(2 * (phi - astigmatism_angle_rad)))
+    third = alpha2 * alpha / 3 * coma_a * np.cos(phi - coma_angle_rad)
+    fourth = 0.25 * alpha2**2 * cs_a
+    return 2 * np.pi / wavelength_a * (second + third + fourth)
+
+
+def aperture(grid: Grid, wavelength_a: float, semiangle_rad: float) -> np.ndarray:
+    """Aperture transmission in [0, 1], shape grid.shape, corner-centred, float64.
+
+    The edge is a linear ramp one reciprocal pixel wide: what a pixel of the grid sees of a sharp edge.
+    """
+    ky, kx = grid.frequencies()
+    alpha = wavelength_a * np.hypot(ky, kx)
+    phi = np.arctan2(ky, kx)
+    dky, dkx = grid.reciprocal_pixel
+    width = wavelength_a * np.hypot(np.sin(phi) * dky, np.cos(phi) * dkx)
+    return np.clip((semiangle_rad - alpha) / width + 0.5, 0.0, 1.0)
+
+
+def probe_spectrum(grid: Grid, wavelength_a: float, semiangle_rad: float, **aberrations: float) -> np.ndarray:
+    """Probe in Fourier space, shape grid.shape, corner-centred, complex128, sum |P|^2 = 1, centred at r = 0.
+
+    aberrations: the keywords of `aberration_phase`.
+    """
+    spectrum = aperture(grid, wavelength_a, semiangle_rad) * np.exp(
+        -1j * aberration_phase(grid, wavelength_a, **aberrations)
+    )
+    return spectrum / np.sqrt(np.sum(np.abs(spectrum) ** 2))
+
+
+def shift_phase(grid: Grid, shift_a: jax.Array) -> jax.Array:
+    """Fourier factor that moves a wave by shift_a = (y, x) in angstrom: exp(-2 pi i k r); shape (..., ny, nx).
+
+    shift_a: (..., 2).
+    """
+    ky, kx = grid.frequencies()
+    shift_a = jnp.asarray(shift_a)
+    real = jnp.float64 if shift_a.dtype == jnp.float64 else jnp.float32
+    phase_y = jnp.exp(-2j * jnp.pi * jnp.asarray(ky, real) * shift_a[..., 0, None, None])
+    phase_x = jnp.exp(-2j * jnp.pi * jnp.asarray(kx, real) * shift_a[..., 1, None, None])
+    return phase_y * phase_x
+
+
+def centre_spectrum(grid: Grid, spectrum: np.ndarray) -> np.ndarray:
+    """Real-space wave, centred at pixel (ny//2, nx//2), of a spectrum whose wave sits at r = 0."""
+    return np.fft.fftshift(np.fft.ifft2(spectrum, norm="ortho"), axes=(-2, -1))
+
+
+def band_limit(grid: Grid, fraction: float = 2 / 3, taper: float = 0.01) -> np.ndarray:
+    """Antialiasing aperture in [0, 1], shape grid.shape, corner-centred (Kirkland 2020, sec. 6.8).
+
+    1 up to `fraction` of the smaller Nyquist frequency, with a cosine taper of width `taper` (fraction of the
+    same frequency, at least half a reciprocal pixel) centred on the limit.
+    """
+    ky, kx = grid.frequencies()
+    nyquist = min(0.5 / grid.pixel_a[0], 0.5 / grid.pixel_a[1])
+    k = np.hypot(ky, kx)
+    width = taper * nyquist
+    ramp = 0.5 * (1 + np.cos(np.pi * np.clip((k - fraction * nyquist + width) / width, 0, 1)))
+    return ramp
+
+
+def propagator(grid: Grid, wavelength_a, distance_a, tilt_rad=(0.0, 0.0)) -> jax.Array:
+    """Fresnel propagator exp(-i pi lambda dz k^2), shape grid.shape, corner-centred (Kirkland 2020, eq. 6.65).
+
+    tilt_rad: specimen tilt (y, x); a small tilt shifts the wave by dz tan(tilt) per slice
+    (Kirkland 2020, eq. 6.98): an additional exp(+2 pi i dz k tan(tilt)).
+    distance_a and tilt_rad may be traced.
+    """
+    ky, kx = grid.frequencies()
+    dtype = jnp.result_type(float)
+    ky, kx = jnp.asarray(ky, dtype), jnp.asarray(kx, dtype)
+    phase = -jnp.pi * wavelength_a * distance_a * (ky**2 + kx**2)
+    tilted = 2 * jnp.pi * distance_a * (ky * jnp.tan(tilt_rad[0]) + kx * jnp.tan(tilt_rad[1]))
+    return jnp.exp(1j * (phase + tilted))
+
+
+def multislice(wave: jax.Array, transmission: jax.Array, propagators: jax.Array) -> jax.Array:
+    """Exit wave after all slices: psi_i = (psi_{i-1} T_{i-1}) * p_i (Cowley & Moodie 1957).
+
+    wave: (..., ny, nx). transmission: (slices, ny, nx) (broadcast against leading axes of the wave).
+    propagators: (m, ny, nx) in Fourier space, one after each of the first m slices; m = slices - 1
+    leaves the wave at the last slice's exit face (enough for an intensity), m = slices propagates past it.
+    """
+    slices, steps = transmission.shape[0], propagators.shape[0]
+
+    def step(psi, slice_):
+        t, p = slice_
+        return ifft2(fft2(psi * t) * p), None
+
+    if steps:
+        wave, _ = jax.lax.scan(step, wave, (transmission[:steps], propagators))
+    return wave if steps == slices else wave * transmission[-1]
