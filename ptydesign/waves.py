@@ -110,16 +110,15 @@ def band_limit(grid: Grid, fraction: float = 2 / 3, taper: float = 0.01) -> np.n
     return ramp
 
 
-def propagator(grid: Grid, wavelength_a, distance_a, tilt_rad=(0.0, 0.0)) -> jax.Array:
-    """Fresnel propagator exp(-i pi lambda dz k^2), shape grid.shape, corner-centred (Kirkland 2020, eq. 6.65).
+def propagator(frequencies: tuple, wavelength_a, distance_a, tilt_rad=(0.0, 0.0)) -> jax.Array:
+    """Fresnel propagator exp(-i pi lambda dz k^2), shape (ny, nx), corner-centred (Kirkland 2020, eq. 6.65).
 
-    tilt_rad: specimen tilt (y, x); a small tilt shifts the wave by dz tan(tilt) per slice
+    frequencies: (ky (ny, 1), kx (1, nx)) in 1/angstrom, as `Grid.frequencies` gives them; may be traced, as may
+    wavelength, distance and tilt. tilt_rad: specimen tilt (y, x); a small tilt shifts the wave by dz tan(tilt) per slice
     (Kirkland 2020, eq. 6.98): an additional exp(+2 pi i dz k tan(tilt)).
-    distance_a and tilt_rad may be traced.
     """
-    ky, kx = grid.frequencies()
     dtype = jnp.result_type(float)
-    ky, kx = jnp.asarray(ky, dtype), jnp.asarray(kx, dtype)
+    ky, kx = (jnp.asarray(k, dtype) for k in frequencies)
     phase = -jnp.pi * wavelength_a * distance_a * (ky**2 + kx**2)
     tilted = 2 * jnp.pi * distance_a * (ky * jnp.tan(tilt_rad[0]) + kx * jnp.tan(tilt_rad[1]))
     return jnp.exp(1j * (phase + tilted))

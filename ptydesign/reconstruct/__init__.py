@@ -1,0 +1,1 @@
+"""Reconstruction: one forward model, one loop, engines as pure functions."""

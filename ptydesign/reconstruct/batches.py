@@ -1,0 +1,91 @@
+"""Batches of scan positions: balanced (sizes differ by at most one), none dropped, reproducible by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+def neighbours_in_order(positions: np.ndarray) -> np.ndarray:
+    """Order of (n, 2) positions in which neighbours in the list are mostly neighbours in the plane.
+
+    Recursive bisection of the longer side; deterministic.
+    """
+
+    def split(indices: np.ndarray) -> list[int]:
+        if len(indices) <= 2:
+            return indices.tolist()
+        points = positions[indices]
+        axis = int(np.argmax(np.ptp(points, axis=0)))
+        ordered = indices[np.argsort(points[:, axis], kind="stable")]
+        half = len(ordered) // 2
+        return split(ordered[:half]) + split(ordered[half:])
+
+    return np.asarray(split(np.arange(len(positions))), dtype=np.int64)
+
+
+def sizes_of(count: int, groups: int) -> np.ndarray:
+    """`groups` sizes that add up to `count` and differ by at most one."""
+    base, more = divmod(count, groups)
+    return np.asarray([base + 1] * more + [base] * (groups - more))
+
+
+def compact(positions: np.ndarray, groups: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Spatial clusters: recursive bisection into `groups` parts, along axes turned by a random angle."""
+    angle = rng.uniform(0, np.pi)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turned = positions @ turn
+
+    def split(indices: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+        if len(sizes) == 1:
+            return [rng.permutation(indices)]
+        points = turned[indices]
+        axis = int(np.argmax(np.ptp(points, axis=0)))
+        ordered = indices[np.argsort(points[:, axis], kind="stable")]
+        half = len(sizes) // 2
+        cut = int(sizes[:half].sum())
+        return split(ordered[:cut], sizes[:half]) + split(ordered[cut:], sizes[half:])
+
+    return split(np.arange(len(positions)), sizes_of(len(positions), groups))
+
+
+def sparse(positions: np.ndarray, groups: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Positions far apart: neighbours in the plane are dealt to different groups, in random order."""
+    order = neighbours_in_order(positions)
+    members: list[list[int]] = [[] for _ in range(groups)]
+    for start in range(0, len(order), groups):
+        block = order[start : start + groups]
+        for group, index in zip(rng.permutation(groups), block, strict=False):
+            members[group].append(int(index))
+    return [rng.permutation(np.asarray(m, dtype=np.int64)) for m in members]
+
+
+def random(positions: np.ndarray, groups: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Groups drawn at random."""
+    return np.split(rng.permutation(len(positions)), np.cumsum(sizes_of(len(positions), groups))[:-1])
+
+
+BATCHES: dict[str, Callable[[np.ndarray, int, np.random.Generator], list[np.ndarray]]] = {
+    "compact": compact,
+    "sparse": sparse,
+    "random": random,
+}
+
+
+def padded_groups(
+    positions: np.ndarray, size: int, kind: str, rng: np.random.Generator, capacity: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Groups of at most `size` positions in random order, as (indices, counts) of a fixed shape.
+
+    capacity: (groups, width) of the index array, at least ceil(n / size) and size. indices: int32, rows padded with 0.
+    counts: (groups,) int32 members of each row, 0 for rows that hold no group.
+    """
+    number = -(-len(positions) // size)
+    groups = BATCHES[kind](positions, number, rng)
+    indices = np.zeros(capacity, np.int32)
+    counts = np.zeros(capacity[0], np.int32)
+    for row, group in enumerate(rng.permutation(number)):
+        indices[row, : len(groups[group])] = groups[group]
+        counts[row] = len(groups[group])
+    return indices, counts

@@ -1,0 +1,165 @@
+"""Steepest-descent directions and least-squares steps of a group: what the engines share.
+
+Odstrcil, Menzel & Guizar-Sicairos, Opt. Express 26:3108 (2018); multislice: Tsai et al., Opt. Express 24:29089 (2016).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ptydesign.reconstruct.forward import (
+    Optical,
+    Problem,
+    add_patches,
+    adjoint,
+    chunk_size,
+    compare_with_data,
+    corner,
+    exit_waves,
+    over_chunks,
+    shift_factor,
+    take,
+)
+from ptydesign.types import ReconState
+from ptydesign.waves import fft2, ifft2
+
+
+class Direction(NamedTuple):
+    """Sums over a group. object (slice, y, x); probe (mode, y, x): adjoint of the model applied to the wave steps;
+    illumination (y, x): sum of the probe's intensity; loss: summed negative log-likelihood."""
+
+    object: jax.Array
+    probe: jax.Array
+    illumination: jax.Array
+    loss: jax.Array
+
+
+def no_direction(state: ReconState) -> Direction:
+    """Zero sums with the shapes of a state."""
+    return Direction(
+        jnp.zeros_like(state.object),
+        jnp.zeros_like(state.probe),
+        jnp.zeros(state.object.shape[-2:], state.positions_px.dtype),
+        jnp.zeros((), state.positions_px.dtype),
+    )
+
+
+def directions(
+    state: ReconState, indices: jax.Array, count: jax.Array, problem: Problem, o: Optical, noise: str, start: Direction
+) -> Direction:
+    """`start` plus the sums over the first `count` of `indices`."""
+    shape = state.probe.shape[-2:]
+    spectrum = fft2(state.probe)
+    chunk = chunk_size(shape, state.probe.shape[0], indices.shape[0])
+    intensity = jnp.sum(jnp.abs(state.probe) ** 2, axis=0)
+
+    def one(index: jax.Array, weight: jax.Array):
+        position = state.positions_px[index]
+        factor = shift_factor(position, o)
+        first = corner(position, shape)
+        probe = ifft2(spectrum * factor)
+        patch = take(state.object, first, shape)
+        scale = state.intensity[index]
+        wave = exit_waves(probe, patch, o.propagators)
+        step, loss = compare_with_data(wave, problem.patterns[index], scale, problem, noise)
+        d_probe, d_patch = adjoint(probe, patch, o.propagators, step * weight)
+        return fft2(d_probe) * jnp.conj(factor), d_patch, first, loss * weight
+
+    def body(carry, chosen, weight):
+        object_, probe, illumination, loss = carry
+        d_probe, d_patch, first, losses = jax.vmap(one)(chosen, weight.astype(state.positions_px.dtype))
+        lit = (intensity * weight[:, None, None]).astype(illumination.dtype)
+        return (
+            add_patches(object_, d_patch, first),
+            probe + jnp.sum(d_probe, axis=0),
+            add_patches(illumination[None], lit[:, None], first)[0],
+            loss + jnp.sum(losses),
+        )
+
+    zero = (start.object, jnp.zeros_like(spectrum), start.illumination, start.loss)
+    object_, d_spectrum, illumination, loss = over_chunks(padded(indices, chunk), count, chunk, body, zero)
+    return Direction(object_, start.probe + ifft2(d_spectrum), illumination, loss)
+
+
+def padded(indices: jax.Array, chunk: int) -> jax.Array:
+    """Indices with zeros appended up to a multiple of `chunk`."""
+    return jnp.pad(indices, (0, -indices.shape[0] % chunk))
+
+
+class Normal(NamedTuple):
+    """Normal equations of a group's step along two directions: <oo>, <op>, <pp>, <o,step>, <p,step>, real."""
+
+    oo: jax.Array
+    op: jax.Array
+    pp: jax.Array
+    o: jax.Array
+    p: jax.Array
+
+
+def normal_equations(
+    state: ReconState,
+    d_object: jax.Array,
+    d_probe: jax.Array,
+    indices: jax.Array,
+    count: jax.Array,
+    problem: Problem,
+    o: Optical,
+    noise: str,
+) -> Normal:
+    """Sums over positions for min || step - a A_O - b A_P ||^2, where A_O and A_P are the changes of the exit wave.
+
+    A_O and A_P are Jacobian-vector products of the forward model, exact for any number of slices.
+    """
+    shape = state.probe.shape[-2:]
+    spectrum, d_spectrum = fft2(state.probe), fft2(d_probe)
+    chunk = chunk_size(shape, state.probe.shape[0], indices.shape[0])
+
+    def dot(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.sum(a.real * b.real + a.imag * b.imag)
+
+    def one(index: jax.Array, weight: jax.Array) -> Normal:
+        position = state.positions_px[index]
+        factor = shift_factor(position, o)
+        first = corner(position, shape)
+        probe, patch = ifft2(spectrum * factor), take(state.object, first, shape)
+
+        def model(p, q):
+            return exit_waves(p, q, o.propagators)
+
+        wave, along_o = jax.jvp(lambda q: model(probe, q), (patch,), (take(d_object, first, shape),))
+        along_p = model(ifft2(d_spectrum * factor), patch)
+        step, _ = compare_with_data(wave, problem.patterns[index], state.intensity[index], problem, noise)
+        values = dot(along_o, along_o), dot(along_o, along_p), dot(along_p, along_p), dot(along_o, step)
+        return Normal(*(weight * v for v in (*values, dot(along_p, step))))
+
+    def body(carry, chosen, weight):
+        sums = jax.vmap(one)(chosen, weight.astype(state.positions_px.dtype))
+        return jax.tree.map(lambda total, new: total + jnp.sum(new), carry, sums)
+
+    zero = jnp.zeros((), state.positions_px.dtype)
+    return over_chunks(padded(indices, chunk), count, chunk, body, Normal(zero, zero, zero, zero, zero))
+
+
+def solve_joint(normal: Normal, damping: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(a, b) of the damped 2 x 2 system; zero along a direction that does nothing."""
+    tiny = jnp.finfo(normal.oo.dtype).tiny
+    oo, pp = normal.oo * (1 + damping) + tiny, normal.pp * (1 + damping) + tiny
+    # scaled to a unit diagonal, so that the determinant does not depend on the counts
+    cross = normal.op / jnp.sqrt(oo) / jnp.sqrt(pp)
+    u, v = normal.o / jnp.sqrt(oo), normal.p / jnp.sqrt(pp)
+    determinant = jnp.maximum(1 - cross**2, 1e-6)
+    return (u - cross * v) / determinant / jnp.sqrt(oo), (v - cross * u) / determinant / jnp.sqrt(pp)
+
+
+def solve_one(along: jax.Array, step: jax.Array, damping: jax.Array) -> jax.Array:
+    """Least-squares step along a single direction."""
+    return step / (along * (1 + damping) + jnp.finfo(along.dtype).tiny)
+
+
+def illumination_of(direction: Direction, delta: jax.Array) -> jax.Array:
+    """The object's preconditioner sqrt(W^2 + (delta max W)^2), shape (y, x)."""
+    w = direction.illumination
+    return jnp.sqrt(w**2 + (delta * jnp.max(w)) ** 2)

@@ -1,0 +1,146 @@
+"""The forward model of every engine, and the loops over positions that share it.
+
+psi_0,m = P_m(r - X_j) O(r);  psi_s = p_s * psi_{s-1} O_s;  I_j = w_j sum_m |F psi_m|^2 (+ background)
+
+Adjoints come from JAX's vector-Jacobian product of `exit_waves`; nothing is differentiated by hand. Positions are
+worked on in chunks small enough to stay in a core's cache, which accumulate into one update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ptydesign.grids import Grid
+from ptydesign.reconstruct.noise import NOISE_MODELS
+from ptydesign.types import ReconState
+from ptydesign.waves import fft2, ifft2, propagator
+
+CACHE_ELEMENTS = 65536  # complex numbers of one chunk's wave: 512 KiB, a core's level-2 cache
+
+
+class Problem(NamedTuple):
+    """What stays fixed during a reconstruction. patterns: (position, ky, kx) counts; mask, background: (ky, kx);
+    offset: counts; counts: mean counts per pattern (scale of the loss)."""
+
+    patterns: jax.Array
+    mask: jax.Array
+    background: jax.Array
+    offset: jax.Array
+    counts: jax.Array
+
+
+class Optical(NamedTuple):
+    """Derived once a sweep. ky (ny, 1), kx (1, nx): cycles per pixel; propagators: (slices - 1, ny, nx)."""
+
+    ky: jax.Array
+    kx: jax.Array
+    propagators: jax.Array
+
+
+def optical(state: ReconState, shape: tuple[int, int]) -> Optical:
+    """Frequencies and propagators of a state; thickness, tilt and pixel size may be traced."""
+    ky, kx = Grid(shape, (1.0, 1.0)).frequencies()
+    real = state.positions_px.dtype
+    ky, kx = jnp.asarray(ky, real), jnp.asarray(kx, real)
+    slices = state.object.shape[0]
+
+    if slices == 1:
+        return Optical(ky, kx, jnp.zeros((0, *shape), state.object.dtype))
+    frequencies = (ky / state.pixel_a[0], kx / state.pixel_a[1])
+
+    def one(distance_a: jax.Array) -> jax.Array:
+        return propagator(frequencies, state.wavelength_a, distance_a, state.tilt_rad)
+
+    return Optical(ky, kx, jax.vmap(one)(state.thickness_a[:-1]).astype(state.object.dtype))
+
+
+def corner(position_px: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """(2,) integer first pixel of the window whose centre pixel is nearest to a position."""
+    return jnp.round(position_px).astype(jnp.int32) - jnp.asarray([shape[0] // 2, shape[1] // 2], jnp.int32)
+
+
+def shift_factor(position_px: jax.Array, o: Optical) -> jax.Array:
+    """Fourier factor (ny, nx) that moves a probe by the fraction of a pixel that `corner` leaves over."""
+    fraction = position_px - jnp.round(position_px)
+    return jnp.exp(-2j * jnp.pi * fraction[0] * o.ky) * jnp.exp(-2j * jnp.pi * fraction[1] * o.kx)
+
+
+def take(canvas: jax.Array, first: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Window (slice, *shape) of a canvas (slice, y, x)."""
+    return jax.lax.dynamic_slice(canvas, (0, first[0], first[1]), (canvas.shape[0], *shape))
+
+
+def add_patches(canvas: jax.Array, patches: jax.Array, firsts: jax.Array) -> jax.Array:
+    """Canvas (slice, y, x) plus patches (position, slice, ny, nx) at their first pixels (position, 2)."""
+    shape = patches.shape[-2:]
+
+    def add(i: jax.Array, canvas: jax.Array) -> jax.Array:
+        patch = take(canvas, firsts[i], shape) + patches[i]
+        return jax.lax.dynamic_update_slice(canvas, patch, (0, firsts[i, 0], firsts[i, 1]))
+
+    return jax.lax.fori_loop(0, patches.shape[0], add, canvas)
+
+
+def exit_waves(probe: jax.Array, patch: jax.Array, propagators: jax.Array) -> jax.Array:
+    """Exit waves (mode, y, x) of shifted probe modes (mode, y, x) through a patch (slice, y, x)."""
+    wave = probe * patch[0]
+    if patch.shape[0] == 1:
+        return wave
+
+    def step(wave, slice_):
+        transmission, p = slice_
+        return ifft2(fft2(wave) * p) * transmission, None
+
+    return jax.lax.scan(step, wave, (patch[1:], propagators))[0]
+
+
+def compare_with_data(
+    wave: jax.Array, pattern: jax.Array, weight: jax.Array, problem: Problem, noise: str
+) -> tuple[jax.Array, jax.Array]:
+    """Wave step (mode, y, x) that the data ask for and the loss, of one position's exit wave.
+
+    weight: the pattern's intensity factor. Masked pixels have neither step nor loss.
+    """
+    model = NOISE_MODELS[noise]
+    far = fft2(wave)
+    expected = weight * jnp.sum(far.real**2 + far.imag**2, axis=0) + problem.background
+    loss = jnp.sum(problem.mask * model.nll(expected, pattern, problem.offset))
+    factor = -2 * model.slope(expected, pattern, problem.offset) / model.curvature(expected, pattern, problem.offset)
+    return ifft2(problem.mask * factor * far), loss
+
+
+def adjoint(probe: jax.Array, patch: jax.Array, propagators: jax.Array, step: jax.Array):
+    """(d probe, d patch): the adjoint of `exit_waves`' Jacobian applied to a wave (mode, y, x).
+
+    `exit_waves` is holomorphic, so the adjoint is the conjugate of JAX's transposed product of the conjugate.
+    """
+    _, pull = jax.vjp(lambda p, o: exit_waves(p, o, propagators), probe, patch)
+    d_probe, d_patch = pull(jnp.conj(step))
+    return jnp.conj(d_probe), jnp.conj(d_patch)
+
+
+def chunk_size(shape: tuple[int, int], modes: int, group: int) -> int:
+    """Positions per chunk so that a chunk's waves stay in cache; a divisor-free choice, groups are padded to it."""
+    fit = CACHE_ELEMENTS // (shape[0] * shape[1] * modes)
+    return max(1, min(16, fit, group))
+
+
+def over_chunks(
+    members: jax.Array, count: jax.Array, chunk: int, body: Callable[[Any, jax.Array, jax.Array], Any], start: Any
+) -> Any:
+    """Fold `body(carry, indices (chunk,), weight (chunk,))` over the first `count` members of a padded group.
+
+    members: (m,) indices, m a multiple of `chunk`. Members after `count` have weight zero; chunks that hold none of
+    the first `count` are not computed.
+    """
+
+    def one(i: jax.Array, carry: Any) -> Any:
+        indices = jax.lax.dynamic_slice(members, (i * chunk,), (chunk,))
+        weight = (i * chunk + jnp.arange(chunk) < count).astype(jnp.float32)
+        return body(carry, indices, weight)
+
+    return jax.lax.fori_loop(0, (count + chunk - 1) // chunk, one, start)
