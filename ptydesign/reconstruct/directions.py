@@ -48,9 +48,16 @@ def no_direction(state: ReconState) -> Direction:
 
 
 def directions(
-    state: ReconState, indices: jax.Array, count: jax.Array, problem: Problem, o: Optical, noise: str, start: Direction
+    state: ReconState,
+    indices: jax.Array,
+    count: jax.Array,
+    problem: Problem,
+    o: Optical,
+    noise: str,
+    start: Direction,
+    gradient: bool = False,
 ) -> Direction:
-    """`start` plus the sums over the first `count` of `indices`."""
+    """`start` plus the sums over the first `count` of `indices`; `gradient` as in `compare_with_data`."""
     shape = state.probe.shape[-2:]
     spectrum = fft2(state.probe)
     chunk = chunk_size(shape, state.probe.shape[0], indices.shape[0])
@@ -64,7 +71,7 @@ def directions(
         patch = take(state.object, first, shape)
         scale = state.intensity[index]
         wave = exit_waves(probe, patch, o.propagators)
-        step, loss = compare_with_data(wave, problem.patterns[index], scale, problem, noise)
+        step, loss = compare_with_data(wave, problem.patterns[index], scale, problem, noise, gradient)
         d_probe, d_patch = adjoint(probe, patch, o.propagators, step * weight)
         return fft2(d_probe) * jnp.conj(factor), d_patch, first, loss * weight
 

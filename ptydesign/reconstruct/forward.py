@@ -99,17 +99,19 @@ def exit_waves(probe: jax.Array, patch: jax.Array, propagators: jax.Array) -> ja
 
 
 def compare_with_data(
-    wave: jax.Array, pattern: jax.Array, weight: jax.Array, problem: Problem, noise: str
+    wave: jax.Array, pattern: jax.Array, weight: jax.Array, problem: Problem, noise: str, gradient: bool = False
 ) -> tuple[jax.Array, jax.Array]:
     """Wave step (mode, y, x) that the data ask for and the loss, of one position's exit wave.
 
-    weight: the pattern's intensity factor. Masked pixels have neither step nor loss.
+    weight: the pattern's intensity factor. Masked pixels have neither step nor loss. gradient: give the negative
+    gradient of the loss with respect to conj(wave) instead of the curvature-scaled step.
     """
     model = NOISE_MODELS[noise]
     far = fft2(wave)
     expected = weight * jnp.sum(far.real**2 + far.imag**2, axis=0) + problem.background
     loss = jnp.sum(problem.mask * model.nll(expected, pattern, problem.offset))
-    factor = -2 * model.slope(expected, pattern, problem.offset) / model.curvature(expected, pattern, problem.offset)
+    factor = -model.slope(expected, pattern, problem.offset)
+    factor = factor * weight if gradient else factor * 2 / model.curvature(expected, pattern, problem.offset)
     return ifft2(problem.mask * factor * far), loss
 
 

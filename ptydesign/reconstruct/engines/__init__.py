@@ -1,0 +1,11 @@
+"""The engines. A new one is a new file and a line here."""
+
+from __future__ import annotations
+
+from ptydesign.reconstruct.engine import Engine
+from ptydesign.reconstruct.engines import gradient, lsqml
+
+ENGINES: dict[str, Engine] = {
+    "gradient": gradient.ENGINE,
+    "lsqml": lsqml.ENGINE,
+}

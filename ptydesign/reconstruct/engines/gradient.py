@@ -1,0 +1,69 @@
+"""Gradient descent on the negative log-likelihood, with optax's update rules.
+
+The gradient comes from JAX's vector-Jacobian product of the forward model. The object's learning rate is a change per
+step of a transmission of modulus one; the probe's is relative to its largest modulus at the start, so that neither
+depends on the scale of the counts.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax.numpy as jnp
+import optax
+from pydantic import Field
+
+from ptydesign.reconstruct.directions import directions, no_direction
+from ptydesign.reconstruct.engine import Engine, EngineConfig, Group
+from ptydesign.types import ReconState
+
+RULES = {
+    "adam": optax.scale_by_adam,
+    "nadam": lambda: optax.scale_by_adam(nesterov=True),
+    "amsgrad": optax.scale_by_amsgrad,
+    "momentum": lambda: optax.trace(decay=0.9),
+    "nesterov": lambda: optax.trace(decay=0.9, nesterov=True),
+    "sgd": optax.identity,
+}
+
+
+class GradientConfig(EngineConfig):
+    """Settings of gradient descent; see the module's text."""
+
+    engine: Literal["gradient"] = "gradient"
+    rule: Literal["adam", "nadam", "amsgrad", "momentum", "nesterov", "sgd"] = Field("adam", description="optax rule")
+    object_rate: float = Field(0.02, gt=0, description="object change per step")
+    probe_rate: float = Field(0.01, ge=0, description="probe change per step, relative to its largest modulus")
+
+
+def init(state: ReconState, static):
+    """Memory of the update rules (object, probe) and the probe's scale."""
+    rule = RULES[dict(static)["rule"]]()
+    scale = jnp.max(jnp.abs(state.probe))
+    return rule.init(state.object), rule.init(state.probe), scale
+
+
+def group(state: ReconState, memory, members: Group, problem, o, parameters, static):
+    """One group: gradient of its mean loss per electron, one step of the rule."""
+    options = dict(static)
+    rule = RULES[options["rule"]]()
+    start = no_direction(state)
+    gathered = directions(state, members.indices, members.count, problem, o, options["noise"], start, gradient=True)
+    of_object, of_probe, scale = memory
+    # A position's gradient for the object is of the order of the probe's intensity; for probe / scale likewise.
+    electrons = jnp.maximum(members.count, 1) * scale**2
+    d_object, of_object = rule.update(gathered.object / electrons, of_object)
+    d_probe, of_probe = rule.update(gathered.probe * scale / electrons, of_probe)
+    rate = parameters["probe_rate"] * parameters["probe_on"] * scale
+    state = state.replace(
+        object=state.object + parameters["object_rate"] * d_object, probe=state.probe + rate * d_probe
+    )
+    return state, (of_object, of_probe, scale), gathered.loss
+
+
+def sweep(state: ReconState, memory, groups: Group, problem, o, parameters, static):
+    """Nothing more to do at the end of a sweep."""
+    return state, memory
+
+
+ENGINE = Engine(GradientConfig, init, group, sweep)

@@ -1,0 +1,68 @@
+"""A reconstruction plan: engines in sequence and how the state starts."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ptydesign.config import Strict
+from ptydesign.errors import InputError
+from ptydesign.reconstruct.engines import ENGINES
+
+EngineSettings = Annotated[
+    functools.reduce(operator.or_, (engine.config for engine in ENGINES.values())), Field(discriminator="engine")
+]
+
+
+class ProbeStart(Strict):
+    """The first guess of the probe: nominal optics (or the dataset's own guess) and further modes.
+
+    mode_powers: fraction of the total power of each mode after the first; the first has the rest.
+    """
+
+    mode_powers: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _fractions(self) -> ProbeStart:
+        if any(p <= 0 for p in self.mode_powers) or sum(self.mode_powers) >= 1:
+            raise InputError(
+                "mode_powers", "must be positive and sum to less than 1", self.mode_powers, "Lower the fractions."
+            )
+        return self
+
+    @property
+    def modes(self) -> int:
+        """Number of probe modes."""
+        return 1 + len(self.mode_powers)
+
+
+class ObjectStart(Strict):
+    """The first guess of the object: vacuum in `slices` slices of `slice_thickness_a`."""
+
+    slices: int = Field(1, ge=1, description="number of slices")
+    slice_thickness_a: float = Field(0.0, ge=0, description="thickness of a slice; needed for more than one")
+
+    @model_validator(mode="after")
+    def _thickness(self) -> ObjectStart:
+        if self.slices > 1 and self.slice_thickness_a == 0:
+            raise InputError(
+                "slice_thickness_a", "must be positive for more than one slice", 0.0, "Give the slices' thickness."
+            )
+        return self
+
+
+class Plan(Strict):
+    """What `reconstruct` does with a dataset."""
+
+    probe: ProbeStart = ProbeStart()
+    object: ObjectStart = ObjectStart()
+    precision: Literal["single", "double"] = "single"
+    engines: tuple[EngineSettings, ...] = Field(min_length=1, description="engines, one after the other")
+
+    @property
+    def sweeps(self) -> int:
+        """Sweeps of all engines together."""
+        return sum(engine.sweeps for engine in self.engines)

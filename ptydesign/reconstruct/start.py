@@ -1,0 +1,79 @@
+"""The state a reconstruction starts from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ptydesign import waves
+from ptydesign.errors import InputError
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.types import Dataset, ReconState
+from ptydesign.units import wavelength_a
+
+MARGIN_PX = 4  # canvas beyond the outermost windows: room for corrected positions
+CANVAS_MULTIPLE = 64  # canvases are rounded up, so that few shapes are compiled
+
+
+def start_state(dataset: Dataset, plan: Plan) -> ReconState:
+    """Vacuum object, nominal probe scaled to the data, nominal positions (NumPy arrays, double precision).
+
+    Raises InputError if neither optics nor a probe guess is known.
+    """
+    pixel = np.asarray(dataset.grid.pixel_a)
+    shape = np.asarray(dataset.grid.shape)
+    low, high = dataset.positions_a.min(axis=0), dataset.positions_a.max(axis=0)
+    origin = low - (shape // 2 + MARGIN_PX) * pixel
+    needed = np.ceil((high - low) / pixel).astype(int) + shape + 2 * MARGIN_PX + 1
+    canvas = -(-needed // CANVAS_MULTIPLE) * CANVAS_MULTIPLE
+    slices = plan.object.slices
+    return ReconState(
+        object=np.ones((slices, *canvas), np.complex128),
+        probe=start_probe(dataset, plan),
+        positions_px=(dataset.positions_a - origin) / pixel,
+        intensity=np.ones(len(dataset.positions_a)),
+        tilt_rad=np.zeros(2),
+        thickness_a=np.full(slices, plan.object.slice_thickness_a),
+        pixel_a=pixel,
+        origin_a=origin,
+        wavelength_a=np.asarray(wavelength_a(dataset.voltage_kv)),
+    )
+
+
+def start_probe(dataset: Dataset, plan: Plan) -> np.ndarray:
+    """Probe modes (mode, ny, nx) complex128, centred, with the plan's powers and the data's mean counts."""
+    grid = dataset.grid
+    if dataset.probe_guess is not None:
+        guess = np.atleast_3d(np.asarray(dataset.probe_guess, np.complex128).T).T
+        first = guess[0]
+    elif dataset.optics is not None:
+        optics = dataset.optics
+        wavelength = wavelength_a(optics.voltage_kv)
+        spectrum = waves.probe_spectrum(grid, wavelength, optics.semiangle_rad, **optics.aberrations)
+        first = waves.centre_spectrum(grid, spectrum)
+        guess = first[None]
+    else:
+        raise InputError(
+            "dataset.optics", "needs nominal optics or a probe guess to start from", None, "Add one to the dataset."
+        )
+    modes = _orthonormal_modes(first, grid, guess, plan.probe.modes)
+    powers = np.asarray([1 - sum(plan.probe.mode_powers), *plan.probe.mode_powers])
+    background = 0.0 if dataset.background is None else dataset.background
+    counts = np.mean(np.sum(np.clip((dataset.patterns - background), 0, None) * dataset.mask, axis=(-2, -1)))
+    return modes * np.sqrt(powers * counts)[:, None, None]
+
+
+def _orthonormal_modes(first: np.ndarray, grid, guess: np.ndarray, number: int) -> np.ndarray:
+    """`number` orthonormal modes: the guess's own, then the first times Hermite-like polynomials (Gram-Schmidt)."""
+    y, x = grid.coordinates()
+    intensity = np.abs(first) ** 2 / np.sum(np.abs(first) ** 2)
+    sigma = np.sqrt(np.sum(intensity * (y**2 + x**2)) / 2)
+    orders = sorted(((i, j) for i in range(number) for j in range(number)), key=lambda o: (sum(o), o))
+    candidates = [*guess[:number], *(first * (y / sigma) ** i * (x / sigma) ** j for i, j in orders[1:])]
+    modes: list[np.ndarray] = []
+    for candidate in candidates:
+        for mode in modes:
+            candidate = candidate - mode * np.vdot(mode, candidate)
+        norm = np.linalg.norm(candidate)
+        if norm > 1e-8 * np.linalg.norm(first) and len(modes) < number:
+            modes.append(candidate / norm)
+    return np.stack(modes)
