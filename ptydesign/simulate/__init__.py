@@ -1,0 +1,1 @@
+"""Simulate a dosed 4D-STEM dataset: specimen, potential, scan, detector, and two simulators."""

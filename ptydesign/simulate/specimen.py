@@ -1,0 +1,268 @@
+"""Samples: twisted bilayers, structure files, images; their configuration and their atoms.
+
+Frame of the atoms: x = cell[0] is axis 1 of every array, y = cell[1] is axis 0, the beam travels along +z. The
+cell is orthogonal and exactly as large as the simulated area. Twisted bilayers and tilted crystals have no common
+period with it, so they are cut at its edges: the outermost atoms see foreign neighbours across the periodic edge.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from ptydesign.config import Strict
+from ptydesign.errors import InputError
+from ptydesign.simulate import crystal, image
+
+if TYPE_CHECKING:
+    import ase
+
+
+class Layer(NamedTuple):
+    """A 2H dichalcogenide MX2, space group P6_3/mmc: M at 2c (1/3, 2/3, 1/4), X at 4f (1/3, 2/3, z).
+
+    a, c in angstrom. The chalcogen planes lie (3/4 - z) c above and below the metal plane.
+    """
+
+    metal: str
+    chalcogen: str
+    a: float
+    c: float
+    z: float
+
+    @property
+    def half_thickness_a(self) -> float:
+        """Distance between the metal plane and a chalcogen plane in angstrom."""
+        return (0.75 - self.z) * self.c
+
+
+# MoS2: Bronsema, de Boer, Jellinek, Z. Anorg. Allg. Chem. 540:15 (1986). MoSe2: the same for a and c; James & Lavik,
+# Acta Cryst. 16:1183 (1963) for z. WS2, WSe2: Schutte, de Boer, Jellinek, J. Solid State Chem. 70:207 (1987).
+LAYERS = {
+    "MoS2": Layer("Mo", "S", 3.1602, 12.294, 0.621),
+    "WS2": Layer("W", "S", 3.1532, 12.323, 0.6225),
+    "MoSe2": Layer("Mo", "Se", 3.289, 12.927, 0.621),
+    "WSe2": Layer("W", "Se", 3.282, 12.96, 0.6211),
+}
+Dichalcogenide = Literal["MoS2", "WS2", "MoSe2", "WSe2"]
+
+EDGE_A = 1e-6  # an atom this close below an edge of the cell belongs to the next cell (rounding)
+
+
+class BilayerSample(Strict):
+    """Two rigid monolayers, each with the geometry that it has in the bulk 2H crystal.
+
+    layers: in the order in which the beam meets them. twist_deg: turns the second layer from +x towards +y about a
+    common metal site at the centre of the simulated area; 0 is parallel (3R-like), 60 antiparallel as in 2H.
+    gap_a: distance of the two metal planes; by default the mean c/2 of the two bulk crystals.
+    shift_a: (y, x) displacement of the second layer after the twist. rotation_deg: turns both layers together; at 0
+    the zigzag direction of the first layer is along x.
+    """
+
+    kind: Literal["bilayer"] = "bilayer"
+    layers: tuple[Dichalcogenide, Dichalcogenide] = ("MoS2", "MoS2")
+    twist_deg: float = 30.0
+    gap_a: PositiveFloat | None = None
+    shift_a: tuple[float, float] = (0.0, 0.0)
+    rotation_deg: float = 0.0
+
+    @model_validator(mode="after")
+    def _layers_apart(self) -> BilayerSample:
+        needed = sum(LAYERS[name].half_thickness_a for name in self.layers)
+        if self.gap_a is not None and self.gap_a < needed + 1:
+            raise InputError(
+                "gap_a",
+                f"must keep the chalcogen planes at least 1 A apart ({needed + 1:.2f} A between these metals)",
+                self.gap_a,
+                "Leave it out for the bulk distance, or give the distance between the metal planes.",
+            )
+        return self
+
+    @property
+    def metal_distance_a(self) -> float:
+        """Distance of the metal planes in angstrom."""
+        return self.gap_a or sum(LAYERS[name].c for name in self.layers) / 4
+
+
+class StructureSample(Strict):
+    """A crystal (or any model with a cell) from a file that ASE reads.
+
+    zone_axis: [u, v, w] of the file's cell, turned parallel to the beam. x is along the projection of the oriented
+    cell's first vector, turned by rotation_deg towards +y. The oriented cell is (a, b, c), (b, c, a) or (c, a, b)
+    for the axes [001], [100] and [010], else a reduced cell with [uvw] as its third vector.
+    repeats: how many oriented cells the sample has; then it must cover the simulated area. None: as many as needed
+    laterally (for a file without periodic boundaries: 1), one along the beam.
+    thickness_a: cuts or repeats the crystal along the beam; instead of the third number of `repeats`.
+    The crystal is turned, repeated and cropped to the simulated area; it is not strained to make it periodic.
+    """
+
+    kind: Literal["structure"]
+    file: Path
+    zone_axis: tuple[int, int, int] = (0, 0, 1)
+    rotation_deg: float = 0.0
+    repeats: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    thickness_a: PositiveFloat | None = None
+
+    @field_validator("zone_axis")
+    @classmethod
+    def _not_zero(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
+        if value == (0, 0, 0):
+            raise InputError("zone_axis", "must have a direction", value, "Give three whole numbers, as [0, 0, 1].")
+        return value
+
+
+class ImageSample(Strict):
+    """A sample that exists only as an image of its projected phase or potential.
+
+    file: .npy or .tif, two axes (y, x), real. pixel_a: its pixel. quantity: phase_rad (needs voltage_kv, for which the
+    phase was computed or measured) or potential_va (V A). thickness_a: of the single slice (recorded, no effect).
+    The image's central part is taken and interpolated to the simulation's pixels.
+    """
+
+    kind: Literal["image"]
+    file: Path
+    pixel_a: PositiveFloat
+    quantity: Literal["phase_rad", "potential_va"]
+    voltage_kv: PositiveFloat | None = None
+    thickness_a: PositiveFloat = 10.0
+
+    @model_validator(mode="after")
+    def _voltage_for_phase(self) -> ImageSample:
+        if self.quantity == "phase_rad" and self.voltage_kv is None:
+            raise InputError(
+                "voltage_kv",
+                "is required for quantity phase_rad",
+                None,
+                "Give the voltage at which the phase holds, or give the projected potential in V A.",
+            )
+        return self
+
+
+SampleConfig = Annotated[BilayerSample | StructureSample | ImageSample, Field(discriminator="kind")]
+Sample = BilayerSample | StructureSample | ImageSample
+
+
+def check_sample(sample: Sample, base_folder: Path, extent_a: tuple[float, float] | None = None) -> Sample:
+    """The sample with its file found from `base_folder`, after every check that takes seconds.
+
+    extent_a: (y, x) in angstrom that the sample has to cover, if known. Raises InputError for a missing or unreadable
+    file, a cell without volume, an unknown element, an image that is no real 2-D array, or a sample that is too small.
+    """
+    if isinstance(sample, BilayerSample):
+        return sample
+    path = sample.file if sample.file.is_absolute() else Path(base_folder) / sample.file
+    if not path.is_file():
+        raise InputError("sample.file", "must exist", str(path), "Give its path from the study's folder.")
+    sample = sample.model_copy(update={"file": path})
+    if isinstance(sample, ImageSample):
+        pixels = image.read_image(path)
+        if extent_a is not None:
+            image.check_covers(pixels.shape, sample.pixel_a, extent_a)
+    else:
+        oriented = _oriented(sample)
+        if extent_a is not None:
+            _check_covers(sample, oriented, extent_a)
+    return sample
+
+
+def build_atoms(sample: Sample, extent_a: tuple[float, float]) -> ase.Atoms:
+    """The atoms in an orthogonal cell (x, y, z) = (extent_a[1], extent_a[0], thickness), periodic.
+
+    extent_a: (y, x) in angstrom. Positions lie in the cell. Raises InputError for an image (it has no atoms), a file
+    that can't be used, and a sample smaller than extent_a.
+    """
+    import ase
+
+    if isinstance(sample, ImageSample):
+        raise InputError("sample.kind", "must have atoms", "image", "Use a bilayer or a structure file.")
+    if isinstance(sample, BilayerSample):
+        positions, numbers, thickness_a = _bilayer(sample, extent_a)
+    else:
+        oriented = _oriented(sample)
+        _check_covers(sample, oriented, extent_a)
+        thickness_a = _thickness(sample, oriented)
+        positions, numbers = crystal.fill(oriented, extent_a, thickness_a, _centre(sample, oriented))
+    return ase.Atoms(numbers, positions, cell=(extent_a[1], extent_a[0], thickness_a), pbc=True)
+
+
+def _bilayer(sample: BilayerSample, extent_a: tuple[float, float]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Positions (n, 3) x, y, z, atomic numbers (n,), thickness in angstrom."""
+    first, second = (LAYERS[name] for name in sample.layers)
+    heights = (first.c / 4, first.c / 4 + sample.metal_distance_a)
+    thickness_a = heights[1] + second.c / 4
+    shifts = ((0.0, 0.0), sample.shift_a)
+    angles = np.deg2rad([sample.rotation_deg, sample.rotation_deg + sample.twist_deg])
+    parts = [
+        crystal.fill(_monolayer(layer, angle, height, thickness_a), extent_a, thickness_a, (-shift[1], -shift[0]))
+        for layer, angle, height, shift in zip((first, second), angles, heights, shifts, strict=True)
+    ]
+    return np.concatenate([p for p, _ in parts]), np.concatenate([n for _, n in parts]), thickness_a
+
+
+def _monolayer(layer: Layer, angle_rad: float, height_a: float, thickness_a: float) -> crystal.Oriented:
+    """A trigonal-prismatic monolayer with its metal at (0, 0, height_a), turned by angle_rad about it."""
+    from ase.data import atomic_numbers
+
+    a, u = layer.a, layer.half_thickness_a
+    metal, chalcogen = atomic_numbers[layer.metal], atomic_numbers[layer.chalcogen]
+    vectors = np.array([[a, 0, 0], [-a / 2, a * math.sqrt(3) / 2, 0], [0, 0, thickness_a]])
+    # 2c and 4f differ by (1/3, -1/3) in the plane: one of the two kinds of triangle between the metals is filled.
+    beside = (vectors[0] + 2 * vectors[1]) / 3
+    positions = np.array([[0, 0, height_a], beside + [0, 0, height_a - u], beside + [0, 0, height_a + u]])
+    return crystal.Oriented(vectors, positions, np.array([metal, chalcogen, chalcogen])).turned(angle_rad)
+
+
+def _oriented(sample: StructureSample) -> crystal.Oriented:
+    """The file's cell with the zone axis along the beam."""
+    return crystal.orient(crystal.read_structure(sample.file), sample.zone_axis).turned(
+        math.radians(sample.rotation_deg)
+    )
+
+
+def _repeats(sample: StructureSample, oriented: crystal.Oriented) -> tuple[int, int, int] | None:
+    return sample.repeats or (None if oriented.periodic else (1, 1, 1))
+
+
+def _thickness(sample: StructureSample, oriented: crystal.Oriented) -> float:
+    period_a = oriented.vectors[2, 2]
+    if sample.thickness_a is not None:
+        limit = None if oriented.periodic and not sample.repeats else (_repeats(sample, oriented) or (1, 1, 1))[2]
+        if limit is not None and sample.thickness_a > limit * period_a + EDGE_A:
+            raise InputError(
+                "sample.thickness_a",
+                f"must not exceed the sample's repeats along the beam ({limit} x {period_a:.3f} A)",
+                sample.thickness_a,
+                "Give a smaller thickness, or more repeats.",
+            )
+        return sample.thickness_a
+    return period_a * (_repeats(sample, oriented) or (1, 1, 1))[2]
+
+
+def _centre(sample: StructureSample, oriented: crystal.Oriented) -> tuple[float, float]:
+    """The point (x, y) of the oriented crystal that comes to the centre of the area: the middle of a finite sample."""
+    repeats = _repeats(sample, oriented)
+    if repeats is None:
+        return (0.0, 0.0)
+    x, y = 0.5 * (repeats[0] * oriented.vectors[0, :2] + repeats[1] * oriented.vectors[1, :2])
+    return float(x), float(y)
+
+
+def _check_covers(sample: StructureSample, oriented: crystal.Oriented, extent_a: tuple[float, float]) -> None:
+    """Raise InputError if a sample of finite repeats does not cover the area, or if it would be too large to hold."""
+    thickness_a = _thickness(sample, oriented)
+    repeats = _repeats(sample, oriented)
+    if repeats is not None:
+        needed = crystal.cells_to_cover(oriented, extent_a)
+        if any(n > have for n, have in zip(needed, repeats[:2], strict=True)):
+            raise InputError(
+                "sample.repeats",
+                f"the sample must cover scan and window, {extent_a[0]:.1f} x {extent_a[1]:.1f} A (y, x), which takes "
+                f"{needed[0]} x {needed[1]} cells",
+                list(repeats),
+                "Give more repeats, leave them out to have as many as needed, or make field of view or window smaller.",
+            )
+    crystal.check_count(oriented, extent_a, thickness_a)
