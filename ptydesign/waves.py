@@ -17,6 +17,9 @@ import numpy as np
 
 from ptydesign.grids import Grid
 
+# A product of two waves limited to this fraction of Nyquist folds nothing back into it (Kirkland 2020, sec. 6.8).
+BAND_LIMIT = 2 / 3
+
 
 def fft2(wave: jax.Array) -> jax.Array:
     """Unitary 2-D Fourier transform over the last two axes."""
@@ -96,18 +99,16 @@ def centre_spectrum(grid: Grid, spectrum: np.ndarray) -> np.ndarray:
     return np.fft.fftshift(np.fft.ifft2(spectrum, norm="ortho"), axes=(-2, -1))
 
 
-def band_limit(grid: Grid, fraction: float = 2 / 3, taper: float = 0.01) -> np.ndarray:
+def band_limit(grid: Grid, fraction: float = BAND_LIMIT, taper: float = 0.02) -> np.ndarray:
     """Antialiasing aperture in [0, 1], shape grid.shape, corner-centred (Kirkland 2020, sec. 6.8).
 
-    1 up to `fraction` of the smaller Nyquist frequency, with a cosine taper of width `taper` (fraction of the
-    same frequency, at least half a reciprocal pixel) centred on the limit.
+    0 from `fraction` of the smaller Nyquist frequency on; before it a cosine taper of width `taper` (fraction of the same
+    frequency). The defaults are abTEM's.
     """
     ky, kx = grid.frequencies()
     nyquist = min(0.5 / grid.pixel_a[0], 0.5 / grid.pixel_a[1])
-    k = np.hypot(ky, kx)
-    width = taper * nyquist
-    ramp = 0.5 * (1 + np.cos(np.pi * np.clip((k - fraction * nyquist + width) / width, 0, 1)))
-    return ramp
+    beyond = np.hypot(ky, kx) - (fraction - taper) * nyquist
+    return 0.5 * (1 + np.cos(np.pi * np.clip(beyond / (taper * nyquist), 0, 1)))
 
 
 def propagator(frequencies: tuple, wavelength_a, distance_a, tilt_rad=(0.0, 0.0)) -> jax.Array:

@@ -1,0 +1,99 @@
+"""Raster scans: nominal positions, and the true ones with jitter, drift and calibration errors."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ptydesign.errors import InputError
+from ptydesign.types import Scan
+
+# A Gaussian jitter goes beyond this many standard deviations in two of 1e9 draws: specimens leave that much room.
+JITTER_MARGIN_SIGMA = 6.0
+MAX_POSITIONS = 4_000_000
+
+
+def check_scan(scan: Scan) -> None:
+    """Raises InputError for a scan that cannot be made."""
+    _require(scan.step_a > 0, "scan.step_a", "must be positive", scan.step_a, "Give a step in angstrom.")
+    _require(
+        min(scan.field_of_view_a) > 0,
+        "scan.field_of_view_a",
+        "must be positive in y and x",
+        scan.field_of_view_a,
+        "Give (y, x) in angstrom.",
+    )
+    _require(scan.jitter_a >= 0, "scan.jitter_a", "must not be negative", scan.jitter_a, "Give 0 for no jitter.")
+    _require(
+        abs(scan.scale_error) < 0.5,
+        "scan.scale_error",
+        "must lie between -0.5 and 0.5 (it is a fraction)",
+        scan.scale_error,
+        "Give 0.01 for a scan that is 1 % too large.",
+    )
+    numbers = [scan.step_a, *scan.field_of_view_a, scan.rotation_rad, scan.rotation_error_rad, *scan.drift_a]
+    _require(bool(np.all(np.isfinite(numbers))), "scan", "must be finite", numbers, "Correct the values.")
+    ny, nx = raster_shape(scan)
+    _require(
+        ny * nx <= MAX_POSITIONS,
+        "scan.step_a",
+        f"must give at most {MAX_POSITIONS} positions",
+        f"{scan.step_a} A, which gives {ny} x {nx}",
+        "Take a larger step or a smaller field of view.",
+    )
+
+
+def raster_shape(scan: Scan) -> tuple[int, int]:
+    """(rows, columns) of the raster: ceil(field / step) + 1, so that the field of view is always covered."""
+    # The subtracted part in 1e9 keeps 60 / 0.1 at 600 steps when it is computed as 600.0000000001.
+    rows, columns = (math.ceil(size / scan.step_a - 1e-9) + 1 for size in scan.field_of_view_a)
+    return rows, columns
+
+
+def raster(scan: Scan, centre_a: tuple[float, float]) -> np.ndarray:
+    """Nominal positions (rows * columns, 2) as (y, x) in angstrom, row by row, centred on centre_a = (y, x).
+
+    The rotation turns from +x towards +y about the centre.
+    """
+    check_scan(scan)
+    rows, columns = raster_shape(scan)
+    y = (np.arange(rows) - (rows - 1) / 2) * scan.step_a
+    x = (np.arange(columns) - (columns - 1) / 2) * scan.step_a
+    offsets = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2)
+    return rotate(offsets, scan.rotation_rad) + np.asarray(centre_a, float)
+
+
+def rotate(offsets_a: np.ndarray, angle_rad: float) -> np.ndarray:
+    """Offsets (..., 2) as (y, x), turned from +x towards +y."""
+    cos, sin = math.cos(angle_rad), math.sin(angle_rad)
+    y, x = offsets_a[..., 0], offsets_a[..., 1]
+    return np.stack([x * sin + y * cos, x * cos - y * sin], axis=-1)
+
+
+def true_positions(scan: Scan, nominal_a: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Where the probe really was, (position, 2) as (y, x) in angstrom.
+
+    The nominal positions are stretched by 1 + scale_error and turned by rotation_error_rad about their mean, moved by
+    a drift that grows linearly to drift_a at the last position, and jittered: independent normal errors of standard
+    deviation jitter_a along y and x.
+    """
+    centre = nominal_a.mean(axis=0)
+    offsets = rotate(nominal_a - centre, scan.rotation_error_rad) * (1 + scan.scale_error)
+    progress = np.linspace(0.0, 1.0, len(nominal_a))[:, None] if len(nominal_a) > 1 else np.zeros((1, 1))
+    drift = progress * np.asarray(scan.drift_a, float)
+    jitter = scan.jitter_a * rng.standard_normal(nominal_a.shape)
+    return centre + offsets + drift + jitter
+
+
+def half_extent_a(scan: Scan) -> np.ndarray:
+    """(2,) largest distance (y, x) of a true position from the scan's centre, jitter at its margin."""
+    nominal = raster(scan, (0.0, 0.0))
+    corners = rotate(nominal, scan.rotation_error_rad) * (1 + scan.scale_error)
+    reach = np.maximum(np.abs(nominal).max(axis=0), np.abs(corners).max(axis=0))
+    return reach + np.abs(scan.drift_a) + JITTER_MARGIN_SIGMA * scan.jitter_a
+
+
+def _require(condition: bool, field: str, rule: str, value: object, mend: str) -> None:
+    if not condition:
+        raise InputError(field, rule, value, mend)
