@@ -1,0 +1,1 @@
+"""Which experiments to try next: the search space, proposals, and the surrogate behind the recommendations."""

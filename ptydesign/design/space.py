@@ -1,0 +1,231 @@
+"""The search space: names, ranges and scales, and the coordinates in which a search works.
+
+Three kinds of coordinates are used:
+
+- a *point* is a mapping of name to Python scalar, as it stands in tables and files;
+- *features* are what the Gaussian process sees: (points, features) in [0, 1]. A numeric dimension has one, the value's
+  place in its range (linear or log); numbers to choose from are ordered, so theirs is the rank. Words to choose
+  from have no order: two are 0 and 1, more are one-hot;
+- the *cube* has one uniform coordinate for each dimension and is where designs and random samples are drawn. A
+  discrete value has an equal share of [0, 1), so that the ends of a range are as likely as its middle.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import ConfigDict, RootModel, model_validator
+
+from ptydesign.config import Strict, build
+from ptydesign.errors import InputError, nearest
+
+Scalar = float | int | str | bool
+Point = dict[str, Scalar]
+
+SCALES = ("linear", "log")
+SIGNIFICANT_DIGITS = 6  # of a proposed real value: what an operator can set, and short in tables
+
+
+class Dimension(Strict):
+    """One parameter of the search: a range `{low, high}` (real; `integer: true` for whole numbers), or `{choices}`.
+
+    scale: linear or log, how a range is covered and how far apart the surrogate sees two values.
+    choices: at least two different numbers (ordered by value) or words and booleans (unordered).
+    """
+
+    low: float | None = None
+    high: float | None = None
+    scale: str = "linear"
+    integer: bool = False
+    choices: tuple[bool | int | float | str, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, content: Any) -> Any:
+        if isinstance(content, Mapping):
+            for key in content:
+                if key not in cls.model_fields:
+                    raise InputError(str(key), "is not a known key", content[key], nearest(str(key), cls.model_fields))
+        return content
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Dimension:
+        if self.choices is not None:
+            self._check_choices()
+            return self
+        if self.low is None or self.high is None:
+            mend = "Give both ends of the range, or `choices`."
+            raise InputError("low" if self.low is None else "high", "is required", "nothing", mend)
+        if not self.low < self.high:
+            raise InputError("low", "must be less than high", (self.low, self.high), "Exchange or correct them.")
+        if self.scale not in SCALES:
+            raise InputError("scale", "must be a known scale", self.scale, nearest(self.scale, SCALES))
+        if self.scale == "log" and self.low <= 0:
+            raise InputError("low", "must be positive on a log scale", self.low, "Raise it, or use `scale: linear`.")
+        if self.integer and not (self.low.is_integer() and self.high.is_integer()):
+            raise InputError("low", "both ends must be whole numbers", (self.low, self.high), "Round them.")
+        return self
+
+    def _check_choices(self) -> None:
+        if self.low is not None or self.high is not None or self.integer or self.scale != "linear":
+            rule = "can't be combined with low, high, scale or integer"
+            raise InputError("choices", rule, list(self.choices), "Keep the range or the choices.")
+        if len(self.choices) < 2 or len(set(self.choices)) < len(self.choices):
+            mend = "List each value once; fix a parameter outside the space."
+            raise InputError("choices", "needs at least two different values", list(self.choices), mend)
+        kinds = {isinstance(c, str) or isinstance(c, bool) for c in self.choices}
+        if len(kinds) > 1:
+            raise InputError("choices", "must be all numbers or all words", list(self.choices), "Use one kind.")
+
+    @property
+    def ordered(self) -> bool:
+        """True unless the dimension chooses among words or booleans."""
+        return self.choices is None or not isinstance(self.choices[0], str | bool)
+
+    @property
+    def continuous(self) -> bool:
+        """True for a range of real numbers."""
+        return self.choices is None and not self.integer
+
+    @property
+    def values(self) -> tuple[Scalar, ...]:
+        """All values of a discrete dimension; numbers in rising order."""
+        if self.choices is not None:
+            return tuple(sorted(self.choices)) if self.ordered else self.choices
+        return tuple(range(int(self.low), int(self.high) + 1))
+
+    @property
+    def size(self) -> float:
+        """Number of values; infinity for a real range."""
+        if self.continuous:
+            return math.inf
+        return len(self.choices) if self.choices is not None else self.high - self.low + 1
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return 1 if self.ordered or self.size == 2 else int(self.size)
+
+    def check(self, name: str, value: Any) -> Scalar:
+        """`value` as a Python scalar of this dimension. Raises InputError if it isn't one of its values."""
+        value = value.item() if isinstance(value, np.generic) else value
+        if self.choices is not None:
+            for choice in self.choices:
+                if choice == value and isinstance(choice, bool) == isinstance(value, bool):
+                    return choice
+            raise InputError(name, "must be one of the choices", value, f"Choices: {list(self.values)}.")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not self.low <= value <= self.high:
+            raise InputError(name, f"must lie in {self.low:g} ... {self.high:g}", value, "Correct it or the range.")
+        if self.integer and value != int(value):
+            raise InputError(name, "must be a whole number", value, "Round it.")
+        return int(value) if self.integer else float(value)
+
+    def to_features(self, values: Sequence[Scalar]) -> np.ndarray:
+        """(points, width) features of valid values."""
+        if self.choices is None:
+            place = _warp(np.asarray(values, float), self.scale)
+            low, high = _warp(np.array([self.low, self.high]), self.scale)
+            return ((place - low) / (high - low))[:, None]
+        index = np.array([self.values.index(value) for value in values], int)
+        if self.width > 1:  # so scaled, two different words are at distance 1, like the two ends of a range
+            return np.eye(self.width)[index] / math.sqrt(2)
+        return index[:, None] / (self.size - 1)
+
+    def from_features(self, features: np.ndarray) -> list[Scalar]:
+        """Values nearest to (points, width) features."""
+        if self.choices is not None:
+            index = np.argmax(features, axis=1) if self.width > 1 else np.rint(features[:, 0] * (self.size - 1))
+            return [self.values[i] for i in np.clip(index.astype(int), 0, int(self.size) - 1)]
+        low, high = _warp(np.array([self.low, self.high]), self.scale)
+        place = low + features[:, 0] * (high - low)
+        values = np.clip(np.exp(place) if self.scale == "log" else place, self.low, self.high)
+        if self.integer:
+            return [int(value) for value in np.rint(values)]
+        return [min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), self.low), self.high) for value in values]
+
+    def from_cube(self, uniform: np.ndarray) -> list[Scalar]:
+        """Values at (points,) uniform coordinates in [0, 1]."""
+        if self.continuous or (self.integer and self.scale == "log"):
+            return self.from_features(uniform[:, None])
+        index = np.minimum((uniform * self.size).astype(int), int(self.size) - 1)
+        return [int(self.low) + int(i) if self.integer else self.values[i] for i in index]
+
+
+class SpaceConfig(RootModel[dict[str, Dimension]]):
+    """The `space` section of a study: a mapping of parameter name to `Dimension`; at least one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> SpaceConfig:
+        if not self.root:
+            raise InputError("space", "needs at least one parameter", {}, "Add one with its range.")
+        return self
+
+
+@dataclass(frozen=True)
+class Space:
+    """A validated search space. The order of `names` is that of the configuration."""
+
+    names: tuple[str, ...]
+    dimensions: tuple[Dimension, ...]
+
+    @property
+    def size(self) -> float:
+        """Number of different points; infinity if any dimension is continuous."""
+        return math.prod(dimension.size for dimension in self.dimensions)
+
+    @property
+    def continuous_features(self) -> np.ndarray:
+        """(features,) bool, True where a feature may take any value in [0, 1]."""
+        return np.concatenate([[d.continuous] * d.width for d in self.dimensions])
+
+    def validate_point(self, point: Mapping[str, Any]) -> Point:
+        """The point as Python scalars in the space's order. Raises InputError naming the parameter at fault."""
+        for name in point:
+            if name not in self.names:
+                raise InputError(str(name), "is not in the search space", point[name], nearest(str(name), self.names))
+        for name in self.names:
+            if name not in point:
+                raise InputError(name, "is missing in a point", dict(point), "Give a value for every parameter.")
+        return {n: d.check(n, point[n]) for n, d in zip(self.names, self.dimensions, strict=True)}
+
+    def to_unit(self, points: Sequence[Mapping[str, Scalar]]) -> np.ndarray:
+        """(points, features) features in [0, 1] of valid points."""
+        columns = [d.to_features([p[n] for p in points]) for n, d in zip(self.names, self.dimensions, strict=True)]
+        return np.concatenate(columns, axis=1)
+
+    def from_unit(self, features: np.ndarray) -> list[Point]:
+        """The points nearest to (points, features) features: rounded to valid values, Python scalars only."""
+        ends = np.cumsum([d.width for d in self.dimensions])[:-1]
+        parts = np.split(np.asarray(features, float), ends, axis=1)
+        return self._points(d.from_features(part) for d, part in zip(self.dimensions, parts, strict=True))
+
+    def from_cube(self, uniform: np.ndarray) -> list[Point]:
+        """Points at (points, dimensions) uniform coordinates in [0, 1]."""
+        uniform = np.asarray(uniform, float)
+        return self._points(d.from_cube(uniform[:, i]) for i, d in enumerate(self.dimensions))
+
+    def all_points(self) -> list[Point]:
+        """Every point of a finite space."""
+        return [dict(zip(self.names, v, strict=True)) for v in itertools.product(*(d.values for d in self.dimensions))]
+
+    def _points(self, columns: Iterator[list[Scalar]]) -> list[Point]:
+        return [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def build_space(config: SpaceConfig | Mapping[str, Any], source: str = "space") -> Space:
+    """The space described by a configuration section. Raises InputError if the section breaks a rule."""
+    if not isinstance(config, SpaceConfig):
+        config = build(SpaceConfig, config, source)
+    return Space(tuple(config.root), tuple(config.root.values()))
+
+
+def _warp(values: np.ndarray, scale: str) -> np.ndarray:
+    return np.log(values) if scale == "log" else values
