@@ -1,0 +1,337 @@
+"""Bring the truth onto a reconstruction's pixels and remove what ptychography leaves free, and nothing else.
+
+Free are the phase's constant, an affine ramp (both trade with the probe), and a shift (trades with the positions).
+The contrast's scale is not free. The reconstruction is never interpolated: its values are compared as they are, and
+the truth, periodic and band-limited, is evaluated at the shifted positions exactly.
+
+Shift and ramp are found together: for every trial shift the best ramp is projected out (variable projection, Golub &
+Pereyra, SIAM J. Numer. Anal. 10:413, 1973), so neither can absorb the other. The criterion is the normalised
+correlation, which a wrong contrast cannot bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ptydesign.errors import InputError
+from ptydesign.score.metrics import ScoreFailure, taper_window
+
+_TAPER_PX = 16  # soft edge around the patch that is shifted in Fourier space, outside of what is compared
+_MIN_REGION_PX = 8
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A reconstruction and the truth on the same pixels of the region, in rad, (y, x) float64.
+
+    shift_a: (y, x) by which the reconstruction was displaced from the truth; the truth was moved by it.
+    """
+
+    image: np.ndarray
+    truth: np.ndarray
+    shift_a: tuple[float, float]
+
+
+def region_slices(
+    shape: tuple[int, int],
+    pixel_a: tuple[float, float],
+    origin_a: tuple[float, float],
+    region_a: tuple[float, float, float, float],
+) -> tuple[slice, slice]:
+    """Pixels (y, x) of a canvas whose positions p satisfy y0 <= p < y1 and x0 <= p < x1.
+
+    shape: canvas. origin_a: position of pixel (0, 0). region_a: (y0, x0, y1, x1), in the specimen's frame.
+    Raises InputError if the region is empty, smaller than 8 px, or leaves the canvas.
+    """
+    found = []
+    for axis, name in enumerate("yx"):
+        low, high = region_a[axis], region_a[axis + 2]
+        if not (np.isfinite(low) and np.isfinite(high) and low < high):
+            raise InputError("region_a", f"needs finite {name}0 < {name}1", tuple(region_a), "Give (y0, x0, y1, x1).")
+        first, last = (int(np.ceil((edge - origin_a[axis]) / pixel_a[axis] - 1e-6)) for edge in (low, high))
+        if first < 0 or last > shape[axis]:
+            end = origin_a[axis] + shape[axis] * pixel_a[axis]
+            raise InputError(
+                "region_a",
+                f"must lie inside the reconstruction, whose {name} runs from {origin_a[axis]:.4g} to {end:.4g} A",
+                tuple(region_a),
+                "Score a smaller region, or scan a larger field of view.",
+            )
+        if last - first < _MIN_REGION_PX:
+            raise InputError(
+                "region_a",
+                f"must hold at least {_MIN_REGION_PX} px along {name}; it holds {last - first}",
+                tuple(region_a),
+                "Score a larger region.",
+            )
+        found.append(slice(first, last))
+    return found[0], found[1]
+
+
+def sample_truth(
+    phase_rad: np.ndarray,
+    pixel_a: tuple[float, float],
+    start_a: tuple[float, float],
+    step_a: tuple[float, float],
+    shape: tuple[int, int],
+) -> np.ndarray:
+    """Values of a periodic image at other pixels, band-limited to those: Fourier crop, shift and cut in one step.
+
+    The Fourier series of `phase_rad` (Y, X) with pixels `pixel_a`, cut at the Nyquist frequency of `step_a`
+    (exclusive), is evaluated exactly at start_a + step_a * index: (y, x) of `shape`, float64. The new pixels need not
+    divide the period. On each axis that is a product with a matrix of periodic sinc (Dirichlet) kernels.
+    """
+    rows = _dirichlet(phase_rad.shape[0], pixel_a[0], start_a[0], step_a[0], shape[0])
+    columns = _dirichlet(phase_rad.shape[1], pixel_a[1], start_a[1], step_a[1], shape[1])
+    return rows @ np.asarray(phase_rad, np.float64) @ columns.T
+
+
+def _dirichlet(size: int, pixel: float, start: float, step: float, count: int) -> np.ndarray:
+    """(count, size): sum over |m| < Nyquist of exp(2 pi i m u) / size = sin((2M+1) pi u) / (size sin(pi u))."""
+    period = size * pixel
+    # Highest harmonic strictly below both Nyquist frequencies; the tolerance is for periods like 1023.9999 px.
+    highest = max(int(np.ceil(min(size, period / step) / 2 - 1e-6)) - 1, 0)
+    terms = 2 * highest + 1
+    u = (start + step * np.arange(count)[:, None] - pixel * np.arange(size)[None, :]) / period
+    u -= np.rint(u)
+    sine = np.sin(np.pi * u)
+    close = np.abs(sine) < 1e-9
+    return np.where(close, terms, np.sin(terms * np.pi * u) / np.where(close, 1.0, sine)) / size
+
+
+def planes(shape: tuple[int, int]) -> np.ndarray:
+    """Orthonormal basis (3, y, x) of the affine functions on an image: constant, slope in y, slope in x."""
+    y = np.arange(shape[0]) - (shape[0] - 1) / 2
+    x = np.arange(shape[1]) - (shape[1] - 1) / 2
+    basis = np.stack([np.ones(shape), np.broadcast_to(y[:, None], shape), np.broadcast_to(x[None, :], shape)])
+    return basis / np.sqrt(np.sum(basis**2, axis=(1, 2), keepdims=True))
+
+
+def affine_part(image: np.ndarray) -> np.ndarray:
+    """Least-squares plane (y, x) through an image (y, x)."""
+    basis = planes(image.shape)
+    return np.tensordot(np.tensordot(basis, image, 2), basis, 1)
+
+
+def flat_object(region: np.ndarray) -> np.ndarray:
+    """Remove from each slice its mean phase slope and then the phase of its complex mean, so that angles don't wrap.
+
+    region: (slices, y, x) complex; returns the same shape with unit modulus (0 where the object is 0). The slope is
+    the angle of the mean product of neighbours, right up to +-pi per pixel.
+    """
+    modulus = np.abs(region)
+    unit = region / np.where(modulus > 0, modulus, 1.0)
+    slope_y = np.angle(np.sum(unit[:, 1:] * unit[:, :-1].conj(), axis=(1, 2)))
+    slope_x = np.angle(np.sum(unit[:, :, 1:] * unit[:, :, :-1].conj(), axis=(1, 2)))
+    y = np.arange(region.shape[1]) - (region.shape[1] - 1) / 2
+    x = np.arange(region.shape[2]) - (region.shape[2] - 1) / 2
+    unit = unit * np.exp(-1j * slope_y[:, None] * y)[:, :, None] * np.exp(-1j * slope_x[:, None] * x)[:, None, :]
+    mean = np.sum(unit, axis=(1, 2), keepdims=True)
+    return unit * np.exp(-1j * np.angle(mean))
+
+
+def region_of(object_: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    """The region (slices, y, x) complex128 of an object (y, x) or (slices, y, x).
+
+    Raises InputError for an array that is not complex, ScoreFailure if the region has a NaN or no amplitude.
+    """
+    object_ = np.asarray(object_)
+    if object_.ndim not in (2, 3) or not np.iscomplexobj(object_):
+        raise InputError(
+            "object",
+            "must be a complex transmission (y, x) or (slices, y, x)",
+            (object_.shape, str(object_.dtype)),
+            "Give the object of a ReconState, or exp(1j * phase).",
+        )
+    region = object_[..., rows, columns].astype(np.complex128)
+    region = region[None] if region.ndim == 2 else region
+    bad = int(np.sum(~np.isfinite(region)))
+    if bad:
+        raise ScoreFailure(f"The reconstructed object has {bad} values that are not finite in the scored region.")
+    if not np.all(np.any(region != 0, axis=(1, 2))):
+        raise ScoreFailure("The reconstructed object has a slice without amplitude in the scored region.")
+    return region
+
+
+def align(
+    object_: np.ndarray,
+    pixel_a: tuple[float, float],
+    origin_a: tuple[float, float],
+    truth_phase_rad: np.ndarray,
+    truth_pixel_a: tuple[float, float],
+    region_a: tuple[float, float, float, float],
+    max_shift_a: float = 1.0,
+    tolerance_px: float = 0.01,
+) -> Aligned:
+    """Phase of a reconstruction and the truth on the reconstruction's pixels, free of constant, ramp and shift.
+
+    object_: (y, x) or (slices, y, x) complex transmission. pixel_a: (y, x). origin_a: position of its pixel (0, 0).
+    truth_phase_rad: (Y, X) sum of the slices, periodic, pixel (0, 0) at the specimen's origin. truth_pixel_a: (Y, X).
+    region_a: (y0, x0, y1, x1). max_shift_a: radius of the search; keep it below half a lattice spacing, since a
+    periodic specimen correlates as well a lattice vector away. tolerance_px: precision of the registration.
+
+    The phase of several slices is the sum of each slice's angle, which wraps only where one slice departs from the
+    plane through it by more than pi. A projected phase that does (a thick specimen in one slice) is not unwrapped.
+    Raises ScoreFailure for a reconstruction with NaN or without contrast, InputError for a region without specimen.
+    """
+    rows, columns = region_slices(np.shape(object_)[-2:], pixel_a, origin_a, region_a)
+    unit = flat_object(region_of(object_, rows, columns))
+    shape = unit.shape[1:]
+    start = tuple(o + s.start * p for o, s, p in zip(origin_a, (rows, columns), pixel_a, strict=True))
+    margin = patch_margin(pixel_a, max_shift_a)
+    patch = sample_truth(
+        truth_phase_rad,
+        truth_pixel_a,
+        tuple(a - m * p for a, m, p in zip(start, margin, pixel_a, strict=True)),
+        pixel_a,
+        tuple(n + 2 * m for n, m in zip(shape, margin, strict=True)),
+    )
+    inside = patch[margin[0] : margin[0] + shape[0], margin[1] : margin[1] + shape[1]]
+    spread = float(np.std(inside - affine_part(inside)))
+    if not spread > 1e-6:
+        raise InputError(
+            "region_a", "must hold some of the specimen; the truth is flat there", tuple(region_a), "Move the region."
+        )
+
+    image, truth, shift_px = np.empty(shape), inside, (0.0, 0.0)
+    for _ in range(3):  # once, unless angles wrapped: then again, about the plane that was found
+        image = np.sum(np.angle(unit), axis=0)
+        if not np.std(image - affine_part(image)) > 1e-5 * spread:
+            raise ScoreFailure("The reconstructed phase is constant in the scored region.")
+        shift_px = register(image, patch, margin, pixel_a, max_shift_a, tolerance_px)
+        moved = tuple(a - s * p for a, s, p in zip(start, shift_px, pixel_a, strict=True))
+        truth = sample_truth(truth_phase_rad, truth_pixel_a, moved, pixel_a, shape)
+        plane = affine_part(image - truth)
+        image = image - plane
+        # Wrap about the truth's mean, where the plane now is, shared evenly by the slices.
+        unit = unit * np.exp(-1j * (plane + np.mean(truth)) / len(unit))
+        again = np.sum(np.angle(unit), axis=0) + np.mean(truth)
+        if np.max(np.abs(again - image)) < 1e-6:
+            break
+    return Aligned(image, truth, (shift_px[0] * pixel_a[0], shift_px[1] * pixel_a[1]))
+
+
+def patch_margin(pixel_a: tuple[float, float], max_shift_a: float) -> tuple[int, int]:
+    """Pixels (y, x) that `register` needs around the image on each side of its patch."""
+    return tuple(int(np.ceil(max_shift_a / p)) + 2 + _TAPER_PX for p in pixel_a)
+
+
+def register(
+    image: np.ndarray,
+    patch: np.ndarray,
+    margin: tuple[int, int],
+    pixel_a: tuple[float, float],
+    max_shift_a: float,
+    tolerance_px: float = 0.01,
+) -> tuple[float, float]:
+    """Shift (y, x) in pixels by which `image` is displaced from the middle of `patch`, whatever ramp image has.
+
+    image: (ny, nx). patch: (ny + 2 margin_y, nx + 2 margin_x), pixel `margin` belongs to the image's pixel (0, 0).
+    Maximises the normalised correlation of image(r) with patch(r - shift), both free of planes: all shifts within
+    max_shift_a on a half-pixel grid, then Gauss-Newton from the best. The result never lies beyond max_shift_a.
+    """
+    search = _Search(image, patch, margin)
+    limit_px = np.array([max_shift_a / p for p in pixel_a])
+    shift = search.best_on_grid(limit_px)
+    value = search.correlation(shift)
+    for _ in range(20):
+        step = search.newton_step(shift)
+        step *= min(1.0, 1.0 / max(np.hypot(*step), 1e-12))  # the grid is half a pixel: longer steps leave the peak
+        while True:
+            trial = shift + step
+            trial = trial / max(1.0, float(np.hypot(*(trial / limit_px))))
+            better = search.correlation(trial)
+            if better >= value or np.hypot(*step) < 0.1 * tolerance_px:
+                break
+            step = step / 2
+        moved = np.hypot(*(trial - shift))
+        if better >= value:
+            shift, value = trial, better
+        if moved < 0.1 * tolerance_px:
+            break
+    return float(shift[0]), float(shift[1])
+
+
+def move_patch(
+    patch: np.ndarray, margin: tuple[int, int], shift_px: tuple[float, float], shape: tuple[int, int]
+) -> np.ndarray:
+    """What `register` compared: the patch moved by (y, x) pixels, on the image's pixels `shape`, without its plane."""
+    return _Search(np.zeros(shape), patch, margin).moved(np.asarray(shift_px))
+
+
+class _Search:
+    """Correlations of an image with a shifted patch; the patch's edges are tapered so that it may be periodic."""
+
+    def __init__(self, image: np.ndarray, patch: np.ndarray, margin: tuple[int, int]):
+        self.shape, self.margin = image.shape, margin
+        self.basis = planes(image.shape)
+        self.image = self.free(image)
+        # A constant would make a step under the taper; planes are projected out in any case.
+        tapered = patch - np.mean(patch)
+        for axis, size in enumerate(patch.shape):
+            edge = taper_window(size, 2 * _TAPER_PX / size)
+            tapered = tapered * (edge[:, None] if axis == 0 else edge[None, :])
+        self.spectrum = np.fft.rfft2(tapered)
+        self.size = patch.shape
+        self.ky = np.fft.fftfreq(patch.shape[0])[:, None]
+        self.kx = np.fft.rfftfreq(patch.shape[1])[None, :]
+
+    def free(self, image: np.ndarray) -> np.ndarray:
+        """The image without its plane."""
+        return image - np.tensordot(np.tensordot(self.basis, image, 2), self.basis, 1)
+
+    def moved(self, shift: np.ndarray, factor: np.ndarray | float = 1.0) -> np.ndarray:
+        """The patch moved by `shift` px, on the image's pixels, without its plane; factor multiplies its spectrum."""
+        (ny, nx), (my, mx) = self.shape, self.margin
+        return self.free(self._whole(shift, factor)[my : my + ny, mx : mx + nx])
+
+    def _whole(self, shift: np.ndarray, factor: np.ndarray | float = 1.0) -> np.ndarray:
+        phase = np.exp(-2j * np.pi * self.ky * shift[0]) * np.exp(-2j * np.pi * self.kx * shift[1])
+        return np.fft.irfft2(self.spectrum * phase * factor, self.size)
+
+    def correlation(self, shift: np.ndarray) -> float:
+        """Normalised correlation, up to the image's constant norm."""
+        moved = self.moved(shift)
+        return float(np.sum(self.image * moved) / max(np.linalg.norm(moved), 1e-300))
+
+    def best_on_grid(self, limit_px: np.ndarray) -> np.ndarray:
+        """Best shift (2,) of a half-pixel grid inside the ellipse with half axes `limit_px`."""
+        best, found = -np.inf, np.zeros(2)
+        reach = [int(np.ceil(limit)) for limit in limit_px]
+        whole = [np.arange(-r, r + 1) for r in reach]
+        kernels = [np.fft.rfft2(k, self.size) for k in (self.image, np.ones(self.shape), *self.basis)]
+        # patch(r - s) at the image's pixel r is patch index r + margin - s.
+        take = np.ix_(self.margin[0] - whole[0], self.margin[1] - whole[1])
+        for half in np.array([(0, 0), (0, 0.5), (0.5, 0), (0.5, 0.5)]):
+            patch = self._whole(half)
+            spectra = [np.fft.rfft2(p) for p in (patch, patch**2)]
+
+            def product(k: int, power: int, spectra=spectra) -> np.ndarray:
+                return np.fft.irfft2(spectra[power - 1] * kernels[k].conj(), self.size)[take]
+
+            energy = product(1, 2) - sum(product(k, 1) ** 2 for k in (2, 3, 4))
+            values = product(0, 1) / np.sqrt(np.maximum(energy, 1e-300))
+            sy, sx = whole[0][:, None] + half[0], whole[1][None, :] + half[1]
+            allowed = (sy / limit_px[0]) ** 2 + (sx / limit_px[1]) ** 2 <= 1
+            # Without energy there is nothing to correlate with.
+            allowed &= energy > 1e-9 * np.max(energy)
+            values = np.where(allowed, values, -np.inf)
+            if np.max(values) > best:
+                i, j = np.unravel_index(np.argmax(values), values.shape)
+                best, found = np.max(values), np.array([sy[i, 0], sx[0, j]])
+        return found
+
+    def newton_step(self, shift: np.ndarray) -> np.ndarray:
+        """Gauss-Newton step (2,) of the shift in image = c patch(r - s) + plane, with c and the plane eliminated."""
+        columns = [
+            self.moved(shift),
+            self.moved(shift, -2j * np.pi * self.ky),
+            self.moved(shift, -2j * np.pi * self.kx),
+        ]
+        matrix = np.array([[np.sum(a * b) for b in columns] for a in columns])
+        right = np.array([np.sum(a * self.image) for a in columns])
+        solution = np.linalg.lstsq(matrix, right, rcond=None)[0]
+        # A contrast near zero or below means noise: no step rather than a wild one.
+        return solution[1:] / solution[0] if solution[0] > 1e-6 * np.abs(solution[1:]).max() else np.zeros(2)

@@ -1,0 +1,195 @@
+"""Score a reconstruction: crop to the region, align, then every metric, kept with what is needed to repeat it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from ptydesign.config import Strict
+from ptydesign.errors import InputError
+from ptydesign.score import metrics
+from ptydesign.score.align import (
+    affine_part,
+    align,
+    flat_object,
+    move_patch,
+    patch_margin,
+    region_of,
+    region_slices,
+    register,
+)
+from ptydesign.types import Score, Truth
+
+
+class ScoreConfig(Strict):
+    """How reconstructions are scored; one set for a whole study, or scores don't compare."""
+
+    ssim_widths_px: tuple[float, ...] = Field(
+        (0.5, 1.5, 5.0), description="Standard deviations of SSIM's Gaussian window, in reconstruction pixels."
+    )
+    frc_qmax: float = Field(1.0, gt=0, description="The FRC's area is the mean of the rings up to here, in 1/angstrom.")
+    frc_taper: float = Field(0.25, ge=0, le=1, description="Part of the image that fades at its edges before the FRC.")
+    max_shift_a: float = Field(
+        1.0, gt=0, description="Largest shift that is removed, in angstrom; less than half a lattice spacing."
+    )
+    registration_px: float = Field(0.01, gt=0, le=0.5, description="Precision of the registration in pixels.")
+
+    @field_validator("ssim_widths_px")
+    @classmethod
+    def _widths(cls, widths: tuple[float, ...]) -> tuple[float, ...]:
+        if not widths or min(widths) < 0.3:
+            raise InputError(
+                "ssim_widths_px",
+                "needs at least one width, each 0.3 px or more",
+                widths,
+                "The usual width is 1.5.",
+            )
+        if len(set(widths)) != len(widths):
+            raise InputError("ssim_widths_px", "holds a width twice", widths, "List each width once.")
+        return widths
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A score and the images it was computed from, on the reconstruction's pixels of the region, float64.
+
+    image, truth_image: (y, x) phase in rad, aligned. frc: the ring correlation of the two, with its thresholds.
+    """
+
+    score: Score
+    image: np.ndarray
+    truth_image: np.ndarray
+    frc_curve: metrics.FrcCurve
+
+    @property
+    def frc_q(self) -> np.ndarray:
+        """(rings,) in 1/angstrom."""
+        return self.frc_curve.q
+
+    @property
+    def frc(self) -> np.ndarray:
+        """(rings,) Fourier ring correlation with the truth."""
+        return self.frc_curve.frc
+
+
+def compare(
+    object_: np.ndarray,
+    pixel_a: tuple[float, float],
+    origin_a: tuple[float, float],
+    truth: Truth,
+    region_a: tuple[float, float, float, float],
+    config: ScoreConfig | None = None,
+) -> Comparison:
+    """Score a reconstructed object against the truth inside `region_a`.
+
+    object_: (y, x) or (slices, y, x) complex transmission; several slices are scored by their summed phase.
+    pixel_a: (y, x) of the object. origin_a: specimen coordinates (y, x) of its pixel (0, 0).
+    region_a: (y0, x0, y1, x1) in the specimen's frame, y0 <= y < y1; usually the scanned region.
+    config: defaults to ScoreConfig().
+
+    Global phase, affine ramp and shift are removed (see `align`), the contrast's scale is not. SSIM and PSNR use the
+    range of the aligned, band-limited truth in the region.
+    Raises metrics.ScoreFailure if the reconstruction can't be scored (NaN, constant phase), InputError for a region,
+    width or q_max that doesn't fit.
+    """
+    config = config or ScoreConfig()
+    pixel_a, origin_a = _pair(pixel_a, "pixel_a"), _pair(origin_a, "origin_a")
+    if min(pixel_a) <= 0:
+        raise InputError("pixel_a", "must be positive", pixel_a, "Give (y, x) in angstrom.")
+    region_a = tuple(float(edge) for edge in region_a)
+    aligned = align(
+        object_,
+        pixel_a,
+        origin_a,
+        np.sum(truth.phase_rad, axis=0, dtype=np.float64),
+        truth.pixel_a,
+        region_a,
+        config.max_shift_a,
+        config.registration_px,
+    )
+    image, target = aligned.image, aligned.truth
+    data_range = float(np.ptp(target))
+    curve = metrics.radial_frc(image, target, pixel_a, config.frc_taper)
+    flat_image, flat_target = image - affine_part(image), target - affine_part(target)
+    score = Score(
+        ssim={width: metrics.ssim(image, target, width, data_range) for width in config.ssim_widths_px},
+        psnr_db=metrics.psnr(image, target, data_range),
+        mse_rad2=metrics.mse(image, target),
+        frc_area=curve.area(config.frc_qmax),
+        frc_qmax=config.frc_qmax,
+        contrast=float(np.sum(flat_image * flat_target) / np.sum(flat_image**2)),
+        region_a=region_a,
+        data_range=data_range,
+        pixel_a=pixel_a,
+        shift_a=aligned.shift_a,
+    )
+    return Comparison(score, image, target, curve)
+
+
+def frc_of_halves(
+    first: np.ndarray,
+    second: np.ndarray,
+    pixel_a: tuple[float, float],
+    first_origin_a: tuple[float, float],
+    second_origin_a: tuple[float, float],
+    region_a: tuple[float, float, float, float],
+    config: ScoreConfig | None = None,
+) -> metrics.FrcCurve:
+    """Fourier ring correlation of two independent reconstructions, registered to each other, planes removed.
+
+    first, second: complex objects as in `compare`, with equal pixels. The region, and around it `patch_margin` pixels,
+    must lie inside both. It measures how well two reconstructions agree, not whether they are right: smoothing, and
+    errors that both share, raise it. Raises as `compare`.
+    """
+    config = config or ScoreConfig()
+    pixel_a = _pair(pixel_a, "pixel_a")
+    origins = [_pair(first_origin_a, "first_origin_a"), _pair(second_origin_a, "second_origin_a")]
+    rows, columns = region_slices(np.shape(first)[-2:], pixel_a, origins[0], region_a)
+    image = _plain_phase(first, rows, columns)
+    # Where the first image's pixels lie on the second canvas: whole pixels now, the rest by registration.
+    offset = [(a - b) / p for a, b, p in zip(*origins, pixel_a, strict=True)]
+    margin = patch_margin(pixel_a, config.max_shift_a + max(pixel_a))
+    wide = []
+    for axis, (part, m) in enumerate(zip((rows, columns), margin, strict=True)):
+        begin = part.start + round(offset[axis]) - m
+        end = part.stop + round(offset[axis]) + m
+        if begin < 0 or end > np.shape(second)[-2 + axis]:
+            raise InputError(
+                "region_a",
+                f"needs {m} px around it inside the second reconstruction, to register it",
+                tuple(region_a),
+                "Compare a smaller region.",
+            )
+        wide.append(slice(begin, end))
+    patch = _plain_phase(second, *wide)
+    shift = register(image, patch, margin, pixel_a, config.max_shift_a + max(pixel_a), config.registration_px)
+    return metrics.radial_frc(image, move_patch(patch, margin, shift, image.shape), pixel_a, config.frc_taper)
+
+
+def scanned_region(positions_a: np.ndarray, inset_a: float = 0.0) -> tuple[float, float, float, float]:
+    """(y0, x0, y1, x1) of the box around positions (position, 2), less `inset_a` on every side.
+
+    Raises InputError if nothing is left.
+    """
+    low, high = np.min(positions_a, axis=0) + inset_a, np.max(positions_a, axis=0) - inset_a
+    if not np.all(low < high):
+        raise InputError("inset_a", "leaves nothing of the scanned region", inset_a, "Scan more, or inset less.")
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def _plain_phase(object_: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    """Summed slice phases (y, x) of a region without its plane."""
+    phase = np.sum(np.angle(flat_object(region_of(object_, rows, columns))), axis=0)
+    phase = phase - affine_part(phase)
+    if not np.std(phase) > 1e-6:
+        raise metrics.ScoreFailure("The reconstructed phase is constant in the scored region.")
+    return phase
+
+
+def _pair(values, field: str) -> tuple[float, float]:
+    pair = tuple(float(value) for value in np.ravel(values))
+    if len(pair) != 2 or not np.all(np.isfinite(pair)):
+        raise InputError(field, "needs two finite numbers (y, x)", values, "Give (y, x) in angstrom.")
+    return pair
