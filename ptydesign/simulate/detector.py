@@ -181,9 +181,7 @@ def apply_mtf(patterns: np.ndarray, detector: Detector) -> np.ndarray:
     return np.maximum(blurred, 0).astype(patterns.dtype)  # rounding may leave -1e-9
 
 
-def readout(
-    mean: np.ndarray, electrons: float, background_e_per_px: float, rng: np.random.Generator
-) -> np.ndarray:
+def readout(mean: np.ndarray, electrons: float, background_e_per_px: float, rng: np.random.Generator) -> np.ndarray:
     """Poisson counts (..., ny, nx), float32, of patterns given as fractions of `electrons` incident electrons."""
     return rng.poisson(np.asarray(mean, np.float64) * electrons + background_e_per_px).astype(np.float32)
 

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from ptydesign.errors import InputError
-from ptydesign.types import Scan
+from ptydesign.grids import Grid
+from ptydesign.types import Potential, Scan
 
 # A Gaussian jitter goes beyond this many standard deviations in two of 1e9 draws: specimens leave that much room.
 JITTER_MARGIN_SIGMA = 6.0
@@ -92,6 +93,36 @@ def half_extent_a(scan: Scan) -> np.ndarray:
     corners = rotate(nominal, scan.rotation_error_rad) * (1 + scan.scale_error)
     reach = np.maximum(np.abs(nominal).max(axis=0), np.abs(corners).max(axis=0))
     return reach + np.abs(scan.drift_a) + JITTER_MARGIN_SIGMA * scan.jitter_a
+
+
+def check_windows(
+    potential: Potential, positions_a: np.ndarray, window: Grid, offsets_a: np.ndarray, periodic: bool
+) -> None:
+    """Raises InputError unless every window (of every source offset (n, 2)) lies on the potential.
+
+    Window pixel (ny//2, nx//2) is the one nearest to the position. A periodic specimen has no edge, but must be at
+    least as large as the window.
+    """
+    positions_a = np.asarray(positions_a, float)
+    if positions_a.ndim != 2 or positions_a.shape[1] != 2 or not len(positions_a) or not np.isfinite(positions_a).all():
+        raise InputError(
+            "positions_a", "must be finite (y, x) of one or more positions", positions_a.shape, "Correct the positions."
+        )
+    have, want = np.asarray(potential.grid.shape), np.asarray(window.shape)
+    pixel = np.asarray(potential.pixel_a)
+    if not np.allclose(pixel, window.pixel_a, rtol=1e-6):
+        raise InputError(
+            "window.grid", "must have the potential's pixel", window.pixel_a, f"Make it for pixels of {tuple(pixel)} A."
+        )
+    low = np.rint((positions_a.min(axis=0) + offsets_a.min(axis=0)) / pixel).astype(int) - want // 2
+    high = np.rint((positions_a.max(axis=0) + offsets_a.max(axis=0)) / pixel).astype(int) - want // 2 + want
+    if np.any(want > have) if periodic else (np.any(low < 0) or np.any(high > have)):
+        raise InputError(
+            "potential",
+            "must hold the scan and the window around every position",
+            f"{have[0]} x {have[1]} px; needed are rows {low[0]} to {high[0]}, columns {low[1]} to {high[1]}",
+            f"Make it {int(np.max(high - low))} px or more and centre the scan, scan a smaller field, or use less defocus.",
+        )
 
 
 def _require(condition: bool, field: str, rule: str, value: object, mend: str) -> None:

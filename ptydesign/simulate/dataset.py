@@ -1,0 +1,149 @@
+"""From a potential and an experiment to what a microscope would have recorded, and the truth behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+
+import numpy as np
+from scipy.fft import next_fast_len
+
+from ptydesign import __version__
+from ptydesign.errors import InputError, nearest
+from ptydesign.simulate.coherence import source_points
+from ptydesign.simulate.detector import Window, apply_mtf, check_detector, choose_window, readout
+from ptydesign.simulate.scan import check_scan, half_extent_a, raster, true_positions
+from ptydesign.types import Dataset, Experiment, Potential, Truth
+from ptydesign.units import interaction_parameter
+
+MAX_MEAN_COUNTS = 2.0**24  # float32 holds whole counts up to here
+
+
+def _jax(*args, **kwargs) -> np.ndarray:
+    from ptydesign.simulate.jax_simulator import intensities
+
+    return intensities(*args, **kwargs)
+
+
+def _abtem(*args, **kwargs) -> np.ndarray:
+    from ptydesign.simulate.abtem_simulator import intensities  # importing abTEM takes 10 s
+
+    return intensities(*args, **kwargs)
+
+
+SIMULATORS: dict[str, Callable[..., np.ndarray]] = {"jax": _jax, "abtem": _abtem}
+
+
+def check_experiment(experiment: Experiment) -> None:
+    """Raises InputError for an experiment that cannot be made, whatever the specimen."""
+    optics = experiment.optics
+    check_scan(experiment.scan)
+    check_detector(experiment.detector)
+    numbers = {f"optics.{name}": value for name, value in asdict(optics).items()}
+    numbers |= {name: getattr(experiment, name) for name in ("dose_e_per_a2", "source_size_a", "focal_spread_a")}
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise InputError(name, "must be finite", value, "Correct the value.")
+    for name, value in {
+        "dose_e_per_a2": experiment.dose_e_per_a2,
+        "optics.voltage_kv": optics.voltage_kv,
+        "optics.semiangle_rad": optics.semiangle_rad,
+    }.items():
+        if value <= 0:
+            raise InputError(name, "must be positive", value, "Correct the value.")
+    for name in ("source_size_a", "focal_spread_a"):
+        if getattr(experiment, name) < 0:
+            raise InputError(name, "must not be negative", getattr(experiment, name), "Give 0 for none.")
+    if optics.semiangle_rad >= 0.5:
+        raise InputError("optics.semiangle_rad", "must be below 0.5 rad", optics.semiangle_rad, "Give it in radian.")
+    if experiment.electrons_per_pattern > MAX_MEAN_COUNTS:
+        raise InputError(
+            "dose_e_per_a2",
+            f"must give at most {MAX_MEAN_COUNTS:.0f} electrons per pattern (dose x step^2)",
+            experiment.dose_e_per_a2,
+            "Lower the dose or take a smaller step.",
+        )
+
+
+def simulate(
+    potential: Potential,
+    experiment: Experiment,
+    seed: int,
+    simulator: str = "jax",
+    centre_a: tuple[float, float] | None = None,
+    periodic: bool = False,
+) -> tuple[Dataset, Truth]:
+    """A dosed 4D-STEM dataset and the truth behind it.
+
+    seed: gives the position errors and the counting noise, as two independent streams. centre_a: (y, x) of the scan's
+    centre in the specimen's frame, default the specimen's centre. periodic: the specimen repeats, so that windows may
+    reach over its edges. Counts are Poisson with mean dose * step^2 * (fraction that falls on the pixel) + background.
+    Raises InputError for an unknown simulator, an impossible experiment, or a specimen smaller than scan plus window.
+    """
+    if simulator not in SIMULATORS:
+        raise InputError("simulator", "must be a known simulator", simulator, nearest(str(simulator), SIMULATORS))
+    check_experiment(experiment)
+    thickness = float(np.sum(potential.thickness_a[:-1]))
+    window = choose_window(experiment, potential.pixel_a, thickness)
+    if centre_a is None:
+        centre_a = tuple(size / 2 for size in potential.grid.extent_a)
+    nominal = raster(experiment.scan, centre_a)
+    true = true_positions(experiment.scan, nominal, np.random.default_rng([seed, 0]))
+    mean = SIMULATORS[simulator](potential, experiment, true, window, periodic=periodic)
+    mean = apply_mtf(mean, experiment.detector)
+    background = experiment.detector.background_e_per_px
+    counts = readout(mean, experiment.electrons_per_pattern, background, np.random.default_rng([seed, 1]))
+    shape = experiment.detector.pixels
+    dataset = Dataset(
+        patterns=counts,
+        positions_a=nominal,
+        grid=experiment.detector.grid,
+        voltage_kv=experiment.optics.voltage_kv,
+        mask=np.ones(shape, np.float32),
+        optics=experiment.optics,
+        electrons_per_pattern=experiment.electrons_per_pattern,
+        background=np.full(shape, background, np.float32) if background else None,
+        provenance=_provenance(experiment, seed, simulator, window),
+    )
+    return dataset, _truth(potential, experiment, true)
+
+
+def required_shape(
+    experiments: Iterable[Experiment], pixel_a: tuple[float, float], thickness_a: float = 0.0
+) -> tuple[int, int]:
+    """Smallest FFT-friendly potential shape (ny, nx) that holds scan and window of every experiment, scanned at its centre.
+
+    Room is kept for drift, calibration errors, source size, and jitter up to six standard deviations.
+    thickness_a: between the first and the last slice.
+    """
+    needed = np.zeros(2, int)
+    for experiment in experiments:
+        check_experiment(experiment)
+        window = choose_window(experiment, pixel_a, thickness_a)
+        reach = half_extent_a(experiment.scan) + source_points(experiment)[0].max(axis=0)
+        pixels = 2 * np.ceil(reach / np.asarray(pixel_a)).astype(int) + 2  # 2: rounding to whole pixels on both sides
+        needed = np.maximum(needed, pixels + np.asarray(window.grid.shape))
+    return next_fast_len(int(needed[0])), next_fast_len(int(needed[1]))
+
+
+def _truth(potential: Potential, experiment: Experiment, positions_a: np.ndarray) -> Truth:
+    sigma = interaction_parameter(experiment.optics.voltage_kv)
+    return Truth(
+        phase_rad=(sigma * potential.slices_va.mean(axis=0)).astype(np.float32),
+        pixel_a=tuple(potential.pixel_a),
+        positions_a=positions_a,
+        thickness_a=np.asarray(potential.thickness_a, float),
+    )
+
+
+def _provenance(experiment: Experiment, seed: int, simulator: str, window: Window) -> dict:
+    return {
+        "ptydesign": __version__,
+        "simulator": simulator,
+        "seed": int(seed),
+        "window_px": list(window.grid.shape),
+        "window_factor": list(window.factor),
+        "oversample": list(window.oversample),
+        "experiment": asdict(experiment),
+    }
