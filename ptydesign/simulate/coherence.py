@@ -31,7 +31,7 @@ def source_points(experiment: Experiment) -> tuple[np.ndarray, np.ndarray]:
 def focal_points(experiment: Experiment) -> tuple[np.ndarray, np.ndarray]:
     """Changes of defocus (n,) in angstrom and weights (n,) (sum 1) that stand for a Gaussian focal spread.
 
-    A pattern changes with defocus through phase differences inside the aperture, at most pi alpha^2/lambda per angstrom.
+    A pattern changes with defocus through phase differences inside the aperture, at most pi alpha^2/lambda per A.
     """
     optics = experiment.optics
     spread = experiment.focal_spread_a

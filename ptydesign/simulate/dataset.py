@@ -112,9 +112,10 @@ def simulate(
 def required_shape(
     experiments: Iterable[Experiment], pixel_a: tuple[float, float], thickness_a: float = 0.0
 ) -> tuple[int, int]:
-    """Smallest FFT-friendly potential shape (ny, nx) that holds scan and window of every experiment, scanned at its centre.
+    """Smallest FFT-friendly potential shape (ny, nx) that holds scan and window of every experiment.
 
-    Room is kept for drift, calibration errors, source size, and jitter up to six standard deviations.
+    The scan is at the specimen's centre. Room is kept for drift, calibration errors, source size, and jitter up to six
+    standard deviations.
     thickness_a: between the first and the last slice.
     """
     needed = np.zeros(2, int)

@@ -169,7 +169,7 @@ def integrate(patterns, window: Window, detector: Detector):
 def apply_mtf(patterns: np.ndarray, detector: Detector) -> np.ndarray:
     """Patterns (..., ny, nx) blurred by the detector, counts conserved.
 
-    MTF(f) = m^(sin^2(pi fy) + sin^2(pi fx)), f in cycles per pixel, m = mtf_nyquist: the transfer function of the discrete
+    MTF(f) = m^(sin^2(pi fy) + sin^2(pi fx)), f in cycles per pixel, m = mtf_nyquist: that of the discrete
     Gaussian kernel (Lindeberg, IEEE PAMI 12:234, 1990). Unlike a Gaussian cut off at Nyquist its kernel is
     positive, so no pixel gets a negative mean. Electrons are counted one by one (the blur precedes the Poisson noise).
     """

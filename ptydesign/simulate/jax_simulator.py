@@ -37,7 +37,7 @@ def intensities(
 ) -> np.ndarray:
     """Mean pattern at each true position: (position, *detector.pixels) float32, corner-centred.
 
-    Fractions of the incident electrons, after integration over the detector's pixels and before its MTF, dose and noise.
+    Fractions of the incident electrons, after integration over detector pixels and before MTF, dose and noise.
     Source size, focal spread and the potential's configurations are averaged incoherently.
     positions_a: (position, 2) as (y, x) in the specimen's frame. A window may reach over the potential's edge
     only if the specimen is declared `periodic`; else that is an InputError.

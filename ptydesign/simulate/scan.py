@@ -121,7 +121,7 @@ def check_windows(
             "potential",
             "must hold the scan and the window around every position",
             f"{have[0]} x {have[1]} px; needed are rows {low[0]} to {high[0]}, columns {low[1]} to {high[1]}",
-            f"Make it {int(np.max(high - low))} px or more and centre the scan, scan a smaller field, or use less defocus.",
+            f"Make it {int(np.max(high - low))} px or more and centre the scan, or take less field or defocus.",
         )
 
 
