@@ -48,7 +48,7 @@ def read_structure(path: Path) -> ase.Atoms:
     """
     from ase.data import atomic_numbers
     from ase.io import read
-    from scipy.spatial import cKDTree
+    from ase.neighborlist import neighbor_list
 
     path = Path(path)
     if not path.is_file():
@@ -89,12 +89,12 @@ def read_structure(path: Path) -> ase.Atoms:
                 parts,
                 "Write a supercell with explicit atoms.",
             )
-    pairs = cKDTree(atoms.positions).query_pairs(CLOSEST_A, output_type="ndarray")
-    if len(pairs):
+    first, second = neighbor_list("ij", atoms, CLOSEST_A)
+    if len(first):
         raise InputError(
             "sample.file",
             f"atoms must be at least {CLOSEST_A} A apart ({path})",
-            f"{len(pairs)} closer pairs, the first between atoms {pairs[0].tolist()}",
+            f"{len(first) // 2} closer pairs, one of them atoms {first[0]} and {second[0]} (or an image)",
             "Remove duplicates; check that the file is in angstrom.",
         )
     return atoms
@@ -190,8 +190,6 @@ def _lattice_basis(axis: tuple[int, int, int], cell: np.ndarray) -> np.ndarray:
         basis[2] *= (u, v, w)[third]
         return basis
     g, a, b = _bezout(u, v)  # a u + b v = g
-    if g == 0:  # not reached: then only w is not zero
-        raise AssertionError
     _, c, d = _bezout(g, w)  # c g + d w = 1
     along = np.array([u // g, v // g, 0])
     basis = np.array([[-b, a, 0], -d * along + [0, 0, c], [u, v, w]])

@@ -50,8 +50,6 @@ LAYERS = {
 }
 Dichalcogenide = Literal["MoS2", "WS2", "MoSe2", "WSe2"]
 
-EDGE_A = 1e-6  # an atom this close below an edge of the cell belongs to the next cell (rounding)
-
 
 class BilayerSample(Strict):
     """Two rigid monolayers, each with the geometry that it has in the bulk 2H crystal.
@@ -211,8 +209,8 @@ def _monolayer(layer: Layer, angle_rad: float, height_a: float, thickness_a: flo
     metal, chalcogen = atomic_numbers[layer.metal], atomic_numbers[layer.chalcogen]
     vectors = np.array([[a, 0, 0], [-a / 2, a * math.sqrt(3) / 2, 0], [0, 0, thickness_a]])
     # 2c and 4f differ by (1/3, -1/3) in the plane: one of the two kinds of triangle between the metals is filled.
-    beside = (vectors[0] + 2 * vectors[1]) / 3
-    positions = np.array([[0, 0, height_a], beside + [0, 0, height_a - u], beside + [0, 0, height_a + u]])
+    x, y, _ = (vectors[0] + 2 * vectors[1]) / 3
+    positions = np.array([[0, 0, height_a], [x, y, height_a - u], [x, y, height_a + u]])
     return crystal.Oriented(vectors, positions, np.array([metal, chalcogen, chalcogen])).turned(angle_rad)
 
 
@@ -231,7 +229,7 @@ def _thickness(sample: StructureSample, oriented: crystal.Oriented) -> float:
     period_a = oriented.vectors[2, 2]
     if sample.thickness_a is not None:
         limit = None if oriented.periodic and not sample.repeats else (_repeats(sample, oriented) or (1, 1, 1))[2]
-        if limit is not None and sample.thickness_a > limit * period_a + EDGE_A:
+        if limit is not None and sample.thickness_a > limit * period_a + crystal.EDGE_A:
             raise InputError(
                 "sample.thickness_a",
                 f"must not exceed the sample's repeats along the beam ({limit} x {period_a:.3f} A)",

@@ -51,9 +51,7 @@ def scattering_factors(
     return factors
 
 
-def project(
-    positions_a: np.ndarray, numbers: np.ndarray, factors: Mapping[int, np.ndarray], grid: Grid
-) -> np.ndarray:
+def project(positions_a: np.ndarray, numbers: np.ndarray, factors: Mapping[int, np.ndarray], grid: Grid) -> np.ndarray:
     """Projected potential in V A, shape grid.shape, float32, periodic.
 
     positions_a: (n, 2) (y, x); atoms outside the grid wrap around. numbers: (n,) atomic numbers.
