@@ -17,11 +17,10 @@ from ptydesign.reconstruct.forward import (
     adjoint,
     chunk_size,
     compare_with_data,
-    corner,
     exit_waves,
     over_chunks,
-    shift_factor,
     take,
+    views,
 )
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
@@ -60,13 +59,13 @@ def directions(
     """`start` plus the sums over the first `count` of `indices`; `gradient` as in `compare_with_data`."""
     shape = state.probe.shape[-2:]
     spectrum = fft2(state.probe)
-    chunk = chunk_size(shape, state.probe.shape[0], indices.shape[0])
+    size = indices.shape[0]
+    chunk = chunk_size(shape, state.probe.shape[0], size)
+    seen = views(state.positions_px[indices], shape, o)
     intensity = jnp.sum(jnp.abs(state.probe) ** 2, axis=0)
 
-    def one(index: jax.Array, weight: jax.Array):
-        position = state.positions_px[index]
-        factor = shift_factor(position, o)
-        first = corner(position, shape)
+    def one(slot: jax.Array, weight: jax.Array):
+        index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
         probe = ifft2(spectrum * factor)
         patch = take(state.object, first, shape)
         scale = state.intensity[index]
@@ -75,9 +74,9 @@ def directions(
         d_probe, d_patch = adjoint(probe, patch, o.propagators, step * weight)
         return fft2(d_probe) * jnp.conj(factor), d_patch, first, loss * weight
 
-    def body(carry, chosen, weight):
+    def body(carry, slots, weight):
         object_, probe, illumination, loss = carry
-        d_probe, d_patch, first, losses = jax.vmap(one)(chosen, weight.astype(state.positions_px.dtype))
+        d_probe, d_patch, first, losses = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
         lit = (intensity * weight[:, None, None]).astype(illumination.dtype)
         return (
             add_patches(object_, d_patch, first),
@@ -87,13 +86,8 @@ def directions(
         )
 
     zero = (start.object, jnp.zeros_like(spectrum), start.illumination, start.loss)
-    object_, d_spectrum, illumination, loss = over_chunks(padded(indices, chunk), count, chunk, body, zero)
+    object_, d_spectrum, illumination, loss = over_chunks(count, size, chunk, body, zero)
     return Direction(object_, start.probe + ifft2(d_spectrum), illumination, loss)
-
-
-def padded(indices: jax.Array, chunk: int) -> jax.Array:
-    """Indices with zeros appended up to a multiple of `chunk`."""
-    return jnp.pad(indices, (0, -indices.shape[0] % chunk))
 
 
 class Normal(NamedTuple):
@@ -122,15 +116,15 @@ def normal_equations(
     """
     shape = state.probe.shape[-2:]
     spectrum, d_spectrum = fft2(state.probe), fft2(d_probe)
-    chunk = chunk_size(shape, state.probe.shape[0], indices.shape[0])
+    size = indices.shape[0]
+    chunk = chunk_size(shape, state.probe.shape[0], size)
+    seen = views(state.positions_px[indices], shape, o)
 
     def dot(a: jax.Array, b: jax.Array) -> jax.Array:
         return jnp.sum(a.real * b.real + a.imag * b.imag)
 
-    def one(index: jax.Array, weight: jax.Array) -> Normal:
-        position = state.positions_px[index]
-        factor = shift_factor(position, o)
-        first = corner(position, shape)
+    def one(slot: jax.Array, weight: jax.Array) -> Normal:
+        index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
         probe, patch = ifft2(spectrum * factor), take(state.object, first, shape)
 
         def model(p, q):
@@ -142,12 +136,12 @@ def normal_equations(
         values = dot(along_o, along_o), dot(along_o, along_p), dot(along_p, along_p), dot(along_o, step)
         return Normal(*(weight * v for v in (*values, dot(along_p, step))))
 
-    def body(carry, chosen, weight):
-        sums = jax.vmap(one)(chosen, weight.astype(state.positions_px.dtype))
+    def body(carry, slots, weight):
+        sums = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
         return jax.tree.map(lambda total, new: total + jnp.sum(new), carry, sums)
 
     zero = jnp.zeros((), state.positions_px.dtype)
-    return over_chunks(padded(indices, chunk), count, chunk, body, Normal(zero, zero, zero, zero, zero))
+    return over_chunks(count, size, chunk, body, Normal(zero, zero, zero, zero, zero))
 
 
 def solve_joint(normal: Normal, damping: jax.Array) -> tuple[jax.Array, jax.Array]:

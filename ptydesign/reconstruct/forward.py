@@ -2,8 +2,9 @@
 
 psi_0,m = P_m(r - X_j) O(r);  psi_s = p_s * psi_{s-1} O_s;  I_j = w_j sum_m |F psi_m|^2 (+ background)
 
-Adjoints come from JAX's vector-Jacobian product of `exit_waves`; nothing is differentiated by hand. Positions are
-worked on in chunks small enough to stay in a core's cache, which accumulate into one update.
+Adjoints come from JAX's vector-Jacobian product of `exit_waves`; nothing is differentiated by hand. A CPU works on one
+position after the other, whose waves stay in a core's cache, and accumulates one group's update; an accelerator takes
+many at once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ptydesign.reconstruct.noise import NOISE_MODELS
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2, propagator
 
-CACHE_ELEMENTS = 65536  # complex numbers of one chunk's wave: 512 KiB, a core's level-2 cache
+CHUNK_ELEMENTS = 2**24  # complex numbers of a chunk's waves on an accelerator: 128 MiB
 
 
 class Problem(NamedTuple):
@@ -63,15 +64,31 @@ def corner(position_px: jax.Array, shape: tuple[int, int]) -> jax.Array:
     return jnp.round(position_px).astype(jnp.int32) - jnp.asarray([shape[0] // 2, shape[1] // 2], jnp.int32)
 
 
-def shift_factor(position_px: jax.Array, o: Optical) -> jax.Array:
-    """Fourier factor (ny, nx) that moves a probe by the fraction of a pixel that `corner` leaves over."""
-    fraction = position_px - jnp.round(position_px)
-    return jnp.exp(-2j * jnp.pi * fraction[0] * o.ky) * jnp.exp(-2j * jnp.pi * fraction[1] * o.kx)
+class Views(NamedTuple):
+    """Where the members of a group look. first (m, 2): first object pixel of the window; shift_y (m, ny),
+    shift_x (m, nx): Fourier factors that move the probe by the fraction of a pixel that `corner` leaves over."""
+
+    first: jax.Array
+    shift_y: jax.Array
+    shift_x: jax.Array
+
+    def shift(self, slot: jax.Array) -> jax.Array:
+        """(ny, nx) Fourier factor of one member; a product of two tables, since an exponential per pixel costs as
+        much as two Fourier transforms."""
+        return self.shift_y[slot][:, None] * self.shift_x[slot][None, :]
+
+
+def views(positions_px: jax.Array, shape: tuple[int, int], o: Optical) -> Views:
+    """Windows of positions (m, 2)."""
+    fraction = positions_px - jnp.round(positions_px)
+    first = jax.vmap(lambda p: corner(p, shape))(positions_px)
+    shift_y = jnp.exp(-2j * jnp.pi * fraction[:, :1] * o.ky[:, 0])
+    return Views(first, shift_y, jnp.exp(-2j * jnp.pi * fraction[:, 1:] * o.kx[0]))
 
 
 def take(canvas: jax.Array, first: jax.Array, shape: tuple[int, int]) -> jax.Array:
     """Window (slice, *shape) of a canvas (slice, y, x)."""
-    return jax.lax.dynamic_slice(canvas, (0, first[0], first[1]), (canvas.shape[0], *shape))
+    return jax.lax.dynamic_slice(canvas, (jnp.zeros_like(first[0]), first[0], first[1]), (canvas.shape[0], *shape))
 
 
 def add_patches(canvas: jax.Array, patches: jax.Array, firsts: jax.Array) -> jax.Array:
@@ -80,7 +97,8 @@ def add_patches(canvas: jax.Array, patches: jax.Array, firsts: jax.Array) -> jax
 
     def add(i: jax.Array, canvas: jax.Array) -> jax.Array:
         patch = take(canvas, firsts[i], shape) + patches[i]
-        return jax.lax.dynamic_update_slice(canvas, patch, (0, firsts[i, 0], firsts[i, 1]))
+        first = firsts[i]
+        return jax.lax.dynamic_update_slice(canvas, patch, (jnp.zeros_like(first[0]), first[0], first[1]))
 
     return jax.lax.fori_loop(0, patches.shape[0], add, canvas)
 
@@ -126,23 +144,23 @@ def adjoint(probe: jax.Array, patch: jax.Array, propagators: jax.Array, step: ja
 
 
 def chunk_size(shape: tuple[int, int], modes: int, group: int) -> int:
-    """Positions per chunk so that a chunk's waves stay in cache; a divisor-free choice, groups are padded to it."""
-    fit = CACHE_ELEMENTS // (shape[0] * shape[1] * modes)
-    return max(1, min(16, fit, group))
+    """Positions worked on at once: one on a CPU, where a chunk must stay in a core's cache and its windows must be
+    slices rather than gathers; as many as fit into CHUNK_ELEMENTS on an accelerator."""
+    if jax.default_backend() == "cpu":
+        return 1
+    return max(1, min(group, CHUNK_ELEMENTS // (shape[0] * shape[1] * modes)))
 
 
 def over_chunks(
-    members: jax.Array, count: jax.Array, chunk: int, body: Callable[[Any, jax.Array, jax.Array], Any], start: Any
+    count: jax.Array, size: int, chunk: int, body: Callable[[Any, jax.Array, jax.Array], Any], start: Any
 ) -> Any:
-    """Fold `body(carry, indices (chunk,), weight (chunk,))` over the first `count` members of a padded group.
+    """Fold `body(carry, slots (chunk,), weight (chunk,))` over the first `count` members of a group of `size`.
 
-    members: (m,) indices, m a multiple of `chunk`. Members after `count` have weight zero; chunks that hold none of
-    the first `count` are not computed.
+    Slots beyond `count` in the last chunk have weight zero; further chunks are not computed.
     """
 
     def one(i: jax.Array, carry: Any) -> Any:
-        indices = jax.lax.dynamic_slice(members, (i * chunk,), (chunk,))
-        weight = (i * chunk + jnp.arange(chunk) < count).astype(jnp.float32)
-        return body(carry, indices, weight)
+        slots = i * chunk + jnp.arange(chunk)
+        return body(carry, jnp.minimum(slots, size - 1), slots < count)
 
     return jax.lax.fori_loop(0, (count + chunk - 1) // chunk, one, start)

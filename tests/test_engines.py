@@ -1,0 +1,131 @@
+"""One conformance suite over every engine, batch kind and noise model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import toy
+
+from ptydesign.config import build
+from ptydesign.reconstruct.batches import BATCHES
+from ptydesign.reconstruct.engines import ENGINES
+from ptydesign.reconstruct.noise import NOISE_MODELS
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.reconstruct.run import one_sweep, reconstruct
+
+CASES = [(e, b, n) for e in ENGINES for b in BATCHES for n in NOISE_MODELS]
+
+
+def plan_of(engine="lsqml", sweeps=12, precision="single", slices=1, mode_powers=(), **settings):
+    return build(
+        Plan,
+        {
+            "precision": precision,
+            "object": {"slices": slices, "slice_thickness_a": 40.0 if slices > 1 else 0.0},
+            "probe": {"mode_powers": mode_powers},
+            "engines": [{"engine": engine, "sweeps": sweeps, "group": 16, **settings}],
+        },
+        "plan",
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    return toy.experiment()
+
+
+@pytest.mark.parametrize("engine,batches,noise", CASES)
+def test_loss_falls_and_the_object_is_found(engine, batches, noise, data):
+    dataset, transmission = data
+    state, history, outcome = reconstruct(dataset, plan_of(engine, batches=batches, noise=noise, sweeps=25))
+    assert outcome.status == "budget_spent", outcome.reason
+    assert history.loss[-1] < 0.3 * history.loss[0]
+    contrast = np.std(np.angle(transmission))
+    assert toy.phase_error(state, transmission, dataset) < 0.35 * contrast
+
+
+@pytest.mark.parametrize("engine,batches", [(e, b) for e in ENGINES for b in ("compact", "sparse")])
+@pytest.mark.parametrize("noise", ["amplitude", "poisson"])
+def test_counts_may_have_any_scale(engine, batches, noise, data):
+    """A gain of the detector changes nothing but the scale of the probe."""
+    dataset, _ = data
+    plan = plan_of(engine, batches=batches, noise=noise, sweeps=4)
+    phases = []
+    for scale in (1.0, 1e-4, 1e4):
+        scaled = dataclasses.replace(dataset, patterns=dataset.patterns * scale)
+        phases.append(reconstruct(scaled, plan)[0].phase_rad)
+    np.testing.assert_allclose(phases[1], phases[0], atol=2e-3)
+    np.testing.assert_allclose(phases[2], phases[0], atol=2e-3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_masked_pixels_have_no_effect(engine, data):
+    dataset, _ = data
+    mask = np.ones(dataset.grid.shape)
+    mask[3:6, 2:9] = 0
+    rng = np.random.default_rng(0)
+    dirt = np.where(mask > 0, dataset.patterns, rng.uniform(0, 1e4, dataset.patterns.shape))
+    plan = plan_of(engine, sweeps=3)
+    clean = reconstruct(dataclasses.replace(dataset, mask=mask), plan)[0]
+    dirty = reconstruct(dataclasses.replace(dataset, mask=mask, patterns=dirt), plan)[0]
+    np.testing.assert_array_equal(clean.object, dirty.object)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("batches", ["sparse", "compact"])
+def test_seeds_reach_the_engine(engine, batches, data):
+    dataset, _ = data
+    plan = plan_of(engine, batches=batches, sweeps=3)
+    first, again, other = (reconstruct(dataset, plan, seed=s)[0].object for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nothing_recompiles_for_other_continuous_settings_or_fewer_positions(engine, data):
+    dataset, _ = data
+    reconstruct(dataset, plan_of(engine, sweeps=1))
+    compiled = one_sweep._cache_size()
+    rates = {"lsqml": {"delta": 0.3, "damping": 0.2}, "gradient": {"object_rate": 0.01}}[engine]
+    reconstruct(dataset, plan_of(engine, sweeps=2, max_amplitude=1.1, offset=1e-2, **rates))
+    fewer = dataclasses.replace(dataset, patterns=dataset.patterns[:-3], positions_a=dataset.positions_a[:-3])
+    reconstruct(fewer, plan_of(engine, sweeps=1))
+    assert one_sweep._cache_size() == compiled
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_double_precision(engine, data):
+    dataset, _ = data
+    single = reconstruct(dataset, plan_of(engine, sweeps=3))[0]
+    double = reconstruct(dataset, plan_of(engine, sweeps=3, precision="double"))[0]
+    assert double.object.dtype == np.complex128
+    np.testing.assert_allclose(single.object, double.object, atol=2e-3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_slices_and_two_modes(engine):
+    dataset, transmission = toy.experiment(slices=2, modes=((0.8, 0), (0.2, 1)))
+    plan = plan_of(engine, slices=2, mode_powers=(0.2,), sweeps=30)
+    state, history, _ = reconstruct(dataset, plan)
+    assert history.loss[-1] < 0.3 * history.loss[0]
+    assert toy.phase_error(state, transmission, dataset) < 0.08
+
+
+def test_a_weak_second_mode_grows_towards_its_power():
+    """From a 5 % guess towards the true 25 %. The last part is slow: the first mode mimics much of the second."""
+    dataset, _ = toy.experiment(modes=((0.75, 0), (0.25, 1)), steps=(12, 12), step_a=0.9)
+    dataset = dataclasses.replace(dataset, probe_guess=dataset.probe_guess[:1])
+    state = reconstruct(dataset, plan_of(mode_powers=(0.05,), sweeps=200, noise="poisson"))[0]
+    powers = np.sum(np.abs(state.probe) ** 2, axis=(1, 2))
+    assert 0.17 < powers[1] / powers.sum() < 0.28
+
+
+def test_divergence_is_an_outcome(data):
+    dataset, _ = data
+    plan = plan_of("gradient", rule="sgd", object_rate=1e6, probe_rate=1e6, sweeps=30, max_amplitude=1e6)
+    _, history, outcome = reconstruct(dataset, plan)
+    assert outcome.status == "diverged"
+    assert outcome.sweeps == len(history.loss) < 30
+    assert "gradient" in outcome.reason
