@@ -1,8 +1,8 @@
 """Gaussian-process regression for the search: scikit-optimize's, with a Matern kernel of nu = 1 that has gradients.
 
-Cao et al. (Sci. Rep. 12:12284, 2022) use a Matern kernel with nu = 1. scikit-learn computes it from the general formula,
-with slow Bessel functions and finite differences, and scikit-optimize has no gradient for it at all. The closed
-form is k = z K1(z) with z = sqrt(2) r and r the distance in length scales (Rasmussen & Williams 2006, eq. 4.14).
+Cao et al. (Sci. Rep. 12:12284, 2022) use a Matern kernel with nu = 1. scikit-learn computes it from the general
+formula, with slow Bessel functions and finite differences, and scikit-optimize has no gradient for it at all. The
+closed form is k = z K1(z) with z = sqrt(2) r and r the distance in length scales (Rasmussen & Williams 2006, eq. 4.14).
 """
 
 from __future__ import annotations
@@ -65,10 +65,21 @@ class MaternOne(Matern):
         return -2 * _bessel_zero(z)[:, None] * difference / length
 
 
+class Predicted:
+    """A regressor at points where its prediction is known, for several acquisition functions at the same points."""
+
+    def __init__(self, mean: np.ndarray, std: np.ndarray):
+        self.mean, self.std = mean, std
+
+    def predict(self, X, return_std=True):
+        """The known (n,) mean and standard deviation."""
+        return self.mean, self.std
+
+
 class Regressor(GaussianProcessRegressor):
     """scikit-optimize's regressor with a prediction of order n^2 instead of n^2 times a slow loop.
 
-    `predict` returns the same values as the base class (by test): mean and standard deviation of the function, without the noise.
+    `predict` returns the same values as the base class (by test): those of the function, without the noise.
     """
 
     def predict(self, X, return_std=False, return_cov=False, return_mean_grad=False, return_std_grad=False):
@@ -113,7 +124,7 @@ def kernel(nu: float, theta: np.ndarray | None, features: int):
 def fit_hyperparameters(
     features: np.ndarray, values: np.ndarray, nu: float, start: np.ndarray | None, rng: np.random.Generator
 ) -> np.ndarray:
-    """Hyperparameters of greatest marginal likelihood (Rasmussen & Williams 2006, Alg. 2.1): (features + 2,) logarithms.
+    """(features + 2,) logarithms of the most likely hyperparameters (Rasmussen & Williams 2006, section 5.4).
 
     features: (n, features) in [0, 1]. values: (n,) standardised. start: hyperparameters of an earlier fit, from which
     one ascent begins; without them, ascents from the usual start and two random ones, of which the best counts.

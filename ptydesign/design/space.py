@@ -78,7 +78,7 @@ class Dimension(Strict):
         if len(self.choices) < 2 or len(set(self.choices)) < len(self.choices):
             mend = "List each value once; fix a parameter outside the space."
             raise InputError("choices", "needs at least two different values", list(self.choices), mend)
-        kinds = {isinstance(c, str) or isinstance(c, bool) for c in self.choices}
+        kinds = {isinstance(c, str | bool) for c in self.choices}
         if len(kinds) > 1:
             raise InputError("choices", "must be all numbers or all words", list(self.choices), "Use one kind.")
 

@@ -1,0 +1,378 @@
+"""Which points to try next: first points, Bayesian optimisation with scikit-optimize, and random search.
+
+`propose` is a pure function of (space, configuration, rounds so far, number of points, seed). GP-Hedge has a memory,
+the gains of its acquisition functions, which is rebuilt by replaying the rounds in order. The replay can be shortened
+by handing back the `state` returned with the last proposals: it is a cache that is used only if it belongs to the
+same history, so proposals are the same with and without it.
+
+scikit-optimize gives the regression and the acquisition functions. Its `Optimizer` isn't used: it refits the
+hyperparameters for every lie of a batch and every replayed observation, forgets the gains when a history is told at
+once, and has gains whose effect depends on the objective's unit. The hedge itself is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import AfterValidator, Field
+from scipy.optimize import fmin_l_bfgs_b
+from scipy.spatial import cKDTree
+from scipy.stats import qmc
+from skopt.acquisition import gaussian_ei, gaussian_lcb, gaussian_pi
+from skopt.sampler import Hammersly
+
+from ptydesign.config import Strict
+from ptydesign.design.gp import Predicted, Regressor, fit_hyperparameters, regress
+from ptydesign.design.space import Point, Space
+from ptydesign.errors import InputError, nearest
+
+METHODS = ("bo", "random")
+ACQUISITIONS = ("gp_hedge", "EI", "LCB", "PI")
+HEDGED = ("EI", "LCB", "PI")
+LIARS = {"cl_min": np.min, "cl_mean": np.mean, "cl_max": np.max}
+DESIGNS = ("hammersley", "halton", "sobol", "latin", "random")
+SMOOTHNESS = (0.5, 1.0, 1.5, 2.5)
+
+FINITE = 4000  # up to so many points, the acquisition is evaluated at all of them
+SAME_POINT = 1e-3  # distance in features below which a proposal would repeat a point
+REFIT_EVERY_BELOW = 60  # observations; beyond, hyperparameters are refitted when their number has grown by REFIT_GROWTH
+REFIT_GROWTH = 1.15
+DESIGN, STEP, BATCH, RANDOM = range(4)  # random streams
+
+
+def _one_of(known: Sequence[Any], name: str) -> Any:
+    def check(value: Any) -> Any:
+        if value not in known:
+            raise InputError(name, "must be a known one", value, nearest(str(value), map(str, known)))
+        return value
+
+    return AfterValidator(check)
+
+
+class KernelConfig(Strict):
+    """Covariance of the surrogate. nu: smoothness of the Matern kernel: 0.5, 1 (Cao et al.), 1.5 or 2.5."""
+
+    nu: Annotated[float, _one_of(SMOOTHNESS, "nu")] = 1.0
+
+
+class SearchConfig(Strict):
+    """How a search chooses its points. The defaults are those of Cao et al. (Sci. Rep. 12:12284, 2022).
+
+    method: bo (Bayesian optimisation) or random. initial: number of first points. initial_design: how these are spread.
+    points: number of points after them, in batches of `batch`. acquisition: gp_hedge (chooses among the other three by
+    their gains), EI, LCB or PI. liar: value a point of a batch is given until it is known, in the words of
+    scikit-optimize, which minimises: cl_min is the best value seen (spreads a batch most), cl_max the worst.
+    xi: improvement asked for by EI and PI, in standard deviations of the objective. kappa: weight of the
+    uncertainty in LCB. eta: how strongly gp_hedge prefers the higher gain. failure_value: objective of a failed
+    trial, or none for the worst value seen; never better than that. candidates: random points at which the
+    acquisition is tried before it is refined by gradients.
+    """
+
+    method: Annotated[str, _one_of(METHODS, "method")] = "bo"
+    initial: int = Field(100, ge=1)
+    initial_design: Annotated[str, _one_of(DESIGNS, "initial_design")] = "hammersley"
+    points: int = Field(700, ge=0)
+    batch: int = Field(8, ge=1)
+    acquisition: Annotated[str, _one_of(ACQUISITIONS, "acquisition")] = "gp_hedge"
+    kernel: KernelConfig = KernelConfig()
+    liar: Annotated[str, _one_of(tuple(LIARS), "liar")] = "cl_min"
+    xi: float = Field(0.01, ge=0)
+    kappa: float = Field(1.96, ge=0)
+    eta: float = Field(1.0, ge=0)
+    failure_value: float | None = None
+    candidates: int = Field(2000, ge=10)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A finished trial. value: objective, to be maximised; None (or not finite) if the trial failed, for `reason`."""
+
+    point: Mapping[str, Any]
+    value: float | None
+    reason: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """True if there is no finite value."""
+        return self.value is None or not math.isfinite(self.value)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a search carries from round to round. JSON-able: numbers, lists and points only.
+
+    rounds: how many it has seen. observations: how many there were when hyperparameters `theta` were fitted.
+    gains: of EI, LCB and PI. nominees: their last proposed points.
+    """
+
+    rounds: int = 0
+    observations: int = 0
+    theta: list[float] | None = None
+    gains: tuple[float, ...] = (0.0,) * len(HEDGED)
+    nominees: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True)
+class Data:
+    """Observations as the regression sees them: features (n, f), values (n,) standardised and *minimised*."""
+
+    features: np.ndarray
+    values: np.ndarray
+    mean: float
+    scale: float
+
+
+def initial_design(space: Space, n: int, kind: str = "hammersley", seed: int = 0) -> list[Point]:
+    """`n` points spread over the space, different from each other as long as the space has so many.
+
+    hammersley is scikit-optimize's set, which is always the same, starts in a corner and is a ramp along its last
+    dimension. So it is shifted by a random vector modulo 1 (Cranley & Patterson 1976), which keeps the even spread,
+    and shuffled, so that any part of it fills the space. Draw once for a study. Raises InputError.
+    """
+    rng = _stream(seed, DESIGN, n)
+    if n < 1:
+        raise InputError("initial", "must be at least 1", n, "Ask for one point or more.")
+    dimensions = len(space.names)
+    if kind == "hammersley":
+        even = np.array(Hammersly().generate([(0.0, 1.0)] * dimensions, n), float)
+        cube = rng.permutation((even + rng.random(dimensions)) % 1.0)
+    elif kind == "halton":
+        cube = (qmc.Halton(dimensions, scramble=False).random(n) + rng.random(dimensions)) % 1.0
+    elif kind == "sobol":
+        power = max(0, math.ceil(math.log2(n)))  # the sequence is balanced for powers of two
+        cube = qmc.Sobol(dimensions, seed=rng).random_base2(power)[:n]
+    elif kind == "latin":
+        cube = qmc.LatinHypercube(dimensions, seed=rng).random(n)
+    elif kind == "random":
+        cube = rng.random((n, dimensions))
+    else:
+        raise InputError("initial_design", "must be a known design", kind, nearest(kind, DESIGNS))
+    return _different(space, space.from_cube(cube), [], rng)
+
+
+def propose(
+    space: Space,
+    config: SearchConfig,
+    rounds: Sequence[Sequence[Observation]],
+    n: int,
+    seed: int,
+    state: Mapping[str, Any] | None = None,
+) -> tuple[list[Point], dict[str, Any]]:
+    """`n` points to try next, and the search's state, both fit for JSON.
+
+    rounds: the observations of each finished round in order, first points included. state: as returned for an
+    earlier round of the same search, or None; it saves time and changes nothing. Points already tried aren't
+    proposed again unless a finite space has no others. Without a successful observation, points are random.
+    Deterministic for a given machine. Raises InputError for a point outside the space.
+    """
+    if n < 1:
+        raise InputError("n", "must be at least 1", n, "Ask for one point or more.")
+    rounds = [[replace(o, point=space.validate_point(o.point)) for o in each] for each in rounds]
+    observations = [o for each in rounds for o in each]
+    if config.method == "random":
+        return _random_points(space, observations, n, _stream(seed, RANDOM, len(rounds))), {}
+    memory = _recall(state, space, config, rounds, seed)
+    while memory.rounds < len(rounds):
+        memory = _advance(space, config, rounds, memory, seed)
+    data = standardise(space, config, observations)
+    if data is None:
+        points = _random_points(space, observations, n, _stream(seed, RANDOM, len(rounds)))
+    else:
+        points = _batch(space, config, data, memory, n, _stream(seed, BATCH, len(rounds)))
+    state = {**asdict(memory), "digest": _digest(space, config, rounds, seed)}
+    return points, json.loads(json.dumps(state))
+
+
+def objective_values(config: SearchConfig, observations: Sequence[Observation]) -> np.ndarray:
+    """(n,) objective of each observation; a failure counts as the worst value seen, or `failure_value` if lower."""
+    seen = [o.value for o in observations if not o.failed]
+    floor = min([v for v in (config.failure_value, *seen) if v is not None], default=0.0)
+    return np.array([floor if o.failed else o.value for o in observations], float)
+
+
+def standardise(space: Space, config: SearchConfig, observations: Sequence[Observation]) -> Data | None:
+    """The observations as `Data`; None if there is nothing to learn from: no success, or all values the same."""
+    if len(observations) < 2 or all(o.failed for o in observations):
+        return None
+    values = objective_values(config, observations)
+    mean, scale = float(np.mean(values)), float(np.std(values))
+    if not scale > 1e-12 * max(1.0, abs(mean)):
+        return None
+    return Data(space.to_unit([o.point for o in observations]), -(values - mean) / scale, mean, scale)
+
+
+def candidates(space: Space, data: Data, count: int, rng: np.random.Generator) -> np.ndarray:
+    """(m, features) valid points at which to look: all of a small space, or random ones, half as many near the best."""
+    if space.size <= FINITE:
+        return space.to_unit(space.all_points())
+    best = data.features[np.argsort(data.values, kind="stable")[:5]]
+    near = np.repeat(best, count // (2 * len(best)), axis=0)
+    near = np.clip(near + rng.normal(0.0, 0.07, near.shape), 0.0, 1.0)
+    wide = space.to_unit(space.from_cube(rng.random((count, len(space.names)))))
+    return np.concatenate([wide, space.to_unit(space.from_unit(near))])
+
+
+def descend(function: Any, start: np.ndarray, space: Space, iterations: int = 20) -> np.ndarray:
+    """(features,) where L-BFGS ends from `start` on function(x) -> (value, gradient), moving continuous features only.
+
+    The result is a valid point: rounded as all proposals are.
+    """
+    bounds = [(0.0, 1.0) if free else (x, x) for x, free in zip(start, space.continuous_features, strict=True)]
+    end, _, _ = fmin_l_bfgs_b(function, start, bounds=bounds, maxiter=iterations)
+    return space.to_unit(space.from_unit(np.clip(end, 0.0, 1.0)[None]))[0]
+
+
+def _advance(space: Space, config: SearchConfig, rounds: Sequence, memory: Memory, seed: int) -> Memory:
+    """The memory after one more round: hyperparameters when due, gains of the last nominees, new nominees."""
+    count = memory.rounds + 1
+    observations = [o for each in rounds[:count] for o in each]
+    data = standardise(space, config, observations)
+    if data is None:
+        return replace(memory, rounds=count, nominees=())
+    rng = _stream(seed, STEP, count)
+    due = len(observations) < REFIT_EVERY_BELOW or len(observations) >= REFIT_GROWTH * memory.observations
+    if memory.theta is None or (due and len(observations) > memory.observations):
+        theta = fit_hyperparameters(data.features, data.values, config.kernel.nu, memory.theta, rng)
+        memory = replace(memory, theta=theta.tolist(), observations=len(observations))
+    memory = replace(memory, rounds=count)
+    if config.acquisition != "gp_hedge":
+        return memory
+    model = regress(data.features, data.values, config.kernel.nu, memory.theta)
+    if memory.nominees:  # Brochu, Hoffman & de Freitas (2011): reward is the new mean, here in standard deviations
+        reward = -model.predict(space.to_unit(memory.nominees))
+        memory = replace(memory, gains=tuple((np.array(memory.gains) + reward).tolist()))
+    where = candidates(space, data, config.candidates, rng)
+    best = _optima(space, config, HEDGED, model, data.features, where)
+    return replace(memory, nominees=tuple(space.from_unit(np.array(best))))
+
+
+def _batch(space: Space, config: SearchConfig, data: Data, memory: Memory, n: int, rng: Any) -> list[Point]:
+    """`n` points, each chosen as if those before it had returned the lie (Ginsbourger et al. 2010)."""
+    lie = LIARS[config.liar](data.values)
+    where = candidates(space, data, config.candidates, rng)
+    features, values = data.features, data.values
+    for index in range(n):
+        name, nominee = config.acquisition, None
+        if name == "gp_hedge":
+            choice = rng.choice(len(HEDGED), p=_softmax(config.eta * np.array(memory.gains)))
+            name, nominee = HEDGED[choice], memory.nominees[choice] if index == 0 else None
+        if nominee is None:
+            model = regress(features, values, config.kernel.nu, memory.theta)
+            best = _optima(space, config, [name], model, features, where)[0]
+        else:
+            best = space.to_unit([nominee])[0]
+        features, values = np.vstack([features, best]), np.append(values, lie)
+    return space.from_unit(features[len(data.values) :])
+
+
+def _optima(
+    space: Space, config: SearchConfig, names: Sequence[str], model: Regressor, seen: np.ndarray, where: np.ndarray
+) -> list[np.ndarray]:
+    """The new point (features,) of the best value of each acquisition: the best of `where`, refined by gradients.
+
+    seen: (n, features) points not to be proposed again, including those of the batch.
+    """
+    tree = cKDTree(seen)
+    new = tree.query(where)[0] >= SAME_POINT
+    where = where[new] if np.any(new) else where
+    known = Predicted(*model.predict(where, return_std=True))
+    incumbent = float(np.min(model.predict(seen)))  # of the mean: a lucky noisy value is no standard
+    refine = space.size > FINITE and bool(np.any(space.continuous_features))
+    result = []
+    for name in names:
+        value = _acquisition(config, name, where, known, incumbent)
+        order = np.argsort(value, kind="stable")
+        pool = where[order[:1]]
+        if refine:
+
+            def single(x: np.ndarray, name: str = name) -> tuple[float, np.ndarray]:
+                value, slope = _acquisition(config, name, x[None], model, incumbent, gradient=True)
+                return float(np.ravel(value)[0]), np.ravel(slope)
+
+            ends = np.array([descend(single, where[i], space) for i in order[:3]])
+            pool = np.vstack([pool, ends[tree.query(ends)[0] >= SAME_POINT]])
+            value = _acquisition(config, name, pool, model, incumbent)
+            result.append(pool[np.argmin(value)])
+        else:
+            result.append(pool[0])
+    return result
+
+
+def _acquisition(
+    config: SearchConfig, name: str, x: np.ndarray, model: Any, incumbent: float, gradient: bool = False
+) -> Any:
+    """scikit-optimize's acquisition at (n, features), the smaller the better; for one point also its gradient."""
+    if name == "LCB":
+        return gaussian_lcb(x, model, config.kappa, return_grad=gradient)
+    function = gaussian_ei if name == "EI" else gaussian_pi
+    result = function(x, model, incumbent, config.xi, return_grad=gradient)
+    return tuple(-r for r in result) if gradient else -result
+
+
+def _random_points(space: Space, observations: Sequence[Observation], n: int, rng: np.random.Generator) -> list[Point]:
+    points = space.from_cube(rng.random((n, len(space.names))))
+    return _different(space, points, [o.point for o in observations], rng)
+
+
+def _different(space: Space, points: list[Point], taken: Sequence[Mapping], rng: np.random.Generator) -> list[Point]:
+    """The points with repeated ones replaced by random others, as long as the space has any."""
+    used = {_key(point) for point in taken}
+    rest: list[Point] | None = None
+    result = []
+    for point in points:
+        if _key(point) in used and space.size <= FINITE:
+            if rest is None:
+                rest = [p for p in space.all_points() if _key(p) not in used | {_key(q) for q in points}]
+                rest = [rest[i] for i in rng.permutation(len(rest))]
+            point = rest.pop() if rest else point
+        attempts = 0
+        while _key(point) in used and space.size > FINITE and attempts < 1000:
+            point = space.from_cube(rng.random((1, len(space.names))))[0]
+            attempts += 1
+        used.add(_key(point))
+        result.append(point)
+    return result
+
+
+def _recall(state: Mapping | None, space: Space, config: SearchConfig, rounds: Sequence, seed: int) -> Memory:
+    """The memory in `state` if it belongs to the beginning of this very history, otherwise an empty one."""
+    count = state.get("rounds") if state else None
+    if not isinstance(count, int) or not 0 <= count <= len(rounds):
+        return Memory()
+    if state.get("digest") != _digest(space, config, rounds[:count], seed):
+        return Memory()
+    kept = {k: tuple(v) if isinstance(v, list) and k != "theta" else v for k, v in state.items() if k != "digest"}
+    return Memory(**kept)
+
+
+def _digest(space: Space, config: SearchConfig, rounds: Sequence[Sequence[Observation]], seed: int) -> str:
+    """Hash of all that the memory depends on."""
+    unrelated = {"method", "initial", "initial_design", "points", "batch", "liar"}
+    content = [
+        {n: d.model_dump() for n, d in zip(space.names, space.dimensions, strict=True)},
+        config.model_dump(exclude=unrelated),
+        [[[o.point, None if o.failed else float(o.value)] for o in each] for each in rounds],
+        seed,
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _stream(seed: int, *key: int) -> np.random.Generator:
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise InputError("seed", "must be a whole number that is not negative", seed, "Use for example 0.")
+    return np.random.default_rng([seed, *key])
+
+
+def _softmax(values: np.ndarray) -> np.ndarray:
+    weights = np.exp(values - np.max(values))
+    return weights / np.sum(weights)
+
+
+def _key(point: Mapping[str, Any]) -> tuple:
+    return tuple(sorted(point.items()))
