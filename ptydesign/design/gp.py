@@ -23,6 +23,7 @@ from skopt.learning.gaussian_process.kernels import ConstantKernel, Matern, Whit
 LENGTH_BOUNDS = (0.05, 20.0)
 AMPLITUDE_BOUNDS = (0.05, 50.0)
 NOISE_BOUNDS = (1e-5, 2.0)
+SUBSET = 250  # observations with which a first fit tries several starts
 START = (1.0, 0.5, 0.05)  # amplitude, length scales, noise
 
 
@@ -127,9 +128,13 @@ def fit_hyperparameters(
     """(features + 2,) logarithms of the most likely hyperparameters (Rasmussen & Williams 2006, section 5.4).
 
     features: (n, features) in [0, 1]. values: (n,) standardised. start: hyperparameters of an earlier fit, from which
-    one ascent begins; without them, ascents from the usual start and two random ones, of which the best counts.
+    one ascent begins; without them, ascents from the usual start and two random ones, of which the best counts (with
+    many observations on a random part of them, before the ascent with all).
     """
     count = features.shape[1]
+    if start is None and len(values) > SUBSET:
+        part = rng.choice(len(values), SUBSET, replace=False)
+        start = fit_hyperparameters(features[part], values[part], nu, None, rng)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = Regressor(

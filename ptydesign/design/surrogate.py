@@ -1,0 +1,162 @@
+"""What the trials of a search say together: a smooth model of the objective, its best point, its tolerances.
+
+The best single trial is partly luck. The surrogate is the Gaussian process of the search, with a noise term, fitted to
+all observations, so its mean is a weighted average over neighbouring trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ptydesign.design.gp import Regressor, fit_hyperparameters, regress
+from ptydesign.design.propose import Data, Observation, SearchConfig, candidates, descend, standardise
+from ptydesign.design.space import Point, Scalar, Space
+from ptydesign.errors import InputError
+
+PROFILE_VALUES = 41  # of a continuous parameter: the ranges are resolved to 1/40 of the search range
+POOL = 200  # points over which a profile is maximised before the descent
+
+
+class Tolerance(NamedTuple):
+    """Best value of a parameter and the ends of the range that is nearly as good; no ends for words."""
+
+    best: Scalar
+    low: Scalar | None
+    high: Scalar | None
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """The objective as a function of the point. Made by `surrogate`.
+
+    noise_std: standard deviation of a single trial about the mean, in the objective's unit.
+    """
+
+    space: Space
+    observations: tuple[Observation, ...]
+    noise_std: float
+    _data: Data
+    _model: Regressor
+    _seed: int
+
+    def predict(self, points: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) mean and (n,) standard deviation of the noise-free objective, in its unit."""
+        features = self.space.to_unit([self.space.validate_point(p) for p in points])
+        mean, std = self._model.predict(features, return_std=True)
+        return self._data.mean - self._data.scale * mean, self._data.scale * std
+
+    def best(self, observed: bool = False) -> tuple[Point, float, float]:
+        """The point of the greatest mean, that mean, and its standard deviation.
+
+        observed: only among points that were tried and didn't fail; otherwise in the whole space.
+        """
+        if observed:
+            points = [self.space.validate_point(o.point) for o in self.observations if not o.failed]
+            features = self.space.to_unit(points)
+        else:
+            features = self._pool(4000)
+        features = features[np.argsort(self._model.predict(features), kind="stable")]
+        if not observed:
+            ends = np.array([descend(self._mean, x, self.space, 60) for x in features[:5]])
+            features = np.vstack([features[:1], ends])
+            features = features[np.argsort(self._model.predict(features), kind="stable")]
+        point = self.space.from_unit(features[:1])[0]
+        mean, std = self.predict([point])
+        return point, float(mean[0]), float(std[0])
+
+    def profile(self, name: str) -> tuple[list[Scalar], np.ndarray]:
+        """Values of one parameter and (n,) the greatest mean over all other parameters at each.
+
+        The others are re-optimised: for each value the best of a pool of promising points, then by gradients.
+        The values are all of a discrete parameter, or 41 evenly spaced in its scale and the best one.
+        """
+        space = self.space
+        if name not in space.names:
+            raise InputError("name", "must be a parameter of the space", name, f"Known: {', '.join(space.names)}.")
+        best, _, _ = self.best()
+        position = space.names.index(name)
+        dimension = space.dimensions[position]
+        values = list(dimension.values) if dimension.size <= 200 else self._spread(dimension, best[name])
+        start = sum(d.width for d in space.dimensions[:position])
+        columns = slice(start, start + dimension.width)
+        pool = self._pool(4000)
+        pool = pool[np.argsort(self._model.predict(pool), kind="stable")[:POOL]]
+        pool = np.vstack([space.to_unit([best]), pool])
+        means = []
+        for features in dimension.to_features(values):
+            pool[:, columns] = features
+            order = np.argsort(self._model.predict(pool), kind="stable")
+            end = descend(self._held(columns), pool[order[0]], space, 30)
+            means.append(np.min(self._model.predict(np.vstack([pool[order[0]], end]))))
+        return values, self._data.mean - self._data.scale * np.array(means)
+
+    def _pool(self, count: int) -> np.ndarray:
+        rng = np.random.default_rng([self._seed, 1])
+        return np.vstack([candidates(self.space, self._data, count, rng), self._data.features])
+
+    def _spread(self, dimension: Any, best: Scalar) -> list[Scalar]:
+        even = dimension.from_features(np.linspace(0.0, 1.0, PROFILE_VALUES)[:, None])
+        return sorted({*even, best})
+
+    def _mean(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        mean = self._model.predict(x[None])[0]
+        slope = self._model.kernel_.gradient_x(x, self._model.X_train_).T @ self._model.alpha_
+        return float(mean), slope
+
+    def _held(self, columns: slice) -> Any:
+        """The mean with the gradient of some features set to zero, so that a descent leaves them."""
+
+        def function(x: np.ndarray) -> tuple[float, np.ndarray]:
+            mean, slope = self._mean(x)
+            slope[columns] = 0.0
+            return mean, slope
+
+        return function
+
+
+def surrogate(space: Space, config: SearchConfig, observations: Sequence[Observation], seed: int = 0) -> Surrogate:
+    """Gaussian process with Matern kernel and noise fitted to all observations, failures at their pessimistic value.
+
+    Deterministic given the seed. Raises InputError if there are fewer than two different values.
+    """
+    observations = tuple(Observation(space.validate_point(o.point), o.value, o.reason) for o in observations)
+    data = standardise(space, config, observations)
+    if data is None:
+        mend = "Run more trials, or look at why they failed."
+        raise InputError("observations", "need at least two different values", len(observations), mend)
+    rng = np.random.default_rng([seed, 0])
+    theta = fit_hyperparameters(data.features, data.values, config.kernel.nu, None, rng)
+    model = regress(data.features, data.values, config.kernel.nu, theta)
+    noise = data.scale * float(np.sqrt(model.noise_))
+    return Surrogate(space, observations, noise, data, model, seed)
+
+
+def plateau(surrogate: Surrogate, within: float = 0.05) -> dict[str, Tolerance]:
+    """For each parameter its best value and the range over which the objective stays within a fraction of its best.
+
+    The range holds the best value without a gap, along the profile (other parameters re-optimised), so it says how far
+    a parameter can be set aside if the others follow. Nearly as good means a mean >= best - within |best|. Ends are
+    resolved to 1/40 of the search range, and a range that reaches an end of the search range may go beyond it.
+    """
+    if not 0 < within < 1:
+        raise InputError("within", "must lie between 0 and 1", within, "Use for example 0.05 for 5 %.")
+    point, best, _ = surrogate.best()
+    threshold = best - within * abs(best)
+    result = {}
+    for name, dimension in zip(surrogate.space.names, surrogate.space.dimensions, strict=True):
+        if not dimension.ordered:
+            result[name] = Tolerance(point[name], None, None)
+            continue
+        values, means = surrogate.profile(name)
+        good = means >= threshold
+        low = high = values.index(point[name])
+        while low > 0 and good[low - 1]:
+            low -= 1
+        while high < len(values) - 1 and good[high + 1]:
+            high += 1
+        result[name] = Tolerance(point[name], values[low], values[high])
+    return result
