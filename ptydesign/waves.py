@@ -58,16 +58,18 @@ def aberration_phase(
 
 
 def aperture(grid: Grid, wavelength_a: float, semiangle_rad: float) -> np.ndarray:
-    """Aperture transmission in [0, 1], shape grid.shape, corner-centred, float64.
+    """Amplitude transmission of a sharp aperture in [0, 1], shape grid.shape, corner-centred, float64.
 
-    The edge is a linear ramp one reciprocal pixel wide: what a pixel of the grid sees of a sharp edge.
+    Its square is a linear ramp one reciprocal pixel wide, the part of the pixel that a sharp edge leaves open (abTEM's
+    soft aperture). As an amplitude, abTEM's choice, the ramp would lose electrons at the edge: patterns integrated
+    into detector pixels then depend on the window several times more.
     """
     ky, kx = grid.frequencies()
     alpha = wavelength_a * np.hypot(ky, kx)
     phi = np.arctan2(ky, kx)
     dky, dkx = grid.reciprocal_pixel
     width = wavelength_a * np.hypot(np.sin(phi) * dky, np.cos(phi) * dkx)
-    return np.clip((semiangle_rad - alpha) / width + 0.5, 0.0, 1.0)
+    return np.sqrt(np.clip((semiangle_rad - alpha) / width + 0.5, 0.0, 1.0))
 
 
 def probe_spectrum(grid: Grid, wavelength_a: float, semiangle_rad: float, **aberrations: float) -> np.ndarray:
@@ -102,8 +104,8 @@ def centre_spectrum(grid: Grid, spectrum: np.ndarray) -> np.ndarray:
 def band_limit(grid: Grid, fraction: float = BAND_LIMIT, taper: float = 0.02) -> np.ndarray:
     """Antialiasing aperture in [0, 1], shape grid.shape, corner-centred (Kirkland 2020, sec. 6.8).
 
-    0 from `fraction` of the smaller Nyquist frequency on; before it a cosine taper of width `taper` (fraction of the same
-    frequency). The defaults are abTEM's.
+    0 from `fraction` of the smaller Nyquist frequency on; before it a cosine taper of width `taper` (fraction of the
+    same frequency). The defaults are abTEM's.
     """
     ky, kx = grid.frequencies()
     nyquist = min(0.5 / grid.pixel_a[0], 0.5 / grid.pixel_a[1])
@@ -115,8 +117,8 @@ def propagator(frequencies: tuple, wavelength_a, distance_a, tilt_rad=(0.0, 0.0)
     """Fresnel propagator exp(-i pi lambda dz k^2), shape (ny, nx), corner-centred (Kirkland 2020, eq. 6.65).
 
     frequencies: (ky (ny, 1), kx (1, nx)) in 1/angstrom, as `Grid.frequencies` gives them; may be traced, as may
-    wavelength, distance and tilt. tilt_rad: specimen tilt (y, x); a small tilt shifts the wave by dz tan(tilt) per slice
-    (Kirkland 2020, eq. 6.98): an additional exp(+2 pi i dz k tan(tilt)).
+    wavelength, distance and tilt. tilt_rad: specimen tilt (y, x); a small tilt shifts the wave by dz tan(tilt) per
+    slice (Kirkland 2020, eq. 6.98): an additional exp(+2 pi i dz k tan(tilt)).
     """
     dtype = jnp.result_type(float)
     ky, kx = (jnp.asarray(k, dtype) for k in frequencies)

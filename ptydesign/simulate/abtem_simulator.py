@@ -53,12 +53,18 @@ def _probe(optics: Optics, defocus_change_a: float, window: Window):
     """abTEM's probe for these optics, as large as the window. abTEM's axes are (x, y), its angles mrad, energy eV."""
     import abtem
 
+    class Edge(abtem.transfer.Aperture):
+        """abTEM's soft edge in intensity instead of amplitude, see `waves.aperture`."""
+
+        def _evaluate_from_angular_grid(self, alpha, phi):
+            return np.sqrt(super()._evaluate_from_angular_grid(alpha, phi))
+
+    energy = optics.voltage_kv * KV
     return abtem.Probe(
-        semiangle_cutoff=optics.semiangle_rad / MRAD,
-        energy=optics.voltage_kv * KV,
+        aperture=Edge(semiangle_cutoff=optics.semiangle_rad / MRAD, energy=energy, soft=True),
+        energy=energy,
         extent=window.grid.extent_a[::-1],
         gpts=window.grid.shape[::-1],
-        soft=True,
         defocus=optics.defocus_a + defocus_change_a,
         astigmatism=optics.astigmatism_a,
         astigmatism_angle=optics.astigmatism_angle_rad,
