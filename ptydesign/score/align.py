@@ -169,48 +169,131 @@ def align(
 
     object_: (y, x) or (slices, y, x) complex transmission. pixel_a: (y, x). origin_a: position of its pixel (0, 0).
     truth_phase_rad: (Y, X) sum of the slices, periodic, pixel (0, 0) at the specimen's origin. truth_pixel_a: (Y, X).
-    region_a: (y0, x0, y1, x1). max_shift_a: radius of the search; keep it below half a lattice spacing, since a
+    region_a: (y0, x0, y1, x1) on the specimen; the pixels taken are those where the reconstruction shows it.
+    max_shift_a: radius of the search; keep it below half a lattice spacing, since a
     periodic specimen correlates as well a lattice vector away. tolerance_px: precision of the registration.
 
-    The phase of several slices is the sum of each slice's angle, which wraps only where one slice departs from the
-    plane through it by more than pi. A projected phase that does (a thick specimen in one slice) is not unwrapped.
+    The phase of several slices is the sum of each slice's angle, which wraps only where one slice departs by more than
+    pi from the plane through it (plus the middle of the truth's range). Nothing is unwrapped beyond that: a specimen
+    of more than 2 pi must be reconstructed, and given here, in slices.
     Raises ScoreFailure for a reconstruction with NaN or without contrast, InputError for a region without specimen.
     """
     rows, columns = region_slices(np.shape(object_)[-2:], pixel_a, origin_a, region_a)
-    unit = flat_object(region_of(object_, rows, columns))
+    object_ = np.asarray(object_)
+    aligned = None
+    for _ in range(2):
+        guess = None if aligned is None else tuple(s / p for s, p in zip(aligned.shift_a, pixel_a, strict=True))
+        unit = flat_object(region_of(object_, rows, columns))
+        start = tuple(o + s.start * p for o, s, p in zip(origin_a, (rows, columns), pixel_a, strict=True))
+        aligned = _align_pixels(unit, start, pixel_a, truth_phase_rad, truth_pixel_a, max_shift_a, tolerance_px, guess)
+        # The region belongs to the specimen: follow it to where the reconstruction has it, to the nearest pixel.
+        moved = tuple(
+            _moved(part, round(shift / p), size)
+            for part, shift, p, size in zip(
+                region_slices(object_.shape[-2:], pixel_a, origin_a, region_a),
+                aligned.shift_a,
+                pixel_a,
+                object_.shape[-2:],
+                strict=True,
+            )
+        )
+        if moved == (rows, columns):
+            break
+        rows, columns = moved
+    return aligned
+
+
+def _moved(part: slice, pixels: int, size: int) -> slice:
+    """The slice moved by whole pixels as far as the canvas goes."""
+    pixels = min(max(pixels, -part.start), size - part.stop)
+    return slice(part.start + pixels, part.stop + pixels)
+
+
+def _align_pixels(
+    unit: np.ndarray,
+    start_a: tuple[float, float],
+    pixel_a: tuple[float, float],
+    truth_phase_rad: np.ndarray,
+    truth_pixel_a: tuple[float, float],
+    max_shift_a: float,
+    tolerance_px: float,
+    guess_px: tuple[float, float] | None,
+) -> Aligned:
+    """`align` for given pixels: unit (slices, y, x) from `flat_object`, its pixel (0, 0) at start_a."""
     shape = unit.shape[1:]
-    start = tuple(o + s.start * p for o, s, p in zip(origin_a, (rows, columns), pixel_a, strict=True))
     margin = patch_margin(pixel_a, max_shift_a)
-    patch = sample_truth(
-        truth_phase_rad,
-        truth_pixel_a,
-        tuple(a - m * p for a, m, p in zip(start, margin, pixel_a, strict=True)),
-        pixel_a,
-        tuple(n + 2 * m for n, m in zip(shape, margin, strict=True)),
-    )
+    patch = _patch(truth_phase_rad, truth_pixel_a, start_a, pixel_a, shape, margin)
     inside = patch[margin[0] : margin[0] + shape[0], margin[1] : margin[1] + shape[1]]
     spread = float(np.std(inside - affine_part(inside)))
     if not spread > 1e-6:
         raise InputError(
-            "region_a", "must hold some of the specimen; the truth is flat there", tuple(region_a), "Move the region."
+            "region_a", "must hold some of the specimen; the truth is flat there", start_a, "Move the region."
         )
 
-    image, truth, shift_px = np.empty(shape), inside, (0.0, 0.0)
+    image, truth, shift_px = np.empty(shape), inside, guess_px
     for _ in range(3):  # once, unless angles wrapped: then again, about the plane that was found
         image = np.sum(np.angle(unit), axis=0)
         if not np.std(image - affine_part(image)) > 1e-5 * spread:
             raise ScoreFailure("The reconstructed phase is constant in the scored region.")
-        shift_px = register(image, patch, margin, pixel_a, max_shift_a, tolerance_px)
-        moved = tuple(a - s * p for a, s, p in zip(start, shift_px, pixel_a, strict=True))
+        shift_px = register(image, patch, margin, pixel_a, max_shift_a, tolerance_px, shift_px)
+        moved = tuple(a - s * p for a, s, p in zip(start_a, shift_px, pixel_a, strict=True))
         truth = sample_truth(truth_phase_rad, truth_pixel_a, moved, pixel_a, shape)
         plane = affine_part(image - truth)
         image = image - plane
-        # Wrap about the truth's mean, where the plane now is, shared evenly by the slices.
-        unit = unit * np.exp(-1j * (plane + np.mean(truth)) / len(unit))
-        again = np.sum(np.angle(unit), axis=0) + np.mean(truth)
+        # Wrap about the middle of the truth's range, which leaves the most room; slices share the offset evenly.
+        middle = 0.5 * (np.max(truth) + np.min(truth))
+        unit = unit * np.exp(-1j * (plane + middle) / len(unit))
+        again = np.sum(np.angle(unit), axis=0) + middle
         if np.max(np.abs(again - image)) < 1e-6:
             break
     return Aligned(image, truth, (shift_px[0] * pixel_a[0], shift_px[1] * pixel_a[1]))
+
+
+def truth_range(
+    phase_rad: np.ndarray,
+    truth_pixel_a: tuple[float, float],
+    pixel_a: tuple[float, float],
+    region_a: tuple[float, float, float, float],
+) -> float:
+    """Range (maximum - minimum) of the truth in a region, band-limited to pixels `pixel_a`, in the truth's unit.
+
+    Taken on pixels four times finer, so that it doesn't depend on where the reconstruction's pixels meet the peaks:
+    one region and pixel give one range, whatever the canvas.
+    """
+    shape = tuple(round((region_a[a + 2] - region_a[a]) / pixel_a[a]) for a in (0, 1))
+    margin = (_TAPER_PX + 2, _TAPER_PX + 2)
+    patch = _patch(phase_rad, truth_pixel_a, (region_a[0], region_a[1]), pixel_a, shape, margin)
+    fine = _finer(_finer(_faded(patch - np.mean(patch)), 4).T, 4).T
+    rows, columns = (slice(4 * m, 4 * (m + n)) for m, n in zip(margin, shape, strict=True))
+    return float(np.ptp(fine[rows, columns]))
+
+
+def _finer(image: np.ndarray, factor: int) -> np.ndarray:
+    """Periodic image (y, x) interpolated to `factor` times as many pixels along x, by its Fourier series."""
+    count = image.shape[1]
+    spectrum = np.fft.rfft(image)
+    if count % 2 == 0:
+        spectrum[:, -1] *= 0.5  # the Nyquist frequency, which becomes two
+    return np.fft.irfft(spectrum, factor * count) * factor
+
+
+def _patch(
+    phase_rad: np.ndarray,
+    truth_pixel_a: tuple[float, float],
+    start_a: tuple[float, float],
+    pixel_a: tuple[float, float],
+    shape: tuple[int, int],
+    margin: tuple[int, int],
+) -> np.ndarray:
+    """The truth on pixels from start_a on, with `margin` more on each side: shape + 2 margin."""
+    start = tuple(a - m * p for a, m, p in zip(start_a, margin, pixel_a, strict=True))
+    return sample_truth(phase_rad, truth_pixel_a, start, pixel_a, (shape[0] + 2 * margin[0], shape[1] + 2 * margin[1]))
+
+
+def _faded(patch: np.ndarray) -> np.ndarray:
+    """The patch with soft edges, so that it may be taken as periodic."""
+    rows, columns = (taper_window(size, 2 * _TAPER_PX / size) for size in patch.shape)
+    return patch * rows[:, None] * columns[None, :]
 
 
 def patch_margin(pixel_a: tuple[float, float], max_shift_a: float) -> tuple[int, int]:
@@ -225,16 +308,18 @@ def register(
     pixel_a: tuple[float, float],
     max_shift_a: float,
     tolerance_px: float = 0.01,
+    guess_px: tuple[float, float] | None = None,
 ) -> tuple[float, float]:
     """Shift (y, x) in pixels by which `image` is displaced from the middle of `patch`, whatever ramp image has.
 
     image: (ny, nx). patch: (ny + 2 margin_y, nx + 2 margin_x), pixel `margin` belongs to the image's pixel (0, 0).
     Maximises the normalised correlation of image(r) with patch(r - shift), both free of planes: all shifts within
-    max_shift_a on a half-pixel grid, then Gauss-Newton from the best. The result never lies beyond max_shift_a.
+    max_shift_a on a half-pixel grid, unless guess_px (y, x) is within a pixel of it already, then Gauss-Newton from
+    the best. The result never lies beyond max_shift_a.
     """
     search = _Search(image, patch, margin)
     limit_px = np.array([max_shift_a / p for p in pixel_a])
-    shift = search.best_on_grid(limit_px)
+    shift = search.best_on_grid(limit_px) if guess_px is None else np.array(guess_px)
     value = search.correlation(shift)
     for _ in range(20):
         step = search.newton_step(shift)
@@ -269,11 +354,7 @@ class _Search:
         self.basis = planes(image.shape)
         self.image = self.free(image)
         # A constant would make a step under the taper; planes are projected out in any case.
-        tapered = patch - np.mean(patch)
-        for axis, size in enumerate(patch.shape):
-            edge = taper_window(size, 2 * _TAPER_PX / size)
-            tapered = tapered * (edge[:, None] if axis == 0 else edge[None, :])
-        self.spectrum = np.fft.rfft2(tapered)
+        self.spectrum = np.fft.rfft2(_faded(patch - np.mean(patch)))
         self.size = patch.shape
         self.ky = np.fft.fftfreq(patch.shape[0])[:, None]
         self.kx = np.fft.rfftfreq(patch.shape[1])[None, :]

@@ -19,6 +19,7 @@ from ptydesign.score.align import (
     region_of,
     region_slices,
     register,
+    truth_range,
 )
 from ptydesign.types import Score, Truth
 
@@ -90,7 +91,7 @@ def compare(
     config: defaults to ScoreConfig().
 
     Global phase, affine ramp and shift are removed (see `align`), the contrast's scale is not. SSIM and PSNR use the
-    range of the aligned, band-limited truth in the region.
+    range of the band-limited truth in the region.
     Raises metrics.ScoreFailure if the reconstruction can't be scored (NaN, constant phase), InputError for a region,
     width or q_max that doesn't fit.
     """
@@ -99,20 +100,22 @@ def compare(
     if min(pixel_a) <= 0:
         raise InputError("pixel_a", "must be positive", pixel_a, "Give (y, x) in angstrom.")
     region_a = tuple(float(edge) for edge in region_a)
+    phase = np.sum(truth.phase_rad, axis=0, dtype=np.float64)
     aligned = align(
         object_,
         pixel_a,
         origin_a,
-        np.sum(truth.phase_rad, axis=0, dtype=np.float64),
+        phase,
         truth.pixel_a,
         region_a,
         config.max_shift_a,
         config.registration_px,
     )
     image, target = aligned.image, aligned.truth
-    data_range = float(np.ptp(target))
-    curve = metrics.radial_frc(image, target, pixel_a, config.frc_taper)
+    data_range = truth_range(phase, truth.pixel_a, pixel_a, region_a)
     flat_image, flat_target = image - affine_part(image), target - affine_part(target)
+    # Of the ramp, the image has the truth's; with another contrast that would be a disagreement of its own.
+    curve = metrics.radial_frc(flat_image, flat_target, pixel_a, config.frc_taper)
     score = Score(
         ssim={width: metrics.ssim(image, target, width, data_range) for width in config.ssim_widths_px},
         psnr_db=metrics.psnr(image, target, data_range),
