@@ -159,7 +159,7 @@ def test_invariant_to_sub_pixel_shift_and_ramp_together(shift):
     before, after = score(seen(wrong)), score(seen(wrong, shift) + ramp(0.4, 0.03, 1.0))
     np.testing.assert_allclose(np.subtract(after.score.shift_a, before.score.shift_a), shift, atol=0.02)
     assert 0.3 < before.score.ssim[1.5] < 0.97  # the errors are seen
-    assert_same(before.score, after.score, 0.012)
+    assert_same(before.score, after.score, 0.002, frc=0.015)
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.31, -0.47), (-0.9, 0.3)])
@@ -232,13 +232,11 @@ def test_mse_is_the_variance_of_added_noise():
 
 
 def test_slices_are_summed_and_do_not_wrap_together():
-    """Four slices of up to 2 rad each, each with its own phase, slope and amplitude; the sum reaches 8 rad."""
+    """Four slices of up to 3 rad, each with its own phase, slope and amplitude; the sum reaches 8 rad."""
     phase = 10 * PHASE
     parts = [0.1, 0.2, 0.3, 0.4]
     truth = Truth(np.stack([0.25 * phase] * 4), TRUTH_PIXEL, np.zeros((1, 2)), np.ones(4))
-    object_ = np.stack(
-        [(1 + i) * np.exp(1j * (p * seen(phase) / 1.6 * 1.6 + ramp(0.3 * i, -0.2, i))) for i, p in enumerate(parts)]
-    )
+    object_ = np.stack([(1 + i) * np.exp(1j * (p * seen(phase) + ramp(0.3 * i, -0.2, i))) for i, p in enumerate(parts)])
     kept = compare(object_, PIXEL, ORIGIN, truth, REGION).score
     assert kept.ssim[1.5] == pytest.approx(1, abs=1e-4)
     assert kept.mse_rad2 < 1e-6
