@@ -1,0 +1,188 @@
+"""Rules that concern several sections of a study; all take well under a second, before any work starts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ptydesign.config import read_yaml
+from ptydesign.errors import InputError
+from ptydesign.simulate.dataset import check_experiment, required_shape
+from ptydesign.simulate.specimen import ImageSample, build_atoms, check_sample
+from ptydesign.study.config import StudyConfig
+from ptydesign.study.experiment import ExperimentConfig, at_point, to_experiment
+from ptydesign.study.versions import LAYOUT
+
+MIN_ELECTRONS = 1.0  # per pattern: less is an empty dataset
+MAX_CORNERS = 512
+
+
+def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str]]:
+    """The study with its sample's file found from `folder`, and warnings.
+
+    Raises InputError for the first broken rule, with the field as it stands in study.yaml.
+    """
+    warnings: list[str] = []
+    check_sample(study.sample, folder)  # missing or unreadable file, before anything is derived from it
+    _check_pixels(study)
+    for where, point in _extremes(study):
+        config = at_point(study.experiment, point, where)
+        _check_optics(config, where, point)
+        _check_scan(config, where, point)
+        for dose in study.doses_e_per_a2:
+            _check_dose(config, dose, where, point)
+    _check_windows(study, warnings)
+    _check_faint(study, warnings)
+    extent = tuple(n * study.potential.pixel_a for n in potential_shape(study, folder))
+    sample = check_sample(study.sample, folder, extent)
+    return study.model_copy(update={"sample": sample}), warnings
+
+
+def potential_shape(study: StudyConfig, folder: Path = Path()) -> tuple[int, int]:
+    """Pixels (y, x) of the one potential that holds scan and window of every experiment the study may ask for."""
+    pixel = (study.potential.pixel_a, study.potential.pixel_a)
+    configs = [at_point(study.experiment, point, where) for where, point in _extremes(study)]
+    experiments = [to_experiment(config, study.doses_e_per_a2[0]) for config in configs]
+    try:
+        return required_shape(experiments, pixel, _thickness_a(study, folder))
+    except InputError as error:
+        raise InputError(f"experiment, space: {error.field}", error.rule, error.value, error.mend) from None
+
+
+def check_results(folder: Path, study: str) -> None:
+    """Refuse a results folder of another layout version or another study, or one that holds something else."""
+    folder = Path(folder)
+    plan_file = folder / "plan.yaml"
+    if not plan_file.exists():
+        if (folder / "tables").exists() and any((folder / "tables").iterdir()):
+            mend = f"Move {folder} away or delete it; the study then runs anew."
+            raise InputError("results folder", "must have the plan that its tables were made by", str(folder), mend)
+        return
+    mend = f"Move {folder} away or delete it; the study then runs anew, from stored trials where they still hold."
+    try:
+        resolved = read_yaml(plan_file).get("resolved") or {}
+        found, owner = resolved.get("layout"), resolved.get("study", study)
+    except InputError as error:
+        raise InputError("results folder", "must have a readable plan.yaml", error.value, mend) from None
+    if not isinstance(found, int) or found < LAYOUT:
+        rule = f"must have layout version {LAYOUT}, and {folder} was made by an older version of ptydesign"
+        raise InputError("results folder", rule, found, mend)
+    if found > LAYOUT:
+        rule = f"must have layout version {LAYOUT}, and {folder} was made by a newer version of ptydesign"
+        raise InputError("results folder", rule, found, f"Update ptydesign, or: {mend}")
+    if owner != study:
+        raise InputError("results folder", f"must belong to the study {study!r}", owner, mend)
+
+
+def _extremes(study: StudyConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name of the section, point) at every corner of the space and of the map, and for the reference."""
+    names = list(study.space.root)
+    ends = [_ends(dimension) for dimension in study.space.root.values()]
+    # range by range first, so that an error names the one value that is at fault
+    for name, values in zip(names, ends, strict=True):
+        for value in values:
+            at_point(study.experiment, {name: value}, "space")
+    corners = itertools.islice(itertools.product(*ends), MAX_CORNERS)
+    yield from (("space", dict(zip(names, corner, strict=True))) for corner in corners)
+    yield "reference", study.reference.point
+    if study.map is not None:
+        for x, y in itertools.product(study.map.x.values, study.map.y.values):
+            yield "map", map_point(study, x, y)
+
+
+def map_point(study: StudyConfig, x: float, y: float) -> dict[str, Any]:
+    """The point of the map at (x, y)."""
+    return {**study.map.at, study.map.x.name: x, study.map.y.name: y}
+
+
+def _ends(dimension: Any) -> tuple:
+    if dimension.choices is not None:
+        return tuple(dimension.choices)
+    low, high = dimension.low, dimension.high
+    ends = (low, high) if low > 0 or high < 0 else (low, 0.0, high)  # 0 defocus is an extreme of its own
+    return tuple(int(v) for v in ends) if dimension.integer else ends
+
+
+def _field(where: str, name: str, point: Mapping[str, Any]) -> str:
+    return f"{where}.{name}" if name in point else f"experiment.{name}"
+
+
+def _check_pixels(study: StudyConfig) -> None:
+    ratio = study.experiment.pixel_a / study.potential.pixel_a
+    if ratio < 1 - 1e-9 or abs(ratio - round(ratio)) > 1e-6:
+        rule = f"must be experiment.pixel_a ({study.experiment.pixel_a}) divided by a whole number"
+        mend = f"Use {study.experiment.pixel_a / max(1, round(ratio)):g}."
+        raise InputError("potential.pixel_a", rule, study.potential.pixel_a, mend)
+
+
+def _check_optics(config: ExperimentConfig, where: str, point: Mapping[str, Any]) -> None:
+    edge = config.detector_edge_mrad
+    if config.semiangle_mrad > edge:
+        rule = f"the aperture must not be wider than the detector, whose edge lambda/(2 pixel_a) is at {edge:.2f} mrad"
+        mend = f"Use at most {edge:.1f} mrad, or a smaller pixel_a."
+        raise InputError(_field(where, "semiangle_mrad", point), rule, config.semiangle_mrad, mend)
+
+
+def _check_scan(config: ExperimentConfig, where: str, point: Mapping[str, Any]) -> None:
+    if config.step_a > min(config.field_of_view_a):
+        rule = f"must not exceed the field of view {list(config.field_of_view_a)} A"
+        raise InputError(_field(where, "step_a", point), rule, config.step_a, "Use a smaller step or a larger field.")
+
+
+def _check_dose(config: ExperimentConfig, dose: float, where: str, point: Mapping[str, Any]) -> None:
+    experiment = to_experiment(config, dose)
+    try:
+        check_experiment(experiment)
+    except InputError as error:
+        field = "doses_e_per_a2" if error.field == "dose_e_per_a2" else f"{where}: {error.field}"
+        raise InputError(field, error.rule, error.value, error.mend) from None
+
+
+def _check_faint(study: StudyConfig, warnings: list[str]) -> None:
+    """A dose is impossible if no step of the space gives an electron per pattern; warn if some steps don't."""
+    steps = {at_point(study.experiment, p, w).step_a for w, p in _extremes(study) if w == "space"}
+    for dose in study.doses_e_per_a2:
+        if dose * max(steps) ** 2 < MIN_ELECTRONS:
+            rule = f"must give at least {MIN_ELECTRONS:g} electron per pattern (dose x step^2) at the largest step, {max(steps):g} A"
+            raise InputError("doses_e_per_a2", rule, dose, "Raise the dose or the step.")
+        if dose * min(steps) ** 2 < MIN_ELECTRONS:
+            warnings.append(
+                f"at {dose:g} e/A^2 the smallest step gives less than {MIN_ELECTRONS:g} electron per pattern"
+            )
+
+
+def _check_windows(study: StudyConfig, warnings: list[str]) -> None:
+    """The reconstruction works in the detector's window; a probe that is larger than it wraps around."""
+    corners = [at_point(study.experiment, point, where) for where, point in _extremes(study) if where == "space"]
+    roomy = max(corners, key=lambda c: c.window_a - c.probe_diameter_a)
+    if roomy.probe_diameter_a > roomy.window_a:
+        rule = f"the detector's window (pixels x pixel_a, at most {roomy.window_a:.1f} A) must hold the probe"
+        value = f"a probe {roomy.probe_diameter_a:.1f} A wide"
+        raise InputError("space.detector_pixels", rule, value, "Use more detector pixels or less defocus.")
+    small = sum(c.probe_diameter_a > c.window_a for c in corners)
+    if small:
+        warnings.append(
+            f"{small} of the {len(corners)} corners of the space have a probe wider than the detector's window: "
+            "the data are right there, but reconstructions will be poor"
+        )
+    reference = at_point(study.experiment, study.reference.point, "reference")
+    if reference.probe_diameter_a > reference.window_a:
+        warnings.append(
+            f"the {study.reference.name}'s probe ({reference.probe_diameter_a:.1f} A) is wider than its detector's "
+            f"window ({reference.window_a:.1f} A)"
+        )
+
+
+def _thickness_a(study: StudyConfig, folder: Path) -> float:
+    """Distance of the first and the last slice; a small piece of the sample is enough to know it."""
+    if study.potential.slice_thickness_a is None or isinstance(study.sample, ImageSample):
+        return 0.0
+    sample = check_sample(study.sample, folder) if not _is_found(study) else study.sample
+    return float(build_atoms(sample, (8.0, 8.0)).cell.lengths()[2])
+
+
+def _is_found(study: StudyConfig) -> bool:
+    file = getattr(study.sample, "file", None)
+    return file is None or Path(file).is_file()

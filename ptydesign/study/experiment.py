@@ -1,0 +1,134 @@
+"""The `experiment` section in an operator's units, and its one conversion into `types.Experiment`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+
+from ptydesign import units
+from ptydesign.config import Strict
+from ptydesign.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from ptydesign.types import Experiment
+
+Dose = float
+DOSE_LIMIT = 1e9  # e/A^2; far above what any specimen or detector survives
+
+
+class ExperimentConfig(Strict):
+    """One acquisition as an operator sets it. Any number here can be varied by the search.
+
+    defocus_nm > 0 is underfocus. The detector is square: detector_pixels on a side; its edge is at
+    lambda/(2 pixel_a), so pixel_a fixes its largest angle and detector_pixels its angular pixel.
+    field_of_view_a, drift_a: (y, x). Sizes of source, jitter and focal spread are 1-D rms.
+    applied_dose_e_per_a2 replaces the study's dose; it is for studies that vary the dose itself.
+    """
+
+    voltage_kv: float = Field(80.0, ge=10, le=1000)
+    step_a: PositiveFloat
+    semiangle_mrad: PositiveFloat = Field(le=200)
+    defocus_nm: float = Field(ge=-10_000, le=10_000)
+    detector_pixels: PositiveInt = Field(ge=8, le=4096)
+    pixel_a: PositiveFloat
+    field_of_view_a: tuple[PositiveFloat, PositiveFloat]
+    astigmatism_nm: float = 0.0
+    astigmatism_deg: float = 0.0
+    coma_um: float = 0.0
+    coma_deg: float = 0.0
+    cs_mm: float = 0.0
+    position_jitter_a: float = Field(0.0, ge=0)
+    drift_a: tuple[float, float] = (0.0, 0.0)
+    rotation_deg: float = 0.0
+    rotation_error_deg: float = 0.0
+    scale_error: float = Field(0.0, gt=-0.5, lt=0.5)
+    source_size_a: float = Field(0.0, ge=0)
+    focal_spread_nm: float = Field(0.0, ge=0)
+    mtf_nyquist: float = Field(1.0, gt=0, le=1)
+    background_e_per_px: float = Field(0.0, ge=0)
+    applied_dose_e_per_a2: float | None = Field(None, gt=0, le=DOSE_LIMIT)
+
+    @field_validator("detector_pixels", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    @property
+    def detector_edge_mrad(self) -> float:
+        """Largest angle along an axis that the detector sees: lambda/(2 pixel_a)."""
+        return units.wavelength_a(self.voltage_kv) / (2 * self.pixel_a) / units.MRAD
+
+    @property
+    def probe_diameter_a(self) -> float:
+        """Geometric diameter 2 |defocus| alpha plus that of the Airy disc, 1.22 lambda/alpha."""
+        alpha = self.semiangle_mrad * units.MRAD
+        return 2 * abs(self.defocus_nm) * units.NM * alpha + 1.22 * units.wavelength_a(self.voltage_kv) / alpha
+
+    @property
+    def window_a(self) -> float:
+        """Real-space side of the detector's window."""
+        return self.detector_pixels * self.pixel_a
+
+    @property
+    def positions(self) -> int:
+        """Number of scan positions."""
+        return math.prod(math.ceil(size / self.step_a - 1e-9) + 1 for size in self.field_of_view_a)
+
+
+VARIABLE = tuple(
+    name for name in ExperimentConfig.model_fields if name not in ("field_of_view_a", "drift_a")
+)  # what a search can vary: all single numbers
+
+
+def at_point(base: ExperimentConfig, point: Mapping[str, Any], where: str = "point") -> ExperimentConfig:
+    """`base` with the values of a point of the search space. Raises InputError naming `where`.parameter."""
+    for name in point:
+        if name not in VARIABLE:
+            raise InputError(
+                f"{where}.{name}", "is not a number of the experiment", point[name], nearest(name, VARIABLE)
+            )
+    try:
+        return ExperimentConfig.model_validate({**base.model_dump(), **point})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, rule = str(first["loc"][0]), first["msg"][0].lower() + first["msg"][1:]
+        raise InputError(f"{where}.{name}", rule, first["input"], "Correct it in the study file.") from None
+
+
+def to_experiment(config: ExperimentConfig, dose_e_per_a2: Dose) -> Experiment:
+    """The one conversion from an operator's units into angstrom and radian."""
+    from ptydesign.types import Detector, Experiment, Optics, Scan
+
+    return Experiment(
+        optics=Optics(
+            voltage_kv=config.voltage_kv,
+            semiangle_rad=config.semiangle_mrad * units.MRAD,
+            defocus_a=config.defocus_nm * units.NM,
+            astigmatism_a=config.astigmatism_nm * units.NM,
+            astigmatism_angle_rad=math.radians(config.astigmatism_deg),
+            coma_a=config.coma_um * units.UM,
+            coma_angle_rad=math.radians(config.coma_deg),
+            cs_a=config.cs_mm * units.MM,
+        ),
+        scan=Scan(
+            step_a=config.step_a,
+            field_of_view_a=config.field_of_view_a,
+            rotation_rad=math.radians(config.rotation_deg),
+            scale_error=config.scale_error,
+            rotation_error_rad=math.radians(config.rotation_error_deg),
+            jitter_a=config.position_jitter_a,
+            drift_a=config.drift_a,
+        ),
+        detector=Detector(
+            pixels=(config.detector_pixels, config.detector_pixels),
+            pixel_a=(config.pixel_a, config.pixel_a),
+            mtf_nyquist=config.mtf_nyquist,
+            background_e_per_px=config.background_e_per_px,
+        ),
+        dose_e_per_a2=config.applied_dose_e_per_a2 or dose_e_per_a2,
+        source_size_a=config.source_size_a,
+        focal_spread_a=config.focal_spread_nm * units.NM,
+    )

@@ -1,0 +1,104 @@
+"""The resolved plan: a study with every default written out, what it will cost, and the versions that it was made by."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ptydesign import __version__, io
+from ptydesign.config import build, read_yaml
+from ptydesign.errors import InputError
+from ptydesign.simulate.potential import potential_key
+from ptydesign.study import layout
+from ptydesign.study.checks import check_results, check_study, potential_shape
+from ptydesign.study.config import StudyConfig, folder_name, load_study
+from ptydesign.study.estimate import estimate
+from ptydesign.study.store import digest
+from ptydesign.study.versions import ALGORITHMS, LAYOUT
+
+PLAN = "plan.yaml"
+LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "abtem", "ase", "scikit-optimize", "scikit-learn", "scikit-image")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A checked study, ready to run. results: its results folder. shape: pixels (y, x) of its potential."""
+
+    study: StudyConfig
+    results: Path
+    shape: tuple[int, int]
+    key: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> Path:
+        """Folder that holds the results of all studies, their point store and cache."""
+        return self.results.parent
+
+
+def resolve(folder: Path, scale: str, root: Path) -> Resolved:
+    """The study of a folder at one scale, with all checks done. Raises InputError; takes about a second."""
+    folder = Path(folder)
+    study, warnings = check_study(load_study(folder, scale), folder)
+    results = Path(root) / folder_name(study.study, scale)
+    check_results(results, study.study)
+    shape = potential_shape(study, folder)
+    return Resolved(
+        study, results, shape, potential_key(study.sample, study.potential, shape, study.seed), tuple(warnings)
+    )
+
+
+def write_plan(resolved: Resolved, cores: int) -> dict[str, Any]:
+    """Write results/<study>/plan.yaml and return the estimate in it."""
+    content = resolved.study.model_dump(mode="json")
+    numbers = estimate(resolved.study, resolved.shape, cores)
+    header = {
+        "layout": LAYOUT,
+        "study": resolved.study.study,
+        "ptydesign": __version__,
+        "algorithms": dict(ALGORITHMS),
+        "hash": digest(content),
+        "potential_shape": list(resolved.shape),
+        "potential_key": resolved.key,
+        "estimate": numbers,
+        "warnings": list(resolved.warnings),
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "libraries": {name: _version(name) for name in LIBRARIES},
+    }
+    text = "# Written by `ptydesign resolve`: every setting of this study, and what made it.\n"
+    text += yaml.safe_dump({**content, "resolved": header}, sort_keys=False, allow_unicode=True)
+    io.write_text(resolved.results / PLAN, text)
+    return numbers
+
+
+def read_plan(results: Path) -> Resolved:
+    """The plan of a results folder. Raises InputError if it is missing or of another layout version."""
+    results = Path(results)
+    content = read_yaml(results / PLAN)
+    header = content.pop("resolved", None)
+    if not isinstance(header, dict):
+        raise InputError(
+            str(results / PLAN), "must have a section `resolved`", header, "Run the study's snakemake command."
+        )
+    check_results(results, header.get("study", results.name))
+    study = build(StudyConfig, content, str(results / PLAN))
+    return Resolved(study, results, tuple(header["potential_shape"]), header["potential_key"])
+
+
+def total_trials(resolved: Resolved) -> int:
+    """Number of trials of the study."""
+    return layout.total_trials(resolved.study)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

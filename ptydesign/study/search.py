@@ -1,0 +1,223 @@
+"""The steps of a search: first points, proposals, evaluation, choice of the winner. Each reads files and writes one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ptydesign import io
+from ptydesign.design.propose import Observation, initial_design, propose
+from ptydesign.design.space import build_space
+from ptydesign.errors import InputError, nearest
+from ptydesign.study import layout
+from ptydesign.study.checks import map_point
+from ptydesign.study.experiment import at_point
+from ptydesign.study.layout import Search
+from ptydesign.study.progress import Progress
+from ptydesign.study.resolve import Resolved, total_trials
+from ptydesign.study.store import PointStore, seed_of
+from ptydesign.study.trial import SEARCH, Trial, objective_value, run_trial
+
+WITHIN = 0.05  # of the best objective: what counts as nearly as good
+
+
+def find_search(resolved: Resolved, name: str) -> Search:
+    """A search by its name, as bo-1000. Raises InputError."""
+    known = layout.searches(resolved.study)
+    if name not in known:
+        raise InputError("search", "must be one of the study's searches", name, nearest(name, known))
+    return known[name]
+
+
+def write_initial(resolved: Resolved) -> Path:
+    """First points of every search: one initial design for all doses, the random search's points, the map's grid."""
+    study = resolved.study
+    space, config = build_space(study.space), study.search
+    first = initial_design(space, config.initial, config.initial_design, study.seed)
+    points: dict[str, list] = {}
+    for name, search in layout.searches(study).items():
+        if search.kind == layout.BO:
+            points[name] = first
+        elif search.kind == layout.RANDOM:
+            points[name] = initial_design(space, search.total, "random", seed_of(study.seed, "random"))
+        else:
+            points[name] = [map_point(study, x, y) for y in study.map.y.values for x in study.map.x.values]
+    path = resolved.results / "search" / "initial.json"
+    io.write_json(path, points)
+    return path
+
+
+def write_proposals(resolved: Resolved, name: str, round_: int) -> Path:
+    """Points of round `round_` > 0: a pure function of (space, all earlier rounds, seed)."""
+    study, search = resolved.study, find_search(resolved, name)
+    if not 0 < round_ < len(search.sizes):
+        raise InputError("round", f"must lie in 1 ... {len(search.sizes) - 1}", round_, "The plan has so many rounds.")
+    history = [observations(resolved, search, r) for r in range(round_)]
+    state = None
+    if round_ > 1:  # saves replaying the rounds; proposals are the same without it
+        state = _read_json(resolved.results / search.points_file(round_ - 1)).get("state")
+    seed = seed_of(study.seed, "propose", search.dose_e_per_a2)
+    points, state = propose(build_space(study.space), study.search, history, search.sizes[round_], seed, state)
+    path = resolved.results / search.points_file(round_)
+    io.write_json(path, {"points": points, "state": state})
+    return path
+
+
+def evaluate(resolved: Resolved, name: str, round_: int, chunk: int, progress: Progress | None = None) -> Path:
+    """Evaluate one chunk of a round and write its records; trials in the point store are not computed again."""
+    study, search = resolved.study, find_search(resolved, name)
+    points = read_points(resolved, search, round_)
+    trials = []
+    runner = Runner(resolved, progress)
+    for index in search.indices(round_, chunk):
+        config = at_point(study.experiment, points[index])
+        trial = Trial(config, search.dose_e_per_a2, repeat=SEARCH)
+        key, result = runner.run(trial, f"{name}/{round_}/{index}")
+        trials.append({"index": index, "point": points[index], "key": key, **result})
+    path = resolved.results / search.chunk_files(round_)[chunk]
+    io.write_json(path, {"search": name, "dose_e_per_a2": search.dose_e_per_a2, "round": round_, "trials": trials})
+    return path
+
+
+def choose(resolved: Resolved, name: str) -> Path:
+    """The winner of a search: of all points that were tried, the one with the highest mean of the surrogate.
+
+    The mean, not the best single score, because that is in part luck. With it, the range of every parameter that stays
+    within 5 % of the best. Without a successful trial the winner is null.
+    """
+    from ptydesign.design.surrogate import plateau, surrogate
+
+    study, search = resolved.study, find_search(resolved, name)
+    seen = [o for r in range(len(search.sizes)) for o in observations(resolved, search, r)]
+    good = [o for o in seen if not o.failed]
+    content: dict[str, Any] = {"search": name, "dose_e_per_a2": search.dose_e_per_a2, "point": None, "tolerance": {}}
+    if good:
+        best = max(good, key=lambda o: o.value)
+        content |= {"point": dict(best.point), "best_objective": best.value, "chosen_by": "best score"}
+    if len({o.value for o in good}) > 1 and len(good) >= 2:
+        model = surrogate(build_space(study.space), study.search, seen, study.seed)
+        point, mean, std = model.best(observed=True)
+        content |= {"point": point, "mean": float(mean), "std": float(std), "noise_std": float(model.noise_std)}
+        content |= {"chosen_by": "surrogate", "tolerance": _tolerance(plateau(model, WITHIN), point)}
+    path = resolved.results / "search" / name / "best.json"
+    io.write_json(path, content)
+    return path
+
+
+def observations(resolved: Resolved, search: Search, round_: int) -> list[Observation]:
+    """What a finished round found, in the order in which it was proposed."""
+    found = [record for record in read_round(resolved.results, search, round_)]
+    return [Observation(r["point"], objective_value(resolved.study, r), r["reason"]) for r in found]
+
+
+def read_round(results: Path, search: Search, round_: int) -> list[dict[str, Any]]:
+    """Records of a finished round by index."""
+    trials = [t for file in search.chunk_files(round_) for t in _read_json(Path(results) / file)["trials"]]
+    return sorted(trials, key=lambda t: t["index"])
+
+
+def read_points(resolved: Resolved, search: Search, round_: int) -> list[dict[str, Any]]:
+    """Points of a round as proposed. Raises InputError if their number isn't the plan's."""
+    path = resolved.results / search.points_file(round_)
+    content = _read_json(path)
+    points = content[search.name] if round_ == 0 else content["points"]
+    if len(points) != search.sizes[round_]:
+        rule = f"must hold {search.sizes[round_]} points of {search.name}"
+        raise InputError(str(path), rule, len(points), "Delete it and run the study's snakemake command again.")
+    return points
+
+
+class Runner:
+    """Runs trials, or takes them from the point store; the potential is loaded when the first trial needs it."""
+
+    def __init__(self, resolved: Resolved, progress: Progress | None = None):
+        self.resolved = resolved
+        self.store = PointStore(resolved.root)
+        self.progress = progress
+        self._potential = None
+
+    def run(
+        self, trial: Trial, name: str, save: Callable[[str, Any], None] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """(key, result) of a trial. save: called with (key, comparison) before the record of a scored trial appears."""
+        study = self.resolved.study
+        key = trial.key(study, self.resolved.key)
+        record, seconds = self.store.get(key), None
+        if record is not None and save is not None and record["result"]["status"] == "ok":
+            record = record if self.store.images_path(key).is_file() else None
+        if record is None:
+            start = time.perf_counter()
+            result, cost, comparison = run_trial(study, self.potential(), trial)
+            if save is not None and comparison is not None:
+                save(key, comparison)
+            inputs = trial.inputs(study, self.resolved.key)
+            record = {"inputs": inputs, "result": result, "cost": cost}
+            self.store.put(key, record)
+            seconds = round(time.perf_counter() - start, 3)
+        result = record["result"]
+        if self.progress is not None:
+            self.progress.done(name, trial.dose_e_per_a2, objective_value(study, result), seconds)
+        return key, result
+
+    def potential(self) -> Any:
+        """The study's potential, from the cache."""
+        if self._potential is None:
+            self._potential = io.read_potential(potential_file(self.resolved))
+        return self._potential
+
+
+def potential_file(resolved: Resolved) -> Path:
+    """The study's potential in the cache; built if it isn't there. Raises InputError if the sample's file changed."""
+    from ptydesign.simulate.potential import cached_potential
+
+    study = resolved.study
+    path = cached_potential(study.sample, study.potential, resolved.shape, study.seed, cache_folder(resolved.root))
+    if resolved.key not in path.name:
+        mend = "Run the study's snakemake command again."
+        raise InputError("sample.file", "must be the file that the plan was resolved with", str(path), mend)
+    return path
+
+
+def cache_folder(root: Path) -> Path:
+    """Where potentials and compiled code are kept: $PTYDESIGN_CACHE, or results/.cache."""
+    import os
+
+    return Path(os.environ.get("PTYDESIGN_CACHE") or Path(root) / ".cache")
+
+
+def make_progress(resolved: Resolved, cores: int) -> Progress:
+    """The progress line of a study."""
+    return Progress(resolved.results, total_trials(resolved), cores)
+
+
+def _tolerance(ranges: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, list]:
+    """[low, high] of each parameter. The winner was tried, the surrogate's optimum was not: the range holds both."""
+    result = {}
+    for name, found in ranges.items():
+        if found.low is None or found.high is None:
+            result[name] = [None, None]
+        else:
+            result[name] = [min(found.low, point[name]), max(found.high, point[name])]
+    return result
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        mend = "Delete it and run the study's snakemake command again."
+        raise InputError(str(path), "must be a readable file of this study", str(error), mend) from None
+
+
+def best_so_far(values: Sequence[float | None]) -> list[float | None]:
+    """The greatest value up to each trial; None until one succeeds."""
+    best: float | None = None
+    result = []
+    for value in values:
+        if value is not None and (best is None or value > best):
+            best = value
+        result.append(best)
+    return result

@@ -1,0 +1,25 @@
+"""Explicit versions of the algorithms and of the layout of a results folder.
+
+A version is part of the parameters of every Snakemake job that uses the algorithm, and of the hash under which a
+trial is stored. Raise it when a change of the code changes numbers: then exactly the jobs that it touches run again.
+"""
+
+from __future__ import annotations
+
+LAYOUT = 1  # of results/<study>/: files, columns, plan.yaml
+
+ALGORITHMS = {
+    "simulate": 1,  # samples, potentials, scan, detector, both simulators
+    "reconstruct": 1,
+    "score": 1,
+    "design": 1,  # first points, proposals, surrogate
+    "collect": 1,  # tables
+    "figures": 1,  # figures and report
+}
+
+TRIAL = ("simulate", "reconstruct", "score")  # what a trial's numbers depend on
+
+
+def versions(*names: str) -> dict[str, int]:
+    """The versions of some algorithms."""
+    return {name: ALGORITHMS[name] for name in names}

@@ -1,0 +1,101 @@
+"""What the Snakefile asks: which studies there are, and which settings each of their jobs depends on.
+
+A rule's `params` hold these settings by value, so that a job runs again when a setting or an algorithm version that it
+depends on changes, and not when a comment or an unrelated setting does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ptydesign.errors import InputError, nearest
+from ptydesign.study import layout
+from ptydesign.study.config import DEFAULT_SCALE
+from ptydesign.study.resolve import Resolved, resolve
+from ptydesign.study.trial import study_inputs
+from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
+
+OPTIONS = ("scale",)
+
+
+def load_studies(studies: Path, config: Mapping[str, Any], arguments: Sequence[str], root: Path) -> dict[str, Resolved]:
+    """Every study below `studies` at the scale asked for, by the name of its results folder.
+
+    Raises InputError for an unknown option, and for a broken study if it is asked for, or if none is asked for by
+    name; otherwise a broken study is left out with a warning.
+    """
+    for name in config:
+        if name not in OPTIONS:
+            raise InputError(f"--config {name}", "is not a known option", config[name], nearest(str(name), OPTIONS))
+    scale = str(config.get("scale", DEFAULT_SCALE))
+    asked = {Path(word).name for word in arguments if word.startswith(f"{studies.name}/")}
+    found = {}
+    for file in sorted(Path(studies).glob("*/study.yaml")):
+        try:
+            resolved = resolve(file.parent, scale, root)
+        except InputError as error:
+            if not asked or file.parent.name in asked:
+                raise
+            print(f"warning: {file.parent} is left out: {error}", file=sys.stderr)
+            continue
+        found[resolved.results.name] = resolved
+    for name in asked:
+        if not (Path(studies) / name / "study.yaml").is_file():
+            known = [file.parent.name for file in Path(studies).glob("*/study.yaml")]
+            raise InputError("study", "must be a folder in studies/ with a study.yaml", name, nearest(name, known))
+    return found
+
+
+def settings(resolved: Resolved, step: str) -> dict[str, Any]:
+    """Settings, by value, that a step's output depends on; inputs of the step that are files are not repeated."""
+    study = resolved.study.model_dump(mode="json")
+    search = study["search"]
+    trial = {**study_inputs(resolved.study, resolved.key), "experiment": study["experiment"], "seed": study["seed"]}
+    model = {"space": study["space"], "objective": study["objective"], "seed": study["seed"], **versions("design")}
+    first = ("initial", "initial_design", "points")
+    match step:
+        case "resolve":
+            return {**study, "potential_key": resolved.key, "layout": LAYOUT, "algorithms": dict(ALGORITHMS)}
+        case "potential":
+            return {"key": resolved.key}
+        case "initial":
+            names = ("space", "random", "map", "seed")
+            return {**{n: study[n] for n in names}, **{n: search[n] for n in first}, **versions("design")}
+        case "propose":
+            return {**model, "search": {n: v for n, v in search.items() if n not in first}}
+        case "evaluate":
+            return trial
+        case "choose":
+            return {**model, "kernel": search["kernel"], "failure_value": search["failure_value"]}
+        case "validate":
+            extra = {n: study[n] for n in ("reference", "validation")}
+            return {**trial, **extra, "parameters": list(study["space"])}
+        case "collect":
+            names = ("space", "objective", "score", "map", "experiment", "sample", "reference")
+            return {**{n: study[n] for n in names}, **versions("collect"), "layout": LAYOUT}
+        case "figures":
+            return {**{n: study[n] for n in ("space", "objective", "reference", "map")}, **versions("figures")}
+        case "report":
+            return {**study, **versions("figures"), "algorithms": dict(ALGORITHMS)}
+    raise ValueError(step)
+
+
+def job_memory_mb(resolved: Resolved, attempt: int) -> int:
+    """Memory to ask for; grows with the attempt."""
+    from ptydesign.study.estimate import memory_gib
+
+    return int(1024 * memory_gib(resolved.study, resolved.shape) * (1 + 0.5 * attempt))
+
+
+def search_files(resolved: Resolved, kinds: Sequence[str]) -> list[str]:
+    """Files of all chunks of some kinds of searches, relative to the results folder."""
+    found = layout.searches(resolved.study).values()
+    return [file for search in found if search.kind in kinds for file in search.all_files()]
+
+
+def winner_files(resolved: Resolved) -> list[str]:
+    """Files that hold each dose's winner, relative to the results folder."""
+    return [f"search/{s.name}/best.json" for s in layout.searches(resolved.study).values() if s.kind == layout.BO]
