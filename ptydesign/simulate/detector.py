@@ -14,7 +14,7 @@ from ptydesign.units import wavelength_a
 from ptydesign.waves import BAND_LIMIT
 
 # Odd: a box of an odd number of fine pixels is exactly a detector pixel. An even one must share its end pixels, which
-# blurs the aperture's edge by a fine pixel (measured: 4 % in L2 at 2, against 0.2-0.5 % at 3). Not 1: the window would be
+# blurs the aperture's edge by a fine pixel (measured: 4 % in L2 at 2, 0.2-0.5 % at 3). Not 1: the window would be
 # the reconstruction's own, and every reconstruction too good.
 FACTORS = (3, 5, 7, 9, 11, 15, 19, 25, 31)
 AIRY_MARGIN = 3.0  # in wavelength / semiangle on each side, see choose_window
