@@ -122,7 +122,7 @@ def compare(
         mse_rad2=metrics.mse(image, target),
         frc_area=curve.area(config.frc_qmax),
         frc_qmax=config.frc_qmax,
-        contrast=float(np.sum(flat_image * flat_target) / np.sum(flat_image**2)),
+        contrast=float(np.sum(flat_image * flat_target) / np.sum(flat_target**2)),
         region_a=region_a,
         data_range=data_range,
         pixel_a=pixel_a,
