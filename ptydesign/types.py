@@ -238,8 +238,8 @@ class Score:
     """Agreement of a reconstruction with the truth, with everything needed to repeat it.
 
     ssim: {Gaussian width in px: value}. region_a: (y0, x0, y1, x1) in the specimen's frame. data_range: the truth's
-    range in rad, used by SSIM and PSNR. contrast: the truth's contrast as the
-    reconstruction shows it, a least-squares factor that noise leaves unbiased; 1 is quantitative (reported, never applied). shift_a: (y, x) that was removed.
+    range in rad, used by SSIM and PSNR. contrast: the truth's contrast as the reconstruction shows it, a least-squares
+    factor that noise leaves unbiased; 1 is quantitative (reported, never applied). shift_a: (y, x) that was removed.
     """
 
     ssim: dict[float, float]
