@@ -22,7 +22,7 @@ from skopt.learning.gaussian_process.kernels import ConstantKernel, Matern, Whit
 # would interpolate noise, above the upper one the parameter has no influence anyway.
 LENGTH_BOUNDS = (0.05, 20.0)
 AMPLITUDE_BOUNDS = (0.05, 50.0)
-NOISE_BOUNDS = (1e-5, 2.0)
+NOISE_BOUNDS = (1e-4, 2.0)
 SUBSET = 250  # observations with which a first fit tries several starts
 START = (1.0, 0.5, 0.05)  # amplitude, length scales, noise
 

@@ -40,6 +40,7 @@ DESIGNS = ("hammersley", "halton", "sobol", "latin", "random")
 SMOOTHNESS = (0.5, 1.0, 1.5, 2.5)
 
 FINITE = 4000  # up to so many points, the acquisition is evaluated at all of them
+ALGORITHM = 1  # raised when the same history would lead to another state, so that an old state isn't used
 SAME_POINT = 1e-3  # distance in features below which a proposal would repeat a point
 REFIT_EVERY_BELOW = 60  # observations; beyond, hyperparameters are refitted when their number has grown by REFIT_GROWTH
 REFIT_GROWTH = 1.15
@@ -355,6 +356,7 @@ def _digest(space: Space, config: SearchConfig, rounds: Sequence[Sequence[Observ
     """Hash of all that the memory depends on."""
     unrelated = {"method", "initial", "initial_design", "points", "batch", "liar"}
     content = [
+        ALGORITHM,
         {n: d.model_dump() for n, d in zip(space.names, space.dimensions, strict=True)},
         config.model_dump(exclude=unrelated),
         [[[o.point, None if o.failed else float(o.value)] for o in each] for each in rounds],

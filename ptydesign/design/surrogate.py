@@ -1,7 +1,9 @@
 """What the trials of a search say together: a smooth model of the objective, its best point, its tolerances.
 
 The best single trial is partly luck. The surrogate is the Gaussian process of the search, with a noise term, fitted to
-all observations, so its mean is a weighted average over neighbouring trials.
+all observations, so its mean is a weighted average over neighbouring trials. It chooses its own smoothness: the Matern
+kernel of nu = 1, good for exploring, takes part of the noise of a smooth objective for structure (half of it in a
+test), which makes its maximum too high and its plateaus too narrow.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from ptydesign.design.space import Point, Scalar, Space
 from ptydesign.errors import InputError
 
 PROFILE_VALUES = 41  # of a continuous parameter: the ranges are resolved to 1/40 of the search range
+SMOOTHNESS = (1.0, 1.5, 2.5)  # nu of the kernels tried; the likelihood decides
 POOL = 200  # points over which a profile is maximised before the descent
 
 
@@ -33,12 +36,13 @@ class Tolerance(NamedTuple):
 class Surrogate:
     """The objective as a function of the point. Made by `surrogate`.
 
-    noise_std: standard deviation of a single trial about the mean, in the objective's unit.
+    noise_std: standard deviation of a single trial about the mean, in the objective's unit. nu: of the Matern kernel.
     """
 
     space: Space
     observations: tuple[Observation, ...]
     noise_std: float
+    nu: float
     _data: Data
     _model: Regressor
     _seed: int
@@ -121,18 +125,22 @@ class Surrogate:
 def surrogate(space: Space, config: SearchConfig, observations: Sequence[Observation], seed: int = 0) -> Surrogate:
     """Gaussian process with Matern kernel and noise fitted to all observations, failures at their pessimistic value.
 
-    Deterministic given the seed. Raises InputError if there are fewer than two different values.
+    Its smoothness nu is the search's, 1, 1.5 or 2.5: the one of greatest marginal likelihood. Deterministic given the
+    seed. Raises InputError if there are fewer than two different values.
     """
     observations = tuple(Observation(space.validate_point(o.point), o.value, o.reason) for o in observations)
     data = standardise(space, config, observations)
     if data is None:
         mend = "Run more trials, or look at why they failed."
         raise InputError("observations", "need at least two different values", len(observations), mend)
-    rng = np.random.default_rng([seed, 0])
-    theta = fit_hyperparameters(data.features, data.values, config.kernel.nu, None, rng)
-    model = regress(data.features, data.values, config.kernel.nu, theta)
+    models = []
+    for nu in dict.fromkeys((config.kernel.nu, *SMOOTHNESS)):
+        rng = np.random.default_rng([seed, 0])
+        theta = fit_hyperparameters(data.features, data.values, nu, None, rng)
+        models.append((nu, regress(data.features, data.values, nu, theta)))
+    nu, model = max(models, key=lambda pair: pair[1].log_marginal_likelihood_value_)
     noise = data.scale * float(np.sqrt(model.noise_))
-    return Surrogate(space, observations, noise, data, model, seed)
+    return Surrogate(space, observations, noise, nu, data, model, seed)
 
 
 def plateau(surrogate: Surrogate, within: float = 0.05) -> dict[str, Tolerance]:
