@@ -72,7 +72,7 @@ def draw(tables: Tables) -> Figure:
         axes.step(line["trials"], line["best_objective"], where="post", color=colour, ls=dashes, label=name, zorder=3)
         number, trials = _single_trials(tables, dose, search)
         good = trials["objective"].where(trials["status"] == "ok")
-        axes.plot(number, good, ".", color=colour, ms=2.5, alpha=0.5, zorder=2, mew=0)
+        axes.plot(number, good, ".", color=colour, ms=4, alpha=0.6, zorder=2, mew=0)
         lost = number[good.isna().to_numpy()]
         axes.plot(lost, np.full(len(lost), 0.015), "|", color=colour, ms=5, transform=axes.get_xaxis_transform())
         shown += [line["best_objective"].to_numpy(), good.to_numpy()]

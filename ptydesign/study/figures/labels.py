@@ -28,6 +28,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "background_e_per_px": ("Background", "e/px"),
     "dose_e_per_a2": ("Dose", "e/Å²"),
     "dose": ("Dose", "e/Å²"),
+    "applied_dose_e_per_a2": ("Applied dose", "e/Å²"),
 }
 
 _SUFFIXES = {
@@ -57,13 +58,13 @@ def words_and_unit(name: str) -> tuple[str, str]:
 
 
 def axis_label(name: str) -> str:
-    """"Scan step (Å)"."""
+    """ "Scan step (Å)"."""
     words, unit = words_and_unit(name)
     return f"{words} ({unit})" if unit else words
 
 
 def quantity(name: str, value: float) -> str:
-    """"1.25 Å": a value of a field with its unit."""
+    """ "1.25 Å": a value of a field with its unit."""
     unit = words_and_unit(name)[1]
     return number(value) + ("°" if unit == "°" else f" {unit}" if unit else "")
 
@@ -91,12 +92,12 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def dose_number(dose: float) -> str:
-    """"50,000": a dose as it was chosen, without rounding."""
+    """ "50,000": a dose as it was chosen, without rounding."""
     return f"{dose:,.0f}" if float(dose).is_integer() else f"{dose:,g}"
 
 
 def dose_text(dose: float) -> str:
-    """"50,000 e/Å²"."""
+    """ "50,000 e/Å²"."""
     return f"{dose_number(dose)} e/Å²"
 
 

@@ -9,10 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import NullLocator
 
 from ptydesign.study.figures import style
-from ptydesign.study.figures.labels import axis_label, dose_text, quantity, score_label, ssim_width, words_and_unit
+from ptydesign.study.figures.labels import (
+    axis_label,
+    dose_text,
+    number,
+    quantity,
+    score_label,
+    ssim_width,
+    words_and_unit,
+)
 from ptydesign.study.figures.tables import Tables, map_axes
 
 _ROW_IN = 2.25
@@ -82,13 +90,15 @@ def _panel(figure: Figure, axes: Axes, tables: Tables, score: str) -> bool:
     if np.isnan(values).any():  # what the mesh leaves open shows the hatching beneath
         axes.fill_between(edges_x[[0, -1]], *edges_y[[0, -1]], facecolor=style.PALE, hatch="////", ec=style.GREY, lw=0)
     mesh = axes.pcolormesh(edges_x, edges_y, np.ma.masked_invalid(values), cmap="viridis", rasterized=True)
-    for log, axis, setter in ((log_x, axes.xaxis, axes.set_xscale), (log_y, axes.yaxis, axes.set_yscale)):
+    for log, axis, setter, centres in (
+        (log_x, axes.xaxis, axes.set_xscale, xs),
+        (log_y, axes.yaxis, axes.set_yscale, ys),
+    ):
         if log:
             setter("log")
-            axis.set_major_formatter(ScalarFormatter())
-            axis.set_minor_formatter(NullFormatter())
-        else:
-            axis.set_major_locator(MaxNLocator(6))
+        chosen = centres[:: math.ceil(len(centres) / 8)]  # ticks at the values that were tried
+        axis.set_ticks(chosen, [number(value) for value in chosen])
+        axis.set_minor_locator(NullLocator())
     axes.set(xlim=edges_x[[0, -1]], ylim=edges_y[[0, -1]], xlabel=axis_label(name_x), ylabel=axis_label(name_y))
     for spine in axes.spines.values():
         spine.set_visible(True)

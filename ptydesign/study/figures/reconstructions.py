@@ -18,7 +18,7 @@ from ptydesign.study.figures.tables import OPTIMISED, Tables, extent_a
 _PER_ROW = 6  # images side by side, the truth included
 _LARGEST_IN = 1.55
 _LEFT, _RIGHT, _GAP, _TOP, _UNDER = 0.36, 0.12, 0.07, 0.30, 0.19
-_SCORES_IN, _LEGEND_IN, _BOTTOM_IN, _BETWEEN = 1.75, 0.62, 0.55, 0.16
+_SCORES_IN, _LEGEND_IN, _BOTTOM_IN, _BETWEEN = 1.75, 0.56, 0.68, 0.08
 _COLOURS = {True: style.BLUE, False: style.VERMILLION}  # optimised, reference
 
 
@@ -94,7 +94,7 @@ def draw(tables: Tables) -> Figure:
         axes.set_ylabel(label)
         style.panel_letter(axes, 1 + index, dx_pt=-38, dy_pt=4)
     handles = _legend_handles(tables)
-    y = 1 - (top - 0.16) / height
+    y = 1 - (top - 0.2) / height
     figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, y), ncols=len(handles))
     return figure
 
@@ -195,6 +195,8 @@ def _score_panel(tables: Tables, axes: Axes, quantity: str, width_in: float) -> 
                 lw=1.2 if filled else 0.9,
                 mfc=colour if filled else "white",
                 elinewidth=0.9,
+                ms=3.6,
+                capsize=3,
             )
             drawn = True
     if not drawn:

@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ptydesign.study.figures import style
-from ptydesign.study.figures.labels import axis_label, dose_number
+from ptydesign.study.figures.labels import axis_label, dose_number, number
 from ptydesign.study.figures.tables import Tables
 
-_ROW_IN, _LEGEND_IN = 1.75, 0.5
+_ROW_IN, _LEGEND_IN = 1.75, 0.75
 
 
 def skip(tables: Tables) -> str | None:
@@ -28,9 +28,7 @@ def skip(tables: Tables) -> str | None:
 def caption(tables: Tables) -> str:
     """What is shown, and which doses lack."""
     missing = [dose for dose in tables.doses if not _found(tables, dose)]
-    gap = (
-        f" No design was found at {', '.join(map(dose_number, missing))} e/Å² (all trials failed)." if missing else ""
-    )
+    gap = f" No design was found at {', '.join(map(dose_number, missing))} e/Å² (all trials failed)." if missing else ""
     sign = " Positive defocus is underfocus." if "defocus_nm" in tables.parameters else ""
     return (
         "Recommended settings against dose. Dots: best point found. Bars: range of that one parameter in which the "
@@ -45,12 +43,12 @@ def draw(tables: Tables) -> Figure:
     columns = 2 if len(names) > 1 else 1
     rows = math.ceil(len(names) / columns)
     width = style.TWO_COLUMNS_IN if columns == 2 else style.ONE_COLUMN_IN
-    legend = _LEGEND_IN if columns == 2 else 0.75
+    legend = _LEGEND_IN if columns == 2 else 1.0
     figure = style.new_figure(width, rows * _ROW_IN + legend)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for index, name in enumerate(names):
-        last = index + columns >= len(names)
-        _panel(tables, grid[index], name, width / columns - 0.7, label=last)
+        lowest = index + columns >= len(names)
+        _panel(tables, grid[index], name, width / columns - 0.7, label=lowest)
         style.panel_letter(grid[index], index, dx_pt=-30)
     for axes in grid[len(names) :]:
         axes.set_visible(False)
@@ -76,7 +74,7 @@ def _panel(tables: Tables, axes: Axes, name: str, width_in: float, label: bool) 
     if log:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.axhspan(low, high, color=style.PALE, lw=0, zorder=0)
     reference = tables.reference_point.get(name)
@@ -90,6 +88,8 @@ def _panel(tables: Tables, axes: Axes, name: str, width_in: float, label: bool) 
     shown = [low, high] if reference is None or (log and reference <= 0) else [low, high, reference]
     axes.set_ylim(*_padded(min(shown), max(shown), log))
     style.dose_axis(axes, doses, width_in, label)
+    if not label:
+        axes.tick_params(labelbottom=False)
     for dose in doses:
         if dose not in found:
             words = {"rotation": 90, "ha": "center", "va": "center", "color": style.GREY, "fontsize": 6.5}

@@ -81,9 +81,7 @@ def _atoms(group: dict, window: tuple[float, float, float, float]) -> tuple[np.n
     origin_y, origin_x = np.broadcast_to(np.asarray(group["attrs"].get("origin_a", 0.0), dtype=float), (2,))
     positions = positions - [origin_x, origin_y, 0.0]
     y0, x0, y1, x1 = window
-    inside = (
-        (positions[:, 0] >= x0) & (positions[:, 0] <= x1) & (positions[:, 1] >= y0) & (positions[:, 1] <= y1)
-    )
+    inside = (positions[:, 0] >= x0) & (positions[:, 0] <= x1) & (positions[:, 1] >= y0) & (positions[:, 1] <= y1)
     positions, numbers = positions[inside], np.asarray(arrays["numbers"], dtype=int)[inside]
     order = np.argsort(-positions[:, 2], kind="stable")  # the beam enters at z = 0: what it meets first is drawn last
     return positions[order], numbers[order]
@@ -104,7 +102,12 @@ def _draw_atoms(axes: Axes, group: dict, window: tuple[float, float, float, floa
     faces = base + (1 - base) * pale[:, None]
     diameters = 1.0 * covalent_radii[numbers]
     discs = EllipseCollection(
-        diameters, diameters, np.zeros(len(numbers)), units="xy", offsets=positions[:, :2], offset_transform=axes.transData
+        diameters,
+        diameters,
+        np.zeros(len(numbers)),
+        units="xy",
+        offsets=positions[:, :2],
+        offset_transform=axes.transData,
     )
     discs.set(facecolor=faces, edgecolor="black", linewidth=0.25)
     axes.add_collection(discs)
@@ -115,7 +118,14 @@ def _draw_atoms(axes: Axes, group: dict, window: tuple[float, float, float, floa
         Line2D([], [], ls="", marker="o", color=colours[z], mec="black", mew=0.25, label=chemical_symbols[z])
         for z in kinds
     ]
-    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(kinds), borderaxespad=0.2)
+    axes.legend(
+        handles=handles,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=len(kinds),
+        borderaxespad=0.2,
+        handletextpad=0.1,
+    )
     _scale_bar_under(axes, window)
 
 

@@ -77,8 +77,9 @@ class Tables:
 
     @property
     def reference_point(self) -> dict[str, float]:
-        """Parameters of the reference design that have a number."""
-        return {k: float(v) for k, v in (self.plan.get("reference") or {}).items() if _is_number(v)}
+        """Numbers of the reference design: the plan's experiment with the reference's values laid over it."""
+        point = {**(self.plan.get("experiment") or {}), **(self.plan.get("reference") or {})}
+        return {name: float(value) for name, value in point.items() if _is_number(value)}
 
     def at(self, frame: pd.DataFrame, dose: float) -> pd.DataFrame:
         """The rows of one dose."""
