@@ -1,6 +1,7 @@
 """Proposals: pure, without repetition, robust to failures, and better than random search."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -150,7 +151,13 @@ def test_fresh_processes_propose_the_same(space):
         "print(json.dumps(propose(space, SearchConfig(candidates=300), rounds, 4, 7)))"
     )
     processes = [
-        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=None) for _ in range(2)
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "PYTHONHASHSEED": threads},
+        )
+        for threads in ("1", "2")
     ]
     first, second = [process.communicate(timeout=60)[0] for process in processes]
     assert first == second

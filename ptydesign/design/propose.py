@@ -26,6 +26,7 @@ from scipy.spatial import cKDTree
 from scipy.stats import qmc
 from skopt.acquisition import gaussian_ei, gaussian_lcb, gaussian_pi
 from skopt.sampler import Hammersly
+from threadpoolctl import threadpool_limits
 
 from ptydesign.config import Strict
 from ptydesign.design.gp import Predicted, Regressor, fit_hyperparameters, regress
@@ -157,6 +158,7 @@ def initial_design(space: Space, n: int, kind: str = "hammersley", seed: int = 0
     return _different(space, space.from_cube(cube), [], rng)
 
 
+@threadpool_limits.wrap(limits=1)  # sums in another order on more threads could tip a choice
 def propose(
     space: Space,
     config: SearchConfig,
@@ -170,7 +172,7 @@ def propose(
     rounds: the observations of each finished round in order, first points included. state: as returned for an
     earlier round of the same search, or None; it saves time and changes nothing. Points already tried aren't
     proposed again unless a finite space has no others. Without a successful observation, points are random.
-    Deterministic for a given machine. Raises InputError for a point outside the space.
+    Deterministic for a given machine, on any number of threads. Raises InputError for a point outside the space.
     """
     if n < 1:
         raise InputError("n", "must be at least 1", n, "Ask for one point or more.")

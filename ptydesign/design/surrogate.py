@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ptydesign.design.gp import Regressor, fit_hyperparameters, regress
 from ptydesign.design.propose import Data, Observation, SearchConfig, candidates, descend, standardise
@@ -122,6 +123,7 @@ class Surrogate:
         return function
 
 
+@threadpool_limits.wrap(limits=1)
 def surrogate(space: Space, config: SearchConfig, observations: Sequence[Observation], seed: int = 0) -> Surrogate:
     """Gaussian process with Matern kernel and noise fitted to all observations, failures at their pessimistic value.
 
