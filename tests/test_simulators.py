@@ -1,0 +1,367 @@
+"""The JAX simulator against abTEM, and datasets made with either."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from specimens import gaussian_atoms
+
+from ptydesign.errors import InputError
+from ptydesign.simulate import abtem_simulator, jax_simulator
+from ptydesign.simulate.dataset import check_experiment, required_shape, simulate
+from ptydesign.simulate.detector import make_window
+from ptydesign.simulate.scan import raster, true_positions
+from ptydesign.types import Detector, Experiment, Optics, Potential, Scan
+from ptydesign.units import interaction_parameter
+
+abtem = pytest.importorskip("abtem")
+
+# Nothing square, nothing symmetric: pixels, detector, window, field, step and specimen differ along y and x.
+OPTICS = Optics(
+    voltage_kv=80,
+    semiangle_rad=0.025,
+    defocus_a=120.0,
+    astigmatism_a=50.0,
+    astigmatism_angle_rad=0.5,
+    coma_a=2e4,
+    coma_angle_rad=1.1,
+    cs_a=3e6,
+)
+EXPERIMENT = Experiment(
+    optics=OPTICS,
+    scan=Scan(2.1, (4.0, 6.0), rotation_rad=0.2, jitter_a=0.3, drift_a=(0.4, -0.2)),
+    detector=Detector((20, 36), (0.4, 0.3)),
+    dose_e_per_a2=1e4,
+)
+POTENTIAL = gaussian_atoms((180, 225), (0.2, 0.15), slices=6, thickness_a=25.0, volt_a3=200.0, width_a=0.25)
+WINDOW = make_window(EXPERIMENT, POTENTIAL.pixel_a, (3, 2))
+
+
+def _positions(scan: Scan = EXPERIMENT.scan) -> np.ndarray:
+    return true_positions(scan, raster(scan, (18.1, 15.7)), np.random.default_rng(0))
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+@pytest.fixture(scope="module")
+def reference() -> np.ndarray:
+    return abtem_simulator.intensities(POTENTIAL, EXPERIMENT, _positions(), WINDOW)
+
+
+def test_simulators_agree(reference):
+    ours = jax_simulator.intensities(POTENTIAL, EXPERIMENT, _positions(), WINDOW)
+    assert ours.shape == (12, 20, 36) == reference.shape
+    assert _difference(ours, reference) < 1e-5
+    assert np.abs(ours - reference).max() < 1e-5 * reference.max()
+    assert 0.95 < ours.sum(axis=(1, 2)).min() <= ours.sum(axis=(1, 2)).max() < 1.0001
+
+
+def _with_optics(**change) -> dict:
+    return {"experiment": replace(EXPERIMENT, optics=replace(OPTICS, **change))}
+
+
+def _with_slices(slices_va: np.ndarray) -> dict:
+    return {"potential": Potential(slices_va, POTENTIAL.pixel_a, POTENTIAL.thickness_a)}
+
+
+def _transposed() -> np.ndarray:
+    """The largest square of the potential with its axes swapped, the rest as it was."""
+    slices_va = POTENTIAL.slices_va.copy()
+    slices_va[..., :180, :180] = np.swapaxes(slices_va[..., :180, :180], -1, -2)
+    return slices_va
+
+
+SWAPS = {
+    "defocus sign": _with_optics(defocus_a=-120.0),
+    "defocus in nm": _with_optics(defocus_a=12.0),
+    "astigmatism sign": _with_optics(astigmatism_a=-50.0),
+    "astigmatism angle sign": _with_optics(astigmatism_angle_rad=-0.5),
+    "astigmatism angle axes": _with_optics(astigmatism_angle_rad=math.pi / 2 - 0.5),
+    "astigmatism angle not doubled": _with_optics(astigmatism_angle_rad=0.25),
+    "coma sign": _with_optics(coma_a=-2e4),
+    "coma angle sign": _with_optics(coma_angle_rad=-1.1),
+    "coma angle axes": _with_optics(coma_angle_rad=math.pi / 2 - 1.1),
+    "coma without its third": _with_optics(coma_a=6e4),
+    "spherical aberration sign": _with_optics(cs_a=-3e6),
+    "voltage in the wrong unit": _with_optics(voltage_kv=81),
+    "semi-angle as full angle": _with_optics(semiangle_rad=0.0125),
+    "propagator sign": {"potential": Potential(POTENTIAL.slices_va, POTENTIAL.pixel_a, -POTENTIAL.thickness_a)},
+    "propagator missing": {"potential": Potential(POTENTIAL.slices_va, POTENTIAL.pixel_a, 0 * POTENTIAL.thickness_a)},
+    "propagator without its half": {
+        "potential": Potential(POTENTIAL.slices_va, POTENTIAL.pixel_a, 2 * POTENTIAL.thickness_a)
+    },
+    "potential sign": _with_slices(-POTENTIAL.slices_va),
+    "slices reversed": _with_slices(POTENTIAL.slices_va[:, ::-1]),
+    "potential flipped along y": _with_slices(POTENTIAL.slices_va[..., ::-1, :]),
+    "potential flipped along x": _with_slices(POTENTIAL.slices_va[..., ::-1]),
+    "potential transposed": _with_slices(_transposed()),
+    "potential moved by a pixel": _with_slices(np.roll(POTENTIAL.slices_va, 1, axis=-1)),
+    "positions swapped": {"positions": _positions()[:, ::-1]},
+    "positions half a pixel off": {"positions": _positions() + np.array([0.1, 0.075])},
+    "rotation sign": {"positions": _positions(replace(EXPERIMENT.scan, rotation_rad=-0.2))},
+}
+
+
+@pytest.mark.parametrize("swap", SWAPS)
+def test_any_swap_of_sign_unit_or_axis_is_seen(reference, swap):
+    given = {"potential": POTENTIAL, "experiment": EXPERIMENT, "positions": _positions(), **SWAPS[swap]}
+    ours = jax_simulator.intensities(given["potential"], given["experiment"], given["positions"], WINDOW)
+    assert _difference(ours, reference) > 1e-2
+
+
+@pytest.mark.parametrize("turn", [lambda p: p[:, ::-1], lambda p: p[..., ::-1], lambda p: np.swapaxes(p, -1, -2)])
+def test_a_swapped_detector_axis_is_seen(reference, turn):
+    ours = jax_simulator.intensities(POTENTIAL, EXPERIMENT, _positions(), WINDOW)
+    turned = turn(ours)
+    assert turned.shape != reference.shape or _difference(turned, reference) > 1e-2
+
+
+def test_window_as_large_as_the_specimen_is_abtems_own_multislice():
+    """No crop, no integration of ours: abTEM's Waves.multislice on the whole potential, absolute positions."""
+    potential = gaussian_atoms((60, 108), (0.2, 0.15), slices=4, thickness_a=20.0, volt_a3=60.0)
+    window = make_window(EXPERIMENT, potential.pixel_a, (1, 1))
+    window = replace(window, factor=(3, 3), grid=potential.grid)  # of a detector with a third of the window
+    detector = Detector((10, 18), (0.4, 0.3))
+    positions = np.array([[1.3, 2.2], [6.01, 15.9], [11.7, 8.0]])
+    experiment = replace(EXPERIMENT, detector=detector)
+    ours = jax_simulator.intensities(potential, experiment, positions, window, periodic=True)
+    with abtem.config.set({"precision": "float64", "fft": "numpy", "device": "cpu", "diagnostics.progress_bar": False}):
+        whole = abtem.PotentialArray(
+            np.swapaxes(potential.slices_va[0], 1, 2).astype(float), slice_thickness=20.0, sampling=(0.15, 0.2)
+        )
+        probe = abtem_simulator._probe(OPTICS, 0.0, window)
+        scan = abtem.CustomScan(positions[:, ::-1])
+        exit_waves = probe.build(scan=scan, lazy=False).multislice(whole)
+        fine = np.swapaxes(np.abs(np.fft.fft2(exit_waves.array)) ** 2, 1, 2) / np.prod(potential.grid.shape)
+    theirs = np.zeros_like(ours)
+    for y, row in enumerate(np.fft.fftfreq(10, 1 / 10).astype(int)):
+        for x, column in enumerate(np.fft.fftfreq(18, 1 / 18).astype(int)):
+            rows, columns = np.arange(3 * row - 1, 3 * row + 2), np.arange(3 * column - 1, 3 * column + 2)
+            theirs[:, y, x] = fine[:, rows[:, None] % 60, columns % 108].sum(axis=(1, 2))
+    scale = theirs.sum() / ours.sum()  # abTEM's waves come with another factor
+    assert _difference(ours * scale, theirs) < 1e-4
+
+
+@pytest.mark.parametrize("slices", [1, 2])
+def test_few_slices_are_band_limited_alike(slices):
+    """Strong phase approximation: same rule; a detector pixel as small as the potential's brings the limit in sight."""
+    potential = gaussian_atoms((150, 160), (0.2, 0.2), slices=slices, volt_a3=500.0, width_a=0.12)
+    experiment = replace(EXPERIMENT, detector=Detector((20, 32), (0.2, 0.2)))
+    window = make_window(experiment, potential.pixel_a, (3, 3))
+    positions = np.array([[15.0, 16.0], [14.2, 15.1]])
+    ours = jax_simulator.intensities(potential, experiment, positions, window)
+    theirs = abtem_simulator.intensities(potential, experiment, positions, window)
+    assert _difference(ours, theirs) < 1e-5
+    ky, kx = experiment.detector.grid.frequencies()
+    beyond = np.hypot(ky, kx) > 2 / 3 * 2.5 + 0.2
+    assert beyond.sum() > 100
+    assert ours[:, beyond].max() == 0
+    assert theirs[:, beyond].max() < 1e-30
+    assert np.all(ours[:, ~beyond].sum(axis=1) > 0.9)
+
+
+def test_partial_coherence_and_phonons_agree():
+    potential = gaussian_atoms((180, 225), (0.2, 0.15), slices=2, configurations=2, volt_a3=400.0)
+    experiment = replace(EXPERIMENT, source_size_a=0.15, focal_spread_a=20.0)
+    positions = _positions()[:2]
+    ours = jax_simulator.intensities(potential, experiment, positions, WINDOW)
+    theirs = abtem_simulator.intensities(potential, experiment, positions, WINDOW)
+    assert _difference(ours, theirs) < 1e-5
+    assert _difference(ours, jax_simulator.intensities(potential, EXPERIMENT, positions, WINDOW)) > 5e-3
+
+
+def test_configurations_are_averaged_incoherently():
+    potential = gaussian_atoms((180, 225), (0.2, 0.15), configurations=3, volt_a3=500.0)
+    together = jax_simulator.intensities(potential, EXPERIMENT, _positions(), WINDOW)
+    apart = [
+        jax_simulator.intensities(replace(potential, slices_va=one[None]), EXPERIMENT, _positions(), WINDOW)
+        for one in potential.slices_va
+    ]
+    np.testing.assert_allclose(together, np.mean(apart, axis=0), rtol=1e-4, atol=1e-9)
+    mean = replace(potential, slices_va=potential.slices_va.mean(axis=0, keepdims=True))
+    assert _difference(jax_simulator.intensities(mean, EXPERIMENT, _positions(), WINDOW), together) > 1e-2
+
+
+def test_quadrature_is_the_mean_over_a_source_and_foci():
+    """Against a dense sum over the Gaussian distributions."""
+    positions = _positions()[:2]
+    t = np.linspace(-4, 4, 33)
+    weights = np.exp(-(t**2) / 2)
+    weights /= weights.sum()
+    ours = jax_simulator.intensities(POTENTIAL, replace(EXPERIMENT, focal_spread_a=40.0), positions, WINDOW)
+    dense = sum(
+        w
+        * jax_simulator.intensities(POTENTIAL, _with_optics(defocus_a=120.0 + 40 * s)["experiment"], positions, WINDOW)
+        for s, w in zip(t, weights, strict=True)
+    )
+    assert _difference(ours, dense) < 3e-3
+    ours = jax_simulator.intensities(POTENTIAL, replace(EXPERIMENT, source_size_a=0.3), positions, WINDOW)
+    offsets = 0.3 * np.stack(np.meshgrid(t, t, indexing="ij"), axis=-1).reshape(-1, 1, 2)
+    many = jax_simulator.intensities(POTENTIAL, EXPERIMENT, (positions + offsets).reshape(-1, 2), WINDOW)
+    dense = np.einsum("s,spyx->pyx", np.outer(weights, weights).ravel(), many.reshape(-1, *ours.shape))
+    assert _difference(ours, dense) < 3e-3
+
+
+def test_moving_specimen_and_scan_together_changes_nothing():
+    shift_px = np.array([7, -5])
+    moved = replace(POTENTIAL, slices_va=np.roll(POTENTIAL.slices_va, shift_px, axis=(-2, -1)))
+    shift_a = shift_px * np.array(POTENTIAL.pixel_a)
+    before = jax_simulator.intensities(POTENTIAL, EXPERIMENT, _positions(), WINDOW)
+    after = jax_simulator.intensities(moved, EXPERIMENT, _positions() + shift_a, WINDOW)
+    assert _difference(after, before) < 1e-5
+
+
+@pytest.mark.parametrize("simulator", [jax_simulator, abtem_simulator])
+def test_a_periodic_specimen_has_no_edge(simulator):
+    positions = _positions()[:3]
+    around = positions + np.array([-18.0, 15.75]) + np.array([0.0, -3 * 33.75])
+    here = simulator.intensities(
+        replace(POTENTIAL, slices_va=np.roll(POTENTIAL.slices_va, (-90, 105), axis=(-2, -1))),
+        EXPERIMENT,
+        around,
+        WINDOW,
+        periodic=True,
+    )
+    assert _difference(here, simulator.intensities(POTENTIAL, EXPERIMENT, positions, WINDOW)) < 2e-5
+    with pytest.raises(InputError, match="must hold the scan and the window"):
+        simulator.intensities(POTENTIAL, EXPERIMENT, around, WINDOW)
+
+
+def test_number_of_positions_and_optics_do_not_recompile():
+    jax_simulator.intensities(POTENTIAL, EXPERIMENT, _positions(), WINDOW)
+    compiled = jax_simulator._block._cache_size()
+    for count, defocus in ((1, 10.0), (7, -80.0), (45, 33.0)):
+        positions = np.resize(_positions(), (count, 2))
+        experiment = replace(_with_optics(defocus_a=defocus, semiangle_rad=0.02)["experiment"], dose_e_per_a2=7.0)
+        jax_simulator.intensities(POTENTIAL, experiment, positions, WINDOW)
+    assert jax_simulator._block._cache_size() == compiled
+
+
+def test_positions_are_independent():
+    positions = np.resize(_positions(), (45, 2))
+    together = jax_simulator.intensities(POTENTIAL, EXPERIMENT, positions, WINDOW)
+    np.testing.assert_allclose(together[40], together[40 % 12], rtol=1e-5, atol=1e-10)
+    alone = jax_simulator.intensities(POTENTIAL, EXPERIMENT, positions[40:41], WINDOW)
+    np.testing.assert_allclose(together[40:41], alone, rtol=1e-5, atol=1e-10)
+
+
+# Datasets
+
+DESIGN = Experiment(
+    optics=Optics(80, 0.025, 60.0),
+    scan=Scan(2.0, (14.0, 9.0), jitter_a=0.2, drift_a=(0.5, 0.3), rotation_rad=0.1, scale_error=0.01),
+    detector=Detector((24, 32), (0.25, 0.25)),
+    dose_e_per_a2=2e3,
+)
+
+
+@pytest.fixture(scope="module")
+def specimen() -> Potential:
+    return gaussian_atoms(required_shape([DESIGN], (0.125, 0.125)), (0.125, 0.125))
+
+
+def test_dataset_is_what_an_operator_knows(specimen):
+    dataset, truth = simulate(specimen, DESIGN, seed=5)
+    centre = tuple(size / 2 for size in specimen.grid.extent_a)
+    np.testing.assert_array_equal(dataset.positions_a, raster(DESIGN.scan, centre))
+    assert np.abs(truth.positions_a - dataset.positions_a).max() > 0.3
+    assert dataset.patterns.shape == (48, 24, 32)
+    assert dataset.grid == DESIGN.detector.grid
+    assert dataset.electrons_per_pattern == 8000
+    assert dataset.provenance["seed"] == 5
+    assert dataset.provenance["window_px"] == [240, 192]
+    sigma = interaction_parameter(80)
+    np.testing.assert_allclose(truth.phase_rad, sigma * specimen.slices_va[0], rtol=1e-6)
+    assert truth.phase_rad.dtype == np.float32
+
+
+def test_total_counts_are_the_dose(specimen):
+    """Dose times scanned area, within Poisson error plus the electrons scattered beyond the detector (< 0.5 %)."""
+    dataset, truth = simulate(specimen, DESIGN, seed=1)
+    expected = 8000 * 48
+    total = dataset.patterns.sum(dtype=float)
+    assert total < expected + 4 * math.sqrt(expected)
+    assert total > 0.995 * expected - 4 * math.sqrt(expected)
+    window = make_window(DESIGN, specimen.pixel_a, (3, 3))  # another one than the dataset's
+    fraction = jax_simulator.intensities(specimen, DESIGN, truth.positions_a, window)
+    assert abs(total - 8000 * fraction.sum(dtype=float)) < 4 * math.sqrt(expected)
+
+
+def test_background_and_mtf_reach_the_counts(specimen):
+    noisy = replace(DESIGN, detector=replace(DESIGN.detector, background_e_per_px=0.5, mtf_nyquist=0.3))
+    clean, _ = simulate(specimen, DESIGN, seed=1)
+    dataset, _ = simulate(specimen, noisy, seed=1)
+    np.testing.assert_array_equal(dataset.background, np.full((24, 32), 0.5))
+    assert clean.background is None
+    added = dataset.patterns.sum(dtype=float) - clean.patterns.sum(dtype=float)
+    assert added == pytest.approx(0.5 * dataset.patterns.size, abs=5 * math.sqrt(2 * 8000 * 48))
+    sharp, blurred = (np.abs(np.fft.fft2(d.patterns.mean(axis=0))) for d in (clean, dataset))
+    assert blurred[0, 8:24].mean() < 0.7 * sharp[0, 8:24].mean()
+
+
+def test_seeds(specimen):
+    first, again, other = (simulate(specimen, DESIGN, seed=seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first[0].patterns, again[0].patterns)
+    np.testing.assert_array_equal(first[1].positions_a, again[1].positions_a)
+    assert np.any(first[0].patterns != other[0].patterns)
+    assert np.any(first[1].positions_a != other[1].positions_a)
+
+
+def test_simulators_give_the_same_counts_within_noise(specimen):
+    small = replace(DESIGN, scan=replace(DESIGN.scan, field_of_view_a=(3.0, 3.0)))
+    ours, _ = simulate(specimen, small, seed=0)
+    theirs, _ = simulate(specimen, small, seed=0, simulator="abtem")
+    assert theirs.provenance["simulator"] == "abtem"
+    # Same seed, same means but for rounding, which may tip a borderline draw of the Poisson generator.
+    error = (ours.patterns - theirs.patterns) / np.sqrt(ours.patterns + theirs.patterns + 1)
+    assert np.mean(error**2) < 1.1
+    np.testing.assert_array_equal(ours.positions_a, theirs.positions_a)
+
+
+def test_required_shape_is_enough_and_not_wasteful(specimen):
+    for seed in range(5):
+        simulate(specimen, DESIGN, seed)
+    smaller = Potential(specimen.slices_va[..., :-40, :], specimen.pixel_a, specimen.thickness_a)
+    with pytest.raises(InputError, match="must hold the scan and the window"):
+        simulate(smaller, DESIGN, 0)
+    wide = replace(DESIGN, scan=replace(DESIGN.scan, field_of_view_a=(5.0, 30.0)))
+    both = required_shape([DESIGN, wide], (0.125, 0.125))
+    assert both[0] == specimen.slices_va.shape[2]
+    assert both[1] > specimen.slices_va.shape[3]
+
+
+def test_specimen_must_hold_scan_and_window(specimen):
+    with pytest.raises(InputError, match="must hold the scan and the window"):
+        simulate(specimen, DESIGN, 0, centre_a=(5.0, 20.0))
+    dataset, _ = simulate(specimen, DESIGN, 0, centre_a=(5.0, 20.0), periodic=True)
+    np.testing.assert_allclose(dataset.positions_a.mean(axis=0), (5.0, 20.0))
+
+
+@pytest.mark.parametrize(
+    "change, field",
+    [
+        ({"dose_e_per_a2": 0.0}, "dose_e_per_a2"),
+        ({"dose_e_per_a2": math.inf}, "dose_e_per_a2"),
+        ({"dose_e_per_a2": 1e12}, "dose_e_per_a2"),
+        ({"source_size_a": -1.0}, "source_size_a"),
+        ({"focal_spread_a": -1.0}, "focal_spread_a"),
+        ({"optics": Optics(-80, 0.02)}, "optics.voltage_kv"),
+        ({"optics": Optics(80, 0.0)}, "optics.semiangle_rad"),
+        ({"optics": Optics(80, 20.0)}, "optics.semiangle_rad"),
+        ({"optics": Optics(80, 0.02, math.nan)}, "optics.defocus_a"),
+        ({"scan": Scan(-2.0, (4.0, 4.0))}, "scan.step_a"),
+        ({"detector": Detector((24, -3), (0.25, 0.25))}, "detector.pixels"),
+    ],
+)
+def test_impossible_experiments_are_refused(change, field):
+    with pytest.raises(InputError) as error:
+        check_experiment(replace(DESIGN, **change))
+    assert error.value.field == field
+
+
+def test_unknown_simulator_is_refused(specimen):
+    with pytest.raises(InputError, match="abtem"):
+        simulate(specimen, DESIGN, 0, simulator="abtm")
