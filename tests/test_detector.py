@@ -35,7 +35,7 @@ EXPERIMENT = Experiment(
 
 @pytest.fixture(scope="module")
 def large_potential():
-    return gaussian_atoms((1536, 1536), (0.125, 0.125), volt_a3=150.0, width_a=0.15, density=0.1)
+    return gaussian_atoms((768, 768), (0.25, 0.25), volt_a3=150.0, width_a=0.15, density=0.1)
 
 
 def _by_hand(fine, factor, pixels):
@@ -120,17 +120,17 @@ def test_window_holds_the_probe(large_potential, pixels, semiangle_rad, defocus_
     """Patterns in the chosen window differ by less than 1 % from those in a window of 150-190 A."""
     optics = Optics(80, semiangle_rad, defocus_a)
     experiment = replace(EXPERIMENT, optics=optics, detector=Detector(pixels, (0.25, 0.25)))
-    window = choose_window(experiment, (0.125, 0.125))
+    window = choose_window(experiment, (0.25, 0.25))
     largest = tuple(max(f for f in range(3, 33, 2) if f * n * 0.25 < 190) for n in pixels)
     positions = np.array([[96.3, 95.2], [96.0, 96.0], [94.1, 96.4]])
 
     def patterns(window):
         return jax_simulator.intensities(large_potential, experiment, positions, window)
 
-    reference = patterns(make_window(experiment, (0.125, 0.125), largest))
+    reference = patterns(make_window(experiment, (0.25, 0.25), largest))
     norm = np.linalg.norm(reference)
     assert np.linalg.norm(patterns(window) - reference) < 0.01 * norm
-    own = patterns(make_window(experiment, (0.125, 0.125), (1, 1)))
+    own = patterns(make_window(experiment, (0.25, 0.25), (1, 1)))
     assert np.linalg.norm(own - reference) > 0.01 * norm  # the detector's own window is not enough
 
 

@@ -90,7 +90,9 @@ def _block(transmission, spectra, focal_weights, steps, limit, origins, shifts, 
         fine, _ = jax.lax.scan(add, jnp.zeros(grid.shape, jnp.float32), (spectra, focal_weights))
         return integrate(fine, window, detector)
 
-    return jax.lax.map(pattern, (origins, shifts))
+    # On a CPU one window at a time stays in its cache; a GPU wants many at once.
+    together = None if jax.default_backend() == "cpu" else BLOCK
+    return jax.lax.map(pattern, (origins, shifts), batch_size=together)
 
 
 @jax.jit
