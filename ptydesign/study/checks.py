@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
+from ptydesign.score.metrics import ssim_window_px
 from ptydesign.simulate.dataset import check_experiment, required_shape
 from ptydesign.simulate.specimen import ImageSample, build_atoms, check_sample
 from ptydesign.study.config import StudyConfig
@@ -27,6 +29,7 @@ def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str
     warnings: list[str] = []
     check_sample(study.sample, folder)  # missing or unreadable file, before anything is derived from it
     _check_pixels(study)
+    _check_score(study)
     for where, point in _extremes(study):
         config = at_point(study.experiment, point, where)
         _check_optics(config, where, point)
@@ -52,13 +55,10 @@ def potential_shape(study: StudyConfig, folder: Path = Path()) -> tuple[int, int
 
 
 def check_results(folder: Path, study: str) -> None:
-    """Refuse a results folder of another layout version or another study, or one that holds something else."""
+    """Refuse a results folder of another layout version or of another study."""
     folder = Path(folder)
     plan_file = folder / "plan.yaml"
-    if not plan_file.exists():
-        if (folder / "tables").exists() and any((folder / "tables").iterdir()):
-            mend = f"Move {folder} away or delete it; the study then runs anew."
-            raise InputError("results folder", "must have the plan that its tables were made by", str(folder), mend)
+    if not plan_file.exists():  # new, or killed while the plan was being written
         return
     mend = f"Move {folder} away or delete it; the study then runs anew, from stored trials where they still hold."
     try:
@@ -79,7 +79,7 @@ def check_results(folder: Path, study: str) -> None:
 def _extremes(study: StudyConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name of the section, point) at every corner of the space and of the map, and for the reference."""
     names = list(study.space.root)
-    ends = [_ends(dimension) for dimension in study.space.root.values()]
+    ends = [_ends(dimension) + _longest_scans(study, name) for name, dimension in study.space.root.items()]
     # range by range first, so that an error names the one value that is at fault
     for name, values in zip(names, ends, strict=True):
         for value in values:
@@ -105,6 +105,16 @@ def _ends(dimension: Any) -> tuple:
     return tuple(int(v) for v in ends) if dimension.integer else ends
 
 
+def _longest_scans(study: StudyConfig, name: str) -> tuple[float, ...]:
+    """Steps of the space at which a scan overshoots the field of view most: just too short to need one position less."""
+    dimension = study.space.root[name]
+    if name != "step_a" or dimension.choices is not None:
+        return ()
+    fields = study.experiment.field_of_view_a
+    steps = {field / math.ceil(field / dimension.high) * (1 - 1e-6) for field in fields if dimension.high > 0}
+    return tuple(sorted(step for step in steps if dimension.low < step < dimension.high))
+
+
 def _field(where: str, name: str, point: Mapping[str, Any]) -> str:
     return f"{where}.{name}" if name in point else f"experiment.{name}"
 
@@ -115,6 +125,19 @@ def _check_pixels(study: StudyConfig) -> None:
         rule = f"must be experiment.pixel_a ({study.experiment.pixel_a}) divided by a whole number"
         mend = f"Use {study.experiment.pixel_a / max(1, round(ratio)):g}."
         raise InputError("potential.pixel_a", rule, study.potential.pixel_a, mend)
+
+
+def _check_score(study: StudyConfig) -> None:
+    pixels = min(study.experiment.field_of_view_a) / study.experiment.pixel_a
+    nyquist = 0.5 / study.experiment.pixel_a
+    if study.score.frc_qmax > nyquist:
+        rule = f"must not exceed the reconstruction's largest frequency, 1/(2 experiment.pixel_a) = {nyquist:g} 1/A"
+        raise InputError("score.frc_qmax", rule, study.score.frc_qmax, "Lower it.")
+    for width in study.score.ssim_widths_px:
+        needed = ssim_window_px(width)
+        if needed > pixels:
+            rule = f"its window of {needed} px must fit into the scored field of view, {pixels:.0f} px"
+            raise InputError("score.ssim_widths_px", rule, width, "Leave it out, or scan a larger field of view.")
 
 
 def _check_optics(config: ExperimentConfig, where: str, point: Mapping[str, Any]) -> None:
@@ -145,7 +168,7 @@ def _check_faint(study: StudyConfig, warnings: list[str]) -> None:
     steps = {at_point(study.experiment, p, w).step_a for w, p in _extremes(study) if w == "space"}
     for dose in study.doses_e_per_a2:
         if dose * max(steps) ** 2 < MIN_ELECTRONS:
-            rule = f"must give at least {MIN_ELECTRONS:g} electron per pattern (dose x step^2) at the largest step, {max(steps):g} A"
+            rule = f"dose x step^2 must be at least {MIN_ELECTRONS:g} electron at the largest step, {max(steps):g} A"
             raise InputError("doses_e_per_a2", rule, dose, "Raise the dose or the step.")
         if dose * min(steps) ** 2 < MIN_ELECTRONS:
             warnings.append(

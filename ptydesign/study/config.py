@@ -84,7 +84,7 @@ class MapConfig(Strict):
     dose_e_per_a2: DoseValue
     x: MapAxis
     y: MapAxis
-    at: dict[str, float | int] = {}
+    at: dict[str, float | int] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _two(self) -> MapConfig:
@@ -139,7 +139,7 @@ class StudyConfig(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> StudyConfig:
-        _check_names(self.space.root, "space.")
+        _check_names({n: d.model_dump(exclude_defaults=True) for n, d in self.space.root.items()}, "space.")
         if "applied_dose_e_per_a2" in self.space.root and len(self.doses_e_per_a2) > 1:
             rule = "must be one dose when the search varies applied_dose_e_per_a2"
             raise InputError("doses_e_per_a2", rule, list(self.doses_e_per_a2), "Keep one, or don't vary the dose.")

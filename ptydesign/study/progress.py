@@ -14,50 +14,76 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-EVERY_S = 10.0
+EVERY_S = 10.0  # between two lines
+PAUSE_S = 60.0  # longer without a trial: the study was stopped in between
 
 
 class Progress:
-    """Reports trials of one results folder. total: trials of the whole study. cores: how many jobs run at a time."""
+    """Reports trials of one results folder.
 
-    def __init__(self, results: Path, total: int, cores: int):
+    total: trials of the whole study. cores: how many jobs run at a time. version: hash of what determines the trials;
+    lines of another version are those of an earlier configuration and don't count.
+    """
+
+    def __init__(self, results: Path, total: int, cores: int, version: str = ""):
         self.folder = Path(results) / "logs"
-        self.total, self.cores = total, max(1, cores)
+        self.total, self.cores, self.version = total, max(1, cores), version
 
     def done(self, name: str, dose: float, value: float | None, seconds: float | None) -> None:
         """Note a trial: a unique name, its objective (None if it failed), its wall time (None if it was stored)."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"trial": name, "dose": dose, "value": value, "s": seconds, "t": round(time.time(), 1)})
+        trials = self.read()
+        new = name not in trials
+        entry = {"trial": name, "of": self.version, "dose": dose, "value": value, "s": seconds}
+        entry["t"] = round(time.time(), 1)
         # one write of less than a page with O_APPEND: lines of different processes don't mix
         handle = os.open(self.folder / "progress.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(handle, (line + "\n").encode())
+            os.write(handle, (json.dumps(entry) + "\n").encode())
         finally:
             os.close(handle)
-        self._show()
+        trials[name] = _newer(trials.get(name), entry)
+        self._show(trials, last=new and len(trials) == self.total)
 
-    def _show(self) -> None:
-        """Print, unless any job of this study printed within the last seconds."""
-        stamp = self.folder / ".progress"
-        with suppress(OSError):
-            recent = stamp.exists() and time.time() - stamp.stat().st_mtime < EVERY_S
-            trials = self._trials()
-            if recent and len(trials) < self.total:
-                return
-            stamp.touch()
-            print(progress_line(trials, self.total, self.cores), file=sys.stderr, flush=True)
-
-    def _trials(self) -> dict[str, dict[str, Any]]:
+    def read(self) -> dict[str, dict[str, Any]]:
+        """The trials noted so far by name."""
         trials: dict[str, dict[str, Any]] = {}
         with suppress(OSError):
             for line in (self.folder / "progress.jsonl").read_text(encoding="utf-8").splitlines():
                 with suppress(ValueError, KeyError, TypeError):
                     entry = json.loads(line)
-                    old = trials.get(entry["trial"], {})
-                    if entry["s"] is None:
-                        entry["s"] = old.get("s")
-                    trials[entry["trial"]] = entry
+                    if entry["of"] == self.version:
+                        trials[entry["trial"]] = _newer(trials.get(entry["trial"]), entry)
         return trials
+
+    def _show(self, trials: dict[str, dict[str, Any]], last: bool) -> None:
+        """Print, unless any job of this study printed within the last seconds."""
+        stamp = self.folder / ".progress"
+        with suppress(OSError):
+            if not last and stamp.exists() and time.time() - stamp.stat().st_mtime < EVERY_S:
+                return
+            stamp.touch()
+        print(progress_line(trials, self.total, self.cores), file=sys.stderr, flush=True)
+
+
+def _newer(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    """The new entry; a trial that came from the store keeps the time that it took."""
+    return {**old, "value": new["value"]} if old is not None and new["s"] is None else new
+
+
+def seconds_left(trials: dict[str, dict[str, Any]], total: int, cores: int) -> float | None:
+    """From the pace of the trials computed since the last long pause, which has the jobs' start in it."""
+    computed = sorted((t["t"], t["s"]) for t in trials.values() if t["s"] is not None)
+    if not computed or len(trials) >= total:
+        return None
+    mean = sum(s for _, s in computed) / len(computed)
+    first = len(computed) - 1
+    while first > 0 and computed[first][0] - computed[first - 1][0] < PAUSE_S + 5 * mean:
+        first -= 1
+    session = computed[first:]
+    began = session[0][0] - session[0][1]
+    pace = max((session[-1][0] - began) / len(session), mean / cores) if len(session) > 2 * cores else mean / cores
+    return (total - len(trials)) * pace
 
 
 def progress_line(trials: dict[str, dict[str, Any]], total: int, cores: int) -> str:
@@ -71,8 +97,7 @@ def progress_line(trials: dict[str, dict[str, Any]], total: int, cores: int) -> 
     failed = len(trials) - len(values)
     if failed:
         parts.append(f"{failed} failed")
-    seconds = [t["s"] for t in trials.values() if t["s"] is not None]
-    if seconds and done < total:
-        left = (total - done) * sum(seconds) / len(seconds) / cores
+    left = seconds_left(trials, total, cores)
+    if left is not None:
         parts.append(f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left")
     return "ptydesign: " + ", ".join(parts)

@@ -1,4 +1,4 @@
-"""The resolved plan: a study with every default written out, what it will cost, and the versions that it was made by."""
+"""The resolved plan: a study with every default written out, what it will cost, and what versions made it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,11 @@ class Resolved:
 def resolve(folder: Path, scale: str, root: Path) -> Resolved:
     """The study of a folder at one scale, with all checks done. Raises InputError; takes about a second."""
     folder = Path(folder)
-    study, warnings = check_study(load_study(folder, scale), folder)
+    study = load_study(folder, scale)
+    try:
+        study, warnings = check_study(study, folder)
+    except InputError as error:
+        raise InputError(f"{folder / 'study.yaml'}: {error.field}", error.rule, error.value, error.mend) from None
     results = Path(root) / folder_name(study.study, scale)
     check_results(results, study.study)
     shape = potential_shape(study, folder)

@@ -18,8 +18,8 @@ from ptydesign.study.experiment import at_point
 from ptydesign.study.layout import Search
 from ptydesign.study.progress import Progress
 from ptydesign.study.resolve import Resolved, total_trials
-from ptydesign.study.store import PointStore, seed_of
-from ptydesign.study.trial import SEARCH, Trial, objective_value, run_trial
+from ptydesign.study.store import PointStore, digest, seed_of
+from ptydesign.study.trial import SEARCH, Trial, objective_value, run_trial, study_inputs
 
 WITHIN = 0.05  # of the best objective: what counts as nearly as good
 
@@ -109,7 +109,7 @@ def choose(resolved: Resolved, name: str) -> Path:
 
 def observations(resolved: Resolved, search: Search, round_: int) -> list[Observation]:
     """What a finished round found, in the order in which it was proposed."""
-    found = [record for record in read_round(resolved.results, search, round_)]
+    found = read_round(resolved.results, search, round_)
     return [Observation(r["point"], objective_value(resolved.study, r), r["reason"]) for r in found]
 
 
@@ -190,7 +190,9 @@ def cache_folder(root: Path) -> Path:
 
 def make_progress(resolved: Resolved, cores: int) -> Progress:
     """The progress line of a study."""
-    return Progress(resolved.results, total_trials(resolved), cores)
+    study = resolved.study
+    version = digest([study_inputs(study, resolved.key), study.experiment.model_dump(mode="json"), study.seed])[:8]
+    return Progress(resolved.results, total_trials(resolved), cores, version)
 
 
 def _tolerance(ranges: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, list]:

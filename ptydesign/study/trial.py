@@ -1,4 +1,4 @@
-"""One trial: simulate, reconstruct, score. Whatever happens to it numerically is a recorded status, not an exception."""
+"""One trial: simulate, reconstruct, score. What goes wrong in it numerically is a recorded status."""
 
 from __future__ import annotations
 
