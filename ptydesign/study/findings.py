@@ -98,8 +98,8 @@ def _gain(tables: Tables) -> str:
     by = f" ({number(best.sigmas, 2)} σ)" if math.isfinite(best.sigmas) else ""
     return (
         f"Optimised settings beat the {tables.reference} settings in SSIM outside the error bars at {above} of "
-        f"{len(pairs)} doses; the difference is largest at {dose_text(best.dose)}: {fixed(best.optimised[0], 3)} against "
-        f"{fixed(best.reference[0], 3)}{by}."
+        f"{len(pairs)} doses; the difference is largest at {dose_text(best.dose)}: {fixed(best.optimised[0], 3)} "
+        f"against {fixed(best.reference[0], 3)}{by}."
     )
 
 

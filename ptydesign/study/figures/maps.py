@@ -50,7 +50,8 @@ def caption(tables: Tables) -> str:
     return (
         f"Scores over {words_and_unit(x)[0].lower()} and {words_and_unit(y)[0].lower()} at "
         f"{dose_text(frame['dose_e_per_a2'].iloc[0])}{held}; one trial for each cell. Star: best cell of that panel. "
-        f"Triangle: {tables.reference} setting, where its two values lie inside.{lost} After Cao et al. 2022, Supp. Fig. 3."
+        f"Triangle: {tables.reference} setting, where its two values lie inside.{lost} "
+        "After Cao et al. 2022, Supp. Fig. 3."
     )
 
 

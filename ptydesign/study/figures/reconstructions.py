@@ -42,7 +42,8 @@ def caption(tables: Tables) -> str:
     marks = {"jax": "circles: the simulator used in the search (jax)", "abtem": "squares: an independent one (abTEM)"}
     return (
         f"Phase of the reconstructions with optimised and {tables.reference} settings at each dose, and the truth, "
-        "band-limited to the reconstruction's pixel. All images share one phase range. Below, SSIM and PSNR against "
+        "band-limited to the reconstruction's pixel; under each image its own SSIM and PSNR. All images share one "
+        "phase range (pointed ends of the bar: values beyond it are clipped). Graphs: means of SSIM and PSNR against "
         f"dose; {'; '.join(marks[name] for name in simulators)}. {spread}"
         "Scores come from these repeats, never from the search. After Cao et al. 2022, Fig. 5."
     )
@@ -188,7 +189,7 @@ def _score_panel(tables: Tables, axes: Axes, quantity: str, width_in: float) -> 
             axes.errorbar(
                 np.array(doses) * shift,
                 mean,
-                yerr=np.nan_to_num(spread),
+                yerr=spread,
                 color=colour,
                 marker=shape,
                 ls=line,

@@ -31,8 +31,8 @@ def caption(tables: Tables) -> str:
     gap = f" No design was found at {', '.join(map(dose_number, missing))} e/Å² (all trials failed)." if missing else ""
     sign = " Positive defocus is underfocus." if "defocus_nm" in tables.parameters else ""
     return (
-        "Recommended settings against dose. Dots: best point found. Bars: range of that one parameter in which the "
-        "objective stays within 5 % of the best, according to the search's surrogate model. Grey: range searched. "
+        "Best value of each parameter against dose. Dots: best point found. Bars: range of that one parameter in which "
+        "the objective stays within 5 % of the best, according to the search's surrogate model. Grey: range searched. "
         f"Dashed: {tables.reference} setting.{sign}{gap} After Cao et al. 2022, Fig. 6."
     )
 
@@ -92,7 +92,8 @@ def _panel(tables: Tables, axes: Axes, name: str, width_in: float, label: bool) 
         axes.tick_params(labelbottom=False)
     for dose in doses:
         if dose not in found:
-            words = {"rotation": 90, "ha": "center", "va": "center", "color": style.GREY, "fontsize": 6.5}
+            words = {"rotation": 90, "ha": "center", "va": "center", "color": style.GREY, "fontsize": 6.5, "zorder": 4}
+            words["bbox"] = {"facecolor": style.PALE, "edgecolor": "none", "pad": 1.0}
             axes.text(dose, 0.5, "all trials failed", transform=axes.get_xaxis_transform(), **words)
 
 

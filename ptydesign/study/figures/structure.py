@@ -37,7 +37,7 @@ def caption(tables: Tables) -> str:
         atoms = "No atom lies in the part shown"
     else:
         atoms = "The sample is given as an image, so there are no atoms to show"
-    return f"The sample. {atoms}, and its projected potential in the same field, {size}. After Cao et al. 2022, Supp. Fig. 2."
+    return f"{atoms}, and the projected potential of the same field, {size}. After Cao et al. 2022, Supp. Fig. 2."
 
 
 def draw(tables: Tables) -> Figure:

@@ -142,7 +142,8 @@ def scale_bar(axes: Axes, extent_x_a: float, extent_y_a: float, fraction: float 
         va="bottom",
         color="white",
         fontsize=6.5,
-        path_effects=[withStroke(linewidth=1.4, foreground="black")],
+        fontweight="bold",
+        path_effects=[withStroke(linewidth=1.8, foreground="black")],
     )
     return length
 

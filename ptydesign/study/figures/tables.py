@@ -165,7 +165,7 @@ def _read_table(path: Path, texts: tuple[str, ...], numbers: tuple[str, ...]) ->
     if missing:
         raise InputError(f"{path}: {missing[0]}", "is a required column", list(frame.columns), _REDO)
     for name in texts:
-        frame[name] = frame[name].fillna("").astype(str)
+        frame[name] = frame[name].astype(object).where(frame[name].notna(), "").astype(str)
     scores = [name for name in frame.columns if name.startswith("ssim_")]
     for name in dict.fromkeys([*numbers, *scores]):
         try:
