@@ -1,8 +1,9 @@
 """Studies, as `snakemake studies/lowdose` (`--config scale=smoke|preview|paper`; preview is the default).
 
 Every folder in studies/ with a study.yaml is a target. Rounds and chunks are known from the study file, so the graph of
-jobs is static; only the contents of files depend on scores. plan.yaml and potential.json are `ancient`: what a job
-depends on is in its params, by value. docs/architecture.md has the flow.
+jobs is static; only the contents of files depend on scores. Settings reach a job through its params, by value, so that
+it runs again when one that it depends on changes. (Not through plan.yaml: a job below one that runs again always runs
+again, or, with `ancient`, isn't looked at.) docs/architecture.md has the flow.
 """
 
 import os
@@ -31,8 +32,24 @@ def searches(run):
     return layout.searches(RUNS[run].study)
 
 
+def where(wildcards):
+    """(study, search, round) that a job belongs to."""
+    return RUNS[wildcards.run], wildcards.get("search"), int(wildcards.get("round", 0))
+
+
 def settings(step):
-    return lambda wildcards: flow.settings(RUNS[wildcards.run], step)
+    return lambda wildcards: flow.settings(where(wildcards)[0], step, *where(wildcards)[1:])
+
+
+def command_of(resolved, step, search=None, round_=0):
+    """A step's command line up to its own options; study names need no quotes."""
+    expected = flow.settings_hash(resolved, step, search, round_)
+    study = resolved.study
+    return f"-m ptydesign {step} {STUDIES / study.study} --scale {study.scale} --root {RESULTS} --expect {expected}"
+
+
+def command(step):
+    return lambda wildcards: command_of(where(wildcards)[0], step, *where(wildcards)[1:])
 
 
 def points_of_round(wildcards):
@@ -43,7 +60,7 @@ def points_of_round(wildcards):
 def earlier_rounds(wildcards):
     search, round_ = searches(wildcards.run)[wildcards.search], int(wildcards.round)
     files = [file for r in range(round_) for file in search.chunk_files(r)]
-    return of(wildcards.run, files + ([search.points_file(round_ - 1)] if round_ > 1 else []))
+    return of(wildcards.run, files + ([search.points_file(round_ - 1)] if round_ else []))
 
 
 def memory_mb(wildcards, attempt):
@@ -61,7 +78,6 @@ wildcard_constraints:
 
 localrules:
     resolve,
-    initial,
     figures,
     report,
 
@@ -87,54 +103,41 @@ rule resolve:
         "results/{run}/plan.yaml",
     params:
         settings=settings("resolve"),
-        study=lambda wildcards: STUDIES / RUNS[wildcards.run].study.study,
-        scale=lambda wildcards: RUNS[wildcards.run].study.scale,
+        command=command("resolve"),
+    priority: 100
     shell:
-        "{PYTHON:q} -m ptydesign resolve {params.study:q} --scale {params.scale} --root results"
+        "{PYTHON:q} {params.command}"
 
 
 rule potential:
-    input:
-        ancient("results/{run}/plan.yaml"),
     output:
         "results/{run}/potential.json",
     params:
         settings=settings("potential"),
+        command=command("potential"),
     resources:
         mem_mb=memory_mb,
     shell:
-        "{PYTHON:q} -m ptydesign potential results/{wildcards.run:q}"
-
-
-rule initial:
-    input:
-        ancient("results/{run}/plan.yaml"),
-    output:
-        "results/{run}/search/initial.json",
-    params:
-        settings=settings("initial"),
-    shell:
-        "{PYTHON:q} -m ptydesign initial results/{wildcards.run:q}"
+        "{PYTHON:q} {params.command}"
 
 
 rule propose:
     input:
-        ancient("results/{run}/plan.yaml"),
         earlier_rounds,
     output:
         "results/{run}/search/{search}/round-{round}/points.json",
     params:
         settings=settings("propose"),
+        command=command("propose"),
     priority: 20
     shell:
-        "{PYTHON:q} -m ptydesign propose results/{wildcards.run:q} --threads {threads} "
+        "{PYTHON:q} {params.command} --threads {threads} "
         "--search {wildcards.search} --round {wildcards.round}"
 
 
 rule evaluate:
     input:
-        ancient("results/{run}/plan.yaml"),
-        ancient("results/{run}/potential.json"),
+        "results/{run}/potential.json",
         points_of_round,
     output:
         "results/{run}/search/{search}/round-{round}/chunk-{chunk}.json",
@@ -142,11 +145,12 @@ rule evaluate:
         search="bo-[0-9.e+-]+",
     params:
         settings=settings("evaluate"),
+        command=command("evaluate"),
     priority: 10  # rounds follow one another; what has no order fills the gaps
     resources:
         mem_mb=memory_mb,
     shell:
-        "{PYTHON:q} -m ptydesign evaluate results/{wildcards.run:q} --threads {threads} "
+        "{PYTHON:q} {params.command} --threads {threads} "
         "--search {wildcards.search} --round {wildcards.round} --chunk {wildcards.chunk}"
 
 
@@ -158,31 +162,31 @@ use rule evaluate as evaluate_unordered with:
 
 rule choose:
     input:
-        ancient("results/{run}/plan.yaml"),
         lambda wildcards: of(wildcards.run, searches(wildcards.run)[wildcards.search].all_files()),
     output:
         "results/{run}/search/{search}/best.json",
     params:
         settings=settings("choose"),
+        command=command("choose"),
     priority: 20
     shell:
-        "{PYTHON:q} -m ptydesign choose results/{wildcards.run:q} --threads {threads} --search {wildcards.search}"
+        "{PYTHON:q} {params.command} --threads {threads} --search {wildcards.search}"
 
 
 rule validate:
     input:
-        ancient("results/{run}/plan.yaml"),
-        ancient("results/{run}/potential.json"),
+        "results/{run}/potential.json",
         "results/{run}/search/bo-{dose}/best.json",
     output:
         "results/{run}/validation/{dose}-{simulator}.json",
     params:
         settings=settings("validate"),
+        command=command("validate"),
     priority: 5
     resources:
         mem_mb=memory_mb,
     shell:
-        "{PYTHON:q} -m ptydesign validate results/{wildcards.run:q} --threads {threads} "
+        "{PYTHON:q} {params.command} --threads {threads} "
         "--dose {wildcards.dose} --simulator {wildcards.simulator}"
 
 
@@ -193,8 +197,7 @@ for _run, _resolved in RUNS.items():
         name:
             f"collect_{_run}"
         input:
-            ancient(f"results/{_run}/plan.yaml"),
-            ancient(f"results/{_run}/potential.json"),
+            f"results/{_run}/potential.json",
             of(_run, flow.search_files(_resolved, (layout.BO, layout.RANDOM, layout.MAP))),
             of(_run, flow.winner_files(_resolved)),
             of(_run, layout.validation_files(_resolved.study)),
@@ -202,14 +205,14 @@ for _run, _resolved in RUNS.items():
             of(_run, layout.table_files(_resolved.study)),
         params:
             settings=flow.settings(_resolved, "collect"),
-            run=_run,
+            command=command_of(_resolved, "collect"),
         shell:
-            "{PYTHON:q} -m ptydesign collect results/{params.run:q} --threads {threads}"
+            "{PYTHON:q} {params.command} --threads {threads}"
 
 
 rule figures:
     input:
-        ancient("results/{run}/plan.yaml"),
+        "results/{run}/plan.yaml",
         lambda wildcards: of(wildcards.run, layout.table_files(RUNS[wildcards.run].study)),
     output:
         "results/{run}/figures/index.json",
@@ -221,7 +224,7 @@ rule figures:
 
 rule report:
     input:
-        ancient("results/{run}/plan.yaml"),
+        "results/{run}/plan.yaml",
         "results/{run}/figures/index.json",
     output:
         "results/{run}/report.html",

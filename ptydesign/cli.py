@@ -37,20 +37,19 @@ def main(arguments: list[str] | None = None) -> int:
 def check(options: argparse.Namespace) -> None:
     """Validate a study and say what it would take."""
     from ptydesign.study.estimate import estimate, summary
-    from ptydesign.study.resolve import resolve
 
-    resolved = resolve(options.study, options.scale, options.root)
+    resolved = _resolve(options)
     _warn(resolved)
     print(summary(resolved.study, estimate(resolved.study, resolved.shape, options.cores)))
 
 
-def write_plan(options: argparse.Namespace) -> None:
-    """Write plan.yaml."""
-    from ptydesign.study import resolve
+def resolve(options: argparse.Namespace) -> None:
+    """Write plan.yaml: every setting, what the study takes, and the versions."""
     from ptydesign.study.estimate import summary
+    from ptydesign.study.resolve import write_plan
 
-    resolved = resolve.resolve(options.study, options.scale, options.root)
-    numbers = resolve.write_plan(resolved, options.cores)
+    resolved = _resolve(options, "resolve")
+    numbers = write_plan(resolved, options.cores)
     _warn(resolved)
     print(summary(resolved.study, numbers), file=sys.stderr, flush=True)
 
@@ -60,25 +59,16 @@ def potential(options: argparse.Namespace) -> None:
     from ptydesign import io
     from ptydesign.study.search import potential_file
 
-    resolved = _plan(options)
-    path = potential_file(resolved)
-    io.write_json(
-        resolved.results / "potential.json", {"key": resolved.key, "shape": resolved.shape, "file": path.name}
-    )
-
-
-def initial(options: argparse.Namespace) -> None:
-    """Write the first points of every search."""
-    from ptydesign.study.search import write_initial
-
-    write_initial(_plan(options))
+    resolved = _resolve(options, "potential")
+    file = potential_file(resolved).name
+    io.write_json(resolved.results / "potential.json", {"key": resolved.key, "shape": resolved.shape, "file": file})
 
 
 def propose(options: argparse.Namespace) -> None:
-    """Write the points of one round."""
-    from ptydesign.study.search import write_proposals
+    """Write the points of one round of a search."""
+    from ptydesign.study.search import write_points
 
-    write_proposals(_plan(options), options.search, options.round)
+    write_points(_resolve(options, "propose"), options.search, options.round)
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -86,7 +76,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from ptydesign.study.search import evaluate as run
     from ptydesign.study.search import make_progress
 
-    resolved = _plan(options)
+    resolved = _resolve(options, "evaluate")
     _set_up_jax(resolved)
     run(resolved, options.search, options.round, options.chunk, make_progress(resolved, _cores()))
 
@@ -95,41 +85,44 @@ def choose(options: argparse.Namespace) -> None:
     """Choose the winner of a search."""
     from ptydesign.study.search import choose as run
 
-    run(_plan(options), options.search)
+    run(_resolve(options, "choose"), options.search)
 
 
 def validate(options: argparse.Namespace) -> None:
-    """Re-simulate the winner and the reference of one dose."""
+    """Re-simulate the winner and the reference of one dose with fresh noise."""
     from ptydesign.study.search import make_progress
     from ptydesign.study.validate import validate as run
 
-    resolved = _plan(options)
+    resolved = _resolve(options, "validate")
     _set_up_jax(resolved)
     run(resolved, options.dose, options.simulator, make_progress(resolved, _cores()))
 
 
 def collect(options: argparse.Namespace) -> None:
-    """Write the tables."""
+    """Write the tables of a finished study."""
     from ptydesign.study.collect import collect as run
 
-    run(_plan(options))
+    run(_resolve(options, "collect"))
 
 
 def figures(options: argparse.Namespace) -> None:
-    """Draw the figures from the tables."""
+    """Draw the figures from the tables of a results folder."""
     from ptydesign import io
     from ptydesign.study.figures import draw_all
 
     paths = draw_all(options.results)
-    names = [path.name for path in paths]
-    io.write_json(options.results / "figures" / "index.json", names)
+    io.write_json(options.results / "figures" / "index.json", [path.name for path in paths])
 
 
 def report(options: argparse.Namespace) -> None:
-    """Write the report."""
+    """Write the report of a results folder."""
     from ptydesign.study.report import write_report
 
     print(f"report: {write_report(options.results)}", file=sys.stderr)
+
+
+STEPS = (check, resolve, potential, propose, evaluate, choose, validate, collect)
+DRAWING = (figures, report)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,49 +132,51 @@ def _parser() -> argparse.ArgumentParser:
         "study; these commands are its steps.",
     )
     commands = parser.add_subparsers(title="commands", metavar="<command>", required=True)
-
-    def command(name: str, run) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
-        added.set_defaults(run=run)
-        return added
-
-    for name, run in (("check", check), ("resolve", write_plan)):
-        one = command(name, run)
+    for run in (*STEPS, *DRAWING):
+        name = run.__name__
+        one = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        one.set_defaults(run=run)
+        if run in DRAWING:
+            one.add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
+            continue
         one.add_argument("study", type=Path, help="folder with a study.yaml, as studies/lowdose")
         one.add_argument("--scale", default="preview", help="smoke, preview (default) or paper")
         one.add_argument("--root", type=Path, default=Path("results"), help="folder of all results (default: results)")
-        one.add_argument("--cores", type=int, default=_cores(), help="cores that the estimate is for")
-    steps = {
-        "potential": potential,
-        "initial": initial,
-        "propose": propose,
-        "evaluate": evaluate,
-        "choose": choose,
-        "validate": validate,
-        "collect": collect,
-        "figures": figures,
-        "report": report,
-    }
-    for name, run in steps.items():
-        one = command(name, run)
-        one.add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
         one.add_argument("--threads", type=int, default=None, help="cores this process may use (default: all)")
-        if name in ("propose", "evaluate", "choose"):
+        if run in (check, resolve):
+            one.add_argument("--cores", type=int, default=_cores(), help="cores that the estimate is for")
+        if run is not check:
+            one.add_argument("--expect", help="hash of the settings; refuse to run with others (the Snakefile's)")
+        if run in (propose, evaluate, choose):
             one.add_argument("--search", required=True, help="as bo-1000, random-1000, map-1000")
-        if name in ("propose", "evaluate"):
+        if run in (propose, evaluate):
             one.add_argument("--round", type=int, required=True)
-        if name == "evaluate":
+        if run is evaluate:
             one.add_argument("--chunk", type=int, required=True)
-        if name == "validate":
+        if run is validate:
             one.add_argument("--dose", type=float, required=True, help="in e/A^2")
             one.add_argument("--simulator", required=True, help="jax or abtem")
     return parser
 
 
-def _plan(options: argparse.Namespace) -> Resolved:
-    from ptydesign.study.resolve import read_plan
+def _resolve(options: argparse.Namespace, step: str | None = None) -> Resolved:
+    """The checked study. Raises InputError if it isn't the one that the graph of jobs was made for."""
+    from ptydesign.study.resolve import resolve as run
+    from ptydesign.study.search import find_search
+    from ptydesign.study.workflow import settings_hash
 
-    return read_plan(options.results)
+    resolved = run(options.study, options.scale, options.root)
+    search, round_ = getattr(options, "search", None), getattr(options, "round", 0)
+    if search is not None:
+        find_search(resolved, search)
+    expected = getattr(options, "expect", None)
+    if step is not None and expected is not None:
+        found = settings_hash(resolved, step, search, round_)
+        if found != expected:
+            rule = "must not change while the study runs"
+            mend = "Let the jobs that run end, then run the study's snakemake command again."
+            raise InputError(str(options.study / "study.yaml"), rule, f"settings {found} for {expected}", mend)
+    return resolved
 
 
 def _warn(resolved: Resolved) -> None:

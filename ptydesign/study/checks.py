@@ -106,7 +106,7 @@ def _ends(dimension: Any) -> tuple:
 
 
 def _longest_scans(study: StudyConfig, name: str) -> tuple[float, ...]:
-    """Steps of the space at which a scan overshoots the field of view most: just too short to need one position less."""
+    """Steps of the space at which a scan overshoots the field most: just too short to need one position less."""
     dimension = study.space.root[name]
     if name != "step_a" or dimension.choices is not None:
         return ()

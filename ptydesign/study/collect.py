@@ -16,7 +16,7 @@ from ptydesign.study import layout
 from ptydesign.study.config import OPTIMISED, StudyConfig
 from ptydesign.study.layout import dose_name
 from ptydesign.study.resolve import Resolved
-from ptydesign.study.search import _read_json, best_so_far, potential_file, read_round
+from ptydesign.study.search import best_so_far, potential_file, read_json, read_round
 from ptydesign.study.store import PointStore
 from ptydesign.study.trial import objective_value
 
@@ -71,7 +71,7 @@ def _trial_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
 def _validation_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
     study = resolved.study
     for file in layout.validation_files(study):
-        content = _read_json(resolved.results / file)
+        content = read_json(resolved.results / file)
         for record in content["trials"]:
             yield {
                 "design": record["design"],
@@ -117,7 +117,7 @@ def _recommended_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
     """The winner of each dose, and the range of each parameter within 5 % of the best according to the surrogate."""
     study = resolved.study
     for dose in study.doses_e_per_a2:
-        best = _read_json(resolved.results / "search" / f"{layout.BO}-{dose_name(dose)}" / "best.json")
+        best = read_json(resolved.results / "search" / f"{layout.BO}-{dose_name(dose)}" / "best.json")
         for name, dimension in study.space.root.items():
             low, high = best["tolerance"].get(name) or (None, None)
             ends = (
@@ -179,7 +179,7 @@ def _image_groups(resolved: Resolved) -> dict[str, dict[str, Any]]:
     store, groups = PointStore(resolved.root), {}
     width = _ssim_column(study).removeprefix("ssim_")
     for dose in study.doses_e_per_a2:
-        content = _read_json(resolved.results / "validation" / f"{dose_name(dose)}-jax.json")
+        content = read_json(resolved.results / "validation" / f"{dose_name(dose)}-jax.json")
         for record in content["trials"]:
             if record["repeat"] != 1 or record["status"] != "ok":
                 continue

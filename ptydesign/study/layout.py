@@ -2,9 +2,9 @@
 
 results/<study>[-<scale>]/
   plan.yaml, potential.json
-  search/initial.json                                first points of every search
-  search/<search>-<dose>/round-<r>/points.json       proposals of round r (r > 0)
+  search/<search>-<dose>/round-<r>/points.json       points of round r
   search/<search>-<dose>/round-<r>/chunk-<c>.json    evaluated trials
+  search/<search>-<dose>/best.json                   the winner
   validation/<dose>-<simulator>.json, validation/<dose>.h5
   tables/, figures/, report.html, logs/
 """
@@ -56,7 +56,7 @@ class Search:
 
     def points_file(self, round_: int) -> str:
         """File that holds the points of a round."""
-        return "search/initial.json" if round_ == 0 else f"search/{self.name}/round-{round_}/points.json"
+        return f"search/{self.name}/round-{round_}/points.json"
 
 
 def dose_name(dose: float) -> str:

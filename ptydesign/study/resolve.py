@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 import yaml
 
 from ptydesign import __version__, io
-from ptydesign.config import build, read_yaml
 from ptydesign.errors import InputError
 from ptydesign.simulate.potential import potential_key
 from ptydesign.study import layout
@@ -35,6 +35,11 @@ class Resolved:
     shape: tuple[int, int]
     key: str
     warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """The study's settings, JSON-able. Not to be changed."""
+        return self.study.model_dump(mode="json")
 
     @property
     def root(self) -> Path:
@@ -60,7 +65,7 @@ def resolve(folder: Path, scale: str, root: Path) -> Resolved:
 
 def write_plan(resolved: Resolved, cores: int) -> dict[str, Any]:
     """Write results/<study>/plan.yaml and return the estimate in it."""
-    content = resolved.study.model_dump(mode="json")
+    content = resolved.content
     numbers = estimate(resolved.study, resolved.shape, cores)
     header = {
         "layout": LAYOUT,
@@ -80,20 +85,6 @@ def write_plan(resolved: Resolved, cores: int) -> dict[str, Any]:
     text += yaml.safe_dump({**content, "resolved": header}, sort_keys=False, allow_unicode=True)
     io.write_text(resolved.results / PLAN, text)
     return numbers
-
-
-def read_plan(results: Path) -> Resolved:
-    """The plan of a results folder. Raises InputError if it is missing or of another layout version."""
-    results = Path(results)
-    content = read_yaml(results / PLAN)
-    header = content.pop("resolved", None)
-    if not isinstance(header, dict):
-        raise InputError(
-            str(results / PLAN), "must have a section `resolved`", header, "Run the study's snakemake command."
-        )
-    check_results(results, header.get("study", results.name))
-    study = build(StudyConfig, content, str(results / PLAN))
-    return Resolved(study, results, tuple(header["potential_shape"]), header["potential_key"])
 
 
 def total_trials(resolved: Resolved) -> int:

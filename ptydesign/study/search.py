@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,38 +33,35 @@ def find_search(resolved: Resolved, name: str) -> Search:
     return known[name]
 
 
-def write_initial(resolved: Resolved) -> Path:
-    """First points of every search: one initial design for all doses, the random search's points, the map's grid."""
-    study = resolved.study
-    space, config = build_space(study.space), study.search
-    first = initial_design(space, config.initial, config.initial_design, study.seed)
-    points: dict[str, list] = {}
-    for name, search in layout.searches(study).items():
-        if search.kind == layout.BO:
-            points[name] = first
-        elif search.kind == layout.RANDOM:
-            points[name] = initial_design(space, search.total, "random", seed_of(study.seed, "random"))
-        else:
-            points[name] = [map_point(study, x, y) for y in study.map.y.values for x in study.map.x.values]
-    path = resolved.results / "search" / "initial.json"
-    io.write_json(path, points)
-    return path
+def write_points(resolved: Resolved, name: str, round_: int) -> Path:
+    """Points of a round: first points for round 0, else a pure function of (space, all earlier rounds, seed).
 
-
-def write_proposals(resolved: Resolved, name: str, round_: int) -> Path:
-    """Points of round `round_` > 0: a pure function of (space, all earlier rounds, seed)."""
+    All doses have the same first points. The random search and the map have one round only.
+    """
     study, search = resolved.study, find_search(resolved, name)
-    if not 0 < round_ < len(search.sizes):
-        raise InputError("round", f"must lie in 1 ... {len(search.sizes) - 1}", round_, "The plan has so many rounds.")
+    if not 0 <= round_ < len(search.sizes):
+        raise InputError("round", f"must lie in 0 ... {len(search.sizes) - 1}", round_, "The plan has so many rounds.")
+    path = resolved.results / search.points_file(round_)
+    if round_ == 0:
+        io.write_json(path, {"points": _first_points(resolved, search), "state": None})
+        return path
     history = [observations(resolved, search, r) for r in range(round_)]
-    state = None
-    if round_ > 1:  # saves replaying the rounds; proposals are the same without it
-        state = _read_json(resolved.results / search.points_file(round_ - 1)).get("state")
+    # saves replaying the rounds; proposals are the same without it
+    state = read_json(resolved.results / search.points_file(round_ - 1))["state"]
     seed = seed_of(study.seed, "propose", search.dose_e_per_a2)
     points, state = propose(build_space(study.space), study.search, history, search.sizes[round_], seed, state)
-    path = resolved.results / search.points_file(round_)
     io.write_json(path, {"points": points, "state": state})
     return path
+
+
+def _first_points(resolved: Resolved, search: Search) -> list[dict[str, Any]]:
+    study = resolved.study
+    if search.kind == layout.MAP:
+        return [map_point(study, x, y) for y in study.map.y.values for x in study.map.x.values]
+    space, config = build_space(study.space), study.search
+    if search.kind == layout.RANDOM:
+        return initial_design(space, search.total, "random", seed_of(study.seed, "random"))
+    return initial_design(space, config.initial, config.initial_design, study.seed)
 
 
 def evaluate(resolved: Resolved, name: str, round_: int, chunk: int, progress: Progress | None = None) -> Path:
@@ -115,15 +113,14 @@ def observations(resolved: Resolved, search: Search, round_: int) -> list[Observ
 
 def read_round(results: Path, search: Search, round_: int) -> list[dict[str, Any]]:
     """Records of a finished round by index."""
-    trials = [t for file in search.chunk_files(round_) for t in _read_json(Path(results) / file)["trials"]]
+    trials = [t for file in search.chunk_files(round_) for t in read_json(Path(results) / file)["trials"]]
     return sorted(trials, key=lambda t: t["index"])
 
 
 def read_points(resolved: Resolved, search: Search, round_: int) -> list[dict[str, Any]]:
     """Points of a round as proposed. Raises InputError if their number isn't the plan's."""
     path = resolved.results / search.points_file(round_)
-    content = _read_json(path)
-    points = content[search.name] if round_ == 0 else content["points"]
+    points = read_json(path)["points"]
     if len(points) != search.sizes[round_]:
         rule = f"must hold {search.sizes[round_]} points of {search.name}"
         raise InputError(str(path), rule, len(points), "Delete it and run the study's snakemake command again.")
@@ -183,8 +180,6 @@ def potential_file(resolved: Resolved) -> Path:
 
 def cache_folder(root: Path) -> Path:
     """Where potentials and compiled code are kept: $PTYDESIGN_CACHE, or results/.cache."""
-    import os
-
     return Path(os.environ.get("PTYDESIGN_CACHE") or Path(root) / ".cache")
 
 
@@ -206,7 +201,8 @@ def _tolerance(ranges: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str,
     return result
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Content of a file that another job made. Raises InputError if it can't be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -13,14 +13,14 @@ from ptydesign.study.experiment import at_point
 from ptydesign.study.layout import dose_name
 from ptydesign.study.progress import Progress
 from ptydesign.study.resolve import Resolved
-from ptydesign.study.search import Runner, _read_json
+from ptydesign.study.search import Runner, read_json
 from ptydesign.study.trial import Trial
 
 
 def designs(resolved: Resolved, dose: float) -> dict[str, dict[str, Any]]:
     """Points to validate at a dose by design. A search without any success has no winner."""
     study = resolved.study
-    best = _read_json(resolved.results / "search" / f"{layout.BO}-{dose_name(dose)}" / "best.json")
+    best = read_json(resolved.results / "search" / f"{layout.BO}-{dose_name(dose)}" / "best.json")
     found = {} if best["point"] is None else {OPTIMISED: best["point"]}
     reference = at_point(study.experiment, study.reference.point, "reference")
     return {**found, study.reference.name: {name: getattr(reference, name) for name in study.space.root}}

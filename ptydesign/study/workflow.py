@@ -14,7 +14,9 @@ from typing import Any
 from ptydesign.errors import InputError, nearest
 from ptydesign.study import layout
 from ptydesign.study.config import DEFAULT_SCALE
+from ptydesign.study.estimate import memory_gib
 from ptydesign.study.resolve import Resolved, resolve
+from ptydesign.study.store import digest
 from ptydesign.study.trial import study_inputs
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
 
@@ -49,10 +51,14 @@ def load_studies(studies: Path, config: Mapping[str, Any], arguments: Sequence[s
     return found
 
 
-def settings(resolved: Resolved, step: str) -> dict[str, Any]:
-    """Settings, by value, that a step's output depends on; inputs of the step that are files are not repeated."""
-    study = resolved.study.model_dump(mode="json")
-    search = study["search"]
+def settings(resolved: Resolved, step: str, search: str | None = None, round_: int = 0) -> dict[str, Any]:
+    """Settings, by value, that a step's output depends on; what it reads from files of other steps is not repeated.
+
+    search, round_: of the steps that belong to one.
+    """
+    study = resolved.content
+    config = study["search"]
+    size = None if search is None else layout.searches(resolved.study)[search].sizes[round_]
     trial = {**study_inputs(resolved.study, resolved.key), "experiment": study["experiment"], "seed": study["seed"]}
     model = {"space": study["space"], "objective": study["objective"], "seed": study["seed"], **versions("design")}
     first = ("initial", "initial_design", "points")
@@ -61,33 +67,42 @@ def settings(resolved: Resolved, step: str) -> dict[str, Any]:
             return {**study, "potential_key": resolved.key, "layout": LAYOUT, "algorithms": dict(ALGORITHMS)}
         case "potential":
             return {"key": resolved.key}
-        case "initial":
-            names = ("space", "random", "map", "seed")
-            return {**{n: study[n] for n in names}, **{n: search[n] for n in first}, **versions("design")}
+        case "propose" if round_ > 0:
+            return {**model, "search": {n: v for n, v in config.items() if n not in first}, "n": size}
         case "propose":
-            return {**model, "search": {n: v for n, v in search.items() if n not in first}}
+            return {**versions("design"), **_first_points(resolved, search)}
         case "evaluate":
-            return trial
+            return {**trial, "n": size, "chunk": study["jobs"]["chunk"]}
         case "choose":
-            return {**model, "kernel": search["kernel"], "failure_value": search["failure_value"]}
+            return {**model, "kernel": config["kernel"], "failure_value": config["failure_value"]}
         case "validate":
             extra = {n: study[n] for n in ("reference", "validation")}
             return {**trial, **extra, "parameters": list(study["space"])}
         case "collect":
             names = ("space", "objective", "score", "map", "experiment", "sample", "reference")
             return {**{n: study[n] for n in names}, **versions("collect"), "layout": LAYOUT}
-        case "figures":
-            return {**{n: study[n] for n in ("space", "objective", "reference", "map")}, **versions("figures")}
-        case "report":
-            return {**study, **versions("figures"), "algorithms": dict(ALGORITHMS)}
+        case "figures" | "report":
+            return versions("figures")
     raise ValueError(step)
+
+
+def _first_points(resolved: Resolved, search: str) -> dict[str, Any]:
+    """What the first round of a search depends on."""
+    study, found = resolved.study, layout.searches(resolved.study)[search]
+    if found.kind == layout.MAP:
+        return {"map": study.map.model_dump(mode="json")}
+    space = {"space": study.space.model_dump(mode="json"), "seed": study.seed, "n": found.sizes[0]}
+    return space if found.kind == layout.RANDOM else {**space, "design": study.search.initial_design}
 
 
 def job_memory_mb(resolved: Resolved, attempt: int) -> int:
     """Memory to ask for; grows with the attempt."""
-    from ptydesign.study.estimate import memory_gib
-
     return int(1024 * memory_gib(resolved.study, resolved.shape) * (1 + 0.5 * attempt))
+
+
+def settings_hash(resolved: Resolved, step: str, search: str | None = None, round_: int = 0) -> str:
+    """Hash of `settings`: a job refuses to run if the study file was changed after the graph of jobs was made."""
+    return digest(settings(resolved, step, search, round_))[:12]
 
 
 def search_files(resolved: Resolved, kinds: Sequence[str]) -> list[str]:
