@@ -114,5 +114,5 @@ def _panel(figure: Figure, axes: Axes, tables: Tables, score: str) -> bool:
     x, y = point[name_x], point[name_y]
     inside = edges_x[0] <= x <= edges_x[-1] and edges_y[0] <= y <= edges_y[-1]
     if inside:
-        axes.plot(x, y, "^", ms=6, color="white", mec="black", mew=0.8)
+        axes.plot(x, y, "^", ms=6, color="white", mec="black", mew=0.8, clip_on=False, zorder=5)
     return bool(inside)

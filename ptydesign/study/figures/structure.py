@@ -32,12 +32,14 @@ def caption(tables: Tables) -> str:
     size = f"{window[3] - window[1]:.1f} Å wide and {window[2] - window[0]:.1f} Å high"
     if len(seen):
         kinds = ", ".join(f"{np.sum(numbers == z)} {chemical_symbols[z]}" for z in np.unique(numbers)[::-1])
-        atoms = f"Atoms seen along the beam ({kinds} in view; discs have covalent radii, paler ones lie deeper)"
+        atoms = (
+            f"Atoms seen along the beam ({kinds} in view; discs have half the covalent radius, paler ones lie deeper)"
+        )
     elif "positions" in group["arrays"]:
         atoms = "No atom lies in the part shown"
     else:
         atoms = "The sample is given as an image, so there are no atoms to show"
-    return f"{atoms}, and the projected potential of the same field, {size}. After Cao et al. 2022, Supp. Fig. 2."
+    return f"{atoms}, and the projected potential of the same field, {size} (brightest 0.2 % clipped). After Cao et al. 2022, Supp. Fig. 2."
 
 
 def draw(tables: Tables) -> Figure:
@@ -56,7 +58,7 @@ def draw(tables: Tables) -> Figure:
     picture = _draw_potential(projected, group, window)
     box = projected.get_position()
     scale = figure.add_axes((box.x1 + 0.08 / width, box.y0, 0.1 / width, box.height))
-    bar = figure.colorbar(picture, cax=scale)
+    bar = figure.colorbar(picture, cax=scale, extend="max")
     bar.set_label("Projected potential (V Å)")
     bar.outline.set_linewidth(0.4)
     for index, axes in enumerate((top, projected)):
@@ -100,7 +102,7 @@ def _draw_atoms(axes: Axes, group: dict, window: tuple[float, float, float, floa
     pale = 0.55 * (depth - depth.min()) / span if np.ptp(depth) > 0 else np.zeros(len(depth))
     base = np.array([to_rgb(colours[int(z)]) for z in numbers])
     faces = base + (1 - base) * pale[:, None]
-    diameters = 1.0 * covalent_radii[numbers]
+    diameters = covalent_radii[numbers]  # half the radius: neighbours stay apart
     discs = EllipseCollection(
         diameters,
         diameters,
@@ -131,7 +133,9 @@ def _draw_atoms(axes: Axes, group: dict, window: tuple[float, float, float, floa
 
 def _draw_potential(axes: Axes, group: dict, window: tuple[float, float, float, float]):
     tall, wide = extent_a(group, "potential_va")
-    picture = axes.imshow(group["arrays"]["potential_va"], cmap="cividis", extent=(0, wide, tall, 0))
+    values = group["arrays"]["potential_va"]
+    top = float(np.percentile(values, 99.8))  # one coincidence of atoms would darken all the others
+    picture = axes.imshow(values, cmap="cividis", vmax=top, extent=(0, wide, tall, 0))
     y0, x0, y1, x1 = window
     axes.set(xlim=(x0, x1), ylim=(y1, y0))
     style.bare(axes)
