@@ -39,7 +39,8 @@ def caption(tables: Tables) -> str:
         atoms = "No atom lies in the part shown"
     else:
         atoms = "The sample is given as an image, so there are no atoms to show"
-    return f"{atoms}, and the projected potential of the same field, {size} (brightest 0.2 % clipped). After Cao et al. 2022, Supp. Fig. 2."
+    field = f"the projected potential of the same field, {size} (brightest 0.2 % clipped)"
+    return f"{atoms}, and {field}. After Cao et al. 2022, Supp. Fig. 2."
 
 
 def draw(tables: Tables) -> Figure:
