@@ -15,6 +15,16 @@ from ptydesign.reconstruct.noise import NOISE_MODELS
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import one_sweep, reconstruct
 
+# Continuous settings of each engine, different from the defaults.
+CONTINUOUS = {
+    "lsqml": {"delta": 0.3, "damping": 0.2},
+    "gradient": {"object_rate": 0.01},
+    "epie": {"object_step": 0.7},
+    "rpie": {"object_alpha": 0.3, "probe_alpha": 0.5},
+}
+# Last loss over the first, at most. Engines that update after every position are far down after the first sweep.
+FALLS = {"epie": 0.5, "rpie": 0.6}
+
 CASES = [(e, b, n) for e in ENGINES for b in BATCHES for n in NOISE_MODELS]
 
 
@@ -41,7 +51,7 @@ def test_loss_falls_and_the_object_is_found(engine, batches, noise, data):
     dataset, transmission = data
     state, history, outcome = reconstruct(dataset, plan_of(engine, batches=batches, noise=noise, sweeps=25))
     assert outcome.status == "budget_spent", outcome.reason
-    assert history.loss[-1] < 0.3 * history.loss[0]
+    assert history.loss[-1] < FALLS.get(engine, 0.3) * history.loss[0]
     contrast = np.std(np.angle(transmission))
     assert toy.phase_error(state, transmission, dataset) < 0.35 * contrast
 
@@ -88,8 +98,7 @@ def test_nothing_recompiles_for_other_continuous_settings_or_fewer_positions(eng
     dataset, _ = data
     reconstruct(dataset, plan_of(engine, sweeps=1))
     compiled = one_sweep._cache_size()
-    rates = {"lsqml": {"delta": 0.3, "damping": 0.2}, "gradient": {"object_rate": 0.01}}[engine]
-    reconstruct(dataset, plan_of(engine, sweeps=2, max_amplitude=1.1, offset=1e-2, **rates))
+    reconstruct(dataset, plan_of(engine, sweeps=2, max_amplitude=1.1, offset=1e-2, **CONTINUOUS[engine]))
     fewer = dataclasses.replace(dataset, patterns=dataset.patterns[:-3], positions_a=dataset.positions_a[:-3])
     reconstruct(fewer, plan_of(engine, sweeps=1))
     assert one_sweep._cache_size() == compiled
@@ -109,7 +118,7 @@ def test_two_slices_and_two_modes(engine):
     dataset, transmission = toy.experiment(slices=2, modes=((0.8, 0), (0.2, 1)))
     plan = plan_of(engine, slices=2, mode_powers=(0.2,), sweeps=30)
     state, history, _ = reconstruct(dataset, plan)
-    assert history.loss[-1] < 0.3 * history.loss[0]
+    assert history.loss[-1] < FALLS.get(engine, 0.3) * history.loss[0]
     assert toy.phase_error(state, transmission, dataset) < 0.08
 
 

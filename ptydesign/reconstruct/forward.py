@@ -116,6 +116,26 @@ def exit_waves(probe: jax.Array, patch: jax.Array, propagators: jax.Array) -> ja
     return jax.lax.scan(step, wave, (patch[1:], propagators))[0]
 
 
+def lit_exit_waves(probe: jax.Array, patch: jax.Array, propagators: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`exit_waves`, and the intensity (slice, y, x), summed over modes, that falls on each slice."""
+
+    def lit(wave):
+        return jnp.sum(wave.real**2 + wave.imag**2, axis=0)
+
+    first = lit(probe)[None]
+    wave = probe * patch[0]
+    if patch.shape[0] == 1:
+        return wave, first
+
+    def step(wave, slice_):
+        transmission, p = slice_
+        incident = ifft2(fft2(wave) * p)
+        return incident * transmission, lit(incident)
+
+    wave, more = jax.lax.scan(step, wave, (patch[1:], propagators))
+    return wave, jnp.concatenate([first, more])
+
+
 def compare_with_data(
     wave: jax.Array, pattern: jax.Array, weight: jax.Array, problem: Problem, noise: str, gradient: bool = False
 ) -> tuple[jax.Array, jax.Array]:
@@ -124,13 +144,20 @@ def compare_with_data(
     weight: the pattern's intensity factor. Masked pixels have neither step nor loss. gradient: give the negative
     gradient of the loss with respect to conj(wave) instead of the curvature-scaled step.
     """
+    far_step, loss = compare_far(fft2(wave), pattern, weight, problem, noise, gradient)
+    return ifft2(far_step), loss
+
+
+def compare_far(
+    far: jax.Array, pattern: jax.Array, weight: jax.Array, problem: Problem, noise: str, gradient: bool = False
+) -> tuple[jax.Array, jax.Array]:
+    """`compare_with_data` for a wave on the detector (mode, ky, kx): the step is one there, too."""
     model = NOISE_MODELS[noise]
-    far = fft2(wave)
     expected = weight * jnp.sum(far.real**2 + far.imag**2, axis=0) + problem.background
     loss = jnp.sum(problem.mask * model.nll(expected, pattern, problem.offset))
     factor = -model.slope(expected, pattern, problem.offset)
     factor = factor * weight if gradient else factor * 2 / model.curvature(expected, pattern, problem.offset)
-    return ifft2(problem.mask * factor * far), loss
+    return problem.mask * factor * far, loss
 
 
 def adjoint(probe: jax.Array, patch: jax.Array, propagators: jax.Array, step: jax.Array):

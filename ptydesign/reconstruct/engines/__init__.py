@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ptydesign.reconstruct.engine import Engine
-from ptydesign.reconstruct.engines import gradient, lsqml
+from ptydesign.reconstruct.engines import gradient, lsqml, pie
 
 ENGINES: dict[str, Engine] = {
     "gradient": gradient.ENGINE,
     "lsqml": lsqml.ENGINE,
+    "epie": pie.EPIE,
+    "rpie": pie.RPIE,
 }

@@ -1,0 +1,106 @@
+"""Ptychographical iterative engines: ePIE, rPIE, and their multislice form 3PIE.
+
+Maiden & Rodenburg, Ultramicroscopy 109:1256 (2009); Maiden, Johnson & Li, Optica 4:736 (2017); multislice: Maiden,
+Humphry & Rodenburg, J. Opt. Soc. Am. A 29:1606 (2012); mixed states: Thibault & Menzel, Nature 494:68 (2013).
+
+One position after the other, in the order of the groups: each updates object and probe before the next one looks at
+them, so that the group's size has no effect but on the order. With the wave step d that the noise model asks for,
+
+    object += object_step * conj(P) d / ((1 - alpha) |P|^2 + alpha max |P|^2),   likewise the probe with |O|^2;
+
+alpha = 1 is ePIE. In multislice the step goes back from slice to slice by the adjoint of propagation and transmission,
+divided by max |O|^2 of each slice that it passes, and |P|^2 is the intensity that falls on the slice.
+
+Deviations: passing back through a slice divides by max |O|^2 for rPIE, too, since a divisor that varied from pixel to
+pixel would not be the adjoint of the model. Intensities are sums over the probe modes. The default steps are below the
+papers' 1: the last position that saw a pixel decides its noise, so that a step of 1 fits noise at any dose.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from pydantic import Field
+
+from ptydesign.reconstruct.engine import Engine, EngineConfig, Group
+from ptydesign.reconstruct.forward import compare_with_data, lit_exit_waves, take, views
+from ptydesign.types import ReconState
+from ptydesign.waves import fft2, ifft2
+
+
+class EPIEConfig(EngineConfig):
+    """Settings of ePIE; see the module's text."""
+
+    engine: Literal["epie"] = "epie"
+    object_step: float = Field(0.5, ge=0, le=2, description="factor of the object's step")
+    probe_step: float = Field(0.5, ge=0, le=2, description="factor of the probe's step")
+
+    def parameters(self) -> dict[str, float]:
+        """rPIE with both alphas at one."""
+        return {**super().parameters(), "object_alpha": 1.0, "probe_alpha": 1.0}
+
+
+class RPIEConfig(EngineConfig):
+    """Settings of rPIE; see the module's text."""
+
+    engine: Literal["rpie"] = "rpie"
+    object_step: float = Field(0.2, ge=0, le=2, description="factor of the object's step")
+    probe_step: float = Field(0.5, ge=0, le=2, description="factor of the probe's step")
+    object_alpha: float = Field(0.1, gt=0, le=1, description="object: 1 divides by the largest intensity (ePIE)")
+    probe_alpha: float = Field(1.0, gt=0, le=1, description="probe: likewise")
+
+
+def init(state: ReconState, static):
+    """Nothing to remember."""
+    return ()
+
+
+def group(state: ReconState, memory, members: Group, problem, o, parameters, static):
+    """Visit the members one after the other. Loss: as each was met."""
+    noise = dict(static)["noise"]
+    shape = state.probe.shape[-2:]
+    seen = views(state.positions_px[members.indices], shape, o)
+    object_step, probe_step = parameters["object_step"], parameters["probe_step"] * parameters["probe_on"]
+
+    def visit(i: jax.Array, carry):
+        canvas, spectrum, total = carry
+        index, first, factor = members.indices[i], seen.first[i], seen.shift(i)
+        probe, patch = ifft2(spectrum * factor), take(canvas, first, shape)
+        wave, pull, lit = jax.vjp(lambda p, q: lit_exit_waves(p, q, o.propagators), probe, patch, has_aux=True)
+        step, loss = compare_with_data(wave, problem.patterns[index], state.intensity[index], problem, noise)
+        d_probe, d_patch = (jnp.conj(d) for d in pull(jnp.conj(step)))
+        opaque = patch.real**2 + patch.imag**2
+        peaks = jnp.max(opaque, axis=(-2, -1))
+        passed = passed_slices(peaks)  # divisors of the step when it reaches the back of each slice
+        d_patch = d_patch / (passed[:, None, None] * blended(lit, parameters["object_alpha"]))
+        d_probe = d_probe / (passed[0] * blended(opaque[:1], parameters["probe_alpha"]))
+        start = jnp.zeros_like(first[0]), first[0], first[1]
+        canvas = jax.lax.dynamic_update_slice(canvas, patch + object_step * d_patch, start)
+        spectrum = spectrum + probe_step * fft2(d_probe) * jnp.conj(factor)
+        return canvas, spectrum, total + loss
+
+    zero = jnp.zeros((), state.positions_px.dtype)
+    canvas, spectrum, loss = jax.lax.fori_loop(0, members.count, visit, (state.object, fft2(state.probe), zero))
+    return state.replace(object=canvas, probe=ifft2(spectrum)), memory, loss
+
+
+def blended(intensity: jax.Array, alpha: jax.Array) -> jax.Array:
+    """(1 - alpha) I + alpha max I of each (slice, y, x), never zero."""
+    largest = jnp.max(intensity, axis=(-2, -1), keepdims=True)
+    return (1 - alpha) * intensity + alpha * largest + jnp.finfo(intensity.dtype).tiny
+
+
+def passed_slices(peaks: jax.Array) -> jax.Array:
+    """(slice,) product of the peaks (slice,) of all later slices."""
+    return jnp.concatenate([jnp.cumprod(peaks[:0:-1])[::-1], jnp.ones_like(peaks[:1])])
+
+
+def sweep(state: ReconState, memory, groups: Group, problem, o, parameters, static):
+    """Nothing more to do at the end of a sweep."""
+    return state, memory
+
+
+EPIE = Engine(EPIEConfig, init, group, sweep)
+RPIE = Engine(RPIEConfig, init, group, sweep)
