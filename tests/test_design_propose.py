@@ -9,16 +9,8 @@ import numpy as np
 import pytest
 
 from ptydesign.config import build
-from ptydesign.design.propose import (
-    ACQUISITIONS,
-    DESIGNS,
-    LIARS,
-    Observation,
-    SearchConfig,
-    initial_design,
-    objective_values,
-    propose,
-)
+from ptydesign.design.propose import initial_design, objective_values, propose
+from ptydesign.design.settings import ACQUISITIONS, DESIGNS, LIARS, Observation, SearchConfig
 from ptydesign.design.space import build_space
 from ptydesign.errors import InputError
 
@@ -144,6 +136,7 @@ def test_proposals_depend_on_seed_and_history(space):
 def test_fresh_processes_propose_the_same(space):
     script = (
         "import json; from ptydesign.design.space import build_space; from ptydesign.design.propose import *\n"
+        "from ptydesign.design.settings import *\n"
         f"space = build_space({SPACE!r})\n"
         "rounds = [[Observation(p, -abs(p['semiangle_mrad'] - 20) + p['step_a']) for p in initial_design(space, 12)]]\n"
         "points, state = propose(space, SearchConfig(candidates=300), rounds, 4, 7)\n"

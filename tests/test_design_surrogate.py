@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from ptydesign.design.propose import Observation, SearchConfig, initial_design
+from ptydesign.design.propose import initial_design
+from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import build_space
 from ptydesign.design.surrogate import plateau, surrogate
 from ptydesign.errors import InputError

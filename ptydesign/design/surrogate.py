@@ -16,7 +16,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ptydesign.design.gp import Regressor, fit_hyperparameters, regress
-from ptydesign.design.propose import Data, Observation, SearchConfig, candidates, descend, standardise
+from ptydesign.design.propose import Data, candidates, descend, standardise
+from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Point, Scalar, Space
 from ptydesign.errors import InputError
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from ptydesign.config import Strict, build, merge, read_yaml
-from ptydesign.design.propose import SearchConfig
+from ptydesign.design.settings import SearchConfig
 from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError, nearest
 from ptydesign.reconstruct.plan import Plan

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ptydesign import io
-from ptydesign.design.propose import Observation, initial_design, propose
+from ptydesign.design.settings import Observation
 from ptydesign.design.space import build_space
 from ptydesign.errors import InputError, nearest
 from ptydesign.study import layout
@@ -45,6 +45,8 @@ def write_points(resolved: Resolved, name: str, round_: int) -> Path:
     if round_ == 0:
         io.write_json(path, {"points": _first_points(resolved, search), "state": None})
         return path
+    from ptydesign.design.propose import propose
+
     history = [observations(resolved, search, r) for r in range(round_)]
     # saves replaying the rounds; proposals are the same without it
     state = read_json(resolved.results / search.points_file(round_ - 1))["state"]
@@ -58,6 +60,8 @@ def _first_points(resolved: Resolved, search: Search) -> list[dict[str, Any]]:
     study = resolved.study
     if search.kind == layout.MAP:
         return [map_point(study, x, y) for y in study.map.y.values for x in study.map.x.values]
+    from ptydesign.design.propose import initial_design
+
     space, config = build_space(study.space), study.search
     if search.kind == layout.RANDOM:
         return initial_design(space, search.total, "random", seed_of(study.seed, "random"))
