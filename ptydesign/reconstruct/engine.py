@@ -9,14 +9,14 @@ from typing import Any, ClassVar, Literal
 import jax
 from pydantic import Field
 
-from ptydesign.config import Strict
 from ptydesign.reconstruct.forward import Optical, Problem
+from ptydesign.reconstruct.refine import Refinements
 from ptydesign.types import ReconState
 
 Static = tuple[tuple[str, Any], ...]
 
 
-class EngineConfig(Strict):
+class EngineConfig(Refinements):
     """Settings that every engine has. Floats may change without recompilation; everything else is static."""
 
     sweeps: int = Field(40, ge=1, description="passes over all positions")
@@ -27,7 +27,9 @@ class EngineConfig(Strict):
     probe_start: int = Field(1, ge=0, description="sweeps before the probe is updated")
     max_amplitude: float = Field(1.5, ge=1, description="object amplitudes are clamped to this value")
 
-    loop_only: ClassVar[frozenset[str]] = frozenset({"engine", "sweeps", "batches", "probe_start"})
+    loop_only: ClassVar[frozenset[str]] = frozenset(
+        {"engine", "sweeps", "batches", "probe_start", "positions_start", "intensity_start"}
+    )
 
     def parameters(self) -> dict[str, float]:
         """The continuous settings: arguments of the compiled sweep."""

@@ -25,13 +25,14 @@ CHUNK_ELEMENTS = 2**24  # complex numbers of a chunk's waves on an accelerator: 
 
 class Problem(NamedTuple):
     """What stays fixed during a reconstruction. patterns: (position, ky, kx) counts; mask, background: (ky, kx);
-    offset: counts; counts: mean counts per pattern (scale of the loss)."""
+    offset: counts; counts: mean counts per pattern (scale of the loss); nominal_a: (position, 2) as measured."""
 
     patterns: jax.Array
     mask: jax.Array
     background: jax.Array
     offset: jax.Array
     counts: jax.Array
+    nominal_a: jax.Array | None = None
 
 
 class Optical(NamedTuple):

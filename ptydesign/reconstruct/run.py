@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ptydesign.errors import InputError
+from ptydesign.reconstruct import refine
 from ptydesign.reconstruct.batches import padded_groups
 from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Memory, Parameters, Static
 from ptydesign.reconstruct.engines import ENGINES
@@ -76,6 +77,7 @@ def _run_engine(state, problem, settings: EngineConfig, count, rng, losses, obse
         groups = Group(jnp.asarray(indices), jnp.asarray(counts))
         parameters = {n: jnp.asarray(v, state.positions_px.dtype) for n, v in settings.parameters().items()}
         parameters["probe_on"] = jnp.asarray(float(sweep >= settings.probe_start), state.positions_px.dtype)
+        parameters |= {n: jnp.asarray(v, state.positions_px.dtype) for n, v in settings.starts(sweep).items()}
         number = jnp.asarray(-(-count // settings.group), jnp.int32)
         state, memory, loss = one_sweep(state, memory, problem, groups, number, parameters, engine, static)
         losses.append(float(loss) / electrons)
@@ -104,16 +106,19 @@ def one_sweep(
 ) -> tuple[ReconState, Memory, jax.Array]:
     """All groups of a sweep (the first `number` rows), then the engine's end of a sweep. Returns the summed loss."""
     derived = optical(state, state.probe.shape[-2:])
+    before = state
 
     def body(i, carry):
         state, memory, total = carry
         members = Group(groups.indices[i], groups.count[i])
+        state = refine.group(state, members.indices, members.count, problem, derived, parameters, static)
         state, memory, loss = engine.group(state, memory, members, problem, derived, parameters, static)
         return clamp(state, parameters["max_amplitude"]), memory, total + loss
 
     start = (state, memory, jnp.zeros((), state.positions_px.dtype))
     state, memory, loss = jax.lax.fori_loop(0, number, body, start)
     state, memory = engine.sweep(state, memory, groups, problem, derived, parameters, static)
+    state = refine.sweep(state, before, jnp.sum(groups.count), problem, parameters, static)
     return orthogonal_modes(clamp(state, parameters["max_amplitude"])), memory, loss
 
 
@@ -157,15 +162,19 @@ def make_problem(dataset: Dataset, settings: EngineConfig, room: int, real: type
         background=jnp.asarray(background, real),
         offset=jnp.asarray(settings.offset * mean, real),
         counts=jnp.asarray(mean * dataset.mask.size, real),
+        nominal_a=jnp.asarray(_padded(dataset.positions_a, room), real),
     )
 
 
 def _pad_positions(state: ReconState, room: int) -> ReconState:
     more = room - len(state.positions_px)
     return state.replace(
-        positions_px=np.concatenate([state.positions_px, np.repeat(state.positions_px[:1], more, axis=0)]),
-        intensity=np.concatenate([state.intensity, np.ones(more)]),
+        positions_px=_padded(state.positions_px, room), intensity=np.concatenate([state.intensity, np.ones(more)])
     )
+
+
+def _padded(positions: np.ndarray, room: int) -> np.ndarray:
+    return np.concatenate([positions, np.repeat(positions[:1], room - len(positions), axis=0)])
 
 
 def _to_device(state: ReconState, real: type) -> ReconState:

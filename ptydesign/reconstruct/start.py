@@ -10,7 +10,8 @@ from ptydesign.reconstruct.plan import Plan
 from ptydesign.types import Dataset, ReconState
 from ptydesign.units import wavelength_a
 
-MARGIN_PX = 4  # canvas beyond the outermost windows: room for corrected positions
+MARGIN_PX = 4  # canvas beyond the outermost windows
+ROOM_A, ROOM_PX = 2.0, 8  # more of it where positions are corrected: they stay on the canvas
 CANVAS_MULTIPLE = 64  # canvases are rounded up, so that few shapes are compiled
 
 
@@ -22,8 +23,11 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
     pixel = np.asarray(dataset.grid.pixel_a)
     shape = np.asarray(dataset.grid.shape)
     low, high = dataset.positions_a.min(axis=0), dataset.positions_a.max(axis=0)
-    origin = low - (shape // 2 + MARGIN_PX) * pixel
-    needed = np.ceil((high - low) / pixel).astype(int) + shape + 2 * MARGIN_PX + 1
+    margin = np.full(2, MARGIN_PX)
+    if any(settings.refine_positions for settings in plan.engines):
+        margin = np.maximum(ROOM_PX, np.ceil(ROOM_A / pixel).astype(int))
+    origin = low - (shape // 2 + margin) * pixel
+    needed = np.ceil((high - low) / pixel).astype(int) + shape + 2 * margin + 1
     canvas = -(-needed // CANVAS_MULTIPLE) * CANVAS_MULTIPLE
     slices = plan.object.slices
     return ReconState(

@@ -1,0 +1,214 @@
+"""What else of the state is refined besides object and probe, for every engine alike.
+
+Every refined quantity is a real parameter t of the expected pattern I. With the noise model's slope d nll / dI and the
+expected derivative of that slope ("bend"), one step of Fisher scoring is
+
+    g = sum slope dI/dt,   H = sum bend dI/dt dI/dt',   step = -(H + damping)^-1 g.
+
+dI/dt = 2 w sum_m Re(conj(Psi_m) dPsi_m/dt) comes from an exact Jacobian-vector product of the forward model, for any
+number of slices. Odstrcil et al., Opt. Express 26:3108 (2018), sec. 3.3, divide by ||P dO/dx||^2 instead, in which the
+shift of the whole exit wave counts although no pattern depends on it; H does not contain it.
+
+Per position, before each group's update: the scan position and the pattern's intensity factor.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from pydantic import Field, model_serializer
+
+from ptydesign.config import Strict
+from ptydesign.reconstruct.forward import Optical, Problem, chunk_size, exit_waves, over_chunks, take, views
+from ptydesign.reconstruct.noise import NOISE_MODELS
+from ptydesign.types import ReconState
+from ptydesign.waves import fft2, ifft2
+
+DAMPING = 0.1  # of the group's mean curvature, so that a position which says little moves little
+
+
+class Refinements(Strict):
+    """What is refined besides object and probe; part of every engine's settings. Everything is off by default."""
+
+    refine_positions: bool = Field(False, description="correct scan positions")
+    positions_start: int = Field(3, ge=0, description="sweeps before positions are corrected")
+    position_step: float = Field(1.0, gt=0, le=2, description="factor of a position's step")
+    position_clip_px: float = Field(0.3, gt=0, description="largest step of a position in a sweep, in object pixels")
+    position_affine: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="part of each departure from an affine map of the nominal positions that is taken back in a sweep",
+    )
+    refine_intensity: bool = Field(False, description="correct an intensity factor of each pattern")
+    intensity_start: int = Field(3, ge=0, description="sweeps before intensity factors are corrected")
+
+    quiet: ClassVar[frozenset[str]] = frozenset(
+        {
+            "refine_positions",
+            "positions_start",
+            "position_step",
+            "position_clip_px",
+            "position_affine",
+            "refine_intensity",
+            "intensity_start",
+        }
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_off(self, handler) -> dict[str, Any]:
+        """A plan that refines nothing is written as it was before there were refinements: stored trials stay valid."""
+        fields = type(self).model_fields
+        return {k: v for k, v in handler(self).items() if k not in self.quiet or getattr(self, k) != fields[k].default}
+
+    def starts(self, sweep: int) -> dict[str, float]:
+        """Switches (0 or 1) of what is refined in a sweep, as arguments of the compiled sweep."""
+        return {
+            "positions_on": float(sweep >= self.positions_start),
+            "intensity_on": float(sweep >= self.intensity_start),
+        }
+
+
+def wanted(static) -> tuple[bool, bool]:
+    """(positions, intensity): what the settings refine per position."""
+    options = dict(static)
+    return options["refine_positions"], options["refine_intensity"]
+
+
+def scores(
+    far: jax.Array, d_expected: jax.Array, pattern: jax.Array, weight: jax.Array, problem: Problem, noise: str
+) -> tuple[jax.Array, jax.Array]:
+    """(g (k,), H (k, k)) of one pattern's negative log-likelihood; d_expected (k, ky, kx): dI/dt of each parameter."""
+    model = NOISE_MODELS[noise]
+    expected = weight * jnp.sum(far.real**2 + far.imag**2, axis=0) + problem.background
+    slope = problem.mask * model.slope(expected, pattern, problem.offset)
+    # at y = I the derivative of the slope is the expected second derivative
+    _, bend = jax.jvp(lambda i: model.slope(i, expected, problem.offset), (expected,), (jnp.ones_like(expected),))
+    flat = d_expected.reshape(len(d_expected), -1)
+    return flat @ slope.ravel(), (flat * (problem.mask * bend).ravel()) @ flat.T
+
+
+def change_of_pattern(far: jax.Array, d_far: jax.Array, weight: jax.Array) -> jax.Array:
+    """dI (ky, kx) of a change of the far field (mode, ky, kx)."""
+    return 2 * weight * jnp.sum(far.real * d_far.real + far.imag * d_far.imag, axis=0)
+
+
+def position_scores(state: ReconState, indices, count, problem: Problem, o: Optical, noise: str, static):
+    """g (m, k) and H (m, k, k) of each member of a group; k: position y, x in px, then log of the intensity factor,
+    as far as the settings want them. Zero beyond `count`."""
+    positions, intensity = wanted(static)
+    shape = state.probe.shape[-2:]
+    spectrum = fft2(state.probe)
+    size = indices.shape[0]
+    chunk = chunk_size(shape, 3 * state.probe.shape[0], size)
+    seen = views(state.positions_px[indices], shape, o)
+    real = state.positions_px.dtype
+    number = 2 * positions + intensity
+
+    def one(slot: jax.Array, weight: jax.Array):
+        index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
+        patch = take(state.object, first, shape)
+        scale = state.intensity[index]
+        shifted = spectrum * factor
+
+        def model(spectrum_):
+            return fft2(exit_waves(ifft2(spectrum_), patch, o.propagators))
+
+        far = model(shifted)
+        changes = []
+        if positions:
+            changes += [change_of_pattern(far, model(-2j * jnp.pi * k * shifted), scale) for k in (o.ky, o.kx)]
+        if intensity:
+            changes.append(scale * jnp.sum(far.real**2 + far.imag**2, axis=0))
+        g, h = scores(far, jnp.stack(changes), problem.patterns[index], scale, problem, noise)
+        return weight * g, weight * h
+
+    def body(carry, slots, weight):
+        g, h = jax.vmap(one)(slots, weight.astype(real))
+        return carry[0].at[slots].add(g), carry[1].at[slots].add(h)
+
+    zero = jnp.zeros((size, number), real), jnp.zeros((size, number, number), real)
+    return over_chunks(count, size, chunk, body, zero)
+
+
+def steps_of(g: jax.Array, h: jax.Array, count: jax.Array) -> jax.Array:
+    """Damped Fisher steps (m, k) of a group; a parameter that no pattern depends on stays."""
+    diagonal = jnp.diagonal(h, axis1=1, axis2=2)
+    mean = jnp.sum(diagonal, axis=0) / jnp.maximum(count, 1)
+    damped = diagonal + DAMPING * mean + jnp.finfo(g.dtype).tiny
+    # scaled to a unit diagonal, so that units and counts do not matter
+    unit = 1 / jnp.sqrt(damped)
+    scaled = h * unit[:, :, None] * unit[:, None, :]
+    eye = jnp.eye(h.shape[-1], dtype=g.dtype)
+    scaled = scaled * (1 - eye) + eye
+    return -unit * jnp.linalg.solve(scaled, (unit * g)[..., None])[..., 0]
+
+
+def group(state: ReconState, indices, count, problem: Problem, o: Optical, parameters, static) -> ReconState:
+    """Positions and intensity factors of a group's members after one step."""
+    positions, intensity = wanted(static)
+    if not (positions or intensity):
+        return state
+
+    def refined(state: ReconState) -> ReconState:
+        g, h = position_scores(state, indices, count, problem, o, dict(static)["noise"], static)
+        steps = steps_of(g, h, count)
+        if positions:
+            clip = parameters["position_clip_px"]
+            moves = jnp.clip(parameters["position_step"] * parameters["positions_on"] * steps[:, :2], -clip, clip)
+            moved = state.positions_px.at[indices].add(moves)
+            state = state.replace(positions_px=inside(moved, state))
+        if intensity:
+            change = jnp.exp(parameters["intensity_on"] * jnp.clip(steps[:, -1], -0.1, 0.1))
+            state = state.replace(intensity=state.intensity.at[indices].multiply(change))
+        return state
+
+    on = jnp.zeros((), bool)
+    on = (on | (parameters["positions_on"] > 0)) if positions else on
+    on = (on | (parameters["intensity_on"] > 0)) if intensity else on
+    return jax.lax.cond(on, refined, lambda state: state, state)
+
+
+def inside(positions_px: jax.Array, state: ReconState) -> jax.Array:
+    """Positions limited to those whose windows lie on the canvas."""
+    canvas, half = state.object.shape[-2:], [n // 2 for n in state.probe.shape[-2:]]
+    low = jnp.asarray(half, positions_px.dtype)
+    high = jnp.asarray([c - h - 1 for c, h in zip(canvas, half, strict=True)], positions_px.dtype)
+    return jnp.clip(positions_px, low, high)
+
+
+def sweep(state: ReconState, before: ReconState, count, problem: Problem, parameters, static) -> ReconState:
+    """End of a sweep: drift of all positions removed, their affine part kept, mean intensity factor one.
+
+    before: the state at the sweep's start. count: how many of the state's positions are real.
+    """
+    positions, intensity = wanted(static)
+    if not (positions or intensity):
+        return state
+    real = state.positions_px.dtype
+    member = (jnp.arange(len(state.positions_px)) < count).astype(real)[:, None]
+    if positions:
+        # the object could follow any common shift: nothing holds it but this
+        drift = jnp.sum(member * (state.positions_px - before.positions_px), axis=0) / count
+        moved = state.positions_px - member * drift
+        nominal = (problem.nominal_a - state.origin_a) / state.pixel_a
+        pull = parameters["position_affine"] * parameters["positions_on"]
+        moved = moved - pull * member * (moved - affine(nominal, moved, member))
+        state = state.replace(positions_px=inside(moved, state))
+    if intensity:
+        mean = jnp.sum(member[:, 0] * state.intensity) / count
+        state = state.replace(intensity=jnp.where(member[:, 0] > 0, state.intensity / mean, state.intensity))
+    return state
+
+
+def affine(nominal: jax.Array, found: jax.Array, member: jax.Array) -> jax.Array:
+    """Least-squares affine map of nominal positions (n, 2) onto the found ones, applied to the nominal ones."""
+    middle = jnp.sum(member * nominal, axis=0) / jnp.sum(member)
+    extent = jnp.sqrt(jnp.sum(member * (nominal - middle) ** 2) / jnp.sum(member)) + jnp.finfo(nominal.dtype).tiny
+    basis = jnp.concatenate([jnp.ones_like(nominal[:, :1]), (nominal - middle) / extent], axis=1)
+    gram = basis.T @ (member * basis)
+    # a scan along one line has no second direction
+    gram = gram + 1e-6 * jnp.trace(gram) * jnp.eye(3, dtype=gram.dtype)
+    return nominal + basis @ jnp.linalg.solve(gram, basis.T @ (member * (found - nominal)))

@@ -1,0 +1,221 @@
+"""Refined positions, intensity factors, tilt and thickness: derivatives, recovery, and what must not change."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy
+
+from ptydesign.config import build
+from ptydesign.reconstruct import forward, refine
+from ptydesign.reconstruct.engines import ENGINES
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.reconstruct.run import one_sweep, reconstruct
+from ptydesign.types import ReconState
+
+SHAPE = (12, 10)
+BOTH = (("refine_positions", True), ("refine_intensity", True))
+position_scores = jax.jit(refine.position_scores, static_argnames=("noise", "static"))
+
+
+def plan_of(engine="lsqml", sweeps=5, slices=1, **settings):
+    return build(
+        Plan,
+        {
+            "object": {"slices": slices, "slice_thickness_a": 40.0 if slices > 1 else 0.0},
+            "engines": [{"engine": engine, "sweeps": sweeps, "group": 32, **settings}],
+        },
+        "plan",
+    )
+
+
+def some_state(slices=3, modes=2, seed=0) -> tuple[ReconState, forward.Problem]:
+    """A random multislice state and counts that do not fit it, float64."""
+    rng = np.random.default_rng(seed)
+
+    def wave(*shape):
+        return jnp.asarray(rng.normal(size=shape) + 1j * rng.normal(size=shape))
+
+    state = ReconState(
+        object=jnp.exp(0.2j * wave(slices, 30, 33).real),
+        probe=2 * wave(modes, *SHAPE),
+        positions_px=jnp.asarray(rng.uniform(8, 20, (4, 2))),
+        intensity=jnp.asarray([1.0, 0.8, 1.3, 1.0]),
+        tilt_rad=jnp.asarray([0.004, -0.007]),
+        thickness_a=jnp.asarray(rng.uniform(20, 60, slices)),
+        pixel_a=jnp.asarray([0.2, 0.3]),
+        origin_a=jnp.zeros(2),
+        wavelength_a=jnp.asarray(toy.WAVELENGTH_A),
+    )
+    counts = jnp.asarray(rng.poisson(4.0, (4, *SHAPE)).astype(float))
+    mask = jnp.asarray(rng.integers(0, 2, SHAPE).astype(float))
+    return state, forward.Problem(counts, mask, jnp.full(SHAPE, 0.2), jnp.asarray(1e-3), jnp.asarray(1.0))
+
+
+def exit_waves_of(state) -> list[jax.Array]:
+    """Exit waves (mode, y, x) of every position."""
+    o = forward.optical(state, SHAPE)
+    seen = forward.views(state.positions_px, SHAPE, o)
+    spectrum = forward.fft2(state.probe)
+    return [
+        forward.exit_waves(
+            forward.ifft2(spectrum * seen.shift(j)), forward.take(state.object, seen.first[j], SHAPE), o.propagators
+        )
+        for j in range(len(state.positions_px))
+    ]
+
+
+def expected_patterns(state, problem) -> jax.Array:
+    """(position, ky, kx) expected counts."""
+    sums = [jnp.sum(jnp.abs(forward.fft2(wave)) ** 2, axis=0) for wave in exit_waves_of(state)]
+    return state.intensity[:, None, None] * jnp.stack(sums) + problem.background
+
+
+@functools.partial(jax.jit, static_argnames="noise")
+def losses_of(state, problem, noise) -> jax.Array:
+    """(position,) negative log-likelihood."""
+    waves = exit_waves_of(state)
+    data = zip(waves, problem.patterns, state.intensity, strict=True)
+    return jnp.asarray([forward.compare_with_data(w, p, i, problem, noise)[1] for w, p, i in data])
+
+
+def slopes(state, problem, noise, changed, step) -> np.ndarray:
+    """Central differences of every position's loss; changed(state, t) is the state at t."""
+    up, down = (losses_of(changed(state, t), problem, noise) for t in (step, -step))
+    return np.asarray(up - down) / (2 * step)
+
+
+@pytest.mark.parametrize("noise,slices", [("amplitude", 1), ("anscombe", 3), ("poisson", 3)])
+def test_position_and_intensity_derivatives_against_finite_differences(noise, slices):
+    """float64, non-square, masked; the Gaussian model's variance is held fixed, so it has no such likelihood."""
+    with jax.enable_x64(True):
+        state, problem = some_state(slices)
+        o = forward.optical(state, SHAPE)
+        g, h = position_scores(state, jnp.arange(4), jnp.asarray(4), problem, o, noise, BOTH)
+        for k, axis in enumerate(np.eye(2)):
+            numeric = slopes(
+                state, problem, noise, lambda s, t, a=axis: s.replace(positions_px=s.positions_px + t * a), 1e-5
+            )
+            np.testing.assert_allclose(g[:, k], numeric, rtol=1e-6)
+        numeric = slopes(state, problem, noise, lambda s, t: s.replace(intensity=s.intensity * jnp.exp(t)), 1e-5)
+        np.testing.assert_allclose(g[:, 2], numeric, rtol=1e-6)
+        assert np.all(np.linalg.eigvalsh(h) > 0)
+
+
+@pytest.mark.parametrize("noise", ["poisson", "gaussian"])
+def test_curvature_is_the_second_derivative_where_the_data_fit(noise):
+    """H is exact where the counts are the expected ones: differences of g give the same."""
+    with jax.enable_x64(True):
+        state, problem = some_state()
+        o = forward.optical(state, SHAPE)
+        problem = problem._replace(patterns=expected_patterns(state, problem))
+
+        def g_of(t):
+            moved = state.replace(positions_px=state.positions_px + jnp.asarray([0.0, t]))
+            return position_scores(moved, jnp.arange(4), jnp.asarray(4), problem, o, noise, BOTH)[0]
+
+        _, h = position_scores(state, jnp.arange(4), jnp.asarray(4), problem, o, noise, BOTH)
+        numeric = (g_of(1e-6) - g_of(-1e-6)) / 2e-6
+        np.testing.assert_allclose(h[:, 1], numeric, rtol=1e-4, atol=1e-4 * float(jnp.abs(h).max()))
+
+
+def test_members_beyond_the_count_have_no_part():
+    with jax.enable_x64(True):
+        state, problem = some_state()
+        static = (("refine_positions", True), ("refine_intensity", False))
+        o = forward.optical(state, SHAPE)
+        g, h = position_scores(state, jnp.asarray([2, 1, 0, 0]), jnp.asarray(2), problem, o, "amplitude", static)
+        assert np.all(np.asarray(g[:2]) != 0)
+        assert np.all(np.asarray(g[2:]) == 0)
+        steps = refine.steps_of(g, h, jnp.asarray(2))
+        assert np.all(np.isfinite(steps))
+        assert np.all(np.asarray(steps[2:]) == 0)
+
+
+def test_affine_map_of_positions_is_found():
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        nominal = jnp.asarray(rng.uniform(0, 90, (40, 2)))
+        found = nominal @ jnp.asarray([[1.01, 0.02], [-0.01, 0.99]]) + jnp.asarray([3.0, -1.0])
+        dirty = found.at[35:].set(1e3)
+        member = jnp.asarray(np.arange(40) < 35, float)[:, None]
+        np.testing.assert_allclose(refine.affine(nominal, dirty, member)[:35], found[:35], atol=1e-3)
+
+
+def misplaced(dataset, jitter_a=0.5, scale=0.01, rotation_deg=0.5, seed=5):
+    """The dataset with wrong positions."""
+    rng = np.random.default_rng(seed)
+    centre, angle = dataset.positions_a.mean(axis=0), np.deg2rad(rotation_deg)
+    turn = (1 + scale) * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    wrong = (dataset.positions_a - centre) @ turn.T + centre + rng.normal(0, jitter_a, dataset.positions_a.shape)
+    return dataclasses.replace(dataset, positions_a=wrong)
+
+
+def misplacement_a(found_a, true_a) -> float:
+    """Rms distance between positions (n, 2) up to a common shift."""
+    apart = found_a - true_a
+    return float(np.sqrt(np.mean(np.sum((apart - apart.mean(axis=0)) ** 2, axis=1))))
+
+
+@pytest.mark.parametrize("engine,slices,sweeps", [("lsqml", 1, 60), ("gradient", 1, 60), ("gradient", 2, 80)])
+def test_wrong_positions_are_recovered(engine, slices, sweeps):
+    """From jitter of 0.5 A rms per axis, 1 % scale and 0.5 deg rotation to less than 0.05 A rms, nothing taken out."""
+    true, _ = toy.experiment(shape=(48, 56), steps=(16, 16), slices=slices)
+    wrong = misplaced(true)
+    assert misplacement_a(wrong.positions_a, true.positions_a) > 0.65
+    state, _, _ = reconstruct(wrong, plan_of(engine, sweeps=sweeps, slices=slices, refine_positions=True))
+    assert misplacement_a(state.positions_a, true.positions_a) < 0.05
+    assert np.abs(np.mean(state.positions_a - wrong.positions_a, axis=0)).max() < 1e-3
+
+
+def test_an_affine_error_alone_is_followed_by_an_affine_map():
+    true, _ = toy.experiment(shape=(48, 56), steps=(10, 10))
+    wrong = misplaced(true, jitter_a=0.0, scale=0.03, rotation_deg=2.0)
+    before = misplacement_a(wrong.positions_a, true.positions_a)
+    state, _, _ = reconstruct(wrong, plan_of(sweeps=25, refine_positions=True, position_affine=1.0))
+    assert misplacement_a(state.positions_a, true.positions_a) < 0.4 * before
+    basis = np.c_[np.ones(len(wrong.positions_a)), wrong.positions_a]
+    fit = basis @ np.linalg.lstsq(basis, state.positions_a, rcond=None)[0]
+    np.testing.assert_allclose(state.positions_a, fit, atol=2e-3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_refines_on_the_canvas_and_compiles_once(engine):
+    """However wrong, no window leaves the object (an index outside would silently be moved inside)."""
+    true, _ = toy.experiment()
+    wrong = misplaced(true, jitter_a=3.0)
+    on = {"refine_positions": True, "refine_intensity": True}
+    reconstruct(wrong, plan_of(engine, sweeps=1, **on))
+    compiled = one_sweep._cache_size()
+    other = {"positions_start": 0, "position_clip_px": 5.0, "position_step": 0.9, "position_affine": 0.01}
+    state, _, _ = reconstruct(wrong, plan_of(engine, sweeps=6, intensity_start=1, **on, **other))
+    assert one_sweep._cache_size() == compiled
+    half = np.asarray(state.probe.shape[-2:]) // 2
+    assert np.all(state.positions_px >= half)
+    assert np.all(state.positions_px <= np.asarray(state.object.shape[-2:]) - half - 1)
+    assert np.std(state.positions_a - wrong.positions_a) > 0.1
+    assert np.std(state.intensity) > 1e-4
+
+
+def test_intensity_factors_are_recovered():
+    true, _ = toy.experiment()
+    factors = np.random.default_rng(1).uniform(0.8, 1.2, len(true.patterns))
+    factors /= factors.mean()
+    bright = dataclasses.replace(true, patterns=true.patterns * factors[:, None, None])
+    state, _, _ = reconstruct(bright, plan_of(sweeps=20, refine_intensity=True, intensity_start=1))
+    assert np.std(state.intensity / factors) < 0.01
+    assert state.intensity.mean() == pytest.approx(1, abs=1e-5)
+
+
+def test_settings_that_are_off_leave_a_plan_as_it_was():
+    """Trials are stored under a hash of the plan."""
+    assert not refine.Refinements.quiet & set(plan_of().model_dump()["engines"][0])
+    dumped = plan_of(refine_positions=True, position_affine=0.5).model_dump(mode="json")["engines"][0]
+    assert dumped["refine_positions"] is True
+    assert dumped["position_affine"] == 0.5
+    assert set(refine.Refinements.model_fields) == refine.Refinements.quiet
