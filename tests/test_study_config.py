@@ -21,6 +21,7 @@ from ptydesign.study.config import SCALES, folder_name, load_study
 from ptydesign.study.experiment import ExperimentConfig, at_point, to_experiment
 from ptydesign.study.resolve import resolve
 from ptydesign.study.versions import LAYOUT
+from ptydesign.study.workflow import settings_hash
 
 
 def resolved(tmp_path, scale="preview", **changes):
@@ -198,3 +199,17 @@ def test_validation_does_not_import_the_heavy_libraries(tmp_path):
         "assert not {'abtem', 'matplotlib', 'skimage', 'sklearn', 'skopt'} & set(sys.modules), 'heavy'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_job_refuses_a_study_that_changed_since_its_graph_was_made(tmp_path, capsys):
+    from ptydesign.cli import main
+
+    folder = write_study(tmp_path / "studies" / "tiny", tiny())
+    options = ["propose", str(folder), "--root", str(tmp_path / "results"), "--search", "map-2000", "--round", "0"]
+    expected = settings_hash(resolve(folder, "preview", tmp_path / "results"), "propose", "map-2000", 0)
+    assert main([*options, "--expect", expected]) == 0
+    write_study(folder, tiny(map__x__values=[-7, -2]))
+    assert main([*options, "--expect", expected]) == 2
+    assert "must not change while the study runs" in capsys.readouterr().err
+    assert main([*options[:-3], "map-1", *options[-2:]]) == 2
+    assert "map-2000" in capsys.readouterr().err

@@ -24,7 +24,7 @@ from ptydesign.study.experiment import ExperimentConfig, at_point, to_experiment
 # Time of a pattern in one sweep, or in the simulation of one slice, over that of one transform: transforms there and
 # back and the arithmetic between them. Measured on one core; within a factor of two elsewhere.
 SWEEP_TRANSFORMS = 8.0
-SIMULATION_TRANSFORMS = 6.0
+SIMULATION_TRANSFORMS = 4.0
 ABTEM_FACTOR = 6.0  # one pattern by abTEM over one by the jax simulator
 START_S = 6.0  # of a job: imports, loading compiled code
 COMPILE_S = 2.5  # of one shape, once
