@@ -26,7 +26,7 @@ from ptydesign.study.experiment import ExperimentConfig, at_point, to_experiment
 SWEEP_TRANSFORMS = 8.0
 SIMULATION_TRANSFORMS = 4.0
 ABTEM_FACTOR = 6.0  # one pattern by abTEM over one by the jax simulator
-START_S = 6.0  # of a job: imports, loading compiled code
+START_S = 3.0  # of a job: imports, loading compiled code
 COMPILE_S = 2.5  # of one shape, once
 SAMPLES = 64  # points that stand for the space
 
@@ -82,7 +82,8 @@ def estimate(study: StudyConfig, shape: tuple[int, int], cores: int, rate: float
     searches = layout.searches(study)
     work = study_work(study)
     jobs = sum(search.chunks(r) for search in searches.values() for r in range(len(search.sizes)))
-    jobs += len(layout.validation_files(study)) + sum(len(s.sizes) - 1 for s in searches.values()) + 5
+    jobs += len(layout.validation_files(study)) + sum(len(s.sizes) for s in searches.values())
+    jobs += len(study.doses_e_per_a2) + 5  # choices of winners; plan, potential, tables, figures, report
     compute = sum(work.values()) / rate
     seconds = compute + jobs * START_S + COMPILE_S * _shapes(study)
     # the longest chain: the rounds of one search follow one another
