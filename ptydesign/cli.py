@@ -1,4 +1,5 @@
-"""The command line: one subcommand for each rule of the Snakefile. Each loads, makes one call, saves.
+"""The command line: one subcommand for each rule of the Snakefile, and those of `commands`. Each loads, makes one call,
+saves.
 
 Imports are inside the commands: thread counts have to be set before numpy and jax are loaded, and `check` must not
 wait for libraries that it doesn't need.
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ptydesign.commands import add_commands
 from ptydesign.errors import InputError
 
 if TYPE_CHECKING:
@@ -156,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         if run is validate:
             one.add_argument("--dose", type=float, required=True, help="in e/A^2")
             one.add_argument("--simulator", required=True, help="jax or abtem")
+    add_commands(command)
     return parser
 
 

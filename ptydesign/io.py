@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ import h5py
 import numpy as np
 
 from ptydesign import __version__
-from ptydesign.errors import InputError
+from ptydesign.errors import InputError, nearest
 from ptydesign.grids import Grid
-from ptydesign.types import Dataset, Optics, Potential, Truth
+from ptydesign.types import Dataset, Optics, Outcome, Potential, ReconState, Reconstruction, Truth
 
 SCHEMA = 1
 
@@ -76,27 +76,60 @@ def write_hdf5(path: Path, kind: str, arrays: Mapping[str, Array], attributes: M
             dataset.attrs.update(units=array.units, axes=array.axes)
 
 
-def read_hdf5(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_hdf5(path: Path, kind: str, required: Iterable[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays by name and attributes of a file of this kind.
 
-    Raises InputError if it is missing, is no HDF5 file, is truncated, is of another kind, or has a newer schema.
+    Raises InputError if it is missing, is no HDF5 file, is truncated, is of another kind, has a newer schema, or lacks
+    an array that is `required`.
     """
     path = Path(path)
+    found, schema = _kind_and_schema(path)
+    if found != kind:
+        raise InputError(str(path), f"must be a ptydesign {kind} file", found, _other_kind(found, kind))
+    if schema > SCHEMA:
+        raise InputError(
+            str(path), f"must have schema {SCHEMA} or older", schema, "Update ptydesign, or write it again."
+        )
+    arrays: dict[str, np.ndarray] = {}
+    with _complete(path), h5py.File(path, "r") as file:
+        file.visititems(lambda n, item: arrays.update({n: item[()]}) if isinstance(item, h5py.Dataset) else None)
+        attributes = json.loads(file.attrs["attributes"])
+    missing = sorted(set(required) - set(arrays))
+    if missing:
+        raise InputError(str(path), f"must hold {', '.join(missing)}", sorted(arrays), "Write it again.")
+    return arrays, attributes
+
+
+def kind_of(path: Path) -> str:
+    """What a ptydesign file holds: dataset, reconstruction, ... Raises InputError for other files."""
+    found, _ = _kind_and_schema(Path(path))
+    if found is None:
+        raise InputError(str(path), "must be a file of ptydesign", None, _other_kind(None, "dataset"))
+    return found
+
+
+def _kind_and_schema(path: Path) -> tuple[str | None, int]:
     if not path.is_file():
         raise InputError("file", "must exist", str(path), "Check the path.")
+    with _complete(path), h5py.File(path, "r") as file:
+        found = file.attrs.get("kind")
+        return (None if found is None else str(found)), int(file.attrs.get("schema", 0))
+
+
+def _other_kind(found: str | None, kind: str) -> str:
+    if found is None:
+        return "Files of other programs are converted by `ptydesign import`."
+    return f"Give a {kind} file."
+
+
+@contextmanager
+def _complete(path: Path) -> Iterator[None]:
+    """What HDF5 says of a file that is none, is truncated or lacks something, as an InputError."""
     try:
-        with h5py.File(path, "r") as file:
-            found, schema = file.attrs.get("kind"), int(file.attrs.get("schema", 0))
-            if found != kind:
-                raise InputError(str(path), f"must be a ptydesign {kind} file", found, f"Give a {kind} file.")
-            if schema > SCHEMA:
-                raise InputError(
-                    str(path), f"must have schema {SCHEMA} or older", schema, "Update ptydesign, or write it again."
-                )
-            arrays: dict[str, np.ndarray] = {}
-            file.visititems(lambda n, item: arrays.update({n: item[()]}) if isinstance(item, h5py.Dataset) else None)
-            return arrays, json.loads(file.attrs["attributes"])
-    except (OSError, KeyError) as error:
+        yield
+    except InputError:
+        raise
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
             str(path), "must be a readable, complete HDF5 file", str(error), "Write it again, or give another file."
         ) from None
@@ -113,7 +146,7 @@ def write_potential(path: Path, potential: Potential, attributes: Mapping[str, A
 
 def read_potential(path: Path) -> Potential:
     """Read a file written by `write_potential`."""
-    arrays, attributes = read_hdf5(path, "potential")
+    arrays, attributes = read_hdf5(path, "potential", ("slices", "thickness"))
     return Potential(arrays["slices"], tuple(attributes["pixel_a"]), arrays["thickness"])
 
 
@@ -140,20 +173,21 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
 
 def read_dataset(path: Path) -> Dataset:
     """Read a file written by `write_dataset`."""
-    arrays, attributes = read_hdf5(path, "dataset")
-    optics = attributes["optics"]
-    return Dataset(
-        patterns=arrays["patterns"],
-        positions_a=arrays["positions"],
-        grid=Grid(arrays["patterns"].shape[-2:], tuple(attributes["pixel_a"])),
-        voltage_kv=attributes["voltage_kv"],
-        mask=arrays["mask"],
-        optics=None if optics is None else Optics(**optics),
-        electrons_per_pattern=attributes["electrons_per_pattern"],
-        probe_guess=arrays.get("probe_guess"),
-        background=arrays.get("background"),
-        provenance=attributes["provenance"],
-    )
+    arrays, attributes = read_hdf5(path, "dataset", ("patterns", "positions", "mask"))
+    with _complete(Path(path)):
+        optics = attributes["optics"]
+        return Dataset(
+            patterns=arrays["patterns"],
+            positions_a=arrays["positions"],
+            grid=Grid(arrays["patterns"].shape[-2:], tuple(attributes["pixel_a"])),
+            voltage_kv=attributes["voltage_kv"],
+            mask=arrays["mask"],
+            optics=None if optics is None else Optics(**optics),
+            electrons_per_pattern=attributes["electrons_per_pattern"],
+            probe_guess=arrays.get("probe_guess"),
+            background=arrays.get("background"),
+            provenance=attributes["provenance"],
+        )
 
 
 def write_truth(path: Path, truth: Truth) -> None:
@@ -168,8 +202,84 @@ def write_truth(path: Path, truth: Truth) -> None:
 
 def read_truth(path: Path) -> Truth:
     """Read a file written by `write_truth`."""
-    arrays, attributes = read_hdf5(path, "truth")
+    arrays, attributes = read_hdf5(path, "truth", ("phase", "positions", "thickness"))
     return Truth(arrays["phase"], tuple(attributes["pixel_a"]), arrays["positions"], arrays["thickness"])
+
+
+def read_foreign_hdf5(path: Path, name: str) -> np.ndarray:
+    """One array of an HDF5 file of another program. Raises InputError that lists the file's arrays if it has none so
+    named."""
+    path, names = Path(path), []
+    if not path.is_file():
+        raise InputError("file", "must exist", str(path), "Check the path.")
+    with _complete(path), h5py.File(path, "r") as file:
+        if isinstance(file.get(name), h5py.Dataset):
+            return file[name][()]
+        file.visititems(lambda n, item: names.append(n) if isinstance(item, h5py.Dataset) else None)
+    raise InputError(str(path), "must hold the array", name, nearest(name, names))
+
+
+# What a state holds: field -> (units, axes). Lengths of positions_px are pixels of the object.
+STATE_ARRAYS = {
+    "object": ("transmission", "slice,y,x"),
+    "probe": ("sqrt(counts)", "mode,y,x"),
+    "positions_px": ("object pixels", "position,(y,x)"),
+    "intensity": ("1", "position"),
+    "tilt_rad": ("radian", "(y,x)"),
+    "thickness_a": ("angstrom", "slice"),
+    "pixel_a": ("angstrom", "(y,x)"),
+    "origin_a": ("angstrom", "(y,x)"),
+    "wavelength_a": ("angstrom", ""),
+}
+
+
+def write_reconstruction(path: Path, reconstruction: Reconstruction) -> None:
+    """Write a reconstruction; see `types.Reconstruction`."""
+    arrays = {"positions_nominal": Array(reconstruction.nominal_positions_a, "angstrom", "position,(y,x)")}
+    for name, values in _fields_of(reconstruction.state).items():
+        if values is not None:
+            arrays[f"state/{name}"] = Array(np.asarray(values), *STATE_ARRAYS.get(name, ("", "")))
+    for name, values in reconstruction.history.items():
+        arrays[f"history/{name}"] = Array(np.asarray(values), _HISTORY_UNITS.get(name, ""), "sweep")
+    attributes = {
+        "plan": reconstruction.plan,
+        "seed": reconstruction.seed,
+        "outcome": asdict(reconstruction.outcome),
+        "provenance": reconstruction.provenance,
+    }
+    write_hdf5(path, "reconstruction", arrays, attributes)
+
+
+def read_reconstruction(path: Path) -> Reconstruction:
+    """Read a file written by `write_reconstruction`."""
+    needed = [f.name for f in fields(ReconState) if f.default is MISSING and f.default_factory is MISSING]
+    required = ["positions_nominal", "history/loss", *(f"state/{name}" for name in needed)]
+    arrays, attributes = read_hdf5(path, "reconstruction", required)
+    state, history = _group(arrays, "state"), _group(arrays, "history")
+    unknown = sorted(set(state) - {f.name for f in fields(ReconState)})
+    if unknown:
+        raise InputError(str(path), "its state must be one that this version knows", unknown, "Update ptydesign.")
+    with _complete(Path(path)):
+        return Reconstruction(
+            state=ReconState(**state),
+            history=history,
+            outcome=Outcome(**attributes["outcome"]),
+            nominal_positions_a=arrays["positions_nominal"],
+            plan=attributes["plan"],
+            seed=attributes["seed"],
+            provenance=attributes["provenance"],
+        )
+
+
+_HISTORY_UNITS = {"loss": "negative log-likelihood per count", "seconds": "second"}
+
+
+def _fields_of(item: Any) -> dict[str, Any]:
+    return {f.name: getattr(item, f.name) for f in fields(item)}
+
+
+def _group(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    return {key.removeprefix(f"{name}/"): a for key, a in arrays.items() if key.startswith(f"{name}/")}
 
 
 def write_images(path: Path, groups: Mapping[str, Mapping[str, Any]]) -> None:

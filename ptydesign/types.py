@@ -234,6 +234,23 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Reconstruction:
+    """A finished reconstruction with all that is needed to judge and to repeat it: what a reconstruction's file holds.
+
+    history: {name: (sweeps,)}, at least `loss`. nominal_positions_a: (position, 2) positions that it started from.
+    plan: the whole plan, defaults included. provenance: of the data, and of this run.
+    """
+
+    state: ReconState
+    history: dict[str, np.ndarray]
+    outcome: Outcome
+    nominal_positions_a: np.ndarray
+    plan: dict[str, Any]
+    seed: int
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Score:
     """Agreement of a reconstruction with the truth, with everything needed to repeat it.
 

@@ -12,13 +12,14 @@ from ptydesign.units import wavelength_a
 
 MARGIN_PX = 4  # canvas beyond the outermost windows
 ROOM_A, ROOM_PX = 2.0, 8  # more of it where positions are corrected: they stay on the canvas
+LARGEST_CANVAS_PX = 2**28
 CANVAS_MULTIPLE = 64  # canvases are rounded up, so that few shapes are compiled
 
 
 def start_state(dataset: Dataset, plan: Plan) -> ReconState:
     """Vacuum object, nominal probe scaled to the data, nominal positions (NumPy arrays, double precision).
 
-    Raises InputError if neither optics nor a probe guess is known.
+    Raises InputError if neither optics nor a probe guess is known, or the positions span an absurd area.
     """
     pixel = np.asarray(dataset.grid.pixel_a)
     shape = np.asarray(dataset.grid.shape)
@@ -29,6 +30,13 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
     origin = low - (shape // 2 + margin) * pixel
     needed = np.ceil((high - low) / pixel).astype(int) + shape + 2 * margin + 1
     canvas = -(-needed // CANVAS_MULTIPLE) * CANVAS_MULTIPLE
+    if float(canvas[0]) * float(canvas[1]) > LARGEST_CANVAS_PX:
+        raise InputError(
+            "dataset.positions_a",
+            f"must span an object of at most {LARGEST_CANVAS_PX:.0e} pixels of {dataset.grid.pixel_a} A",
+            (high - low).tolist(),
+            "Check the positions' unit, the detector's pixel, and for strays.",
+        )
     slices = plan.object.slices
     return ReconState(
         object=np.ones((slices, *canvas), np.complex128),

@@ -1,0 +1,77 @@
+"""Reconstructions in a few lines of Python; `ptydesign` re-exports these names, loaded when they are first used.
+
+import ptydesign
+
+data = ptydesign.read_dataset("data.h5")
+plan = ptydesign.read_plan("plan.yaml")
+result = ptydesign.reconstruct_dataset(data, plan)
+ptydesign.write_reconstruction("out.h5", result)
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptydesign import __version__
+from ptydesign.config import build, read_yaml
+from ptydesign.progress import SweepBar
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.reconstruct.run import History, Observer, reconstruct
+from ptydesign.types import Dataset, Reconstruction
+
+
+def read_plan(path: Path | str) -> Plan:
+    """A plan from a YAML or JSON file. Raises InputError that names the nearest known key for a misspelt one."""
+    return build(Plan, read_yaml(Path(path)), str(path))
+
+
+def make_plan(**settings: Any) -> Plan:
+    """A plan from keywords, as in a file: make_plan(engines=[{"engine": "lsqml", "sweeps": 40}])."""
+    return build(Plan, settings, "plan")
+
+
+def reconstruct_dataset(
+    dataset: Dataset, plan: Plan, seed: int = 0, progress: bool = True, observers: Sequence[Observer] = ()
+) -> Reconstruction:
+    """Reconstruct, and keep the plan, the seed and the provenance with the result.
+
+    progress: a bar on stderr. observers: called after each sweep with (sweep, loss, state).
+    A diverged run is an outcome, not an exception. Raises InputError for data that can't be reconstructed.
+    """
+    import jax
+
+    begin = time.perf_counter()
+    with SweepBar(plan.sweeps) if progress else nullcontext() as bar:
+        watching = [*observers, *([bar] if bar is not None else [])]
+        state, history, outcome = reconstruct(dataset, plan, seed, watching)
+    provenance = {
+        "data": dataset.provenance,
+        "ptydesign": __version__,
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "python": platform.python_version(),
+        "seconds": round(time.perf_counter() - begin, 3),
+    }
+    return Reconstruction(
+        state=state,
+        history=_arrays(history),
+        outcome=outcome,
+        nominal_positions_a=np.asarray(dataset.positions_a),
+        plan=plan.model_dump(mode="json"),
+        seed=seed,
+        provenance=provenance,
+    )
+
+
+def _arrays(history: History) -> dict[str, np.ndarray]:
+    """The numeric columns of a history."""
+    columns = {f.name: np.asarray(getattr(history, f.name)) for f in fields(history)}
+    return {name: values for name, values in columns.items() if values.dtype.kind in "fiub"}

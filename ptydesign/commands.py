@@ -1,0 +1,194 @@
+"""Commands for data and reconstructions outside studies: import, reconstruct, show, export. Registered in `cli`.
+
+Imports are inside the commands, as in `cli`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ptydesign.errors import InputError
+
+Register = Callable[[str, Callable[[argparse.Namespace], None]], argparse.ArgumentParser]
+
+
+def _pair(kind: type) -> Callable[[str], tuple]:
+    def parse(text: str) -> tuple:
+        parts = [kind(part) for part in text.replace("x", ",").split(",")]
+        if len(parts) == 1:
+            parts *= 2
+        if len(parts) != 2:
+            raise ValueError(text)
+        return tuple(parts)
+
+    parse.__name__ = "pair (y,x)"
+    return parse
+
+
+_INTEGERS, _FLOATS = _pair(int), _pair(float)
+# Options of `import`: the fields of instruments.calibration.Calibration, which is not loaded for every command.
+CALIBRATION = {
+    "voltage_kv": (float, "acceleration voltage (required, here or in --calibration)"),
+    "semiangle_mrad": (float, "aperture semi-angle; needed unless --probe is given"),
+    "defocus_nm": (float, "defocus, positive is underfocus (default: 0)"),
+    "cs_mm": (float, "spherical aberration (default: 0)"),
+    "step_a": (_FLOATS, "scan step in angstrom; needed unless --positions is given"),
+    "scan_shape": (_INTEGERS, "rows and columns of the scan, where the file doesn't say"),
+    "rotation_deg": (float, "scan's x axis, turned from the detector's kx towards ky (default: 0)"),
+    "reciprocal_pixel": (float, "detector pixel in 1/A, before binning (q, not 2 pi q)"),
+    "pixel_mrad": (float, "detector pixel in mrad, instead of --reciprocal-pixel"),
+    "scan_last": (bool, "the array's last two axes are the scan"),
+    "transpose": (bool, "swap ky and kx"),
+    "flip_ky": (bool, "reverse ky (after --transpose)"),
+    "flip_kx": (bool, "reverse kx (after --transpose)"),
+    "corner": (bool, "zero frequency is at pixel (0, 0), as after an FFT"),
+    "centre_px": (_FLOATS, "zero frequency in turned pixels (default: centre of the mean pattern's disk)"),
+    "crop_px": (_INTEGERS, "detector pixels to keep around the centre, before binning"),
+    "bin": (int, "detector pixels to sum along each axis (default: 1)"),
+    "counts_per_electron": (float, "the detector's gain (default: 1)"),
+    "threshold": (float, "readings below it are set to 0: dark noise"),
+}
+
+
+def import_(options: argparse.Namespace) -> None:
+    """Convert an instrument's file (MIB, EMPAD, DM4, EMD, blo, hspy, ...) to a dataset of ptydesign."""
+    from ptydesign import io
+    from ptydesign.config import build, read_yaml
+    from ptydesign.instruments.calibration import Calibration
+    from ptydesign.instruments.convert import import_file
+
+    _check_new(options.output, options.overwrite)
+    given = read_yaml(options.calibration) if options.calibration else {}
+    given |= {name: getattr(options, name) for name in CALIBRATION if getattr(options, name) is not None}
+    calibration = build(Calibration, given, "calibration")
+    dataset = import_file(
+        options.file,
+        calibration,
+        format=options.format,
+        mask=options.mask,
+        positions=options.positions,
+        positions_unit=options.positions_unit,
+        probe=options.probe,
+    )
+    io.write_dataset(options.output, dataset)
+    count, ny, nx = dataset.patterns.shape
+    words = f"{count} patterns of {ny} x {nx} px, {dataset.electrons_per_pattern:.4g} counts each"
+    centre = ", ".join(f"{c:.2f}" for c in dataset.provenance["zero_frequency_px"])
+    print(f"{options.output}: {words}; zero frequency at pixel ({centre})")
+
+
+def reconstruct(options: argparse.Namespace) -> None:
+    """Reconstruct a dataset as a plan says."""
+    _check_new(options.output, options.overwrite)
+    from ptydesign import io
+    from ptydesign.api import read_plan, reconstruct_dataset
+
+    plan = read_plan(options.plan)
+    dataset = io.read_dataset(options.data)
+    _keep_compiled_code()
+    result = reconstruct_dataset(dataset, plan, options.seed, progress=not options.quiet)
+    io.write_reconstruction(options.output, result)
+    outcome = result.outcome
+    loss = f"loss {result.history['loss'][-1]:.4g}" if len(result.history["loss"]) else "no sweep"
+    print(f"{options.output}: {outcome.status} after {outcome.sweeps} sweeps, {loss}. {outcome.reason}")
+
+
+def show(options: argparse.Namespace) -> None:
+    """Draw a dataset or a reconstruction."""
+    from ptydesign.pictures.draw import show as draw
+
+    for path in draw(options.file, options.output):
+        print(path)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write the phase (or amplitude) of a reconstruction as TIFF."""
+    from ptydesign.pictures.export import export_image
+
+    _check_new(options.output, options.overwrite)
+    export_image(
+        options.file,
+        options.output,
+        quantity=options.quantity,
+        whole=options.whole,
+        flat=options.flat,
+        total=options.total,
+    )
+    print(options.output)
+
+
+def add_commands(command: Register) -> None:
+    """Register all of them; `command(name, run)` gives an argument parser."""
+    _import_options(command("import", import_))
+    one = command("reconstruct", reconstruct)
+    one.add_argument("data", type=Path, help="dataset, as `ptydesign import` writes it")
+    one.add_argument("plan", type=Path, help="plan: YAML or JSON")
+    _output(one, "reconstruction to write (HDF5)")
+    one.add_argument("--seed", type=int, default=0, help="of the batches' order (default: 0)")
+    one.add_argument("--quiet", action="store_true", help="no progress bar")
+    one.add_argument("--threads", type=int, default=None, help="cores to use (default: all)")
+    one = command("show", show)
+    one.add_argument("file", type=Path, help="dataset or reconstruction")
+    one.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures (PNG and PDF)")
+    one = command("export", export)
+    one.add_argument("file", type=Path, help="reconstruction")
+    one.add_argument("output", type=Path, help="picture to write, as phase.tif")
+    one.add_argument("--quantity", choices=("phase", "amplitude"), default="phase")
+    one.add_argument("--whole", action="store_true", help="the whole canvas, not only the scanned region")
+    one.add_argument("--flat", action="store_true", help="remove the mean phase and the mean slope")
+    one.add_argument("--total", action="store_true", help="one image of all slices, not one image a slice")
+    one.add_argument("--overwrite", action="store_true", help="replace an existing file")
+
+
+def _import_options(one: argparse.ArgumentParser) -> None:
+    one.add_argument("file", help="the instrument's file; file.h5:path/of/array for an array in an HDF5 file")
+    _output(one, "dataset to write (HDF5)")
+    one.add_argument("--format", help="RosettaSciIO's name of the format, where the suffix leaves a choice")
+    one.add_argument("--calibration", type=Path, help="YAML file with the options below; options win")
+    one.add_argument("--mask", help="file with 1 = good, 0 = ignore: .npy, .csv, file.h5:array")
+    one.add_argument("--positions", help="file with (y, x) of each pattern: .npy, .csv, .txt, file.h5:array")
+    one.add_argument("--positions-unit", default="a", help="a (angstrom, default), nm, px (of the reconstruction)")
+    one.add_argument("--probe", help="file with a complex first guess of the probe: .npy, file.h5:array")
+    for name, (kind, words) in CALIBRATION.items():
+        flag = f"--{name.replace('_', '-')}"
+        if kind is bool:
+            one.add_argument(flag, action="store_true", default=None, help=words)
+        elif kind in (int, float):
+            one.add_argument(flag, type=kind, help=words)
+        else:
+            one.add_argument(flag, type=kind, metavar="Y,X", help=f"{words}; one number for both")
+
+
+def _output(one: argparse.ArgumentParser, words: str) -> None:
+    one.add_argument("-o", "--output", type=Path, required=True, help=words)
+    one.add_argument("--overwrite", action="store_true", help="replace an existing file")
+
+
+def _check_new(path: Path, overwrite: bool) -> None:
+    """Before work starts: nothing that a user made is replaced unasked, and the folder can be written."""
+    if path.exists() and not overwrite:
+        raise InputError("output", "must not exist yet", str(path), "Give another name, or --overwrite.")
+    if path.is_dir():
+        raise InputError("output", "must be a file", str(path), "Give a file's name.")
+    parent = next(p for p in (path.absolute().parent, *path.absolute().parents) if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError("output", "must be in a folder that can be written", str(path), "Give another folder.")
+
+
+def _keep_compiled_code() -> None:
+    """Share compiled code between runs, in the user's cache folder."""
+    import jax
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ptydesign" / "jax"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"warning: compiled code is not kept: {error}", file=sys.stderr)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

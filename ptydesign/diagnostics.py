@@ -1,0 +1,151 @@
+"""What to look at before a reconstruction: mean pattern, virtual images, centre of mass, probe overlap, sampling."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ptydesign import waves
+from ptydesign.design import sampling
+from ptydesign.errors import InputError
+from ptydesign.types import Dataset
+from ptydesign.units import MRAD, wavelength_a
+
+BLOCK = 256  # patterns handled at a time
+
+
+def pacbed(dataset: Dataset) -> np.ndarray:
+    """Mean pattern (ky, kx) in counts, corner-centred, 0 where masked (position-averaged diffraction)."""
+    return np.mean(dataset.patterns, axis=0, dtype=np.float64) * dataset.mask
+
+
+def bright_field_radius(dataset: Dataset) -> float:
+    """Radius of the bright-field disk in 1/angstrom: the aperture, or where no optics are known, that of a disk with
+    the area of the pixels above half of the mean pattern's 99th percentile among bright ones."""
+    if dataset.optics is not None:
+        return dataset.optics.semiangle_rad / wavelength_a(dataset.voltage_kv)
+    mean = pacbed(dataset)
+    bright = mean[mean > mean.max() / 10]
+    dky, dkx = dataset.grid.reciprocal_pixel
+    return float(np.sqrt(np.sum(mean > np.percentile(bright, 99) / 2) * dky * dkx / np.pi))
+
+
+def virtual_image(dataset: Dataset, inner: float, outer: float) -> np.ndarray:
+    """(position,) counts on an annular detector, inner <= |k| < outer in 1/angstrom; masked pixels don't count.
+
+    Raises InputError if no pixel lies between the radii.
+    """
+    ky, kx = dataset.grid.frequencies()
+    radius = np.hypot(ky, kx)
+    ring = (radius >= inner) & (radius < outer) & (dataset.mask > 0)
+    if not ring.any():
+        raise InputError("inner, outer", "must hold pixels of the detector (1/A)", (inner, outer), "Widen the ring.")
+    return dataset.patterns[:, ring].sum(axis=1, dtype=np.float64)
+
+
+def centre_of_mass(dataset: Dataset) -> np.ndarray:
+    """(position, 2) mean (ky, kx) of each pattern in 1/angstrom, NaN for a pattern without counts."""
+    ky, kx = dataset.grid.frequencies()
+    result = np.full((len(dataset.patterns), 2), np.nan)
+    for start in range(0, len(dataset.patterns), BLOCK):
+        patterns = dataset.patterns[start : start + BLOCK] * dataset.mask
+        total = patterns.sum(axis=(1, 2), dtype=np.float64)
+        moment = [np.sum(patterns * k, axis=(1, 2), dtype=np.float64) for k in (ky, kx)]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            result[start : start + BLOCK] = np.stack(moment, axis=-1) / total[:, None]
+    return result
+
+
+def nearest_a(positions_a: np.ndarray) -> float:
+    """Median distance of a position (position, 2) to its nearest neighbour elsewhere; 0 for a single one."""
+    from scipy.spatial import cKDTree
+
+    distinct = np.unique(np.round(positions_a, 6), axis=0)
+    if len(distinct) < 2:
+        return 0.0
+    return float(np.median(cKDTree(distinct).query(distinct, 2)[0][:, 1]))
+
+
+def step_a(positions_a: np.ndarray) -> float:
+    """Step of the square raster that has as many positions on the same area; exact for rasters, 0 for one position.
+
+    N s^2 = A + s P/2 + s^2, with the area A and perimeter P of the positions' convex hull. Positions on a line have
+    their median distance.
+    """
+    from scipy.spatial import ConvexHull, QhullError
+
+    try:
+        hull = ConvexHull(positions_a)
+    except (QhullError, ValueError):
+        return nearest_a(positions_a)
+    half, more = hull.area / 4, len(positions_a) - 1  # in two dimensions `area` is the perimeter, `volume` the area
+    return float((half + np.sqrt(half**2 + more * hull.volume)) / more)
+
+
+def scan_map(positions_a: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """An image of values (position,) at any positions (position, 2): nearest neighbour, NaN outside the scan.
+
+    Returns (y, x) and its (left, right, bottom, top) in angstrom, y pointing down, as imshow's `extent`.
+    """
+    from scipy.spatial import cKDTree
+
+    step = nearest_a(positions_a) or 1.0
+    low, high = positions_a.min(axis=0), positions_a.max(axis=0)
+    pixel = max(step, float(np.max(high - low)) / 1024)
+    shape = np.floor((high - low) / pixel + 1.5).astype(int)
+    rows, columns = (low[a] + np.arange(shape[a]) * pixel for a in (0, 1))
+    points = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)
+    distance, index = cKDTree(positions_a).query(points)
+    image = np.where(distance <= 1.5 * max(step, step_a(positions_a)), np.asarray(values, np.float64)[index], np.nan)
+    half = pixel / 2
+    return image, (columns[0] - half, columns[-1] + half, rows[-1] + half, rows[0] - half)
+
+
+def start_probe(dataset: Dataset) -> np.ndarray | None:
+    """First guess of the probe (mode, y, x), from the dataset or its optics; None if neither is known."""
+    if dataset.probe_guess is not None:
+        return np.asarray(dataset.probe_guess).reshape(-1, *dataset.grid.shape)
+    if dataset.optics is None:
+        return None
+    optics = dataset.optics
+    wavelength = wavelength_a(optics.voltage_kv)
+    spectrum = waves.probe_spectrum(dataset.grid, wavelength, optics.semiangle_rad, **optics.aberrations)
+    return waves.centre_spectrum(dataset.grid, spectrum)[None]
+
+
+def sampling_metrics(dataset: Dataset) -> dict[str, float]:
+    """Numbers that plan or judge a dataset, {name with its unit: value}; those that need a probe are left out without
+    one. The probe radius holds 90 % of the first guess's intensity."""
+    step = step_a(dataset.positions_a)
+    dk = max(dataset.grid.reciprocal_pixel)
+    counts = float(np.mean(np.sum(dataset.patterns * dataset.mask, axis=(1, 2), dtype=np.float64)))
+    wavelength = wavelength_a(dataset.voltage_kv)
+    disk = bright_field_radius(dataset)
+    numbers = {
+        "positions": float(len(dataset.positions_a)),
+        "step_a": step,
+        "pixel_a": max(dataset.grid.pixel_a),
+        "reciprocal_pixel_per_a": dk,
+        "detector_edge_mrad": wavelength
+        * min(n * d for n, d in zip(dataset.grid.shape, (dk, dk), strict=True))
+        / 2
+        / MRAD,
+        "bright_field_radius_mrad": wavelength * disk / MRAD,
+        "bright_field_radius_px": disk / dk,
+        "counts_per_pattern": counts,
+        "counts_per_bright_pixel": sampling.counts_per_bright_pixel(counts, disk, dk),
+    }
+    if step > 0:
+        numbers["dose_e_per_a2"] = counts / step**2
+        numbers["fundamental_sampling"] = sampling.fundamental_sampling(step, dk)
+    probe = start_probe(dataset)
+    if probe is not None:
+        radius = sampling.probe_radius_a(np.sum(np.abs(probe) ** 2, axis=0), dataset.grid.pixel_a)
+        numbers["probe_radius_a"] = radius
+        numbers["window_sampling"] = sampling.window_sampling(radius, dk)
+        numbers["ronchigram_magnification_px_per_a"] = sampling.ronchigram_magnification_px_per_a(disk, dk, radius)
+        if step > 0:
+            numbers["linear_oversampling"] = sampling.linear_oversampling(radius, step)
+            numbers["areal_oversampling"] = sampling.areal_oversampling(radius, step)
+            numbers["linear_overlap"] = sampling.linear_overlap(radius, step)
+            numbers["areal_overlap"] = sampling.areal_overlap(radius, step)
+    return numbers

@@ -1,0 +1,1 @@
+"""Measured data: files of instruments and their calibration become a Dataset."""

@@ -1,0 +1,79 @@
+"""What an operator knows of a measurement and a file doesn't say: energy, optics, scan, camera, orientation."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from ptydesign.config import Strict
+from ptydesign.errors import InputError
+from ptydesign.types import Optics
+from ptydesign.units import MM, MRAD, NM, wavelength_a
+
+
+class Calibration(Strict):
+    """Calibration of a 4D dataset. Transposition and flips come first: all that follows is in turned patterns.
+
+    Pairs are (y, x). Pixels are the detector's own, before binning.
+    """
+
+    voltage_kv: float = Field(gt=0, description="acceleration voltage")
+    semiangle_mrad: float | None = Field(None, gt=0, description="aperture semi-angle; needed without a probe guess")
+    defocus_nm: float = Field(0.0, description="positive is underfocus")
+    cs_mm: float = Field(0.0, description="spherical aberration")
+    step_a: tuple[float, float] | None = Field(None, description="scan step (y, x); needed without positions")
+    scan_shape: tuple[int, int] | None = Field(None, description="(rows, columns), where the file doesn't say")
+    rotation_deg: float = Field(0.0, description="scan's x axis, turned from the detector's kx towards ky")
+    reciprocal_pixel: float | None = Field(None, gt=0, description="detector pixel in 1/A (q, not 2 pi q)")
+    pixel_mrad: float | None = Field(None, gt=0, description="detector pixel in mrad, instead of reciprocal_pixel")
+    scan_last: bool = Field(False, description="the array's last two axes are the scan")
+    transpose: bool = Field(False, description="swap ky and kx")
+    flip_ky: bool = Field(False, description="reverse ky")
+    flip_kx: bool = Field(False, description="reverse kx")
+    corner: bool = Field(False, description="zero frequency is at pixel (0, 0), as after an FFT")
+    centre_px: tuple[float, float] | None = Field(None, description="zero frequency; default: found from the data")
+    crop_px: tuple[int, int] | None = Field(None, description="size of the part to keep, around the centre")
+    bin: int = Field(1, ge=1, description="detector pixels to sum along each axis")
+    counts_per_electron: float = Field(1.0, gt=0, description="the detector's gain")
+    threshold: float | None = Field(None, description="readings below it are set to 0: dark noise")
+
+    @model_validator(mode="after")
+    def _check(self) -> Calibration:
+        if (self.reciprocal_pixel is None) == (self.pixel_mrad is None):
+            raise InputError(
+                "reciprocal_pixel",
+                "either it (in 1/A) or pixel_mrad is needed",
+                (self.reciprocal_pixel, self.pixel_mrad),
+                "Give one of the two.",
+            )
+        for name in ("step_a", "scan_shape", "crop_px"):
+            pair = getattr(self, name)
+            if pair is not None and min(pair) <= 0:
+                raise InputError(name, "must be positive in y and x", pair, "Correct the values.")
+        if self.corner and self.centre_px is not None:
+            raise InputError("centre_px", "has no meaning with `corner`", self.centre_px, "Give one of the two.")
+        return self
+
+    @property
+    def detector_pixel(self) -> float:
+        """A detector pixel in 1/angstrom."""
+        if self.reciprocal_pixel is not None:
+            return self.reciprocal_pixel
+        return self.pixel_mrad * MRAD / wavelength_a(self.voltage_kv)
+
+    @property
+    def optics(self) -> Optics | None:
+        """Nominal optics, None without an aperture."""
+        if self.semiangle_mrad is None:
+            return None
+        return Optics(self.voltage_kv, self.semiangle_mrad * MRAD, self.defocus_nm * NM, cs_a=self.cs_mm * MM)
+
+    def positions_a(self, scan_shape: tuple[int, int]) -> np.ndarray:
+        """Nominal (position, 2) as (y, x) in angstrom, row by row, the scan's centre at (0, 0)."""
+        if self.step_a is None:
+            raise InputError("step_a", "is needed without positions", None, "Give the scan step in angstrom.")
+        rows, columns = scan_shape
+        y = (np.arange(rows) - (rows - 1) / 2)[:, None] * self.step_a[0] + np.zeros(columns)
+        x = (np.arange(columns) - (columns - 1) / 2)[None, :] * self.step_a[1] + np.zeros((rows, 1))
+        cos, sin = np.cos(np.radians(self.rotation_deg)), np.sin(np.radians(self.rotation_deg))
+        return np.stack([x * sin + y * cos, x * cos - y * sin], axis=-1).reshape(-1, 2)

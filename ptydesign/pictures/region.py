@@ -1,0 +1,34 @@
+"""The scanned part of a reconstruction, and its phase as a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ptydesign.score.align import flat_object
+from ptydesign.types import Reconstruction
+
+
+def scanned(reconstruction: Reconstruction) -> tuple[slice, slice]:
+    """Pixels (y, x) of the object between the outermost probe positions; the whole object if that is a line."""
+    positions = np.asarray(reconstruction.state.positions_px)
+    shape = np.asarray(reconstruction.state.object.shape[-2:])
+    low = np.clip(np.ceil(positions.min(axis=0)).astype(int), 0, shape - 1)
+    high = np.clip(np.floor(positions.max(axis=0)).astype(int) + 1, 1, shape)
+    whole = high - low < 8
+    low, high = np.where(whole, 0, low), np.where(whole, shape, high)
+    return slice(low[0], high[0]), slice(low[1], high[1])
+
+
+def flattened(transmission: np.ndarray) -> np.ndarray:
+    """Transmission (slice, y, x) without each slice's mean phase slope and mean phase: angles wrap less."""
+    return np.abs(transmission) * flat_object(transmission)
+
+
+def phase_rad(transmission: np.ndarray) -> np.ndarray:
+    """(slice, y, x) phase in rad of a flattened transmission, unwrapped where it spans more than pi."""
+    phase = np.angle(transmission)
+    if np.ptp(phase) < np.pi:
+        return phase
+    from skimage.restoration import unwrap_phase
+
+    return np.stack([unwrap_phase(p, rng=0) for p in phase])

@@ -1,0 +1,237 @@
+"""Files of datasets and reconstructions, the reconstruct command, the names that `ptydesign` exports."""
+
+from __future__ import annotations
+
+import dataclasses
+import io as text_io
+import json
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import toy
+
+import ptydesign
+from ptydesign import api, io
+from ptydesign.cli import main
+from ptydesign.config import build
+from ptydesign.errors import InputError
+from ptydesign.progress import SweepBar, duration
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.types import ReconState
+
+PLAN = """
+probe: {mode_powers: [0.1]}
+engines:
+  - {engine: lsqml, sweeps: 2, group: 16}
+"""
+
+
+@pytest.fixture(scope="module")
+def data():
+    return toy.experiment(shape=(16, 20), steps=(4, 5))[0]
+
+
+@pytest.fixture(scope="module")
+def result(data):
+    plan = api.make_plan(engines=[{"engine": "gradient", "sweeps": 2, "group": 8}], probe={"mode_powers": [0.2]})
+    return api.reconstruct_dataset(data, plan, seed=3, progress=False)
+
+
+@pytest.fixture
+def folder(tmp_path, data):
+    io.write_dataset(tmp_path / "data.h5", data)
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    return tmp_path
+
+
+def test_a_dataset_returns_as_it_was(tmp_path, data):
+    rng = np.random.default_rng(0)
+    whole = dataclasses.replace(
+        data,
+        background=rng.uniform(size=data.grid.shape),
+        electrons_per_pattern=12.5,
+        provenance={"seed": 1, "nested": {"list": [1, None]}},
+    )
+    bare = dataclasses.replace(data, optics=None, probe_guess=None)
+    for number, one in enumerate((whole, bare)):
+        io.write_dataset(tmp_path / f"{number}.h5", one)
+        again = io.read_dataset(tmp_path / f"{number}.h5")
+        for field in dataclasses.fields(one):
+            np.testing.assert_equal(getattr(again, field.name), getattr(one, field.name))
+
+
+def test_a_reconstruction_returns_as_it_was(tmp_path, result):
+    path = tmp_path / "out.h5"
+    io.write_reconstruction(path, result)
+    again = io.read_reconstruction(path)
+    for field in dataclasses.fields(ReconState):
+        old, new = (getattr(r.state, field.name) for r in (result, again))
+        np.testing.assert_equal(new, old)
+        assert old is None or np.asarray(new).dtype == np.asarray(old).dtype
+    for name in ("history", "outcome", "nominal_positions_a", "plan", "seed", "provenance"):
+        np.testing.assert_equal(getattr(again, name), getattr(result, name))
+    assert build(Plan, again.plan, "plan").sweeps == 2
+    assert set(io.STATE_ARRAYS) >= {f.name for f in dataclasses.fields(ReconState)}
+
+
+def test_every_array_has_units_and_axes(tmp_path, data, result):
+    io.write_dataset(tmp_path / "data.h5", data)
+    io.write_reconstruction(tmp_path / "out.h5", result)
+    for name in ("data", "out"):
+        with h5py.File(tmp_path / f"{name}.h5") as file:
+            assert file.attrs["ptydesign"] == ptydesign.__version__
+            found = []
+            file.visititems(lambda n, d, found=found: found.append(d) if isinstance(d, h5py.Dataset) else None)
+            assert len(found) >= 3
+            for dataset in found:
+                assert dataset.attrs["units"]
+                axes = dataset.attrs["axes"]
+                names = axes.replace("(y,x)", "yx").split(",") if axes else []
+                assert len(names) == dataset.ndim, dataset.name
+
+
+def test_broken_and_foreign_files_are_refused(tmp_path, result):
+    good = tmp_path / "out.h5"
+    io.write_reconstruction(good, result)
+    whole = good.read_bytes()
+    broken = tmp_path / "broken.h5"
+    for part in (0.0, 0.02, 0.5, 0.99):
+        broken.write_bytes(whole[: int(part * len(whole))])
+        with pytest.raises(InputError, match="complete HDF5 file"):
+            io.read_reconstruction(broken)
+    with pytest.raises(InputError, match="must be a ptydesign dataset file; got 'reconstruction'"):
+        io.read_dataset(good)
+    with h5py.File(broken, "w") as file:
+        file["patterns"] = np.ones(3)
+    with pytest.raises(InputError, match="ptydesign import"):
+        io.read_dataset(broken)
+    for change, words in (
+        (lambda f: f.attrs.update(schema=io.SCHEMA + 1), "Update ptydesign"),
+        (lambda f: f.attrs.update(attributes="{"), "complete HDF5 file"),
+        (lambda f: f.attrs.update(attributes=json.dumps({"plan": {}})), "complete HDF5 file"),
+        (lambda f: f.__delitem__("state/probe"), "state/probe"),
+        (lambda f: f.__setitem__("state/spin", 1.0), "spin"),
+    ):
+        broken.write_bytes(whole)
+        with h5py.File(broken, "a") as file:
+            change(file)
+        with pytest.raises(InputError, match=words):
+            io.read_reconstruction(broken)
+
+
+def test_a_dataset_with_other_shapes_is_refused(tmp_path, data):
+    io.write_dataset(tmp_path / "data.h5", data)
+    for name, shape in (("positions", (3, 2)), ("mask", (4, 4))):
+        path = tmp_path / f"{name}.h5"
+        path.write_bytes((tmp_path / "data.h5").read_bytes())
+        with h5py.File(path, "a") as file:
+            del file[name]
+            file[name] = np.ones(shape)
+        with pytest.raises(InputError, match="dataset"):
+            io.read_dataset(path)
+
+
+def test_a_failed_write_leaves_nothing(tmp_path, data):
+    bad = dataclasses.replace(data, provenance={"no": object()})
+    with pytest.raises(TypeError):
+        io.write_dataset(tmp_path / "data.h5", bad)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_reconstructs_as_python_does(folder, data, capsys):
+    out = folder / "new" / "out.h5"
+    arguments = ["reconstruct", str(folder / "data.h5"), str(folder / "plan.yaml"), "-o", str(out), "--seed", "4"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    assert "budget_spent after 2 sweeps" in shown.out
+    assert "sweep 2/2, loss" in shown.err
+    written = io.read_reconstruction(out)
+    again = api.reconstruct_dataset(data, api.read_plan(folder / "plan.yaml"), seed=4, progress=False)
+    np.testing.assert_array_equal(written.state.object, again.state.object)
+    np.testing.assert_allclose(written.nominal_positions_a, data.positions_a)
+    assert main(arguments) == 2  # the file exists
+    assert main([*arguments, "--overwrite", "--quiet"]) == 0
+    assert capsys.readouterr().err.count("sweep") == 0
+
+
+@pytest.mark.parametrize(
+    "plan,words",
+    [
+        ("engines: [{engine: lsqlm}]", "lsqml"),
+        ("engines: [{engine: lsqml, sweps: 3}]", "sweeps"),
+        ("engine: [{engine: lsqml}]", "engines"),
+        ("engines: []", "engines"),
+        ("engines: [", "YAML"),
+        ("engines: [{engine: lsqml, sweeps: 0}]", "sweeps"),
+    ],
+)
+def test_bad_plans_leave_nothing(plan, words, folder, capsys):
+    (folder / "plan.yaml").write_text(plan)
+    before = sorted(folder.iterdir())
+    assert main(["reconstruct", str(folder / "data.h5"), str(folder / "plan.yaml"), "-o", str(folder / "o.h5")]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Traceback" not in error
+    assert sorted(folder.iterdir()) == before
+
+
+def test_bad_data_leave_nothing(folder, data, capsys):
+    far = data.positions_a.copy()
+    far[0] = 1e7
+    cases = {
+        "far": lambda: io.write_dataset(folder / "far.h5", dataclasses.replace(data, positions_a=far)),
+        "dark": lambda: io.write_dataset(folder / "dark.h5", dataclasses.replace(data, patterns=0 * data.patterns)),
+        "blind": lambda: io.write_dataset(
+            folder / "blind.h5", dataclasses.replace(data, optics=None, probe_guess=None)
+        ),
+        "text": lambda: (folder / "text.h5").write_text("x"),
+        "none": lambda: None,
+    }
+    for name, write in cases.items():
+        write()
+        out = folder / "o.h5"
+        code = main(["reconstruct", str(folder / f"{name}.h5"), str(folder / "plan.yaml"), "-o", str(out), "--quiet"])
+        assert code == 2, name
+        assert not out.exists()
+    assert "Traceback" not in capsys.readouterr().err
+    assert main(["reconstruct", str(folder / "data.h5"), str(folder / "plan.yaml"), "-o", str(folder)]) == 2
+
+
+def test_import_is_quick_and_all_names_exist():
+    code = "import sys, ptydesign; print([m for m in ('numpy', 'jax', 'pydantic', 'h5py') if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "[]"
+    for name in ptydesign.__all__:
+        assert getattr(ptydesign, name) is not None
+    with pytest.raises(AttributeError):
+        _ = ptydesign.nothing
+
+
+def test_progress_line():
+    shown = text_io.StringIO()
+    with SweepBar(3, shown) as bar:
+        for sweep in (1, 2, 3):
+            bar(sweep, 0.5 / sweep, None)
+    lines = shown.getvalue().splitlines()
+    assert lines[0].startswith("sweep 1/3, loss 0.5,")
+    assert lines[-1].startswith("sweep 3/3, loss 0.1667,")
+    assert lines[-1].endswith("0 s left")
+    bar._first_s = 10.0  # compilation, which later sweeps don't pay
+    assert bar.words(2, 1.0, 12.0) == "loss 1, 2 s per sweep, 2 s left"
+    assert [duration(s) for s in (5, 600, 20000)] == ["5 s", "10 min", "5.6 h"]
+
+
+def test_progress_in_a_terminal():
+    class Terminal(text_io.StringIO):
+        def isatty(self):
+            return True
+
+    shown = Terminal()
+    with SweepBar(2, shown) as bar:
+        bar(1, 0.25, None)
+        bar(2, 0.125, None)
+    assert "2/2" in shown.getvalue()
+    assert "loss 0.125" in shown.getvalue()
