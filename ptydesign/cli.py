@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         if run is validate:
             one.add_argument("--dose", type=float, required=True, help="in e/A^2")
             one.add_argument("--simulator", required=True, help="jax or abtem")
-    add_commands(command)
+    add_commands(commands)
     return parser
 
 

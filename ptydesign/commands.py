@@ -13,8 +13,6 @@ from pathlib import Path
 
 from ptydesign.errors import InputError
 
-Register = Callable[[str, Callable[[argparse.Namespace], None]], argparse.ArgumentParser]
-
 
 def _pair(kind: type) -> Callable[[str], tuple]:
     def parse(text: str) -> tuple:
@@ -121,8 +119,14 @@ def export(options: argparse.Namespace) -> None:
     print(options.output)
 
 
-def add_commands(command: Register) -> None:
-    """Register all of them; `command(name, run)` gives an argument parser."""
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Register all of them."""
+
+    def command(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        added.set_defaults(run=run)
+        return added
+
     _import_options(command("import", import_))
     one = command("reconstruct", reconstruct)
     one.add_argument("data", type=Path, help="dataset, as `ptydesign import` writes it")
