@@ -116,6 +116,7 @@ def test_scales_are_laid_over_mapping_by_mapping(tmp_path):
         ({"reconstruction__engines": []}, "reconstruction.engines", ""),
         ({"scales__huge": {}}, "scales.huge", "paper"),
         ({"study": "other"}, "study", "Remove"),
+        ({"specimen_a": [10, 200]}, "specimen_a", "Enlarge"),
     ],
 )  # fmt: skip
 def test_bad_input_names_field_and_mend(changes, field, mend, tmp_path):
@@ -159,6 +160,12 @@ def test_the_potential_holds_every_scan_of_the_space(tmp_path):
             window = np.array(choose_window(made, (pixel, pixel)).grid.shape)
             reach = np.abs(raster(made.scan, (0.0, 0.0))).max(axis=0)
             assert np.all(2 * reach / pixel + window <= shape), step
+
+
+def test_the_specimen_may_be_larger_than_needed(tmp_path):
+    found = resolved(tmp_path, specimen_a=[80, 100])
+    assert found.shape == (80 / found.study.potential.pixel_a, 100 / found.study.potential.pixel_a)
+    assert resolve("studies/lowdose", "paper", tmp_path).shape == (2048, 2048)
 
 
 def test_a_probe_wider_than_the_window_is_warned_of(tmp_path):

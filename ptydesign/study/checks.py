@@ -49,9 +49,16 @@ def potential_shape(study: StudyConfig, folder: Path = Path()) -> tuple[int, int
     configs = [at_point(study.experiment, point, where) for where, point in _extremes(study)]
     experiments = [to_experiment(config, study.doses_e_per_a2[0]) for config in configs]
     try:
-        return required_shape(experiments, pixel, _thickness_a(study, folder))
+        needed = required_shape(experiments, pixel, _thickness_a(study, folder))
     except InputError as error:
         raise InputError(f"experiment, space: {error.field}", error.rule, error.value, error.mend) from None
+    if study.specimen_a is None:
+        return needed
+    shape = tuple(round(extent / pixel[0]) for extent in study.specimen_a)
+    if any(have < want for have, want in zip(shape, needed, strict=True)):
+        rule = f"must hold scan and window of every experiment, {[round(n * pixel[0], 1) for n in needed]} A"
+        raise InputError("specimen_a", rule, list(study.specimen_a), "Enlarge it, or leave it out.")
+    return shape
 
 
 def check_results(folder: Path, study: str) -> None:

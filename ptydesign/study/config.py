@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from ptydesign.config import Strict, build, merge, read_yaml
 from ptydesign.design.settings import SearchConfig
@@ -108,7 +108,11 @@ class JobsConfig(Strict):
 
 
 class StudyConfig(Strict):
-    """A study at one scale. `scale` and `name` are set when it is loaded."""
+    """A study at one scale. `study` and `scale` are set when it is loaded.
+
+    specimen_a: (y, x) extent of the simulated specimen; by default the smallest that holds scan and window of every
+    experiment the study may ask for, and never less.
+    """
 
     study: str = Field(pattern=r"^[A-Za-z0-9_]+$")
     title: str
@@ -117,6 +121,7 @@ class StudyConfig(Strict):
     seed: int = Field(0, ge=0, lt=2**31)
     sample: SampleConfig
     potential: PotentialConfig = PotentialConfig()
+    specimen_a: tuple[PositiveFloat, PositiveFloat] | None = None
     experiment: ExperimentConfig
     doses_e_per_a2: tuple[DoseValue, ...] = Field(min_length=1)
     space: SpaceConfig
