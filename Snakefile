@@ -13,6 +13,9 @@ from pathlib import Path
 from ptydesign.errors import InputError
 from ptydesign.study import layout, workflow as flow
 
+# The progress line says what is done; these two lines for every few jobs would drown it.
+logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to execute", "Execute ")))
+
 PYTHON = sys.executable
 STUDIES, RESULTS = Path("studies"), Path("results")
 os.environ["PTYDESIGN_CORES"] = str(workflow.cores or os.cpu_count())
