@@ -19,6 +19,7 @@ _PUBLIC = {
     "read_plan": "ptydesign.api",
     "make_plan": "ptydesign.api",
     "reconstruct_dataset": "ptydesign.api",
+    "reconstruct_halves": "ptydesign.halves",
     "Calibration": "ptydesign.instruments.calibration",
     "import_file": "ptydesign.instruments.convert",
     "show": "ptydesign.pictures.draw",

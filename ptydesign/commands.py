@@ -95,6 +95,29 @@ def reconstruct(options: argparse.Namespace) -> None:
     print(f"{options.output}: {outcome.status} after {outcome.sweeps} sweeps, {loss}. {outcome.reason}")
 
 
+def halves(options: argparse.Namespace) -> None:
+    """Reconstruct two independent halves of a dataset and write their Fourier ring correlation."""
+    _check_new(options.output, options.overwrite, folder=True)
+    from ptydesign import drawing, io
+    from ptydesign.api import read_plan
+    from ptydesign.halves import reconstruct_halves
+    from ptydesign.pictures.halves import frc, table
+
+    plan, dataset = read_plan(options.plan), io.read_dataset(options.data)
+    _keep_compiled_code()
+    first, second, agreement = reconstruct_halves(dataset, plan, options.by, options.seed, not options.quiet)
+    for number, result in enumerate((first, second), 1):
+        io.write_reconstruction(options.output / f"half{number}.h5", result)
+    io.write_text(options.output / "frc.csv", table(agreement))
+    with drawing.styled():
+        drawing.save(frc(agreement, dataset.grid.pixel_a), options.output, "frc")
+    curve = agreement.frc_curve
+    resolution = (
+        f"{curve.resolution_a(curve.one_bit):.3g} A (1 bit), {curve.resolution_a(curve.half_bit):.3g} A (1/2 bit)"
+    )
+    print(f"{options.output}: FRC area {curve.area(curve.nyquist):.3f}, resolution {resolution}")
+
+
 def show(options: argparse.Namespace) -> None:
     """Draw a dataset or a reconstruction."""
     from ptydesign.pictures.draw import show as draw
@@ -128,13 +151,16 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         return added
 
     _import_options(command("import", import_))
-    one = command("reconstruct", reconstruct)
-    one.add_argument("data", type=Path, help="dataset, as `ptydesign import` writes it")
-    one.add_argument("plan", type=Path, help="plan: YAML or JSON")
-    _output(one, "reconstruction to write (HDF5)")
-    one.add_argument("--seed", type=int, default=0, help="of the batches' order (default: 0)")
-    one.add_argument("--quiet", action="store_true", help="no progress bar")
-    one.add_argument("--threads", type=int, default=None, help="cores to use (default: all)")
+    for run, output in ((reconstruct, "reconstruction to write (HDF5)"), (halves, "folder to write")):
+        one = command(run.__name__, run)
+        one.add_argument("data", type=Path, help="dataset, as `ptydesign import` writes it")
+        one.add_argument("plan", type=Path, help="plan: YAML or JSON")
+        _output(one, output)
+        one.add_argument("--seed", type=int, default=0, help="of the batches' order, and of the split (default: 0)")
+        one.add_argument("--quiet", action="store_true", help="no progress bar")
+        one.add_argument("--threads", type=int, default=None, help="cores to use (default: all)")
+        if run is halves:
+            one.add_argument("--by", default="positions", help="how to split: positions (default), counts")
     one = command("show", show)
     one.add_argument("file", type=Path, help="dataset or reconstruction")
     one.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures (PNG and PDF)")
@@ -172,12 +198,12 @@ def _output(one: argparse.ArgumentParser, words: str) -> None:
     one.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
-def _check_new(path: Path, overwrite: bool) -> None:
+def _check_new(path: Path, overwrite: bool, folder: bool = False) -> None:
     """Before work starts: nothing that a user made is replaced unasked, and the folder can be written."""
     if path.exists() and not overwrite:
         raise InputError("output", "must not exist yet", str(path), "Give another name, or --overwrite.")
-    if path.is_dir():
-        raise InputError("output", "must be a file", str(path), "Give a file's name.")
+    if path.is_dir() != folder and path.exists():
+        raise InputError("output", "must be a folder" if folder else "must be a file", str(path), "Give another name.")
     parent = next(p for p in (path.absolute().parent, *path.absolute().parents) if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise InputError("output", "must be in a folder that can be written", str(path), "Give another folder.")
