@@ -1,4 +1,4 @@
-"""Measured data (a Siemens star, X-rays; not in the repository): imported and reconstructed with errors in everything."""
+"""Measured data (a Siemens star, X-rays; not in the repository): imported, reconstructed, split into halves."""
 
 from __future__ import annotations
 
