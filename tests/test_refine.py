@@ -23,11 +23,11 @@ BOTH = (("refine_positions", True), ("refine_intensity", True))
 position_scores = jax.jit(refine.position_scores, static_argnames=("noise", "static"))
 
 
-def plan_of(engine="lsqml", sweeps=5, slices=1, **settings):
+def plan_of(engine="lsqml", sweeps=5, slices=1, thickness_a=40.0, **settings):
     return build(
         Plan,
         {
-            "object": {"slices": slices, "slice_thickness_a": 40.0 if slices > 1 else 0.0},
+            "object": {"slices": slices, "slice_thickness_a": thickness_a if slices > 1 else 0.0},
             "engines": [{"engine": engine, "sweeps": sweeps, "group": 32, **settings}],
         },
         "plan",
@@ -189,10 +189,12 @@ def test_every_engine_refines_on_the_canvas_and_compiles_once(engine):
     """However wrong, no window leaves the object (an index outside would silently be moved inside)."""
     true, _ = toy.experiment()
     wrong = misplaced(true, jitter_a=3.0)
-    on = {"refine_positions": True, "refine_intensity": True}
+    on = {"refine_positions": True, "refine_intensity": True, "slices": 2}
+    on |= {"refine_tilt": True, "refine_thickness": "each"}
     reconstruct(wrong, plan_of(engine, sweeps=1, **on))
     compiled = one_sweep._cache_size()
     other = {"positions_start": 0, "position_clip_px": 5.0, "position_step": 0.9, "position_affine": 0.01}
+    other |= {"propagation_start": 1, "propagation_step": 0.9, "slices_alike": 0.1}
     state, _, _ = reconstruct(wrong, plan_of(engine, sweeps=6, intensity_start=1, **on, **other))
     assert one_sweep._cache_size() == compiled
     half = np.asarray(state.probe.shape[-2:]) // 2
@@ -200,6 +202,9 @@ def test_every_engine_refines_on_the_canvas_and_compiles_once(engine):
     assert np.all(state.positions_px <= np.asarray(state.object.shape[-2:]) - half - 1)
     assert np.std(state.positions_a - wrong.positions_a) > 0.1
     assert np.std(state.intensity) > 1e-4
+    assert np.all(state.tilt_rad != 0)
+    assert state.thickness_a[0] != 40
+    assert state.thickness_a[1] == 40  # nothing depends on the last slice's
 
 
 def test_intensity_factors_are_recovered():
@@ -210,6 +215,103 @@ def test_intensity_factors_are_recovered():
     state, _, _ = reconstruct(bright, plan_of(sweeps=20, refine_intensity=True, intensity_start=1))
     assert np.std(state.intensity / factors) < 0.01
     assert state.intensity.mean() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("noise", ["amplitude", "poisson"])
+@pytest.mark.parametrize("thickness", ["total", "each"])
+def test_tilt_and_thickness_derivatives_against_finite_differences(noise, thickness):
+    """float64, non-square, masked, three slices of unequal thickness."""
+    with jax.enable_x64(True):
+        state, problem = some_state(3)
+        static = (("refine_tilt", True), ("refine_thickness", thickness))
+        scored = jax.jit(refine.propagation_scores, static_argnames=("noise", "static"))
+        g, h = scored(state, jnp.arange(4), jnp.asarray(3), problem, noise, static)
+
+        def numeric(changed, step):
+            return slopes(state, problem, noise, changed, step)[:3].sum()
+
+        for k, axis in enumerate(np.eye(2)):
+            tilted = numeric(lambda s, t, a=axis: s.replace(tilt_rad=s.tilt_rad + t * a), 1e-7)
+            assert float(g[k]) == pytest.approx(tilted, rel=1e-6)
+        stretched = [np.ones(3)] if thickness == "total" else list(np.eye(3)[:2])
+        assert len(g) == 2 + len(stretched)
+        for k, which in enumerate(stretched):
+            found = numeric(lambda s, t, w=which: s.replace(thickness_a=s.thickness_a * jnp.exp(t * w)), 1e-5)
+            assert float(g[2 + k]) == pytest.approx(found, rel=1e-6)
+        assert np.all(np.linalg.eigvalsh(h) > 0)
+
+
+def crystal(tilt_rad, slices, thickness_a, pixel_a=0.3):
+    """Function of a canvas (y, x): phases (slice, y, x) of straight columns of unequal weight that lean by a tilt."""
+
+    def phases(canvas):
+        rng = np.random.default_rng(3)
+        y, x = (np.arange(n) * pixel_a for n in canvas)
+        values = np.zeros((slices, *canvas))
+        for row, column in np.ndindex(round(y[-1] / 2.7) + 4, round(x[-1] / 3.1) + 4):
+            site = np.array([(row - 2 + column % 2 / 2) * 2.7, (column - 2) * 3.1])
+            weight = 0.25 * rng.uniform(0.5, 1)
+            for s in range(slices):
+                at = site + s * thickness_a * np.tan(tilt_rad)
+                values[s] += weight * np.outer(np.exp(-((y - at[0]) ** 2) / 0.25), np.exp(-((x - at[1]) ** 2) / 0.25))
+        return values
+
+    return phases
+
+
+def test_shear_of_the_object_and_tilt_of_the_propagators_are_the_same():
+    tilt, slices, thickness = np.array([8e-3, -5e-3]), 3, 50.0
+    leaning = np.exp(1j * crystal(tilt, slices, thickness)((96, 108)))
+    probe = 30 * toy.probe_of((48, 56), 0.3, 0.02, 60.0)
+    with jax.enable_x64(True):
+        state = ReconState(
+            object=jnp.asarray(leaning),
+            probe=jnp.asarray(probe)[None],
+            positions_px=jnp.asarray([[47.3, 52.6]]),
+            intensity=jnp.ones(1),
+            tilt_rad=jnp.zeros(2),
+            thickness_a=jnp.full(slices, thickness),
+            pixel_a=jnp.full(2, 0.3),
+            origin_a=jnp.zeros(2),
+            wavelength_a=jnp.asarray(toy.WAVELENGTH_A),
+        )
+
+        def pattern(s):
+            o = forward.optical(s, (48, 56))
+            seen = forward.views(s.positions_px, (48, 56), o)
+            shifted = forward.ifft2(forward.fft2(s.probe) * seen.shift(0))
+            wave = forward.exit_waves(shifted, forward.take(s.object, seen.first[0], (48, 56)), o.propagators)
+            return np.abs(np.asarray(forward.fft2(wave))[0]) ** 2
+
+        straight = jax.jit(lambda s: functools.reduce(lambda s, _: refine.straightened(s), range(25), s))(state)
+        np.testing.assert_allclose(straight.tilt_rad, tilt, atol=0.5e-3)
+        same, upright = pattern(straight), pattern(straight.replace(tilt_rad=jnp.zeros(2)))
+        scale = np.linalg.norm(pattern(state))
+        assert np.linalg.norm(same - pattern(state)) < 0.02 * scale
+        assert np.linalg.norm(upright - pattern(state)) > 0.06 * scale
+
+
+@pytest.mark.parametrize("engine,settings", [("lsqml", {}), ("gradient", {"slices_alike": 1.0})])
+def test_the_tilt_of_a_crystal_is_found(engine, settings):
+    """15 nm of columns that lean by 3.6 mrad, from tilt 0, to within 0.5 mrad."""
+    tilt = np.array([3e-3, -2e-3])
+    true, _ = toy.experiment(
+        shape=(40, 48), slices=6, thickness_a=25.0, step_a=1.0, steps=(9, 10), phases=crystal(tilt, 6, 25.0)
+    )
+    plan = plan_of(engine, sweeps=40, slices=6, thickness_a=25.0, refine_tilt=True, propagation_start=1, **settings)
+    state, _, _ = reconstruct(true, plan)
+    assert np.abs(state.tilt_rad - tilt).max() < 0.5e-3
+
+
+@pytest.mark.parametrize("engine,settings", [("lsqml", {}), ("gradient", {"object_rate": 0.005})])
+def test_the_thickness_of_slices_is_found(engine, settings):
+    """From a start that is 20 % thin to within 4 %; with steps of factor one it takes twice the sweeps."""
+    true, _ = toy.experiment(shape=(40, 48), slices=3, thickness_a=50.0, phases=crystal(np.zeros(2), 3, 50.0))
+    plan = plan_of(
+        engine, sweeps=40, slices=3, refine_thickness="total", propagation_start=1, propagation_step=3.0, **settings
+    )
+    state, _, _ = reconstruct(true, plan)
+    np.testing.assert_allclose(state.thickness_a, 50.0, atol=2.0)
 
 
 def test_settings_that_are_off_leave_a_plan_as_it_was():

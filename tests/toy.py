@@ -39,16 +39,21 @@ def experiment(
     noisy=True,
     semiangle_rad=0.025,
     defocus_a=120.0,
+    phases=None,
 ):
     """(Dataset, object (slice, y, x) complex, first pixel of the object in the specimen's frame (y, x) px).
 
     modes: (power, order) of incoherent probe modes; order n multiplies the probe by x^n.
+    phases: function of the canvas (y, x) that gives the slices' phases, instead of random ones.
     """
     rng = np.random.default_rng(seed)
     ny, nx = shape
     canvas = tuple(int(np.ceil(n * step_a / pixel_a)) + s + 24 for n, s in zip(steps, shape, strict=True))
-    phases = np.stack([smooth_phase(canvas, pixel_a, rng, 0.15 / np.sqrt(slices)) for _ in range(slices)])
-    transmission = np.exp(1j * phases)
+    if phases is None:
+        values = np.stack([smooth_phase(canvas, pixel_a, rng, 0.15 / np.sqrt(slices)) for _ in range(slices)])
+    else:
+        values = phases(canvas)
+    transmission = np.exp(1j * values)
     first_mode = probe_of(shape, pixel_a, semiangle_rad, defocus_a)
     x = (np.arange(nx) - nx // 2)[None]
     probes = []

@@ -28,7 +28,7 @@ class EngineConfig(Refinements):
     max_amplitude: float = Field(1.5, ge=1, description="object amplitudes are clamped to this value")
 
     loop_only: ClassVar[frozenset[str]] = frozenset(
-        {"engine", "sweeps", "batches", "probe_start", "positions_start", "intensity_start"}
+        {"engine", "sweeps", "batches", "probe_start", "positions_start", "intensity_start", "propagation_start"}
     )
 
     def parameters(self) -> dict[str, float]:

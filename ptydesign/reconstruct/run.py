@@ -118,7 +118,7 @@ def one_sweep(
     start = (state, memory, jnp.zeros((), state.positions_px.dtype))
     state, memory, loss = jax.lax.fori_loop(0, number, body, start)
     state, memory = engine.sweep(state, memory, groups, problem, derived, parameters, static)
-    state = refine.sweep(state, before, jnp.sum(groups.count), problem, parameters, static)
+    state = refine.sweep(state, before, (groups.indices, groups.count), problem, parameters, static)
     return orthogonal_modes(clamp(state, parameters["max_amplitude"])), memory, loss
 
 
