@@ -27,6 +27,8 @@ class EngineConfig(Refinements):
     probe_start: int = Field(1, ge=0, description="sweeps before the probe is updated")
     max_amplitude: float = Field(1.5, ge=1, description="object amplitudes are clamped to this value")
 
+    multislice: ClassVar[bool] = True  # False: the engine is defined for one slice only
+
     loop_only: ClassVar[frozenset[str]] = frozenset(
         {"engine", "sweeps", "batches", "probe_start", "positions_start", "intensity_start", "propagation_start"}
     )

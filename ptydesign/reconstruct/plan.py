@@ -62,6 +62,19 @@ class Plan(Strict):
     precision: Literal["single", "double"] = "single"
     engines: tuple[EngineSettings, ...] = Field(min_length=1, description="engines, one after the other")
 
+    @model_validator(mode="after")
+    def _slices(self) -> Plan:
+        for number, engine in enumerate(self.engines):
+            if self.object.slices > 1 and not engine.multislice:
+                known = ", ".join(name for name, e in ENGINES.items() if e.config.multislice)
+                raise InputError(
+                    f"engines.{number}.engine",
+                    "is defined for one slice only",
+                    f"{engine.engine} with {self.object.slices} slices",
+                    f"Set object.slices to 1, or choose from: {known}.",
+                )
+        return self
+
     @property
     def sweeps(self) -> int:
         """Sweeps of all engines together."""

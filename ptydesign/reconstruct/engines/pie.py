@@ -37,10 +37,6 @@ class EPIEConfig(EngineConfig):
     object_step: float = Field(0.5, ge=0, le=2, description="factor of the object's step")
     probe_step: float = Field(0.5, ge=0, le=2, description="factor of the probe's step")
 
-    def parameters(self) -> dict[str, float]:
-        """rPIE with both alphas at one."""
-        return {**super().parameters(), "object_alpha": 1.0, "probe_alpha": 1.0}
-
 
 class RPIEConfig(EngineConfig):
     """Settings of rPIE; see the module's text."""
@@ -62,6 +58,8 @@ def group(state: ReconState, memory, members: Group, problem, o, parameters, sta
     noise = dict(static)["noise"]
     shape = state.probe.shape[-2:]
     seen = views(state.positions_px[members.indices], shape, o)
+    one = jnp.ones((), state.positions_px.dtype)
+    object_alpha, probe_alpha = parameters.get("object_alpha", one), parameters.get("probe_alpha", one)
     object_step, probe_step = parameters["object_step"], parameters["probe_step"] * parameters["probe_on"]
 
     def visit(i: jax.Array, carry):
@@ -74,15 +72,15 @@ def group(state: ReconState, memory, members: Group, problem, o, parameters, sta
         opaque = patch.real**2 + patch.imag**2
         peaks = jnp.max(opaque, axis=(-2, -1))
         passed = passed_slices(peaks)  # divisors of the step when it reaches the back of each slice
-        d_patch = d_patch / (passed[:, None, None] * blended(lit, parameters["object_alpha"]))
-        d_probe = d_probe / (passed[0] * blended(opaque[:1], parameters["probe_alpha"]))
+        d_patch = d_patch / (passed[:, None, None] * blended(lit, object_alpha))
+        d_probe = d_probe / (passed[0] * blended(opaque[:1], probe_alpha))
         start = jnp.zeros_like(first[0]), first[0], first[1]
         canvas = jax.lax.dynamic_update_slice(canvas, patch + object_step * d_patch, start)
         spectrum = spectrum + probe_step * fft2(d_probe) * jnp.conj(factor)
         return canvas, spectrum, total + loss
 
-    zero = jnp.zeros((), state.positions_px.dtype)
-    canvas, spectrum, loss = jax.lax.fori_loop(0, members.count, visit, (state.object, fft2(state.probe), zero))
+    start = state.object, fft2(state.probe), jnp.zeros((), state.positions_px.dtype)
+    canvas, spectrum, loss = jax.lax.fori_loop(0, members.count, visit, start)
     return state.replace(object=canvas, probe=ifft2(spectrum)), memory, loss
 
 

@@ -1,0 +1,251 @@
+"""Projection engines: difference map and RAAR. They keep the exit wave of every position.
+
+Thibault et al., Ultramicroscopy 109:338 (2009); Luke, Inverse Problems 21:37 (2005), for ptychography Marchesini et
+al., J. Appl. Cryst. 49:1245 (2016). With the data's constraint M (a wave plus the step that the noise model asks for)
+and the model's S (the waves of the object and probe that fit given waves best), the waves psi become
+
+    difference map:  psi + beta (M(2 S psi - psi) - S psi)
+    RAAR:            beta psi + beta S(2 M psi - psi) + (1 - 2 beta) M psi
+
+once a sweep, all positions together: groups and their order have no effect but on the rounding. S takes one update of
+the object and then one of the probe, each exact for the other given (Thibault's eqs. 6 and 7), and repeats neither.
+
+M goes between `least` and `most` of the way to the measured amplitude. The noise models' own steps go too far where a
+wave is much weaker than the data (Poisson, Gaussian) and hardly move in the dark (Gaussian): engines that measure a
+step's length heed that, but here the waves would drift apart. A hard projection (`most` = 1) is the papers', and lets
+the difference map wander at low dose.
+
+The waves follow where the probe's modes are rotated between sweeps, and where a corrected position moves its window.
+
+Waves are kept on the detector, where M acts and where it costs no further transform: memory of (positions, modes,
+ny, nx) complex numbers, 134 MB for 1024 patterns of 128 x 128 in single precision. One slice only: for more, S has no
+closed form.
+
+The loss is that of S psi as each position was met. RAAR's first sweep is one of alternating projections (beta = 0),
+since S(2 M psi - psi) is not known before.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from pydantic import Field
+
+from ptydesign.errors import InputError
+from ptydesign.reconstruct.engine import Engine, EngineConfig, Group
+from ptydesign.reconstruct.forward import (
+    add_patches,
+    chunk_size,
+    compare_far,
+    exit_waves,
+    optical,
+    over_chunks,
+    take,
+    views,
+)
+from ptydesign.types import ReconState
+from ptydesign.waves import fft2, ifft2
+
+Waves = jax.Array
+Rule = Callable[[Waves, Waves, Callable[[Waves], Waves], jax.Array], Waves]
+
+
+class DifferenceMapConfig(EngineConfig):
+    """Settings of the difference map; see the module's text."""
+
+    engine: Literal["difference_map"] = "difference_map"
+    beta: float = Field(1.0, gt=0, le=1, description="relaxation; 1 is the difference map")
+    inertia: float = Field(1e-2, gt=0, le=1, description="weight of the old object, of the largest illumination")
+    least: float = Field(0.5, ge=0, le=1, description="M goes at least this part of the way to the measured amplitude")
+    most: float = Field(0.9, gt=0, le=1, description="M goes at most this part of the way; 1 is a hard projection")
+    multislice: ClassVar[bool] = False
+
+
+class RAARConfig(EngineConfig):
+    """Settings of RAAR; see the module's text."""
+
+    engine: Literal["raar"] = "raar"
+    beta: float = Field(0.8, gt=0, le=1, description="relaxation: 1 is Douglas-Rachford, small is nearly M alone")
+    inertia: float = Field(1e-2, gt=0, le=1, description="weight of the old object, of the largest illumination")
+    least: float = Field(0.5, ge=0, le=1, description="M goes at least this part of the way to the measured amplitude")
+    most: float = Field(0.9, gt=0, le=1, description="M goes at most this part of the way; 1 is a hard projection")
+    multislice: ClassVar[bool] = False
+
+
+class Memory(NamedTuple):
+    """waves (position, mode, ky, kx): exit waves on the detector. first (position, 2): their windows' first pixels.
+    probe (mode, y, x): the one whose modes the waves belong to. numerator (1, y, x), illumination (y, x): sums of the
+    object's update so far. age: sweeps done."""
+
+    waves: jax.Array
+    first: jax.Array
+    probe: jax.Array
+    numerator: jax.Array
+    illumination: jax.Array
+    age: jax.Array
+
+
+def difference_map(waves: Waves, model: Waves, constrain: Callable[[Waves], Waves], beta: jax.Array) -> Waves:
+    """New waves of one position from its old waves and those of object and probe."""
+    return waves + beta * (constrain(2 * model - waves) - model)
+
+
+def raar(waves: Waves, model: Waves, constrain: Callable[[Waves], Waves], beta: jax.Array) -> Waves:
+    """New waves; `model` fits the old 2 M psi - psi."""
+    return beta * (waves + model) + (1 - 2 * beta) * constrain(waves)
+
+
+def init(state: ReconState, static) -> Memory:
+    """The start's own exit waves. Raises InputError for more than one slice."""
+    if state.object.shape[0] > 1:
+        raise InputError(
+            "slices", "must be 1 for difference_map and raar", state.object.shape[0], "Use another engine."
+        )
+    return _start(state)
+
+
+@jax.jit
+def _start(state: ReconState) -> Memory:
+    shape = state.probe.shape[-2:]
+    o = optical(state, shape)
+    spectrum = fft2(state.probe)
+    seen = views(state.positions_px, shape, o)
+
+    def one(j: jax.Array) -> Waves:
+        probe = ifft2(spectrum * seen.shift(j))
+        return fft2(exit_waves(probe, take(state.object, seen.first[j], shape), o.propagators))
+
+    waves = jax.lax.map(one, jnp.arange(len(state.positions_px)))
+    lit = jnp.zeros(state.object.shape[-2:], state.positions_px.dtype)
+    return Memory(
+        waves, seen.first, state.probe, jnp.zeros_like(state.object), lit, jnp.zeros((), state.positions_px.dtype)
+    )
+
+
+def moved(old: jax.Array, new: jax.Array, o) -> jax.Array:
+    """(ky, kx) factor that carries a wave on the detector from the window at pixel `old` to the one at `new`."""
+    step = (new - old).astype(o.ky.dtype)
+    return jnp.exp(2j * jnp.pi * step[0] * o.ky) * jnp.exp(2j * jnp.pi * step[1] * o.kx)
+
+
+def turned(old: jax.Array, new: jax.Array) -> jax.Array:
+    """(mode, mode) unitary matrix that takes modes (mode, y, x) nearest to others: a rotation between two sweeps, such
+    as an orthogonalisation, must not part the waves from their modes (Procrustes)."""
+    modes = old.shape[0]
+    left, _, right = jnp.linalg.svd(new.reshape(modes, -1) @ jnp.conj(old.reshape(modes, -1).T))
+    return left @ right
+
+
+def put(stack: jax.Array, indices: jax.Array, rows: jax.Array, weight: jax.Array) -> jax.Array:
+    """The stack with some rows replaced, those of weight zero left out."""
+    if len(indices) == 1:  # a chunk of one is always a member: an update in place
+        return jax.lax.dynamic_update_slice_in_dim(stack, rows, indices[0], 0)
+    return stack.at[jnp.where(weight, indices, len(stack))].set(rows, mode="drop")
+
+
+def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members: Group, problem, o, parameters, static):
+    """New waves of the members, and their share of the object's update; the state changes at the end of the sweep."""
+    noise = dict(static)["noise"]
+    shape = state.probe.shape[-2:]
+    size = members.indices.shape[0]
+    seen = views(state.positions_px[members.indices], shape, o)
+    spectrum = fft2(state.probe)
+    turn = turned(memory.probe, state.probe)
+    brightness = jnp.sum(jnp.abs(state.probe) ** 2, axis=0)
+    # RAAR's model does not fit 2 M psi - psi before the second sweep
+    beta = jnp.where(memory.age > 0, parameters["beta"], 0.0) if reflect else parameters["beta"]
+
+    def one(waves: Waves, before: jax.Array, slot: jax.Array):
+        index, first, factor = members.indices[slot], seen.first[slot], seen.shift(slot)
+        weight = state.intensity[index]
+        probe = ifft2(spectrum * factor)
+        model = fft2(exit_waves(probe, take(state.object, first, shape), o.propagators))
+        loss = compare_far(model, problem.patterns[index], weight, problem, noise)[1]
+
+        def constrain(waves: Waves) -> Waves:
+            return constrained(waves, index, weight, problem, parameters, noise)
+
+        old = jnp.einsum("mn,nyx->myx", turn, waves) if len(waves) > 1 else waves
+        new = rule(old * moved(before, first, o), model, constrain, beta)
+        fitted = ifft2(2 * constrain(new) - new if reflect else new)
+        return new, jnp.sum(jnp.conj(probe) * fitted, axis=0)[None], first, loss
+
+    def body(carry, slots, weight):
+        memory, total = carry
+        indices = members.indices[slots]
+        new, patches, first, losses = jax.vmap(one)(memory.waves[indices], memory.first[indices], slots)
+        real = weight.astype(losses.dtype)
+        lit = jnp.broadcast_to(brightness, (len(slots), *shape)) * real[:, None, None]
+        memory = memory._replace(
+            waves=put(memory.waves, indices, new, weight),
+            first=put(memory.first, indices, first, weight),
+            numerator=add_patches(memory.numerator, patches * real[:, None, None, None], first),
+            illumination=add_patches(memory.illumination[None], lit[:, None], first)[0],
+        )
+        return memory, total + jnp.sum(losses * real)
+
+    start = memory, jnp.zeros((), state.positions_px.dtype)
+    memory, loss = over_chunks(members.count, size, chunk_size(shape, state.probe.shape[0], size), body, start)
+    return state, memory, loss
+
+
+def constrained(waves: Waves, index: jax.Array, weight: jax.Array, problem, parameters, noise: str) -> Waves:
+    """M: the noise model's step, bounded by parts of the way to the amplitude that the pattern has."""
+    pattern, least, most = problem.patterns[index], parameters["least"], parameters["most"]
+    step, whole = (compare_far(waves, pattern, weight, problem, name)[0] for name in (noise, "amplitude"))
+    length, longest = jnp.abs(step), jnp.abs(whole)
+    low, high = least * whole, most * whole
+    return waves + jnp.where(length > most * longest, high, jnp.where(length < least * longest, low, step))
+
+
+def sweep(reflect: bool, state: ReconState, memory: Memory, groups: Group, problem, o, parameters, static):
+    """The object that fits all waves, then the probe."""
+    inertia = parameters["inertia"] * jnp.max(memory.illumination)
+    state = state.replace(object=(memory.numerator + inertia * state.object) / (memory.illumination + inertia))
+    fitted = functools.partial(_fitted_probe, reflect, state, memory, groups, problem, o, parameters, static)
+    probe = jax.lax.cond(parameters["probe_on"] > 0, fitted, lambda: state.probe)
+    empty = jnp.zeros_like(memory.numerator), jnp.zeros_like(memory.illumination)
+    return state.replace(probe=probe), Memory(memory.waves, memory.first, probe, *empty, memory.age + 1)
+
+
+def _fitted_probe(
+    reflect: bool, state: ReconState, memory: Memory, groups: Group, problem, o, parameters, static
+) -> jax.Array:
+    """(mode, y, x) sum conj(O) psi / sum |O|^2 over all positions, each moved back by its fraction of a pixel."""
+    noise = dict(static)["noise"]
+    shape = state.probe.shape[-2:]
+    size = groups.indices.shape[1]
+    chunk = chunk_size(shape, state.probe.shape[0], size)
+
+    def one_group(row, carry):
+        indices, count = groups.indices[row], groups.count[row]
+        seen = views(state.positions_px[indices], shape, o)
+
+        def one(slot: jax.Array, real: jax.Array):
+            index = indices[slot]
+            waves = memory.waves[index]
+            if reflect:
+                waves = 2 * constrained(waves, index, state.intensity[index], problem, parameters, noise) - waves
+            patch = take(state.object, seen.first[slot], shape)[0]
+            spectrum = fft2(jnp.conj(patch) * ifft2(waves)) * jnp.conj(seen.shift(slot))
+            return spectrum * real, (patch.real**2 + patch.imag**2) * real
+
+        def body(carry, slots, weight):
+            more = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
+            return jax.tree.map(lambda total, new: total + jnp.sum(new, axis=0), carry, more)
+
+        return over_chunks(count, size, chunk, body, carry)
+
+    zero = jnp.zeros_like(state.probe), jnp.zeros(shape, state.positions_px.dtype)
+    spectrum, weight = jax.lax.fori_loop(0, groups.indices.shape[0], one_group, zero)
+    return ifft2(spectrum) / jnp.maximum(weight, 1e-3 * jnp.max(weight))
+
+
+DIFFERENCE_MAP = Engine(
+    DifferenceMapConfig, init, functools.partial(group, difference_map, False), functools.partial(sweep, False)
+)
+RAAR = Engine(RAARConfig, init, functools.partial(group, raar, True), functools.partial(sweep, True))
