@@ -77,14 +77,18 @@ _UniqueKeys.add_implicit_resolver(
 
 
 def _explain(error: ValidationError, model: type[BaseModel], source: str) -> InputError:
-    """The first problem of a pydantic error as an InputError."""
-    first = error.errors()[0]
+    """The first problem of a pydantic error as an InputError; a misspelt key before the key that is missing for it."""
+    # a list whose items are wrong is also "too short": no problem of its own
+    problems = [p for p in error.errors() if p["type"] != "too_short" or error.error_count() == 1]
+    unknown = [p for p in problems if p["type"] == "extra_forbidden"]
+    first = unknown[0] if unknown and problems[0]["type"] == "missing" else problems[0]
     cause = first.get("ctx", {}).get("error")
     path = ".".join(str(part) for part in first["loc"])
     if isinstance(cause, InputError):
         field = f"{path}.{cause.field}" if path and cause.field not in path else path or cause.field
         return InputError(f"{source}: {field}", cause.rule, cause.value, cause.mend)
-    more = f" ({error.error_count() - 1} more problems after this one.)" if error.error_count() > 1 else ""
+    others = len(problems) - 1
+    more = f" ({others} more problem{'s' if others > 1 else ''} after this one.)" if others else ""
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, first["loc"][:-1])
         return InputError(
@@ -93,6 +97,15 @@ def _explain(error: ValidationError, model: type[BaseModel], source: str) -> Inp
             first["input"],
             nearest(str(first["loc"][-1]), known) + more,
         )
+    if first["type"] == "union_tag_invalid":
+        kind = first["ctx"]["discriminator"].strip("'")
+        known = [tag.strip("' ") for tag in first["ctx"]["expected_tags"].split(",")]
+        return InputError(
+            f"{source}: {path}.{kind}", "is not known", first["ctx"]["tag"], nearest(first["ctx"]["tag"], known) + more
+        )
+    if first["type"] == "union_tag_not_found":
+        kind = first["ctx"]["discriminator"].strip("'")
+        return InputError(f"{source}: {path}.{kind}", "is required", first["input"], f"Say which {kind}.{more}")
     if first["type"] == "missing":
         return InputError(f"{source}: {path}", "is required", "nothing", f"Add it.{more}")
     return InputError(
@@ -104,7 +117,7 @@ def _explain(error: ValidationError, model: type[BaseModel], source: str) -> Inp
 
 
 def _fields_at(model: type[BaseModel], location: tuple) -> list[str]:
-    """Names of the fields of the model found by following `location` from `model`; unions give all names."""
+    """Names of the fields of the model found by following `location` from `model`; unions without a tag give all."""
     from typing import get_args
 
     def models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -118,5 +131,7 @@ def _fields_at(model: type[BaseModel], location: tuple) -> list[str]:
         for candidate in current:
             if part in candidate.model_fields:
                 found += models_in(candidate.model_fields[part].annotation)
-        current = found or current  # an index or a union tag: stay
+        # an index: stay; the tag of a union: the models that have it as a value
+        tagged = [m for m in current if any(f.default == part for f in m.model_fields.values())]
+        current = found or (tagged if isinstance(part, str) else []) or current
     return sorted({alias for m in current for alias in m.model_fields})

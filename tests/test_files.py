@@ -160,10 +160,11 @@ def test_the_command_reconstructs_as_python_does(folder, data, capsys):
 @pytest.mark.parametrize(
     "plan,words",
     [
-        ("engines: [{engine: lsqlm}]", "lsqml"),
-        ("engines: [{engine: lsqml, sweps: 3}]", "sweeps"),
-        ("engine: [{engine: lsqml}]", "engines"),
-        ("engines: []", "engines"),
+        ("engines: [{engine: lsqlm}]", "engines.0.engine: is not known; got 'lsqlm'. Did you mean 'lsqml'?"),
+        ("engines: [{engine: lsqml, sweps: 3}]", "sweps: is not a known key; got 3. Did you mean 'sweeps'?"),
+        ("engins: [{engine: lsqml}]", "engins: is not a known key; got [{'engine': 'lsqml'}]. Did you mean 'engines'?"),
+        ("engines: [{sweeps: 3}]", "engines.0.engine: is required"),
+        ("engines: []", "at least 1 item"),
         ("engines: [", "YAML"),
         ("engines: [{engine: lsqml, sweeps: 0}]", "sweeps"),
     ],
