@@ -15,7 +15,8 @@ wave is much weaker than the data (Poisson, Gaussian) and hardly move in the dar
 step's length heed that, but here the waves would drift apart. A hard projection (`most` = 1) is the papers', and lets
 the difference map wander at low dose.
 
-The waves follow where the probe's modes are rotated between sweeps, and where a corrected position moves its window.
+The waves follow where the probe's modes are rotated between sweeps, and move with the probe where a position is
+corrected: what a pattern saw stays the same, it was seen elsewhere.
 
 Waves are kept on the detector, where M acts and where it costs no further transform: memory of (positions, modes,
 ny, nx) complex numbers, 134 MB for 1024 patterns of 128 x 128 in single precision. One slice only: for more, S has no
@@ -77,12 +78,13 @@ class RAARConfig(EngineConfig):
 
 
 class Memory(NamedTuple):
-    """waves (position, mode, ky, kx): exit waves on the detector. first (position, 2): their windows' first pixels.
+    """waves (position, mode, ky, kx): exit waves on the detector. fraction (position, 2): px by which the
+    probe was off the window's centre pixel.
     probe (mode, y, x): the one whose modes the waves belong to. numerator (1, y, x), illumination (y, x): sums of the
     object's update so far. age: sweeps done."""
 
     waves: jax.Array
-    first: jax.Array
+    fraction: jax.Array
     probe: jax.Array
     numerator: jax.Array
     illumination: jax.Array
@@ -122,14 +124,24 @@ def _start(state: ReconState) -> Memory:
     waves = jax.lax.map(one, jnp.arange(len(state.positions_px)))
     lit = jnp.zeros(state.object.shape[-2:], state.positions_px.dtype)
     return Memory(
-        waves, seen.first, state.probe, jnp.zeros_like(state.object), lit, jnp.zeros((), state.positions_px.dtype)
+        waves,
+        off_centre(state.positions_px),
+        state.probe,
+        jnp.zeros_like(state.object),
+        lit,
+        jnp.zeros((), state.positions_px.dtype),
     )
 
 
+def off_centre(positions_px: jax.Array) -> jax.Array:
+    """What `corner` leaves over of positions (..., 2)."""
+    return positions_px - jnp.round(positions_px)
+
+
 def moved(old: jax.Array, new: jax.Array, o) -> jax.Array:
-    """(ky, kx) factor that carries a wave on the detector from the window at pixel `old` to the one at `new`."""
-    step = (new - old).astype(o.ky.dtype)
-    return jnp.exp(2j * jnp.pi * step[0] * o.ky) * jnp.exp(2j * jnp.pi * step[1] * o.kx)
+    """(ky, kx) factor that moves a wave on the detector by new - old (2,) px, with its probe."""
+    step = new - old
+    return jnp.exp(-2j * jnp.pi * step[0] * o.ky) * jnp.exp(-2j * jnp.pi * step[1] * o.kx)
 
 
 def turned(old: jax.Array, new: jax.Array) -> jax.Array:
@@ -152,7 +164,8 @@ def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members:
     noise = dict(static)["noise"]
     shape = state.probe.shape[-2:]
     size = members.indices.shape[0]
-    seen = views(state.positions_px[members.indices], shape, o)
+    positions = state.positions_px[members.indices]
+    seen, fraction = views(positions, shape, o), off_centre(positions)
     spectrum = fft2(state.probe)
     turn = turned(memory.probe, state.probe)
     brightness = jnp.sum(jnp.abs(state.probe) ** 2, axis=0)
@@ -170,19 +183,19 @@ def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members:
             return constrained(waves, index, weight, problem, parameters, noise)
 
         old = jnp.einsum("mn,nyx->myx", turn, waves) if len(waves) > 1 else waves
-        new = rule(old * moved(before, first, o), model, constrain, beta)
+        new = rule(old * moved(before, fraction[slot], o), model, constrain, beta)
         fitted = ifft2(2 * constrain(new) - new if reflect else new)
         return new, jnp.sum(jnp.conj(probe) * fitted, axis=0)[None], first, loss
 
     def body(carry, slots, weight):
         memory, total = carry
         indices = members.indices[slots]
-        new, patches, first, losses = jax.vmap(one)(memory.waves[indices], memory.first[indices], slots)
+        new, patches, first, losses = jax.vmap(one)(memory.waves[indices], memory.fraction[indices], slots)
         real = weight.astype(losses.dtype)
         lit = jnp.broadcast_to(brightness, (len(slots), *shape)) * real[:, None, None]
         memory = memory._replace(
             waves=put(memory.waves, indices, new, weight),
-            first=put(memory.first, indices, first, weight),
+            fraction=put(memory.fraction, indices, fraction[slots], weight),
             numerator=add_patches(memory.numerator, patches * real[:, None, None, None], first),
             illumination=add_patches(memory.illumination[None], lit[:, None], first)[0],
         )
@@ -209,7 +222,7 @@ def sweep(reflect: bool, state: ReconState, memory: Memory, groups: Group, probl
     fitted = functools.partial(_fitted_probe, reflect, state, memory, groups, problem, o, parameters, static)
     probe = jax.lax.cond(parameters["probe_on"] > 0, fitted, lambda: state.probe)
     empty = jnp.zeros_like(memory.numerator), jnp.zeros_like(memory.illumination)
-    return state.replace(probe=probe), Memory(memory.waves, memory.first, probe, *empty, memory.age + 1)
+    return state.replace(probe=probe), Memory(memory.waves, memory.fraction, probe, *empty, memory.age + 1)
 
 
 def _fitted_probe(
