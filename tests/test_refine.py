@@ -173,6 +173,18 @@ def test_wrong_positions_are_recovered(engine, slices, sweeps):
     assert np.abs(np.mean(state.positions_a - wrong.positions_a, axis=0)).max() < 1e-3
 
 
+def test_a_prior_keeps_noise_out_of_positions():
+    """1,400 electrons per pattern say less about a position than its expected error of 0.1 A does."""
+    true, _ = toy.experiment(shape=(48, 56), steps=(12, 12), dose=1e3)
+    wrong = misplaced(true, jitter_a=0.1, scale=0.0, rotation_deg=0.0)
+    before = misplacement_a(wrong.positions_a, true.positions_a)
+    after = []
+    for expected in (0.0, 0.1):
+        plan = plan_of(sweeps=20, refine_positions=True, position_error_a=expected)
+        after.append(misplacement_a(reconstruct(wrong, plan)[0].positions_a, true.positions_a))
+    assert after[0] > 1.3 * before > 1.3 * after[1]
+
+
 def test_an_affine_error_alone_is_followed_by_an_affine_map():
     true, _ = toy.experiment(shape=(48, 56), steps=(10, 10))
     wrong = misplaced(true, jitter_a=0.0, scale=0.03, rotation_deg=2.0)
@@ -196,6 +208,7 @@ def test_every_engine_refines_on_the_canvas_and_compiles_once(engine):
     reconstruct(wrong, plan_of(engine, sweeps=1, **on))
     compiled = one_sweep._cache_size()
     other = {"positions_start": 0, "position_clip_px": 5.0, "position_step": 0.9, "position_affine": 0.01}
+    other |= {"position_error_a": 3.0}
     other |= {"propagation_start": 1, "propagation_step": 0.9, "slices_alike": 0.1}
     state, _, _ = reconstruct(wrong, plan_of(engine, sweeps=6, intensity_start=1, **on, **other))
     assert one_sweep._cache_size() == compiled

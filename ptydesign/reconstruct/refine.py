@@ -46,6 +46,12 @@ class Refinements(Strict):
         le=1,
         description="part of each departure from an affine map of the nominal positions that is taken back in a sweep",
     )
+    position_error_a: float = Field(
+        0.0,
+        ge=0,
+        description="expected error of a position along one axis, about an affine map of the nominal ones: a prior "
+        "that low doses need, for counts of electrons; 0 is no prior",
+    )
     refine_intensity: bool = Field(False, description="correct an intensity factor of each pattern")
     intensity_start: int = Field(3, ge=0, description="sweeps before intensity factors are corrected")
     refine_tilt: bool = Field(False, description="refine the specimen's tilt; needs two slices or more")
@@ -69,6 +75,7 @@ class Refinements(Strict):
             "position_step",
             "position_clip_px",
             "position_affine",
+            "position_error_a",
             "refine_intensity",
             "intensity_start",
             "refine_tilt",
@@ -169,15 +176,35 @@ def steps_of(g: jax.Array, h: jax.Array, count: jax.Array) -> jax.Array:
     return -unit * jnp.linalg.solve(scaled, (unit * g)[..., None])[..., 0]
 
 
-def group(state: ReconState, indices, count, problem: Problem, o: Optical, parameters, static) -> ReconState:
-    """Positions and intensity factors of a group's members after one step."""
+def with_prior(g, h, state: ReconState, indices, members: jax.Array, problem: Problem, parameters, noise: str):
+    """g and h of a group with a Gaussian prior of positions about an affine map of the nominal ones.
+
+    members: how many of the state's positions are real. The amplitude models' likelihood is half of the Poisson one.
+    """
+    real = state.positions_px.dtype
+    member = (jnp.arange(len(state.positions_px)) < members).astype(real)[:, None]
+    nominal = (problem.nominal_a - state.origin_a) / state.pixel_a
+    off = (state.positions_px - affine(nominal, state.positions_px, member))[indices]
+    spread = parameters["position_error_a"] / state.pixel_a
+    half = 0.5 if noise in ("amplitude", "anscombe") else 1.0
+    weight = jnp.where(spread > 0, half / jnp.where(spread > 0, spread, 1.0) ** 2, 0.0)
+    return g.at[:, :2].add(weight * off), h.at[:, (0, 1), (0, 1)].add(weight)
+
+
+def group(
+    state: ReconState, indices, count, problem: Problem, o: Optical, parameters, static, members: jax.Array
+) -> ReconState:
+    """Positions and intensity factors of a group's members after one step; members: how many positions are real."""
     positions, intensity = wanted(static)
     if not (positions or intensity):
         return state
 
     def refined(state: ReconState) -> ReconState:
         g, h = position_scores(state, indices, count, problem, o, dict(static)["noise"], static)
-        steps = steps_of(g, h, count)
+        inside_group = (jnp.arange(len(indices)) < count)[:, None]
+        if positions:
+            g, h = with_prior(g, h, state, indices, members, problem, parameters, dict(static)["noise"])
+        steps = jnp.where(inside_group, steps_of(g, h, count), 0.0)
         if positions:
             clip = parameters["position_clip_px"]
             moves = jnp.clip(parameters["position_step"] * parameters["positions_on"] * steps[:, :2], -clip, clip)

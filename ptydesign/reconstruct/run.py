@@ -107,11 +107,12 @@ def one_sweep(
     """All groups of a sweep (the first `number` rows), then the engine's end of a sweep. Returns the summed loss."""
     derived = optical(state, state.probe.shape[-2:])
     before = state
+    total_members = jnp.sum(groups.count)
 
     def body(i, carry):
         state, memory, total = carry
         members = Group(groups.indices[i], groups.count[i])
-        state = refine.group(state, members.indices, members.count, problem, derived, parameters, static)
+        state = refine.group(state, members.indices, members.count, problem, derived, parameters, static, total_members)
         state, memory, loss = engine.group(state, memory, members, problem, derived, parameters, static)
         return clamp(state, parameters["max_amplitude"]), memory, total + loss
 
