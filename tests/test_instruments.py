@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -127,7 +129,54 @@ def write_empad(folder, data):
     return path
 
 
-WRITERS = [write_hspy, write_blo, write_emd, write_npy, write_hdf5, write_mib]
+def dm4_group(items):
+    """A group of a DM4 file: tags of a mapping, or tags without names of a list."""
+    named = items.items() if isinstance(items, dict) else [("", item) for item in items]
+    tags = b"".join(dm4_tag(name, content) for name, content in named)
+    return b"\1\0" + struct.pack(">Q", len(items)) + tags
+
+
+def dm4_tag(name, content):
+    """A tag of a DM4 file: a group, or text, a number or an array (little-endian inside)."""
+
+    def value(body, *information):
+        return b"%%%%" + struct.pack(f">{len(information) + 1}Q", len(information), *information) + body
+
+    if isinstance(content, dict | list):
+        body = dm4_group(content)
+    elif isinstance(content, str):
+        body = value(content.encode("utf-16-le"), 20, 4, len(content))
+    elif isinstance(content, np.ndarray):
+        body = value(content.astype("<u2").tobytes(), 20, 4, content.size)
+    elif isinstance(content, float):
+        body = value(struct.pack("<f", content), 6)
+    else:
+        body = value(struct.pack("<I", content), 5)
+    kind = 20 if isinstance(content, dict | list) else 21
+    return struct.pack(">BH", kind, len(name)) + name.encode() + struct.pack(">Q", len(body)) + body
+
+
+def write_dm4(folder, data):
+    """DigitalMicrograph's version 4: a header and a tree of tags; the fastest axis comes first."""
+    axis = {"Origin": 0.0, "Scale": 1.0, "Units": "px"}
+    image = {
+        "ImageData": {
+            "Calibrations": {"Brightness": axis, "Dimension": [axis] * 4},
+            "Data": data,
+            "DataType": 10,
+            "Dimensions": list(data.shape[::-1]),
+            "PixelDepth": 2,
+        },
+        "ImageTags": {"Microscope Info": {"Illumination Mode": "STEM"}},
+        "Name": "scan",
+    }
+    root = dm4_group({"ImageList": [image]})
+    path = folder / "data.dm4"
+    path.write_bytes(struct.pack(">IQI", 4, len(root), 1) + root)
+    return path
+
+
+WRITERS = [write_hspy, write_blo, write_emd, write_npy, write_hdf5, write_mib, write_dm4]
 
 
 @pytest.mark.parametrize("write", WRITERS)
