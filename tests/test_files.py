@@ -122,15 +122,23 @@ def test_broken_and_foreign_files_are_refused(tmp_path, result):
             io.read_reconstruction(broken)
 
 
-def test_a_dataset_with_other_shapes_is_refused(tmp_path, data):
+def test_a_dataset_that_breaks_rules_is_refused(tmp_path, data):
     io.write_dataset(tmp_path / "data.h5", data)
-    for name, shape in (("positions", (3, 2)), ("mask", (4, 4))):
-        path = tmp_path / f"{name}.h5"
+    nan, negative = data.patterns.copy(), data.patterns.copy()
+    nan[3, 4, 5], negative[3, 4, 5] = np.nan, -1
+    for name, values, words in (
+        ("positions", np.ones((3, 2)), "one .y, x. for each of the 20 patterns"),
+        ("positions", np.full((20, 2), np.nan), "must be finite"),
+        ("mask", np.ones((4, 4)), "the same pixels"),
+        ("patterns", nan, "1 bad values"),
+        ("patterns", negative, "1 bad values"),
+    ):
+        path = tmp_path / "bad.h5"
         path.write_bytes((tmp_path / "data.h5").read_bytes())
         with h5py.File(path, "a") as file:
             del file[name]
-            file[name] = np.ones(shape)
-        with pytest.raises(InputError, match="dataset"):
+            file[name] = values
+        with pytest.raises(InputError, match=words):
             io.read_dataset(path)
 
 
