@@ -103,6 +103,9 @@ def _explain(error: ValidationError, model: type[BaseModel], source: str) -> Inp
         return InputError(
             f"{source}: {path}.{kind}", "is not known", first["ctx"]["tag"], nearest(first["ctx"]["tag"], known) + more
         )
+    if first["type"] == "literal_error" and isinstance(first["input"], str):
+        known = first["ctx"]["expected"].split("'")[1::2]
+        return InputError(f"{source}: {path}", "is not known", first["input"], nearest(first["input"], known) + more)
     if first["type"] == "union_tag_not_found":
         kind = first["ctx"]["discriminator"].strip("'")
         return InputError(f"{source}: {path}.{kind}", "is required", first["input"], f"Say which {kind}.{more}")

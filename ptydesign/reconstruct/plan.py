@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.engines import ENGINES
+from ptydesign.reconstruct.schedule import Budget
 
 EngineSettings = Annotated[
     functools.reduce(operator.or_, (engine.config for engine in ENGINES.values())), Field(discriminator="engine")
@@ -61,17 +62,30 @@ class Plan(Strict):
     object: ObjectStart = ObjectStart()
     precision: Literal["single", "double"] = "single"
     engines: tuple[EngineSettings, ...] = Field(min_length=1, description="engines, one after the other")
+    budget: Budget = Field(Budget(), description="limits of all engines together")
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # plans from before there were budgets keep their hash
+        return {n: v for n, v in handler(self).items() if n != "budget" or self.budget != Budget()}
 
     @model_validator(mode="after")
     def _slices(self) -> Plan:
+        slices, thickness, modes = self.object.slices, self.object.slice_thickness_a, self.probe.modes
         for number, engine in enumerate(self.engines):
-            if self.object.slices > 1 and not engine.multislice:
+            if engine.resample is not None:
+                try:
+                    slices, thickness, modes = engine.resample.after(slices, thickness, modes)
+                except InputError as error:
+                    place = f"engines.{number}.resample.{error.field}"
+                    raise InputError(place, error.rule, error.value, error.mend) from None
+            if slices > 1 and not engine.multislice:
                 known = ", ".join(name for name, e in ENGINES.items() if e.config.multislice)
                 raise InputError(
                     f"engines.{number}.engine",
                     "is defined for one slice only",
-                    f"{engine.engine} with {self.object.slices} slices",
-                    f"Set object.slices to 1, or choose from: {known}.",
+                    f"{engine.engine} with {slices} slices",
+                    f"Give it one slice, or choose from: {known}.",
                 )
         return self
 

@@ -221,6 +221,15 @@ def group(
     return jax.lax.cond(on, refined, lambda state: state, state)
 
 
+def transforms(settings: Refinements, members: int, groups: int, slices: int, sweep: int) -> int:
+    """Fourier transforms of one probe mode in a sweep: the forward model, and along each coordinate if positions are
+    refined."""
+    starts = settings.starts(sweep)
+    on = settings.refine_positions * starts["positions_on"] or settings.refine_intensity * starts["intensity_on"]
+    models = 3 if settings.refine_positions else 1
+    return (members * models * 2 * slices + groups) if on else 0
+
+
 def inside(positions_px: jax.Array, state: ReconState) -> jax.Array:
     """Positions limited to those whose windows lie on the canvas."""
     canvas, half = state.object.shape[-2:], [n // 2 for n in state.probe.shape[-2:]]

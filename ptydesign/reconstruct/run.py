@@ -1,4 +1,5 @@
-"""The only loop. A sweep over all groups is one compiled function; between sweeps: schedules, history, stops."""
+"""The only loop. A sweep over all groups is one compiled function; between sweeps:
+schedules, history, stops, checkpoints."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +15,15 @@ import numpy as np
 
 from ptydesign.errors import InputError
 from ptydesign.reconstruct import refine
-from ptydesign.reconstruct.batches import padded_groups
+from ptydesign.reconstruct.batches import padded_groups, sizes_of
+from ptydesign.reconstruct.checkpoint import Checkpoints, Record, Saved, identity, load, restored_memory, save
 from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Memory, Parameters, Static
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.forward import Problem, optical
 from ptydesign.reconstruct.plan import Plan
+from ptydesign.reconstruct.regularise import clamp, constrain, orthogonal_modes
+from ptydesign.reconstruct.resample import resample_dataset, resample_state
+from ptydesign.reconstruct.schedule import Clock
 from ptydesign.reconstruct.start import start_state
 from ptydesign.types import Dataset, Outcome, ReconState
 
@@ -28,69 +34,152 @@ DIVERGED = 10.0  # times the first sweep's loss
 
 @dataclass(frozen=True)
 class History:
-    """loss: (sweeps,) negative log-likelihood per measured electron, summed over a sweep's groups as they were met."""
+    """One entry for each sweep. loss: negative log-likelihood per measured electron, summed over a sweep's groups as
+    they were met, without costs of regularisers; work_gflop: Fourier transforms since the start, by the engines'
+    formulas; seconds: wall clock since the start."""
 
     loss: np.ndarray
+    work_gflop: np.ndarray
+    seconds: np.ndarray
 
 
 def reconstruct(
-    dataset: Dataset, plan: Plan, seed: int = 0, observers: Sequence[Observer] = ()
+    dataset: Dataset,
+    plan: Plan,
+    seed: int = 0,
+    observers: Sequence[Observer] = (),
+    checkpoints: Checkpoints | None = None,
+    resume: Path | None = None,
 ) -> tuple[ReconState, History, Outcome]:
     """Reconstruct a dataset.
 
-    observers are called after each sweep with (sweep, loss, state). A diverged run is an outcome, not an exception.
-    The result is a function of (dataset, plan, seed) on one kind of machine.
+    observers are called after each sweep with (sweep, loss, state); a state is valid during the call only. A diverged
+    run is an outcome, not an exception. The result is a function of (dataset, plan, seed) on one kind of machine,
+    except where the plan limits seconds.
+    checkpoints: where to write them; resume: a checkpoint of the same dataset, plan and seed to go on from, with the
+    result that an unbroken run would have had. Raises InputError if it is another's.
     """
     x64 = plan.precision == "double"
     with jax.enable_x64(True) if x64 else nullcontext():
-        return _reconstruct(dataset, plan, seed, observers, np.float64 if x64 else np.float32)
+        return _reconstruct(dataset, plan, seed, observers, checkpoints, resume, np.float64 if x64 else np.float32)
 
 
-def _reconstruct(dataset, plan, seed, observers, real):
+def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, real):
     rng = np.random.default_rng([seed, 0x7265636F])
     count = len(dataset.positions_a)
     room = capacity(count)
-    state = _to_device(_pad_positions(start_state(dataset, plan), room), real)
-    _check_inside(state, count)
-    losses: list[float] = []
-    for settings in plan.engines:
-        problem = make_problem(dataset, settings, room, real)
-        state, outcome = _run_engine(state, problem, settings, count, rng, losses, observers)
-        if outcome.status == "diverged":
+    who = identity(dataset, plan, seed) if checkpoints or resume else {}
+    saved = load(resume, who) if resume else None
+    if saved is None:
+        record, state = Record(), _to_device(_pad_positions(start_state(dataset, plan), room), real)
+        _check_inside(state, count)
+    else:
+        record, state = saved.record, _to_device(saved.state, real)
+        rng.bit_generator.state = saved.rng
+    clock = Clock(record.seconds[-1] if record.seconds else 0.0)
+
+    def keep(state, memory, positions):
+        if checkpoints:
+            content = Saved(record, state, jax.tree.leaves(memory), positions, rng.bit_generator.state)
+            save(checkpoints.path, content, who, plan)
+
+    for number in range(record.engine, len(plan.engines)):
+        settings = plan.engines[number]
+        engine, static = ENGINES[settings.engine], _static(settings)
+        if saved is None:
+            if settings.resample is not None:
+                changed = jax.tree.map(np.asarray, state)
+                state = _to_device(resample_state(changed, settings.resample), real)
+                _check_inside(state, count)
+            record.engine, record.sweep, record.first = number, 0, len(record.loss)
+            memory = engine.init(state, static)
+            positions = np.asarray(state.positions_px)[:count]
+        else:
+            memory = restored_memory(engine.init(state, static), saved.memory, resume)
+            positions, saved = saved.batch_positions, None
+        problem = make_problem(resample_dataset(dataset, state.probe.shape[-2:]), settings, room, real)
+        electrons = float(problem.counts) * count
+        while True:
+            cost = work_gflop(engine, settings, count, state, record.sweep)
+            outcome, last = _ended(plan, settings, record, clock, cost)
+            if outcome is not None:
+                break
+            groups, members = _groups(positions, settings, rng, room)
+            values = {**settings.parameters_at(record.sweep), **settings.starts(record.sweep)}
+            values["probe_on"] = float(record.sweep >= settings.probe_start)
+            parameters = {n: jnp.asarray(v, state.positions_px.dtype) for n, v in values.items()}
+            state, memory, loss = one_sweep(state, memory, problem, groups, members, parameters, engine, static)
+            record.loss.append(float(loss) / electrons)
+            record.work_gflop.append(cost + (record.work_gflop[-1] if record.work_gflop else 0.0))
+            record.seconds.append(clock.seconds)
+            record.sweep += 1
+            for observe in observers:
+                observe(len(record.loss), record.loss[-1], state)
+            if checkpoints and len(record.loss) % checkpoints.every == 0:
+                keep(state, memory, positions)
+        if last:
             break
+    keep(state, memory, positions)
     kept = state.replace(positions_px=state.positions_px[:count], intensity=state.intensity[:count])
-    return jax.tree.map(np.asarray, kept), History(np.asarray(losses)), outcome
+    history = History(*(np.asarray(a, float) for a in (record.loss, record.work_gflop, record.seconds)))
+    return jax.tree.map(np.asarray, kept), history, outcome
 
 
-def _run_engine(state, problem, settings: EngineConfig, count, rng, losses, observers):
-    engine = ENGINES[settings.engine]
-    compact = settings.batches == "compact"
-    static: Static = (*settings.static(), ("compact", compact))
-    room = problem.patterns.shape[0]
+def _ended(
+    plan: Plan, settings: EngineConfig, record: Record, clock: Clock, next_gflop: float
+) -> tuple[Outcome | None, bool]:
+    """The outcome if the present engine must not begin another sweep, and whether that ends the whole run."""
+    done, own = len(record.loss), record.own_loss
+    if own and (not np.isfinite(own[-1]) or own[-1] > DIVERGED * own[0]):
+        best = np.nanmin([np.inf, *own])
+        reason = (
+            f"{settings.engine} diverged in sweep {done}: loss {own[-1]:.3g} after a best of {best:.3g}. "
+            "Lower its steps or its momentum."
+        )
+        return Outcome("diverged", reason, done), True
+    work = record.work_gflop[-1] if record.work_gflop else 0.0
+    spent = plan.budget.spent(clock.seconds, work, next_gflop) if done else None
+    if spent:
+        return Outcome("budget_spent", f"The plan's budget ended it after sweep {done}: {spent}.", done), True
+    last = record.engine == len(plan.engines) - 1
+    change = settings.stop.converged(own)
+    if change is not None:
+        reason = (
+            f"{settings.engine} converged in sweep {done}: the loss changed by {change:.2g} of its value, "
+            f"less than {settings.stop.tolerance:g}, from {settings.stop.window} sweeps to the next."
+        )
+        return Outcome("converged", reason, done), last
+    before_s, before = (
+        (record.seconds[record.first - 1], record.work_gflop[record.first - 1]) if record.first else (0, 0)
+    )
+    spent = settings.stop.spent(clock.seconds - before_s, work - before, next_gflop) if own else None
+    if spent:
+        reason = f"The budget of {settings.engine} ended it after sweep {done}: {spent}."
+        return Outcome("budget_spent", reason, done), last
+    if record.sweep >= settings.sweeps:
+        return Outcome("budget_spent", f"All {done} sweeps done.", done), last
+    return None, False
+
+
+def _static(settings: EngineConfig) -> Static:
+    return (*settings.static(), ("compact", settings.batches == "compact"))
+
+
+def _groups(positions, settings: EngineConfig, rng, room: int) -> tuple[Group, jax.Array]:
+    """The groups of a sweep and how many there are."""
     shape = (-(-room // settings.group), settings.group)
-    positions = np.asarray(state.positions_px)[:count]
-    memory = engine.init(state, static)
-    electrons = float(problem.counts) * count
-    best = np.inf
-    for sweep in range(settings.sweeps):
-        indices, counts = padded_groups(positions, settings.group, settings.batches, rng, shape)
-        groups = Group(jnp.asarray(indices), jnp.asarray(counts))
-        parameters = {n: jnp.asarray(v, state.positions_px.dtype) for n, v in settings.parameters().items()}
-        parameters["probe_on"] = jnp.asarray(float(sweep >= settings.probe_start), state.positions_px.dtype)
-        parameters |= {n: jnp.asarray(v, state.positions_px.dtype) for n, v in settings.starts(sweep).items()}
-        number = jnp.asarray(-(-count // settings.group), jnp.int32)
-        state, memory, loss = one_sweep(state, memory, problem, groups, number, parameters, engine, static)
-        losses.append(float(loss) / electrons)
-        for observe in observers:
-            observe(len(losses), losses[-1], state)
-        best = min(best, losses[-1])
-        if not np.isfinite(losses[-1]) or losses[-1] > DIVERGED * losses[0]:
-            reason = (
-                f"{settings.engine} diverged in sweep {len(losses)}: loss {losses[-1]:.3g} after a best of {best:.3g}. "
-                "Lower its steps or its momentum."
-            )
-            return state, Outcome("diverged", reason, len(losses))
-    return state, Outcome("budget_spent", f"All {len(losses)} sweeps done.", len(losses))
+    indices, counts = padded_groups(positions, settings.group, settings.batches, rng, shape)
+    number = -(-len(positions) // settings.group)
+    return Group(jnp.asarray(indices), jnp.asarray(counts)), jnp.asarray(number, jnp.int32)
+
+
+def work_gflop(engine: Engine, settings: EngineConfig, count: int, state: ReconState, sweep: int) -> float:
+    """Fourier transforms of a sweep over `count` positions, 5 N log2 N operations each, in 1e9 operations."""
+    sizes = sizes_of(count, -(-count // settings.group))
+    slices, (modes, ny, nx) = state.object.shape[0], state.probe.shape
+    transforms = sum(engine.transforms(settings, int(size), slices) for size in sizes)
+    transforms += refine.transforms(settings, count, len(sizes), slices, sweep)
+    return transforms * modes * 5 * ny * nx * float(np.log2(ny * nx)) / 1e9
 
 
 @functools.partial(jax.jit, static_argnames=("engine", "static"), donate_argnums=(0, 1))
@@ -106,7 +195,7 @@ def one_sweep(
 ) -> tuple[ReconState, Memory, jax.Array]:
     """All groups of a sweep (the first `number` rows), then the engine's end of a sweep. Returns the summed loss."""
     derived = optical(state, state.probe.shape[-2:])
-    before = state
+    constraints, before = dict(static)["constraints"], state
     total_members = jnp.sum(groups.count)
 
     def body(i, carry):
@@ -114,30 +203,15 @@ def one_sweep(
         members = Group(groups.indices[i], groups.count[i])
         state = refine.group(state, members.indices, members.count, problem, derived, parameters, static, total_members)
         state, memory, loss = engine.group(state, memory, members, problem, derived, parameters, static)
-        return clamp(state, parameters["max_amplitude"]), memory, total + loss
+        state = clamp(state, parameters["max_amplitude"])
+        return constrain(state, constraints, "group", parameters), memory, total + loss
 
     start = (state, memory, jnp.zeros((), state.positions_px.dtype))
     state, memory, loss = jax.lax.fori_loop(0, number, body, start)
     state, memory = engine.sweep(state, memory, groups, problem, derived, parameters, static)
     state = refine.sweep(state, before, (groups.indices, groups.count), problem, parameters, static)
-    return orthogonal_modes(clamp(state, parameters["max_amplitude"])), memory, loss
-
-
-def clamp(state: ReconState, largest: jax.Array) -> ReconState:
-    """Object amplitudes above `largest` are reduced to it; phases stay."""
-    amplitude = jnp.abs(state.object)
-    return state.replace(object=state.object * jnp.minimum(1.0, largest / jnp.maximum(amplitude, 1e-20)))
-
-
-def orthogonal_modes(state: ReconState) -> ReconState:
-    """Probe modes rotated to be orthogonal, in order of power; the sum of their intensities stays as it is."""
-    modes = state.probe.shape[0]
-    if modes == 1:
-        return state
-    flat = state.probe.reshape(modes, -1)
-    _, vectors = jnp.linalg.eigh(flat @ jnp.conj(flat.T))
-    rotated = jnp.conj(vectors[:, ::-1].T) @ flat
-    return state.replace(probe=rotated.reshape(state.probe.shape))
+    state = constrain(clamp(state, parameters["max_amplitude"]), constraints, "sweep", parameters)
+    return orthogonal_modes(state), memory, loss
 
 
 def capacity(count: int) -> int:

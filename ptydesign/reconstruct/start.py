@@ -7,13 +7,12 @@ import numpy as np
 from ptydesign import waves
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.plan import Plan
+from ptydesign.reconstruct.resample import CANVAS_MULTIPLE, MARGIN_PX, orthonormal_modes
 from ptydesign.types import Dataset, ReconState
 from ptydesign.units import wavelength_a
 
-MARGIN_PX = 4  # canvas beyond the outermost windows
 ROOM_A, ROOM_PX = 2.0, 8  # more of it where positions are corrected: they stay on the canvas
 LARGEST_CANVAS_PX = 2**28
-CANVAS_MULTIPLE = 64  # canvases are rounded up, so that few shapes are compiled
 
 
 def start_state(dataset: Dataset, plan: Plan) -> ReconState:
@@ -67,25 +66,8 @@ def start_probe(dataset: Dataset, plan: Plan) -> np.ndarray:
         raise InputError(
             "dataset.optics", "needs nominal optics or a probe guess to start from", None, "Add one to the dataset."
         )
-    modes = _orthonormal_modes(first, grid, guess, plan.probe.modes)
+    modes = orthonormal_modes(first, grid, guess, plan.probe.modes)
     powers = np.asarray([1 - sum(plan.probe.mode_powers), *plan.probe.mode_powers])
     background = 0.0 if dataset.background is None else dataset.background
     counts = np.mean(np.sum(np.clip((dataset.patterns - background), 0, None) * dataset.mask, axis=(-2, -1)))
     return modes * np.sqrt(powers * counts)[:, None, None]
-
-
-def _orthonormal_modes(first: np.ndarray, grid, guess: np.ndarray, number: int) -> np.ndarray:
-    """`number` orthonormal modes: the guess's own, then the first times Hermite-like polynomials (Gram-Schmidt)."""
-    y, x = grid.coordinates()
-    intensity = np.abs(first) ** 2 / np.sum(np.abs(first) ** 2)
-    sigma = np.sqrt(np.sum(intensity * (y**2 + x**2)) / 2)
-    orders = sorted(((i, j) for i in range(number) for j in range(number)), key=lambda o: (sum(o), o))
-    candidates = [*guess[:number], *(first * (y / sigma) ** i * (x / sigma) ** j for i, j in orders[1:])]
-    modes: list[np.ndarray] = []
-    for candidate in candidates:
-        for mode in modes:
-            candidate = candidate - mode * np.vdot(mode, candidate)
-        norm = np.linalg.norm(candidate)
-        if norm > 1e-8 * np.linalg.norm(first) and len(modes) < number:
-            modes.append(candidate / norm)
-    return np.stack(modes)

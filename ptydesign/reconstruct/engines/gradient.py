@@ -7,14 +7,15 @@ depends on the scale of the counts.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 import optax
 from pydantic import Field
 
 from ptydesign.reconstruct.directions import directions, no_direction
-from ptydesign.reconstruct.engine import Engine, EngineConfig, Group
+from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Static
+from ptydesign.reconstruct.regularise import Cost, cost_directions, values_of
 from ptydesign.types import ReconState
 
 RULES = {
@@ -34,6 +35,18 @@ class GradientConfig(EngineConfig):
     rule: Literal["adam", "nadam", "amsgrad", "momentum", "nesterov", "sgd"] = Field("adam", description="optax rule")
     object_rate: float = Field(0.02, gt=0, description="object change per step")
     probe_rate: float = Field(0.01, ge=0, description="probe change per step, relative to its largest modulus")
+    costs: tuple[Cost, ...] = Field((), description="regularisers that are added to the likelihood")
+
+    quiet: ClassVar[frozenset[str]] = EngineConfig.quiet | {"costs"}
+
+    def parameters(self) -> dict[str, float]:
+        """The continuous settings, weights of costs among them."""
+        return {**super().parameters(), **values_of("costs", self.costs)}
+
+    def static(self) -> Static:
+        """The discrete settings; of the costs their kinds."""
+        plain = tuple((name, value) for name, value in super().static() if name != "costs")
+        return (*plain, ("costs", tuple(cost.kind for cost in self.costs)))
 
 
 def init(state: ReconState, static):
@@ -49,6 +62,12 @@ def group(state: ReconState, memory, members: Group, problem, o, parameters, sta
     rule = RULES[options["rule"]]()
     start = no_direction(state)
     gathered = directions(state, members.indices, members.count, problem, o, options["noise"], start, gradient=True)
+    if options["costs"]:
+        to_object, to_probe = cost_directions(state, options["costs"], parameters, problem.counts)
+        share = members.count * problem.counts  # weights refer to the loss per electron
+        gathered = gathered._replace(
+            object=gathered.object + share * to_object, probe=gathered.probe + share * to_probe
+        )
     of_object, of_probe, scale = memory
     # A position's gradient for the object is of the order of the probe's intensity; for probe / scale likewise.
     electrons = jnp.maximum(members.count, 1) * scale**2

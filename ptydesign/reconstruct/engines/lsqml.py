@@ -34,7 +34,7 @@ from ptydesign.reconstruct.directions import (
     solve_joint,
     solve_one,
 )
-from ptydesign.reconstruct.engine import Engine, EngineConfig, Group
+from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, gradient_transforms
 from ptydesign.types import ReconState
 
 
@@ -123,4 +123,13 @@ def sweep(state: ReconState, memory: Memory, groups: Group, problem, o, paramete
     return state, Memory(no_direction(state), velocity, age)
 
 
-ENGINE = Engine(LSQMLConfig, init, group, sweep)
+def transforms(settings: LSQMLConfig, members: int, slices: int) -> float:
+    """Directions, and for the positions that measure the step: two Jacobian-vector products and their data.
+
+    The whole sweep's step (compact) is measured at as many positions as four groups measure: left out.
+    """
+    measured = min(members, settings.step_positions)
+    return gradient_transforms(settings, members, slices) + measured * (4 + 6 * (slices - 1)) + 2
+
+
+ENGINE = Engine(LSQMLConfig, init, group, sweep, transforms)

@@ -1,0 +1,108 @@
+"""Settings that change from sweep to sweep, and when an engine stops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import optax
+from pydantic import Field, model_validator
+
+from ptydesign.config import Strict
+from ptydesign.errors import InputError
+
+
+class Schedule(Strict):
+    """A continuous setting's values over an engine's sweeps, by optax; evaluated on the host, so that a change
+    recompiles nothing.
+
+    constant: `start`. linear, exponential, cosine: from `start` in the first sweep to `end` after `sweeps` sweeps,
+    then `end`.
+    """
+
+    schedule: Literal["constant", "linear", "exponential", "cosine"]
+    start: float
+    end: float | None = None
+    sweeps: int | None = Field(None, ge=1, description="sweeps from start to end")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Schedule:
+        if self.schedule == "constant":
+            return self
+        for name in ("end", "sweeps"):
+            if getattr(self, name) is None:
+                raise InputError(name, f"is required for a schedule that is {self.schedule}", None, "Add it.")
+        if self.schedule == "exponential" and self.start * self.end <= 0:
+            raise InputError(
+                "end", "must have the sign of start, and neither be 0", (self.start, self.end), "Try linear or cosine."
+            )
+        return self
+
+    def at(self, sweep: int) -> float:
+        """The value in an engine's sweep (0, 1, ...)."""
+        if self.schedule == "constant":
+            return self.start
+        if sweep >= self.sweeps:
+            return self.end
+        if self.schedule == "linear":
+            function = optax.linear_schedule(self.start, self.end, self.sweeps)
+        elif self.schedule == "exponential":
+            function = optax.exponential_decay(self.start, self.sweeps, self.end / self.start)
+        else:
+            # optax decays by a factor, which can't lead away from 0: scale a decay from 1 to 0
+            unit = optax.cosine_decay_schedule(1.0, self.sweeps)
+            return self.end + (self.start - self.end) * float(unit(sweep))
+        return float(function(sweep))
+
+
+class Budget(Strict):
+    """Limits of a whole plan or of one engine. Sweeps are a limit of the engine itself.
+
+    seconds: wall clock, looked at after each sweep (compilation counts). work_gflop: Fourier transforms, 5 N log2 N
+    each, by the formula of the engine: the same on every machine; a sweep that would exceed it is not begun, except
+    the first.
+    """
+
+    seconds: float | None = Field(None, gt=0, description="wall-clock seconds")
+    work_gflop: float | None = Field(None, gt=0, description="1e9 floating-point operations in Fourier transforms")
+
+    def spent(self, seconds: float, work_gflop: float, next_gflop: float) -> str | None:
+        """Why no further sweep may begin, or None."""
+        if self.seconds is not None and seconds >= self.seconds:
+            return f"{seconds:.3g} s of {self.seconds:g} s are used"
+        if self.work_gflop is not None and work_gflop + next_gflop > self.work_gflop * (1 + 1e-9):
+            return f"{work_gflop:.4g} of {self.work_gflop:g} GFLOP of Fourier transforms are used"
+        return None
+
+
+class Stop(Budget):
+    """When one engine ends before its sweeps are done: its own budget, or convergence.
+
+    Converged: the mean loss of the last `window` sweeps differs from the mean of the `window` sweeps before by less
+    than `tolerance` times that mean.
+    """
+
+    tolerance: float | None = Field(None, gt=0, lt=1, description="relative change of the loss")
+    window: int = Field(5, ge=1, description="sweeps that are averaged")
+
+    def converged(self, losses: Sequence[float]) -> float | None:
+        """The relative change if it is below the tolerance, else None. losses: of this engine."""
+        if self.tolerance is None or len(losses) < 2 * self.window:
+            return None
+        before, now = np.mean(np.reshape(losses[-2 * self.window :], (2, self.window)), axis=1)
+        change = float(abs(before - now))
+        return change / float(abs(before)) if change < self.tolerance * abs(before) else None
+
+
+class Clock:
+    """Wall-clock seconds of a run, those before a resume included."""
+
+    def __init__(self, before: float = 0.0):
+        self.before, self.start = before, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self.before + time.perf_counter() - self.start
