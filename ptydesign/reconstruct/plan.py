@@ -41,8 +41,10 @@ class ProbeStart(Strict):
 
 
 class ObjectStart(Strict):
-    """The first guess of the object: vacuum in `slices` slices of `slice_thickness_a`."""
+    """The first guess of the object in `slices` slices of `slice_thickness_a`: vacuum, or a single-sideband
+    reconstruction whose phase is shared out evenly among the slices."""
 
+    method: Literal["vacuum", "ssb"] = Field("vacuum", description="vacuum or single sideband (no iterations)")
     slices: int = Field(1, ge=1, description="number of slices")
     slice_thickness_a: float = Field(0.0, ge=0, description="thickness of a slice; needed for more than one")
 
@@ -53,6 +55,11 @@ class ObjectStart(Strict):
                 "slice_thickness_a", "must be positive for more than one slice", 0.0, "Give the slices' thickness."
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_vacuum(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A plan that starts from vacuum is written as it was before there was a choice: stored trials stay valid."""
+        return {k: v for k, v in handler(self).items() if (k, v) != ("method", "vacuum")}
 
 
 class Plan(Strict):

@@ -6,6 +6,7 @@ import numpy as np
 
 from ptydesign import waves
 from ptydesign.errors import InputError
+from ptydesign.reconstruct.direct import single_sideband
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import CANVAS_MULTIPLE, MARGIN_PX, orthonormal_modes
 from ptydesign.types import Dataset, ReconState
@@ -16,7 +17,7 @@ LARGEST_CANVAS_PX = 2**28
 
 
 def start_state(dataset: Dataset, plan: Plan) -> ReconState:
-    """Vacuum object, nominal probe scaled to the data, nominal positions (NumPy arrays, double precision).
+    """The plan's start of the object, nominal probe scaled to the data, nominal positions (NumPy, double precision).
 
     Raises InputError if neither optics nor a probe guess is known, or the positions span an absurd area.
     """
@@ -37,7 +38,7 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
             "Check the positions' unit, the detector's pixel, and for strays.",
         )
     slices = plan.object.slices
-    return ReconState(
+    state = ReconState(
         object=np.ones((slices, *canvas), np.complex128),
         probe=start_probe(dataset, plan),
         positions_px=(dataset.positions_a - origin) / pixel,
@@ -48,6 +49,10 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
         origin_a=origin,
         wavelength_a=np.asarray(wavelength_a(dataset.voltage_kv)),
     )
+    if plan.object.method == "ssb":
+        whole = single_sideband(dataset, state)
+        return state.replace(object=np.repeat(np.exp(1j * np.angle(whole) / slices)[None], slices, axis=0))
+    return state
 
 
 def start_probe(dataset: Dataset, plan: Plan) -> np.ndarray:
