@@ -258,7 +258,16 @@ def _fitted_probe(
     return ifft2(spectrum) / jnp.maximum(weight, 1e-3 * jnp.max(weight))
 
 
+def transforms(settings: EngineConfig, members: int, slices: int) -> float:
+    """Three for a new wave and the object's sum, two for the probe's; the group's spectrum of the probe."""
+    return 5 * members + 1
+
+
 DIFFERENCE_MAP = Engine(
-    DifferenceMapConfig, init, functools.partial(group, difference_map, False), functools.partial(sweep, False)
+    DifferenceMapConfig,
+    init,
+    functools.partial(group, difference_map, False),
+    functools.partial(sweep, False),
+    transforms,
 )
-RAAR = Engine(RAARConfig, init, functools.partial(group, raar, True), functools.partial(sweep, True))
+RAAR = Engine(RAARConfig, init, functools.partial(group, raar, True), functools.partial(sweep, True), transforms)
