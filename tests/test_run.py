@@ -335,6 +335,25 @@ def test_resume_is_bit_identical(stop_at, data, tmp_path):
     assert ended == outcome
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_resumes_bit_identically(engine, data, tmp_path):
+    """With its memory, refined positions and a constraint; interrupted in sweep 3, it goes on from sweep 2."""
+    settings = {"refine_positions": True, "positions_start": 1, "constraints": [{"kind": "deramp"}]}
+    plan, path = plan_of({"engine": engine, **settings}), tmp_path / "run.h5"
+
+    def stop(sweep, loss, state):
+        if sweep == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(data[0], plan, observers=[stop], checkpoints=Checkpoints(path, every=2))
+    resumed, history, _ = reconstruct(data[0], plan, resume=path)
+    whole, unbroken, _ = reconstruct(data[0], plan)
+    np.testing.assert_array_equal(history.loss, unbroken.loss)
+    np.testing.assert_array_equal(resumed.object, whole.object)
+    np.testing.assert_array_equal(resumed.positions_px, whole.positions_px)
+
+
 def test_a_finished_run_resumes_to_its_end(data, tmp_path):
     plan, path = plan_of({"engine": "lsqml"}), tmp_path / "run.h5"
     state, _, outcome = reconstruct(data[0], plan, checkpoints=Checkpoints(path, every=100))
