@@ -23,6 +23,7 @@ import numpy as np
 from ptydesign import __version__
 from ptydesign.config import build, read_yaml
 from ptydesign.progress import SweepBar
+from ptydesign.reconstruct.checkpoint import Checkpoints
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import History, Observer, reconstruct
 from ptydesign.types import Dataset, Reconstruction
@@ -39,11 +40,18 @@ def make_plan(**settings: Any) -> Plan:
 
 
 def reconstruct_dataset(
-    dataset: Dataset, plan: Plan, seed: int = 0, progress: bool = True, observers: Sequence[Observer] = ()
+    dataset: Dataset,
+    plan: Plan,
+    seed: int = 0,
+    progress: bool = True,
+    observers: Sequence[Observer] = (),
+    checkpoints: Checkpoints | None = None,
+    resume: Path | None = None,
 ) -> Reconstruction:
     """Reconstruct, and keep the plan, the seed and the provenance with the result.
 
     progress: a bar on stderr. observers: called after each sweep with (sweep, loss, state).
+    checkpoints: where to write them; resume: a checkpoint of the same dataset, plan and seed to go on from.
     A diverged run is an outcome, not an exception. Raises InputError for data that can't be reconstructed.
     """
     import jax
@@ -51,7 +59,7 @@ def reconstruct_dataset(
     begin = time.perf_counter()
     with SweepBar(plan.sweeps) if progress else nullcontext() as bar:
         watching = [*observers, *([bar] if bar is not None else [])]
-        state, history, outcome = reconstruct(dataset, plan, seed, watching)
+        state, history, outcome = reconstruct(dataset, plan, seed, watching, checkpoints, resume)
     provenance = {
         "data": dataset.provenance,
         "ptydesign": __version__,

@@ -271,7 +271,7 @@ def read_reconstruction(path: Path) -> Reconstruction:
         )
 
 
-_HISTORY_UNITS = {"loss": "negative log-likelihood per count", "seconds": "second"}
+_HISTORY_UNITS = {"loss": "negative log-likelihood per count", "work_gflop": "1e9 operations", "seconds": "second"}
 
 
 def _fields_of(item: Any) -> dict[str, Any]:
