@@ -21,7 +21,7 @@ STUDIES, RESULTS = Path("studies"), Path("results")
 os.environ["PTYDESIGN_CORES"] = str(workflow.cores or os.cpu_count())
 
 try:
-    RUNS = flow.load_studies(STUDIES, config, sys.argv[1:], RESULTS)
+    RUNS = flow.load_studies(STUDIES, config, sys.argv[1:], RESULTS, int(os.environ["PTYDESIGN_CORES"]))
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ptydesign.design.space import build_space
+from ptydesign.errors import InputError
 from ptydesign.simulate.detector import choose_window
 from ptydesign.study import layout
 from ptydesign.study.checks import map_point
@@ -126,6 +127,24 @@ def _shapes(study: StudyConfig) -> int:
     """About how many array shapes are compiled: detector sizes, each with a few window factors and scan sizes."""
     sizes = study.space.root.get("detector_pixels")
     return 4 * (len(sizes.choices) if sizes is not None and sizes.choices else 3)
+
+
+def check_memory(study: StudyConfig, shape: tuple[int, int], cores: int, machine_gib: float) -> str | None:
+    """Refuse a study of which one job doesn't fit into the machine; a warning if `cores` jobs at a time don't."""
+    each = memory_gib(study, shape)
+    if each > machine_gib:
+        raise InputError(
+            f"studies/{study.study}",
+            f"a job must fit into this machine's {machine_gib:.0f} GiB of memory",
+            f"an estimate of {each:.1f} GiB",
+            "Take a smaller field of view, fewer detector pixels or larger steps, or run it with an executor plugin.",
+        )
+    if cores * each > machine_gib:
+        return (
+            f"{cores} jobs at a time need about {cores * each:.0f} GiB, this machine has {machine_gib:.0f}: "
+            f"run with --cores {max(1, int(machine_gib / each))}"
+        )
+    return None
 
 
 def memory_gib(study: StudyConfig, shape: tuple[int, int]) -> float:

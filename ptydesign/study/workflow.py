@@ -6,6 +6,8 @@ depends on changes, and not when a comment or an unrelated setting does.
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 from ptydesign.errors import InputError, nearest
 from ptydesign.study import layout
 from ptydesign.study.config import DEFAULT_SCALE
-from ptydesign.study.estimate import memory_gib
+from ptydesign.study.estimate import check_memory, memory_gib
 from ptydesign.study.resolve import Resolved, resolve
 from ptydesign.study.store import digest
 from ptydesign.study.trial import study_inputs
@@ -23,16 +25,20 @@ from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
 OPTIONS = ("scale",)
 
 
-def load_studies(studies: Path, config: Mapping[str, Any], arguments: Sequence[str], root: Path) -> dict[str, Resolved]:
+def load_studies(
+    studies: Path, config: Mapping[str, Any], arguments: Sequence[str], root: Path, cores: int = 1
+) -> dict[str, Resolved]:
     """Every study below `studies` at the scale asked for, by the name of its results folder.
 
-    Raises InputError for an unknown option, and for a broken study if it is asked for, or if none is asked for by
-    name; otherwise a broken study is left out with a warning.
+    Raises InputError for an unknown option, a results folder that can't be written, a job too large for this machine,
+    and for a broken study if it is asked for, or if none is asked for by name; otherwise a broken study is left out with
+    a warning. cores: jobs at a time, for a warning if they need more memory than there is.
     """
     for name in config:
         if name not in OPTIONS:
             raise InputError(f"--config {name}", "is not a known option", config[name], nearest(str(name), OPTIONS))
     scale = str(config.get("scale", DEFAULT_SCALE))
+    _check_folder(root)
     asked = {Path(word).name for word in arguments if word.startswith(f"{studies.name}/")}
     found = {}
     for file in sorted(Path(studies).glob("*/study.yaml")):
@@ -48,7 +54,29 @@ def load_studies(studies: Path, config: Mapping[str, Any], arguments: Sequence[s
         if not (Path(studies) / name / "study.yaml").is_file():
             known = [file.parent.name for file in Path(studies).glob("*/study.yaml")]
             raise InputError("study", "must be a folder in studies/ with a study.yaml", name, nearest(name, known))
+    if not any(word.startswith("--executor") or word == "-e" for word in arguments):  # else another machine's memory
+        for resolved in found.values():
+            if resolved.study.study in asked:
+                warning = check_memory(resolved.study, resolved.shape, cores, machine_memory_gib())
+                if warning:
+                    print(f"warning: {warning}", file=sys.stderr)
     return found
+
+
+def machine_memory_gib() -> float:
+    """Physical memory of this machine; infinite where the system doesn't tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (ValueError, OSError, AttributeError):
+        return math.inf
+
+
+def _check_folder(root: Path) -> None:
+    """Refuse a results folder that can't be written to, before any work."""
+    above = root if root.exists() else root.parent
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        mend = "Remove what is in its place, or change its permissions."
+        raise InputError("results folder", "must be a folder that can be written to", str(root), mend)
 
 
 def settings(resolved: Resolved, step: str, search: str | None = None, round_: int = 0) -> dict[str, Any]:
