@@ -45,6 +45,13 @@ def check(options: argparse.Namespace) -> None:
     print(summary(resolved.study, estimate(resolved.study, resolved.shape, options.cores)))
 
 
+def keys(options: argparse.Namespace) -> None:
+    """Print the reference of a study's keys, as Markdown."""
+    from ptydesign.study.reference import keys_page
+
+    print(keys_page(), end="")
+
+
 def resolve(options: argparse.Namespace) -> None:
     """Write plan.yaml: every setting, what the study takes, and the versions."""
     from ptydesign.study.estimate import summary
@@ -158,6 +165,8 @@ def _parser() -> argparse.ArgumentParser:
         if run is validate:
             one.add_argument("--dose", type=float, required=True, help="in e/A^2")
             one.add_argument("--simulator", required=True, help="jax or abtem")
+    described = commands.add_parser("keys", help=keys.__doc__, description=keys.__doc__)
+    described.set_defaults(run=keys)
     add_commands(commands)
     return parser
 

@@ -71,6 +71,8 @@ def test_pictures_of_odd_results(result):
     for one in (
         dataclasses.replace(result, state=many),
         dataclasses.replace(result, history={"loss": np.full(3, np.nan)}),
+        dataclasses.replace(result, state=state.replace(object=state.object * np.nan)),
+        dataclasses.replace(result, state=state.replace(positions_px=state.positions_px * np.nan)),
         dataclasses.replace(result, state=state.replace(object=np.ones_like(state.object))),
     ):
         for draw in reconstruction_pictures.PICTURES.values():

@@ -42,5 +42,5 @@ def test_jobs_that_together_need_too_much_are_warned_of(tmp_path, monkeypatch, c
 def test_a_results_folder_that_is_a_file_is_refused(tmp_path):
     write_study(tmp_path / "studies" / "tiny", tiny())
     (tmp_path / "results").write_text("not a folder")
-    with pytest.raises(InputError, match="results folder.*written"):
+    with pytest.raises(InputError, match=r"results folder.*written"):
         load(tmp_path)

@@ -9,9 +9,12 @@ from ptydesign.types import Reconstruction
 
 
 def scanned(reconstruction: Reconstruction) -> tuple[slice, slice]:
-    """Pixels (y, x) of the object between the outermost probe positions; the whole object if that is a line."""
+    """Pixels (y, x) of the object between the outermost probe positions; the whole object if that is a line, or if a
+    diverged run left positions that are not finite."""
     positions = np.asarray(reconstruction.state.positions_px)
     shape = np.asarray(reconstruction.state.object.shape[-2:])
+    if not np.all(np.isfinite(positions)):
+        return slice(0, shape[0]), slice(0, shape[1])
     low = np.clip(np.ceil(positions.min(axis=0)).astype(int), 0, shape - 1)
     high = np.clip(np.floor(positions.max(axis=0)).astype(int) + 1, 1, shape)
     whole = high - low < 8
@@ -25,9 +28,12 @@ def flattened(transmission: np.ndarray) -> np.ndarray:
 
 
 def phase_rad(transmission: np.ndarray) -> np.ndarray:
-    """(slice, y, x) phase in rad of a flattened transmission, unwrapped where it spans more than pi."""
+    """(slice, y, x) phase in rad of a flattened transmission, unwrapped where it spans more than pi.
+
+    A diverged reconstruction's NaN are kept: unwrapping would not come to an end.
+    """
     phase = np.angle(transmission)
-    if np.ptp(phase) < np.pi:
+    if not np.all(np.isfinite(phase)) or np.ptp(phase) < np.pi:
         return phase
     from skimage.restoration import unwrap_phase
 

@@ -31,8 +31,8 @@ def load_studies(
     """Every study below `studies` at the scale asked for, by the name of its results folder.
 
     Raises InputError for an unknown option, a results folder that can't be written, a job too large for this machine,
-    and for a broken study if it is asked for, or if none is asked for by name; otherwise a broken study is left out with
-    a warning. cores: jobs at a time, for a warning if they need more memory than there is.
+    and for a broken study if it is asked for, or if none is asked for by name; otherwise a broken study is left out
+    with a warning. cores: jobs at a time, for a warning if they need more memory than there is.
     """
     for name in config:
         if name not in OPTIONS:
