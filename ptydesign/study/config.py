@@ -111,7 +111,7 @@ class StudyConfig(Strict):
     """A study at one scale. `study` and `scale` are set when it is loaded.
 
     specimen_a: (y, x) extent of the simulated specimen; by default the smallest that holds scan and window of every
-    experiment the study may ask for, and never less.
+    experiment the study may ask for, and never less. compare_with: published trends that the report compares with.
     """
 
     study: str = Field(pattern=r"^[A-Za-z0-9_]+$")
@@ -134,6 +134,7 @@ class StudyConfig(Strict):
     score: ScoreConfig = ScoreConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     jobs: JobsConfig = JobsConfig()
+    compare_with: Literal["cao2022"] | None = None
 
     @field_validator("doses_e_per_a2")
     @classmethod
