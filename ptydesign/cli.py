@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ptydesign import __version__
 from ptydesign.commands import add_commands
 from ptydesign.errors import InputError
 
@@ -140,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Design electron-ptychography experiments by simulation. `snakemake studies/<name>` runs a whole "
         "study; these commands are its steps.",
     )
+    parser.add_argument("--version", action="version", version=f"ptydesign {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="<command>", required=True)
     for run in (*STEPS, *DRAWING):
         name = run.__name__

@@ -6,6 +6,16 @@ import difflib
 from collections.abc import Iterable
 
 
+class _Nothing:
+    """What was received where nothing was given; not None, which YAML writes as null."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+NOTHING = _Nothing()
+
+
 class InputError(ValueError):
     """A value from outside that breaks a rule.
 
@@ -29,3 +39,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     match = difflib.get_close_matches(word, known, n=1)
     hint = f"Did you mean {match[0]!r}? " if match else ""
     return f"{hint}Known here: {', '.join(known)}."
+
+
+def describe(error: BaseException) -> str:
+    """What an exception of another library says, in one line; its kind too, which is all that some have."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -288,6 +288,7 @@ def test_model_without_periodic_boundaries_is_not_repeated(tmp_path):
 
 def bad_files(folder):
     (folder / "garbage.cif").write_text("this is no crystal\n")
+    (folder / "blank.cif").write_text("data_\n")
     (folder / "binary.xyz").write_bytes(bytes(range(256)))
     (folder / "empty.xyz").write_text("")
     (folder / "molecule.xyz").write_text("2\n\nO 0 0 0\nO 0 0 1.2\n")
@@ -303,6 +304,7 @@ def bad_files(folder):
     [
         ("nowhere.cif", "must exist", "nowhere"),
         ("garbage.cif", "ASE reads", "garbage.cif"),
+        ("blank.cif", "ASE reads", "ASE stopped with StopIteration. "),  # it says nothing else
         ("binary.xyz", "ASE reads", "binary.xyz"),
         ("empty.xyz", "ASE reads|must have atoms", "empty.xyz"),
         ("molecule.xyz", "a cell with a volume", "0.0"),
@@ -350,7 +352,7 @@ def test_absurd_thickness_is_refused_before_atoms_are_made(silicon):
         ({"kind": "bilayer", "twist": 3}, r"sample.*twist: is not a known key.*twist_deg"),
         ({"kind": "bilayer", "layers": ["MoS2"]}, "layers"),
         ({"kind": "bilayer", "layers": ["MoS2", "MoTe2"]}, "MoTe2"),
-        ({"kind": "trilayer"}, "bilayer.*structure.*image"),
+        ({"kind": "trilayer"}, "bilayer.*image.*structure"),
         ({"kind": "structure", "file": "a.cif", "zone_axis": [0, 0, 0]}, "zone_axis: must have a direction"),
         ({"kind": "structure", "file": "a.cif", "repeats": [1, 0, 1]}, "repeats"),
         ({"kind": "structure", "file": "a.cif", "thickness_a": -5}, "thickness_a.*got -5"),

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import ConfigDict, RootModel, model_validator
 
 from ptydesign.config import Strict, build
-from ptydesign.errors import InputError, nearest
+from ptydesign.errors import NOTHING, InputError, nearest
 
 Scalar = float | int | str | bool
 Point = dict[str, Scalar]
@@ -60,7 +60,7 @@ class Dimension(Strict):
             return self
         if self.low is None or self.high is None:
             mend = "Give both ends of the range, or `choices`."
-            raise InputError("low" if self.low is None else "high", "is required", "nothing", mend)
+            raise InputError("low" if self.low is None else "high", "is required", NOTHING, mend)
         if not self.low < self.high:
             raise InputError("low", "must be less than high", (self.low, self.high), "Exchange or correct them.")
         if self.scale not in SCALES:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptydesign.errors import InputError
+from ptydesign.errors import InputError, describe
 
 if TYPE_CHECKING:
     import ase
@@ -62,8 +62,8 @@ def read_structure(path: Path) -> ase.Atoms:
         raise InputError(
             "sample.file",
             "must be a structure file that ASE reads (CIF, XYZ, POSCAR, ...)",
-            f"{path}: {type(error).__name__}: {error}",
-            "Check the file, for instance with `ase info FILE`.",
+            str(path),
+            f"ASE stopped with {describe(error)}. Check the file, for instance with `ase info FILE`.",
         ) from None
     if len(atoms) == 0:
         raise InputError("sample.file", "must have atoms", str(path), "Give another file.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy import fft
 
-from ptydesign.errors import InputError
+from ptydesign.errors import InputError, describe
 
 TOLERANCE = 1e-6  # relative; pixel sizes that differ by less are equal
 
@@ -36,8 +36,8 @@ def read_image(path: Path) -> np.ndarray:
         raise InputError(
             "sample.file",
             "must be a readable image",
-            f"{path}: {type(error).__name__}: {error}",
-            "Write it again, or give another file.",
+            str(path),
+            f"Reading stopped with {describe(error)}. Write it again, or give another file.",
         ) from None
     array = np.squeeze(array)
     if array.ndim != 2 or min(array.shape) < 2:
