@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError, nearest
@@ -17,6 +17,9 @@ ACQUISITIONS = ("gp_hedge", "EI", "LCB", "PI")
 LIARS = ("cl_min", "cl_mean", "cl_max")
 DESIGNS = ("hammersley", "halton", "sobol", "latin", "random")
 SMOOTHNESS = (0.5, 1.0, 1.5, 2.5)
+# Every round is a step of the workflow and a fit to all points before it (cubic in their number).
+MAX_POINTS = 10_000  # first points, and points after them
+MAX_ROUNDS = 400
 
 
 def _one_of(known: Sequence[Any], name: str) -> Any:
@@ -60,6 +63,20 @@ class SearchConfig(Strict):
     eta: float = Field(1.0, ge=0)
     failure_value: float | None = None
     candidates: int = Field(2000, ge=10)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> SearchConfig:
+        if self.initial > MAX_POINTS:
+            raise InputError("initial", f"must be at most {MAX_POINTS}", self.initial, "Lower `initial`.")
+        if self.points > MAX_POINTS:
+            raise InputError("points", f"must be at most {MAX_POINTS}", self.points, "Lower `points`.")
+        rounds = math.ceil(self.points / self.batch)
+        if rounds > MAX_ROUNDS:
+            rule = (
+                f"must take at most {MAX_ROUNDS} rounds of `batch` points; {self.points} / {self.batch} take {rounds}"
+            )
+            raise InputError("points", rule, self.points, "Raise `batch` or lower `points`.")
+        return self
 
 
 @dataclass(frozen=True)
