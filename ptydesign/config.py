@@ -6,22 +6,34 @@ Each layer owns the section that describes it (samples in `simulate.specimen`, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, model_validator
 
-from ptydesign.errors import InputError, nearest
+from ptydesign.errors import NOTHING, InputError, describe, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class Strict(BaseModel):
-    """Base of all configuration: unknown keys are refused, values are frozen, NaN and infinity are refused."""
+    """Base of all configuration: unknown keys are refused, values are frozen, NaN and infinity are refused, and so are
+    words and booleans where a number belongs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, content: Any) -> Any:
+        for name in cls.model_fields if isinstance(content, Mapping) else ():
+            wrong = [v for v in _scalars(content.get(name)) if isinstance(v, _not_numbers(cls, name))]
+            if wrong:
+                mend = "Write it without quotes." if isinstance(wrong[0], str) else "Give a number."
+                raise InputError(name, "must be a number", wrong[0], mend)
+        return content
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -30,20 +42,40 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError("file", "must exist", str(path), "Check the path, or copy a study folder that has one.")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(str(path), "must be valid YAML", str(error), "Correct the line it names.") from None
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        mend = "Save the file as UTF-8 (an option of every editor)."
+        raise InputError(str(path), "must be text in UTF-8", error.object[error.start : error.end], mend) from None
+    try:
+        content = yaml.load(text, Loader=_UniqueKeys)
+    except (yaml.YAMLError, ValueError) as error:
+        raise _unreadable(error, text, path) from None
     if not isinstance(content, dict):
         raise InputError(str(path), "must be a mapping of keys to values", content, "See studies/lowdose/study.yaml.")
     return content
 
 
-def build(model: type[Model], content: Mapping[str, Any], source: str) -> Model:
-    """Validate a mapping. Raises InputError for the first problem: field path, rule, value received, mend."""
+def build(
+    model: type[Model], content: Mapping[str, Any], source: str, header: Mapping[str, Any] | None = None
+) -> Model:
+    """Validate a mapping. Raises InputError for the first problem: field path, rule, value received, mend.
+
+    header: fields that the caller sets, not the user.
+    """
+    content = {**content, **(header or {})}
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise _explain(error, model, source) from None
+        raise _explain(error, model, source, content, set(header or ())) from None
+
+
+def holds(content: Any, path: str) -> bool:
+    """Whether nested mappings and lists have a value at a path such as `reconstruction.engines.0.group`."""
+    for part in path.split("."):
+        content = _inside(content, int(part) if part.isdigit() and isinstance(content, list) else part)
+        if content is NOTHING:
+            return False
+    return True
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,8 +94,10 @@ class _UniqueKeys(yaml.SafeLoader):
         seen: set = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                continue  # the base class says what is wrong
             if key in seen:
-                raise yaml.YAMLError(f"key {key!r} is given twice{key_node.start_mark}")
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
@@ -76,27 +110,82 @@ _UniqueKeys.add_implicit_resolver(
 )
 
 
-def _explain(error: ValidationError, model: type[BaseModel], source: str) -> InputError:
+# What PyYAML says, in part -> what an author of a study should know.
+_PLAIN = {
+    "found undefined alias": "* starts an alias; put quotes around it",
+    "found unhashable key": "a list or mapping can't be a key; is a bracket or quote missing?",
+    "'\\t'": "a tab; indent with spaces",
+    "mapping values are not allowed": "a ':' where none may stand; check the indentation, and quote text that has one",
+    "could not find expected ':'": "a line without 'key: value'",
+    "expected <block end>": "the indentation doesn't fit the lines above",
+    "expected ',' or ']'": "a list in [ ] is not closed, or a comma is missing",
+    "expected ',' or '}'": "a mapping in { } is not closed, or a comma is missing",
+    "unexpected end of stream": "a quote is not closed",
+    "found a duplicate anchor": "an anchor is given twice",
+}
+
+
+def _unreadable(error: Exception, text: str, path: Path) -> InputError:
+    """A YAML error, with its line."""
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or describe(error)
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    position = getattr(error, "position", None)
+    line = mark.line + 1 if mark else text.count("\n", 0, position) + 1 if isinstance(position, int) else None
+    problem = next((words for part, words in _PLAIN.items() if part in problem), " ".join(problem.split()))
+    lines = text.splitlines()
+    value = lines[line - 1].strip() if line and line <= len(lines) else "the end of the file" if line else str(path)
+    place = f"{path}, line {line}" if line else str(path)
+    return InputError(place, f"must be valid YAML: {problem}", value, "Correct this line, or the one before it.")
+
+
+@functools.cache
+def _not_numbers(model: type[BaseModel], name: str) -> tuple[type, ...]:
+    """Types that pydantic would turn into a number where the model's field takes none of them."""
+    annotation = model.model_fields[name].annotation
+    known = set(_leaves(annotation))
+    if not known & {int, float} or _models_in(annotation):  # a model looks after its own fields
+        return ()
+    return tuple(kind for kind in (str, bool) if kind not in known)
+
+
+def _leaves(annotation: Any) -> Iterable[Any]:
+    if get_origin(annotation) is Literal:
+        return {type(value) for value in get_args(annotation)}
+    if get_origin(annotation) is dict:
+        return _leaves(get_args(annotation)[1])
+    if get_origin(annotation) is Annotated:
+        return _leaves(get_args(annotation)[0])
+    parts = get_args(annotation)
+    return [leaf for part in parts for leaf in _leaves(part)] if parts else [annotation]
+
+
+def _scalars(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return [v for v in value.values() if not isinstance(v, Mapping | list | tuple)]
+    return [s for v in value for s in _scalars(v)] if isinstance(value, list | tuple) else [value]
+
+
+def _explain(
+    error: ValidationError, model: type[BaseModel], source: str, content: Mapping[str, Any], header: set[str]
+) -> InputError:
     """The first problem of a pydantic error as an InputError; a misspelt key before the key that is missing for it."""
     # a list whose items are wrong is also "too short": no problem of its own
     problems = [p for p in error.errors() if p["type"] != "too_short" or error.error_count() == 1]
     unknown = [p for p in problems if p["type"] == "extra_forbidden"]
     first = unknown[0] if unknown and problems[0]["type"] == "missing" else problems[0]
     cause = first.get("ctx", {}).get("error")
-    path = ".".join(str(part) for part in first["loc"])
+    path, known_here = _place(model, first["loc"], content, first["type"] == "missing")
     if isinstance(cause, InputError):
-        field = f"{path}.{cause.field}" if path and cause.field not in path else path or cause.field
+        # a validator of one field names the field that the path ends in already
+        named = not path or f".{path}".endswith(f".{cause.field}")
+        field = (path or cause.field) if named else f"{path}.{cause.field}"
         return InputError(f"{source}: {field}", cause.rule, cause.value, cause.mend)
     others = len(problems) - 1
     more = f" ({others} more problem{'s' if others > 1 else ''} after this one.)" if others else ""
     if first["type"] == "extra_forbidden":
-        known = _fields_at(model, first["loc"][:-1])
-        return InputError(
-            f"{source}: {path}",
-            "is not a known key",
-            first["input"],
-            nearest(str(first["loc"][-1]), known) + more,
-        )
+        known = known_here - (header if "." not in path else set())
+        mend = nearest(str(first["loc"][-1]), known) + more
+        return InputError(f"{source}: {path}", "is not a known key", first["input"], mend)
     if first["type"] == "union_tag_invalid":
         kind = first["ctx"]["discriminator"].strip("'")
         known = [tag.strip("' ") for tag in first["ctx"]["expected_tags"].split(",")]
@@ -108,9 +197,9 @@ def _explain(error: ValidationError, model: type[BaseModel], source: str) -> Inp
         return InputError(f"{source}: {path}", "is not known", first["input"], nearest(first["input"], known) + more)
     if first["type"] == "union_tag_not_found":
         kind = first["ctx"]["discriminator"].strip("'")
-        return InputError(f"{source}: {path}.{kind}", "is required", first["input"], f"Say which {kind}.{more}")
+        return InputError(f"{source}: {path}.{kind}", "is required", NOTHING, f"Say which {kind}.{more}")
     if first["type"] == "missing":
-        return InputError(f"{source}: {path}", "is required", "nothing", f"Add it.{more}")
+        return InputError(f"{source}: {path}", "is required", NOTHING, f"Add it.{more}")
     return InputError(
         f"{source}: {path}",
         first["msg"][0].lower() + first["msg"][1:],
@@ -119,22 +208,52 @@ def _explain(error: ValidationError, model: type[BaseModel], source: str) -> Inp
     )
 
 
-def _fields_at(model: type[BaseModel], location: tuple) -> list[str]:
-    """Names of the fields of the model found by following `location` from `model`; unions without a tag give all."""
-    from typing import get_args
+def _place(model: type[BaseModel], location: tuple, content: Any, missing: bool) -> tuple[str, set[str]]:
+    """A pydantic location as a path of the user's file, and the keys that are known beside its last part.
 
-    def models_in(annotation: Any) -> list[type[BaseModel]]:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            return [annotation]
-        return [m for part in get_args(annotation) for m in models_in(part)]
+    pydantic also names which member of a union it tried; that is no key of the file and is left out. Of a union, only
+    the member that the content chooses counts. missing: the last part is a key that should be there.
+    """
+    parts: list[str] = []
+    beside = models = _chosen([model], content)
+    for number, part in enumerate(location):
+        inside = _inside(content, part)
+        fields = [m.model_fields[part].annotation for m in models if part in m.model_fields]
+        last = number == len(location) - 1
+        if inside is NOTHING and not fields and not (last and missing):
+            continue
+        parts.append(str(part))
+        beside, content = models, inside
+        # an index or the name of an entry leads to what the annotation holds, which is what we have
+        models = _chosen([m for a in fields for m in _models_in(a)] if fields else models, content)
+    return ".".join(parts), {name for m in beside for name in m.model_fields}
 
-    current = [model]
-    for part in location:
-        found = []
-        for candidate in current:
-            if part in candidate.model_fields:
-                found += models_in(candidate.model_fields[part].annotation)
-        # an index: stay; the tag of a union: the models that have it as a value
-        tagged = [m for m in current if any(f.default == part for f in m.model_fields.values())]
-        current = found or (tagged if isinstance(part, str) else []) or current
-    return sorted({alias for m in current for alias in m.model_fields})
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, RootModel):
+        return _models_in(annotation.model_fields["root"].annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in get_args(annotation) for m in _models_in(part)]
+
+
+def _chosen(models: list[type[BaseModel]], content: Any) -> list[type[BaseModel]]:
+    """Those models whose fixed values (kind, engine) are the content's; all, if none are."""
+
+    def fits(model: type[BaseModel]) -> bool:
+        fixed = {n: f for n, f in model.model_fields.items() if get_origin(f.annotation) is Literal}
+        return all(content.get(n, f.default) in get_args(f.annotation) for n, f in fixed.items() if _single(f))
+
+    return ([m for m in models if fits(m)] or models) if isinstance(content, Mapping) else models
+
+
+def _single(field: Any) -> bool:
+    return len(get_args(field.annotation)) == 1
+
+
+def _inside(content: Any, part: Any) -> Any:
+    if isinstance(content, Mapping):
+        return content.get(part, NOTHING)
+    if isinstance(content, list | tuple) and isinstance(part, int) and part < len(content):
+        return content[part]
+    return NOTHING

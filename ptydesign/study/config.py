@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from ptydesign.config import Strict, build, merge, read_yaml
+from ptydesign.config import Strict, build, holds, merge, read_yaml
 from ptydesign.design.settings import SearchConfig
 from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError, nearest
@@ -21,6 +22,7 @@ from ptydesign.study.experiment import DOSE_LIMIT, VARIABLE, ExperimentConfig
 SCALES = ("smoke", "preview", "paper")
 DEFAULT_SCALE = "preview"
 OPTIMISED = "optimised"
+FOLDER_NAME = r"^[A-Za-z0-9_]+$"  # it becomes part of file names and of Snakemake's rules
 
 DoseValue = Annotated[float, Field(gt=0, le=DOSE_LIMIT)]
 
@@ -114,7 +116,7 @@ class StudyConfig(Strict):
     experiment the study may ask for, and never less. compare_with: published trends that the report compares with.
     """
 
-    study: str = Field(pattern=r"^[A-Za-z0-9_]+$")
+    study: str = Field(pattern=FOLDER_NAME)
     title: str
     question: str
     scale: Literal["smoke", "preview", "paper"] = DEFAULT_SCALE
@@ -175,17 +177,28 @@ def load_study(folder: Path, scale: str = DEFAULT_SCALE) -> StudyConfig:
     if scale not in SCALES:
         raise InputError("scale", "must be a known scale", scale, nearest(str(scale), SCALES))
     content = read_yaml(path)
+    name = Path(folder).resolve().name
+    if not re.fullmatch(FOLDER_NAME, name):
+        rule = "its folder's name must consist of letters (a to z), digits and underscores"
+        raise InputError(f"{path}: study", rule, name, "Rename the folder.")
     scales = content.pop("scales", None) or {}
     if not isinstance(scales, Mapping):
         raise InputError(f"{path}: scales", "must be a mapping of scale to changes", scales, "See studies/lowdose.")
-    for name, changes in scales.items():
-        if name not in SCALES:
-            raise InputError(f"{path}: scales.{name}", "is not a known scale", name, nearest(str(name), SCALES))
+    for key, changes in scales.items():
+        if key not in SCALES:
+            raise InputError(f"{path}: scales.{key}", "is not a known scale", key, nearest(str(key), SCALES))
         if changes is not None and not isinstance(changes, Mapping):
-            raise InputError(f"{path}: scales.{name}", "must be a mapping", changes, "Write keys as at the top level.")
-    for name in ("study", "scale"):
-        if name in content or name in (scales.get(scale) or {}):
-            rule = "comes from the folder's name" if name == "study" else "is chosen by --config scale=..."
-            raise InputError(f"{path}: {name}", rule, content.get(name), "Remove it.")
-    header = {"study": Path(folder).resolve().name, "scale": scale}
-    return build(StudyConfig, {**merge(content, scales.get(scale) or {}), **header}, str(path))
+            raise InputError(f"{path}: scales.{key}", "must be a mapping", changes, "Write keys as at the top level.")
+    for key in ("study", "scale"):
+        if key in content or key in (scales.get(scale) or {}):
+            rule = "comes from the folder's name" if key == "study" else "is chosen by --config scale=..."
+            raise InputError(f"{path}: {key}", rule, content.get(key), "Remove it.")
+    changes = scales.get(scale) or {}
+    header = {"study": name, "scale": scale}
+    try:
+        return build(StudyConfig, merge(content, changes), str(path), header)
+    except InputError as error:
+        place = error.field.removeprefix(f"{path}: ")
+        if not holds(changes, place):
+            raise
+        raise InputError(f"{path}: scales.{scale}.{place}", error.rule, error.value, error.mend) from None
