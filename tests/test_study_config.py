@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from study_files import tiny, write_study
 
+from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.simulate.dataset import check_experiment
 from ptydesign.simulate.detector import choose_window
@@ -117,14 +118,187 @@ def test_scales_are_laid_over_mapping_by_mapping(tmp_path):
         ({"scales__huge": {}}, "scales.huge", "paper"),
         ({"study": "other"}, "study", "Remove"),
         ({"specimen_a": [10, 200]}, "specimen_a", "Enlarge"),
+        ({"search__points": 10_000_000}, "search.points", "Lower"),
+        ({"search__points": 1700}, "search.points", "Raise `batch` or lower `points`"),
+        ({"search__initial": 10_001}, "search.initial", "Lower"),
+        ({"experiment__drift_a": [0, 3.6]}, "experiment.drift_a", "larger field"),
+        ({"experiment__position_jitter_a": 3.1}, "experiment.position_jitter_a", "larger field"),
+        ({"space__position_jitter_a": {"low": 0, "high": 3.1}}, "space.position_jitter_a", "larger field"),
+        ({"experiment__semiangle_mrad": 90, "reference__semiangle_mrad": 20, "map__at": {"semiangle_mrad": 20},
+          "space__semiangle_mrad": {"low": 10, "high": 20}}, "experiment.semiangle_mrad", "83.5"),
+        ({"experiment__field_of_view_a": [60000, 60000]}, "experiment.step_a", "field_of_view_a"),
+        ({"doses_e_per_a2": [1e8], "random": None, "map": None}, "doses_e_per_a2", "Lower the dose"),
+        ({"reference__pixel_a": 0.3}, "reference.pixel_a", "whole fraction"),
+        ({"titel": "x"}, "titel", "title"),
     ],
 )  # fmt: skip
 def test_bad_input_names_field_and_mend(changes, field, mend, tmp_path):
     with pytest.raises(InputError) as caught:
         resolved(tmp_path, **changes)
-    assert field in caught.value.field
+    path = tmp_path / "studies" / "tiny" / "study.yaml"
+    assert caught.value.field.removeprefix(f"{path}: ").startswith(field)
     assert mend in caught.value.mend
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "changes, field, known",
+    [
+        ({"sample": {"kind": "structure", "file": "a.cif", "zone_axs": [0, 0, 1]}}, "sample.zone_axs",
+         {"file", "kind", "repeats", "rotation_deg", "thickness_a", "zone_axis"}),
+        ({"sample": {"kind": "image", "file": "a.npy", "pixl_a": 1}}, "sample.pixl_a",
+         {"file", "kind", "pixel_a", "quantity", "thickness_a", "voltage_kv"}),
+        ({"reconstruction__engines": [{"engine": "raar", "constraints": [{"kind": "object_lowpass", "qmx": 1}]}]},
+         "reconstruction.engines.0.constraints.0.qmx", {"edge", "every", "kind", "qmax"}),
+    ],
+)  # fmt: skip
+def test_only_keys_of_the_chosen_kind_are_known(changes, field, known, tmp_path):
+    with pytest.raises(InputError) as caught:
+        resolved(tmp_path, **changes)
+    assert caught.value.field.endswith(f"study.yaml: {field}")
+    words = caught.value.mend.split("Known here: ")[1].split(".")[0]
+    assert set(words.split(", ")) == known
+
+
+def test_engines_know_their_own_keys_only(tmp_path):
+    with pytest.raises(InputError, match=r"engines\.0\.grup: is not a known key") as caught:
+        resolved(tmp_path, reconstruction__engines=[{"engine": "epie", "grup": 8}])
+    words = caught.value.mend.split("Known here: ")[1].rstrip(".").split(", ")
+    assert "group" in words
+    assert "damping" not in words  # of lsqml
+
+
+def test_keys_that_the_loader_sets_are_not_offered(tmp_path):
+    with pytest.raises(InputError) as caught:
+        resolved(tmp_path, titel="x")
+    words = caught.value.mend.split("Known here: ")[1].rstrip(".").split(", ")
+    assert "seed" in words
+    assert not {"study", "scale"} & set(words)
+
+
+@pytest.mark.parametrize(
+    "changes, field",
+    [
+        ({"sample": {"kind": "structure"}}, "sample.file"),
+        ({"sample": {"layers": ["MoS2", "WS2"]}}, "sample.kind"),
+        ({"map__x": {"values": [1, 2]}}, "map.x.name"),
+    ],
+)
+def test_what_is_missing_is_called_nothing(changes, field, tmp_path):
+    with pytest.raises(InputError, match=rf"study.yaml: {field}: is required; got nothing\. "):
+        resolved(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes, field",
+    [
+        ({"search": {"pionts": 2}}, "scales.smoke.search.pionts"),
+        ({"search": {"points": -2}}, "scales.smoke.search.points"),
+        ({"reconstruction": {"engines": [{"engine": "lsqml", "group": 0}]}},
+         "scales.smoke.reconstruction.engines.0.group"),
+        ({"search": {"points": 2}}, "experiment.stepp_a"),
+    ],
+)  # fmt: skip
+def test_a_problem_of_a_scale_is_found_there(changes, field, tmp_path):
+    content = tiny(scales={"smoke": changes})
+    if "experiment" in field:
+        content["experiment"]["stepp_a"] = 1
+    folder = write_study(tmp_path / "tiny", content)
+    with pytest.raises(InputError) as caught:
+        load_study(folder, "smoke")
+    assert caught.value.field == f"{folder / 'study.yaml'}: {field}"
+
+
+@pytest.mark.parametrize(
+    "changes, field",
+    [
+        ({"experiment__voltage_kv": "80"}, "experiment.voltage_kv"),
+        ({"experiment__voltage_kv": True}, "experiment.voltage_kv"),
+        ({"experiment__field_of_view_a": ["6", 7]}, "experiment.field_of_view_a"),
+        ({"seed": "3"}, "seed"),
+        ({"doses_e_per_a2": [True]}, "doses_e_per_a2"),
+        ({"space__step_a__low": "1"}, "space.step_a.low"),
+        ({"reference__step_a": "2"}, "reference.step_a"),
+        ({"map__at": {"semiangle_mrad": "20"}}, "map.at"),
+        ({"potential__thermal": {"kind": "debye_waller", "sigma_a": {"Mo": "0.1"}}}, "potential.thermal.sigma_a"),
+        ({"reconstruction__engines": [{"engine": "lsqml", "group": "8"}]}, "reconstruction.engines.0.group"),
+    ],
+)
+def test_words_and_booleans_are_no_numbers(changes, field, tmp_path):
+    with pytest.raises(InputError, match=rf"study.yaml: {field}: must be a number"):
+        resolved(tmp_path, **changes)
+
+
+def test_whole_numbers_serve_as_real_ones(tmp_path):
+    found = resolved(tmp_path, experiment__voltage_kv=80, experiment__detector_pixels=32.0).study
+    assert (found.experiment.voltage_kv, found.experiment.detector_pixels) == (80.0, 32)
+    assert found.experiment.field_of_view_a == (6.0, 7.0)
+
+
+def test_searches_of_the_largest_size_are_accepted(tmp_path):
+    assert resolved(tmp_path, search__points=1600, search__initial=10_000).study.search.points == 1600
+
+
+def test_a_folder_name_that_cannot_be_used_is_explained(tmp_path):
+    with pytest.raises(InputError, match=r"letters .*, digits and underscores; got 'my-study'. Rename"):
+        load_study(write_study(tmp_path / "my-study", tiny()))
+
+
+@pytest.mark.parametrize(
+    "start, words",
+    [
+        ({"slices": 1}, "the reconstruction has one"),
+        ({"slices": 3, "slice_thickness_a": 2}, "3 slices of 2 A make 6 A"),
+        ({"slices": 8, "slice_thickness_a": 2}, "8 slices of 2 A make 16 A"),
+        ({"slices": 6, "slice_thickness_a": 2}, None),
+    ],
+)
+def test_slices_that_do_not_fit_the_sample_are_warned_of(start, words, tmp_path):
+    """The bilayer is c/4 + c/2 + c/4 = 12.3 A thick."""
+    warnings = resolved(tmp_path, potential__slice_thickness_a=2, reconstruction__object=start).warnings
+    assert [w for w in warnings if "slice" in w] == [w for w in warnings if words is not None and words in w]
+    assert any("slice" in w for w in warnings) == (words is not None)
+    projected = resolved(tmp_path, reconstruction__object=start).warnings
+    assert not any("slice" in w for w in projected)
+
+
+@pytest.mark.parametrize(
+    "text, line, words",
+    [
+        ("a: 1\nb: [1, 2\nc: 3\n", 3, "a list in [ ] is not closed"),
+        ("a: 1\n\tb: 2\n", 2, "a tab; indent with spaces"),
+        ("a: 1\nb: c: d\n", 2, "a ':' where none may stand"),
+        ("a: 1\nb: 2\na: 3\n", 3, "'a' is given twice"),
+        ("a: 1\n{{x}}: 1\n", 2, "can't be a key"),
+        ("a: 'x\n", 2, "a quote is not closed"),
+        ("a: 1\nb: \x01\n", 2, "special characters"),
+    ],
+)
+def test_unreadable_yaml_names_line_and_problem(text, line, words, tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_yaml(path)
+    assert caught.value.field == f"{path}, line {line}"
+    assert words in caught.value.rule
+    assert "\\n" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_encodings_than_utf8_are_named(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_bytes("title: Präparat\n".encode("latin-1"))
+    with pytest.raises(InputError, match="must be text in UTF-8"):
+        read_yaml(path)
+
+
+def test_the_command_line_knows_its_version(capsys):
+    from ptydesign import __version__
+    from ptydesign.cli import main
+
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"ptydesign {__version__}\n"
 
 
 @pytest.mark.parametrize(

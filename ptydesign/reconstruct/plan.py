@@ -97,6 +97,14 @@ class Plan(Strict):
         return self
 
     @property
+    def final_slices(self) -> tuple[int, float]:
+        """Slices of the result and their thickness in angstrom (0 if it isn't given)."""
+        state = self.object.slices, self.object.slice_thickness_a, self.probe.modes
+        for engine in self.engines:
+            state = engine.resample.after(*state) if engine.resample is not None else state
+        return state[:2]
+
+    @property
     def sweeps(self) -> int:
         """Sweeps of all engines together."""
         return sum(engine.sweeps for engine in self.engines)

@@ -39,9 +39,9 @@ def check_scan(scan: Scan) -> None:
     _require(
         ny * nx <= MAX_POSITIONS,
         "scan.step_a",
-        f"must give at most {MAX_POSITIONS} positions",
-        f"{scan.step_a} A, which gives {ny} x {nx}",
-        "Take a larger step or a smaller field of view.",
+        f"must give at most {MAX_POSITIONS} positions in the field of view, {list(scan.field_of_view_a)} A",
+        f"{scan.step_a:g} A, which gives {ny} x {nx}",
+        "Take a larger step_a or a smaller field_of_view_a.",
     )
 
 

@@ -14,11 +14,12 @@ from ptydesign.score.metrics import ssim_window_px
 from ptydesign.simulate.dataset import check_experiment, required_shape
 from ptydesign.simulate.specimen import ImageSample, build_atoms, check_sample
 from ptydesign.study.config import StudyConfig
-from ptydesign.study.experiment import ExperimentConfig, at_point, to_experiment
+from ptydesign.study.experiment import OPERATOR_NAMES, ExperimentConfig, at_point, field_at, to_experiment
 from ptydesign.study.versions import LAYOUT
 
 MIN_ELECTRONS = 1.0  # per pattern: less is an empty dataset
 MAX_CORNERS = 512
+THICKNESS_TOLERANCE = 0.2  # of the sample's, by which the reconstruction's may differ before it is warned of
 
 
 def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str]]:
@@ -30,7 +31,8 @@ def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str
     check_sample(study.sample, folder)  # missing or unreadable file, before anything is derived from it
     _check_pixels(study)
     _check_score(study)
-    for where, point in _extremes(study):
+    # the experiment's own values too: what replaces them today may be left out tomorrow
+    for where, point in itertools.chain([("experiment", {})], _extremes(study)):
         config = at_point(study.experiment, point, where)
         _check_optics(config, where, point)
         _check_scan(config, where, point)
@@ -38,6 +40,7 @@ def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str
             _check_dose(config, dose, where, point)
     _check_windows(study, warnings)
     _check_faint(study, warnings)
+    _check_slices(study, folder, warnings)
     extent = tuple(n * study.potential.pixel_a for n in potential_shape(study, folder))
     sample = check_sample(study.sample, folder, extent)
     return study.model_copy(update={"sample": sample}), warnings
@@ -46,12 +49,15 @@ def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str
 def potential_shape(study: StudyConfig, folder: Path = Path()) -> tuple[int, int]:
     """Pixels (y, x) of the one potential that holds scan and window of every experiment the study may ask for."""
     pixel = (study.potential.pixel_a, study.potential.pixel_a)
-    configs = [at_point(study.experiment, point, where) for where, point in _extremes(study)]
-    experiments = [to_experiment(config, study.doses_e_per_a2[0]) for config in configs]
-    try:
-        needed = required_shape(experiments, pixel, _thickness_a(study, folder))
-    except InputError as error:
-        raise InputError(f"experiment, space: {error.field}", error.rule, error.value, error.mend) from None
+    thickness_a = _thickness_a(study, folder)
+    needed = (0, 0)
+    for where, point in _extremes(study):
+        experiment = to_experiment(at_point(study.experiment, point, where), study.doses_e_per_a2[0])
+        try:
+            one = required_shape([experiment], pixel, thickness_a)
+        except InputError as error:
+            raise _in_operators_words(error, where, point) from None
+        needed = (max(needed[0], one[0]), max(needed[1], one[1]))
     if study.specimen_a is None:
         return needed
     shape = tuple(round(extent / pixel[0]) for extent in study.specimen_a)
@@ -122,10 +128,6 @@ def _longest_scans(study: StudyConfig, name: str) -> tuple[float, ...]:
     return tuple(sorted(step for step in steps if dimension.low < step < dimension.high))
 
 
-def _field(where: str, name: str, point: Mapping[str, Any]) -> str:
-    return f"{where}.{name}" if name in point else f"experiment.{name}"
-
-
 def _check_pixels(study: StudyConfig) -> None:
     ratio = study.experiment.pixel_a / study.potential.pixel_a
     if ratio < 1 - 1e-9 or abs(ratio - round(ratio)) > 1e-6:
@@ -152,13 +154,21 @@ def _check_optics(config: ExperimentConfig, where: str, point: Mapping[str, Any]
     if config.semiangle_mrad > edge:
         rule = f"the aperture must not be wider than the detector, whose edge lambda/(2 pixel_a) is at {edge:.2f} mrad"
         mend = f"Use at most {edge:.1f} mrad, or a smaller pixel_a."
-        raise InputError(_field(where, "semiangle_mrad", point), rule, config.semiangle_mrad, mend)
+        raise InputError(field_at(where, "semiangle_mrad", point), rule, config.semiangle_mrad, mend)
 
 
 def _check_scan(config: ExperimentConfig, where: str, point: Mapping[str, Any]) -> None:
     if config.step_a > min(config.field_of_view_a):
         rule = f"must not exceed the field of view {list(config.field_of_view_a)} A"
-        raise InputError(_field(where, "step_a", point), rule, config.step_a, "Use a smaller step or a larger field.")
+        raise InputError(field_at(where, "step_a", point), rule, config.step_a, "Use a smaller step or a larger field.")
+    half = [size / 2 for size in config.field_of_view_a]
+    if any(abs(drift) > limit for drift, limit in zip(config.drift_a, half, strict=True)):
+        rule = f"must not exceed half the field of view, {half} A (y, x)"
+        raise InputError("experiment.drift_a", rule, list(config.drift_a), "Lower it, or scan a larger field of view.")
+    if config.position_jitter_a > min(half):
+        rule = f"must not exceed half the field of view, {min(half):g} A"
+        mend = "Lower it, or scan a larger field of view."
+        raise InputError(field_at(where, "position_jitter_a", point), rule, config.position_jitter_a, mend)
 
 
 def _check_dose(config: ExperimentConfig, dose: float, where: str, point: Mapping[str, Any]) -> None:
@@ -166,8 +176,16 @@ def _check_dose(config: ExperimentConfig, dose: float, where: str, point: Mappin
     try:
         check_experiment(experiment)
     except InputError as error:
-        field = "doses_e_per_a2" if error.field == "dose_e_per_a2" else f"{where}: {error.field}"
-        raise InputError(field, error.rule, error.value, error.mend) from None
+        if error.field == "dose_e_per_a2" and config.applied_dose_e_per_a2 is None:
+            raise InputError("doses_e_per_a2", error.rule, error.value, error.mend) from None
+        raise _in_operators_words(error, where, point) from None
+
+
+def _in_operators_words(error: InputError, where: str, point: Mapping[str, Any]) -> InputError:
+    """The error of a check of `types.Experiment`, with the field as it stands in study.yaml."""
+    name = OPERATOR_NAMES.get(error.field)
+    sections = "experiment" if where == "experiment" else f"experiment, {where}"
+    return InputError(field_at(where, name, point) if name else sections, error.rule, error.value, error.mend)
 
 
 def _check_faint(study: StudyConfig, warnings: list[str]) -> None:
@@ -205,8 +223,25 @@ def _check_windows(study: StudyConfig, warnings: list[str]) -> None:
         )
 
 
+def _check_slices(study: StudyConfig, folder: Path, warnings: list[str]) -> None:
+    """Of a sample in several slices, a reconstruction in one, or in slices that are together much too thin or thick."""
+    thickness_a = _thickness_a(study, folder)
+    if not thickness_a or thickness_a <= study.potential.slice_thickness_a:
+        return
+    slices, each_a = study.reconstruction.final_slices
+    if slices == 1:
+        warnings.append(
+            f"the sample ({thickness_a:.1f} A thick) is simulated in several slices, but the reconstruction has one"
+        )
+    elif abs(slices * each_a / thickness_a - 1) > THICKNESS_TOLERANCE:
+        warnings.append(
+            f"the reconstruction's {slices} slices of {each_a:g} A make {slices * each_a:g} A, but the sample is "
+            f"{thickness_a:.1f} A thick"
+        )
+
+
 def _thickness_a(study: StudyConfig, folder: Path) -> float:
-    """Distance of the first and the last slice; a small piece of the sample is enough to know it."""
+    """Thickness of a sample in slices, 0 for one that is projected; a small piece of it is enough to know."""
     if study.potential.slice_thickness_a is None or isinstance(study.sample, ImageSample):
         return 0.0
     sample = check_sample(study.sample, folder) if not _is_found(study) else study.sample

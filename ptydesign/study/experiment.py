@@ -84,7 +84,8 @@ VARIABLE = tuple(
 
 
 def at_point(base: ExperimentConfig, point: Mapping[str, Any], where: str = "point") -> ExperimentConfig:
-    """`base` with the values of a point of the search space. Raises InputError naming `where`.parameter."""
+    """`base` with the values of a point of the search space. Raises InputError naming the parameter, in `where` if the
+    point has it."""
     for name in point:
         if name not in VARIABLE:
             raise InputError(
@@ -94,8 +95,42 @@ def at_point(base: ExperimentConfig, point: Mapping[str, Any], where: str = "poi
         return ExperimentConfig.model_validate({**base.model_dump(), **point})
     except ValidationError as error:
         first = error.errors()[0]
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, InputError):
+            raise InputError(field_at(where, cause.field, point), cause.rule, cause.value, cause.mend) from None
         name, rule = str(first["loc"][0]), first["msg"][0].lower() + first["msg"][1:]
-        raise InputError(f"{where}.{name}", rule, first["input"], "Correct it in the study file.") from None
+        raise InputError(field_at(where, name, point), rule, first["input"], "Correct it in the study file.") from None
+
+
+def field_at(where: str, name: str, point: Mapping[str, Any]) -> str:
+    """The field of the study that a value of the experiment comes from: the point's section, or `experiment`."""
+    return f"{where}.{name}" if name in point else f"experiment.{name}"
+
+
+# Fields of `types.Experiment`, as its checks name them -> those of this section.
+OPERATOR_NAMES = {
+    "optics.semiangle_rad": "semiangle_mrad",
+    "experiment.semiangle": "semiangle_mrad",
+    "optics.defocus_a": "defocus_nm",
+    "optics.voltage_kv": "voltage_kv",
+    "optics.cs_a": "cs_mm",
+    "scan.step_a": "step_a",
+    "scan.field_of_view_a": "field_of_view_a",
+    "scan.jitter_a": "position_jitter_a",
+    "scan.scale_error": "scale_error",
+    "detector.pixels": "detector_pixels",
+    "detector.pixel_a": "pixel_a",
+    "detector.pixel_a[y]": "pixel_a",
+    "detector.pixel_a[x]": "pixel_a",
+    "detector.mtf_nyquist": "mtf_nyquist",
+    "detector.background_e_per_px": "background_e_per_px",
+    "dose_e_per_a2": "applied_dose_e_per_a2",
+    "source_size_a": "source_size_a",
+    "experiment.source_size_a": "source_size_a",
+    "focal_spread_a": "focal_spread_nm",
+    "experiment.focal_spread_a": "focal_spread_nm",
+    "experiment.focal_spread_nm": "focal_spread_nm",
+}
 
 
 def to_experiment(config: ExperimentConfig, dose_e_per_a2: Dose) -> Experiment:
