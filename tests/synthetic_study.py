@@ -50,6 +50,7 @@ def make_plan(doses=DOSES, space=SPACE, random=True, mapped=True) -> dict:
         if mapped and len(names) > 1
         else None,
         "objective": {"metric": "ssim", "width_px": 1.5},
+        "compare_with": "cao2022",
     }
 
 
@@ -91,13 +92,17 @@ def make_trials(doses, space, rng, random=True) -> pd.DataFrame:
                     "reason": "the loss became NaN at sweep 3" if failed else "",
                     "objective": np.nan if failed else value,
                     **{
-                        f"ssim_{w}": np.nan if failed else value * f for w, f in (("0.5", 0.9), ("1.5", 1), ("5", 1.04))
+                        f"ssim_{w}px": np.nan if failed else value * f
+                        for w, f in (("0.5", 0.9), ("1.5", 1), ("5", 1.04))
                     },
                     "psnr_db": np.nan if failed else 12 + 15 * value,
                     "positions": 121,
                     "sweeps": 60,
                     "seed": 1000 + k,
-                    "region_a": "2, 2, 16, 20",
+                    "region_y0_a": 2.0,
+                    "region_x0_a": 2.0,
+                    "region_y1_a": 16.0,
+                    "region_x1_a": 20.0,
                     "data_range_rad": 0.41,
                 }
             )
@@ -126,10 +131,11 @@ def make_validation(doses, space, rng) -> pd.DataFrame:
                             "status": "ok",
                             "reason": "",
                             "objective": ssim,
-                            "ssim_0.5": ssim * 0.9,
-                            "ssim_1.5": ssim,
-                            "ssim_5": ssim * 1.04,
+                            "ssim_0.5px": ssim * 0.9,
+                            "ssim_1.5px": ssim,
+                            "ssim_5px": ssim * 1.04,
                             "psnr_db": psnr,
+                            "contrast": 0.9,
                         }
                     )
     return pd.DataFrame(rows)
@@ -139,9 +145,9 @@ def make_summary(validation: pd.DataFrame) -> pd.DataFrame:
     good = validation[validation["status"] == "ok"]
     grouped = good.groupby(["dose_e_per_a2", "design", "simulator"])
     return grouped.agg(
-        n=("ssim_1.5", "size"),
-        ssim_mean=("ssim_1.5", "mean"),
-        ssim_std=("ssim_1.5", "std"),
+        n=("ssim_1.5px", "size"),
+        ssim_mean=("ssim_1.5px", "mean"),
+        ssim_std=("ssim_1.5px", "std"),
         psnr_db_mean=("psnr_db", "mean"),
         psnr_db_std=("psnr_db", "std"),
     ).reset_index()
@@ -200,7 +206,8 @@ def make_map(plan: dict, rng) -> pd.DataFrame:
                     "reason": "probe wider than the detector's window" if failed else "",
                     "objective": np.nan if failed else value,
                     **{
-                        f"ssim_{w}": np.nan if failed else value * f for w, f in (("0.5", 0.9), ("1.5", 1), ("5", 1.04))
+                        f"ssim_{w}px": np.nan if failed else value * f
+                        for w, f in (("0.5", 0.9), ("1.5", 1), ("5", 1.04))
                     },
                     "psnr_db": np.nan if failed else 12 + 18 * value,
                 }

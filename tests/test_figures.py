@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from synthetic_study import DOSES, copy, make_images, rewrite, scale_column, write_results
 
@@ -14,7 +15,7 @@ from ptydesign.errors import InputError
 from ptydesign.io import Array, write_images
 from ptydesign.study.figures import FIGURES, draw_all, read_tables
 from ptydesign.study.figures.labels import axis_label, dose_number, number, objective_label
-from ptydesign.study.figures.style import DPI, cell_edges, nice_length, styled
+from ptydesign.study.figures.style import DPI, VERMILLION, cell_edges, nice_length, styled
 from ptydesign.study.report import write_report
 
 
@@ -112,7 +113,7 @@ def test_equal_tables_give_equal_bytes(full, tmp_path):
         ("summary", "psnr_db_std", "reconstructions"),
         ("recommended", "best", "settings"),
         ("recommended", "high", "settings"),
-        ("map", "ssim_1.5", "maps"),
+        ("map", "ssim_1.5px", "maps"),
         ("map", "psnr_db", "maps"),
         ("convergence", "best_objective", "convergence"),
         ("trials", "objective", "convergence"),
@@ -168,6 +169,47 @@ def test_same_phase_range_and_scale_in_all_images(full):
     assert len({image.get_clim() for image in images}) == 1
     pixels_per_a = {round(i.axes.get_window_extent().width / np.ptp(i.axes.get_xlim()), 3) for i in images}
     assert len(pixels_per_a) == 1
+
+
+def test_a_reference_on_the_border_of_a_map_is_drawn_whole(full, tmp_path):
+    folder = copy(full, tmp_path)
+    plan = yaml.safe_load((folder / "plan.yaml").read_text())
+    xs, ys = (plan["map"][axis]["values"] for axis in "xy")
+    plan["reference"]["step_a"] = float(cell_edges(sorted(xs), log=True)[0])
+    plan["reference"]["semiangle_mrad"] = float(cell_edges(sorted(ys))[-1])
+    (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
+    with styled():
+        figure = FIGURES["maps"].draw(read_tables(folder))
+        figure.canvas.draw()
+    markers = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "^"]
+    assert len(markers) == 4
+    for line in markers:
+        seen, panel = line.get_window_extent(), line.axes.get_window_extent()
+        assert min(seen.x0 - panel.x0, panel.x1 - seen.x1, seen.y0 - panel.y0, panel.y1 - seen.y1) >= 0
+
+
+def test_the_reference_lies_above_the_best_values(full):
+    with styled():
+        figure = FIGURES["settings"].draw(read_tables(full))
+    for axes in figure.axes:
+        best = next(line for line in axes.lines if line.get_marker() == "o")
+        reference = next(line for line in axes.lines if line.get_color() == VERMILLION)
+        assert reference.get_zorder() > best.get_zorder()
+        assert reference.is_dashed()
+
+
+def test_failed_reconstructions_are_marked_and_scores_named(full, tmp_path):
+    folder = copy(full, tmp_path)
+    rewrite(folder, "validation", lambda f: f.assign(contrast=np.where(f["dose_e_per_a2"] == 100, -0.2, 0.9)))
+    for base, failed in ((full, 0), (folder, 2)):
+        tables = read_tables(base)
+        with styled():
+            figure = FIGURES["reconstructions"].draw(tables)
+        texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+        assert texts.count("reconstruction\nfailed") == failed
+        assert ("reconstruction failed" in FIGURES["reconstructions"].caption(tables)) is bool(failed)
+        labels = [axes.get_xlabel() for axes in figure.axes if axes.images]
+        assert sum(label.startswith("SSIM 0.") and label.endswith(" dB") for label in labels) == 2 * len(DOSES)
 
 
 def test_a_dose_without_design_says_so(tmp_path):

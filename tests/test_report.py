@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ import yaml
 from synthetic_study import SPACE, copy, rewrite, scale_column, write_results
 
 from ptydesign.study.figures import draw_all, read_tables
-from ptydesign.study.findings import compare, probe_radius_a, trends
+from ptydesign.study.figures.tables import FAILED
+from ptydesign.study.findings import compare, probe_radius_a, sentences, trends
 from ptydesign.study.report import write_report
+from ptydesign.study.resolve import resolve
+from ptydesign.study.workflow import settings
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +113,111 @@ def test_a_difference_inside_the_error_bars_is_not_a_win(full, tmp_path):
 def test_sigmas_against_numbers_worked_by_hand(full):
     table = pd.read_csv(full / "tables" / "validation.csv")
     rows = table[(table["dose_e_per_a2"] == 1000) & (table["simulator"] == "jax")]
-    a, b = (rows.loc[rows["design"] == name, "ssim_1.5"].to_numpy() for name in ("optimised", "expert"))
+    a, b = (rows.loc[rows["design"] == name, "ssim_1.5px"].to_numpy() for name in ("optimised", "expert"))
     expected = (a.mean() - b.mean()) / np.sqrt(a.var(ddof=1) + b.var(ddof=1))
     pair = next(pair for pair in compare(read_tables(full), "jax") if pair.dose == 1000)
     assert pair.sigmas == pytest.approx(expected, rel=1e-12)
     assert pair.n == (5, 5)
     assert all(np.isnan(pair.sigmas) for pair in compare(read_tables(full), "abtem"))
+
+
+def test_few_repeats_give_no_sigma(full, tmp_path):
+    assert "n = 5" in sentences(read_tables(full))[0]
+    assert " σ, n = 5)" in sentences(read_tables(full))[0]
+    folder = copy(full, tmp_path)
+    rewrite(folder, "summary", lambda f: f.assign(n=f["n"].clip(upper=4)))
+    tables = read_tables(folder)
+    assert all(np.isnan(pair.sigmas) for pair in compare(tables, "jax"))
+    assert "n = 4 repeats, too few for a statement in σ" in sentences(tables)[0]
+    assert " σ, n" not in sentences(tables)[0]
+
+
+def test_a_failed_reconstruction_is_no_gain(full, tmp_path):
+    """The gain is largest at the lowest dose, but SSIM 0.1 says nothing. A contrast below 0 is a failure, too."""
+    assert FAILED not in (full / "report.html").read_text()
+    folder = copy(full, tmp_path)
+
+    def change(frame):
+        lowest = frame["dose_e_per_a2"] == 100
+        frame.loc[lowest & (frame["design"] == "optimised"), "ssim_mean"] = 0.1
+        frame.loc[lowest & (frame["design"] == "expert"), "ssim_mean"] = -0.7
+
+    def invert(frame):
+        frame.loc[(frame["dose_e_per_a2"] == 1000) & (frame["design"] == "expert"), "contrast"] = -0.1
+
+    rewrite(folder, "summary", change)
+    rewrite(folder, "validation", invert)
+    gain, failed, *_ = sentences(read_tables(folder))
+    assert "largest at 500 e/Å²" in gain
+    assert "at 4 of 5 doses" in gain
+    assert "with optimised settings at 100 e/Å²; with expert settings at 100 e/Å², 1,000 e/Å²." in failed
+    assert verdicts(folder)["optimised settings beat the expert at every dose"] == "cannot be judged"
+    assert verdicts(folder)["the gain is largest at the lowest dose"] == "cannot be judged"
+    page = write_report(folder).read_text()
+    # beside the recommended settings, and in the scores of both designs and simulators
+    assert page.count(f"<small>{FAILED}</small>") == 1 + 2 + 2 + 2
+
+
+def change_plan(folder: Path, **changes) -> None:
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}, sort_keys=False))
+
+
+def test_a_paper_is_compared_with_only_where_the_study_asks(full, tmp_path):
+    page = (full / "report.html").read_text()
+    assert page.count("After Cao et al. 2022") == 4
+    assert "Trends of Cao et al. 2022" in page
+    folder = copy(full, tmp_path)
+    change_plan(folder, compare_with=None)
+    assert "Cao et al." not in write_report(folder).read_text()
+
+
+def test_no_trial_depends_on_the_comparison(tmp_path):
+    resolved = resolve(Path(__file__).parents[1] / "studies" / "lowdose", "smoke", tmp_path)
+    assert resolved.study.compare_with == "cao2022"
+    other = replace(resolved, study=resolved.study.model_copy(update={"compare_with": None}))
+    search = "bo-1000"
+    for step in ("potential", "propose", "evaluate", "choose", "validate", "collect"):
+        name = search if step in ("propose", "evaluate", "choose") else None
+        assert settings(resolved, step, name) == settings(other, step, name), step
+    assert settings(resolved, "resolve") != settings(other, "resolve")  # plan.yaml, which the report reads
+
+
+def test_why_the_best_aperture_is_not_that_of_the_paper(full, tmp_path):
+    claim = "the best aperture lies above 30 mrad, except at the lowest dose"
+    folder = copy(full, tmp_path)
+
+    def change(frame):
+        rows = frame["parameter"] == "semiangle_mrad"
+        frame.loc[rows & (frame["dose_e_per_a2"] == 100), "best"] = 33.0
+        frame.loc[rows & (frame["dose_e_per_a2"] == 5000), "best"] = 29.0
+
+    rewrite(folder, "recommended", change)
+    trend = next(trend for trend in trends(read_tables(folder)) if trend.claim == claim)
+    assert trend.verdict == "does not appear"
+    assert trend.reason.startswith("Also above 30 mrad at the lowest dose; not above 30 mrad at 5,000 e/Å². Best")
+
+
+def test_smoke_scale_is_marked(full, tmp_path):
+    assert "Smoke scale" not in (full / "report.html").read_text()
+    folder = copy(full, tmp_path)
+    change_plan(folder, scale="smoke")
+    page = write_report(folder).read_text()
+    assert page.index("Its numbers mean little") < page.index("What was asked")
+
+
+def test_trials_behind_the_ranges_are_counted(full, tmp_path):
+    tables = read_tables(full)
+    rows = pd.read_csv(full / "tables" / "trials.csv")
+    rows = rows[(rows["search"] == "bo") & (rows["status"] == "ok")]
+    assert [tables.fitted(dose) for dose in tables.doses] == list(rows.groupby("dose_e_per_a2").size())
+    assert not any("Caution" in text for text in sentences(tables))
+    folder = copy(full, tmp_path)
+    few = (rows["dose_e_per_a2"] == 500) & (rows.groupby("dose_e_per_a2").cumcount() < 19)
+    rewrite(folder, "trials", lambda _: rows[few | (rows["dose_e_per_a2"] != 500)])
+    caution = sentences(read_tables(folder))[-1]
+    assert "a model of only 19 trials at 1 of 5 doses" in caution
+    assert "few: caution" in write_report(folder).read_text()
 
 
 def test_probe_radius():

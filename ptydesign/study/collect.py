@@ -24,6 +24,7 @@ STRUCTURE_A = 30.0  # side of the piece of the sample that is shown at most
 UNITS = {
     "kv": "kV", "a": "A", "mrad": "mrad", "nm": "nm", "pixels": "px", "deg": "deg", "um": "um", "mm": "mm",
 }  # fmt: skip
+REGION = ("region_y0_a", "region_x0_a", "region_y1_a", "region_x1_a")  # the scored part of the specimen
 
 
 def collect(resolved: Resolved) -> list[Path]:
@@ -97,12 +98,12 @@ def _score_columns(study: StudyConfig, record: dict[str, Any]) -> dict[str, Any]
         "status": record["status"],
         "reason": record["reason"],
         "objective": objective_value(study, record),
-        **{f"ssim_{width:g}": ssim.get(f"{width:g}") for width in study.score.ssim_widths_px},
+        **{f"ssim_{width:g}px": ssim.get(f"{width:g}") for width in study.score.ssim_widths_px},
         **{name: scores.get(name) for name in ("psnr_db", "mse_rad2", "frc_area", "contrast")},
         "positions": record.get("positions"),
         "sweeps": record.get("sweeps"),
         "seed": record["seed"],
-        "region_a": " ".join(f"{edge:g}" for edge in record["region_a"]),
+        **dict(zip(REGION, record["region_a"], strict=True)),
         "data_range_rad": scores.get("data_range_rad"),
         "frc_qmax_per_a": scores.get("frc_qmax"),
     }
@@ -161,7 +162,7 @@ def _ssim_column(study: StudyConfig) -> str:
     """The SSIM that is reported: of the objective's width, else of the width next to the usual 1.5."""
     widths = study.score.ssim_widths_px
     width = study.objective.width_px if study.objective.metric == "ssim" else min(widths, key=lambda w: abs(w - 1.5))
-    return f"ssim_{width:g}"
+    return f"ssim_{width:g}px"
 
 
 def _convergence_rows(trials: pd.DataFrame) -> Iterable[dict[str, Any]]:
@@ -177,7 +178,7 @@ def _image_groups(resolved: Resolved) -> dict[str, dict[str, Any]]:
     """Pictures of the first repeat of each design and dose, and the structure."""
     study = resolved.study
     store, groups = PointStore(resolved.root), {}
-    width = _ssim_column(study).removeprefix("ssim_")
+    width = _ssim_column(study).removeprefix("ssim_").removesuffix("px")
     for dose in study.doses_e_per_a2:
         content = read_json(resolved.results / "validation" / f"{dose_name(dose)}-jax.json")
         for record in content["trials"]:

@@ -9,10 +9,12 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from ptydesign.study.figures.convergence import comparison_dose, initial_trials
-from ptydesign.study.figures.labels import dose_text, fixed, number, objective_label, quantity
-from ptydesign.study.figures.tables import OPTIMISED, Tables
+from ptydesign.study.figures.labels import count_text, dose_text, fixed, number, objective_label, quantity
+from ptydesign.study.figures.tables import FAILED, LEAST_SSIM, OPTIMISED, Tables
 from ptydesign.units import MRAD, NM, wavelength_a
 
+LEAST_REPEATS = 5  # with fewer, a spread is too uncertain to count differences in units of it
+LEAST_TRIALS = 20  # with fewer, a surrogate model's 5 % ranges deserve caution
 YES, NO, WEAK, OPEN = "appears", "does not appear", "within the tolerances", "cannot be judged"
 
 
@@ -29,8 +31,9 @@ class Trend:
 class Compared:
     """Mean scores of both designs at one dose, by one simulator; spreads are sample standard deviations.
 
-    sigmas: difference over sqrt(s1^2 + s2^2), the spread of a difference of two single runs; NaN without repeats.
-    outside: whether the error bars (mean +- one standard deviation) are apart, the optimised above.
+    sigmas: difference over sqrt(s1^2 + s2^2), the spread of a difference of two single runs; NaN with fewer than
+    LEAST_REPEATS repeats of either design. outside: whether the error bars (mean +- one standard deviation) are apart,
+    the optimised above. failed: of which design nothing was reconstructed.
     """
 
     dose: float
@@ -38,6 +41,7 @@ class Compared:
     n: tuple[int, int]
     optimised: tuple[float, float]
     reference: tuple[float, float]
+    failed: tuple[bool, bool] = (False, False)
 
     @property
     def difference(self) -> float:
@@ -53,7 +57,7 @@ class Compared:
     def sigmas(self) -> float:
         """The difference in units of its spread."""
         spread = math.hypot(self.optimised[1], self.reference[1])
-        return self.difference / spread if min(self.n) > 1 and spread > 0 else math.nan
+        return self.difference / spread if min(self.n) >= LEAST_REPEATS and spread > 0 else math.nan
 
     @property
     def outside(self) -> bool:
@@ -65,16 +69,19 @@ def compare(tables: Tables, simulator: str, score: str = "ssim") -> list[Compare
     """Both designs' scores (`ssim` or `psnr_db`) at each dose that has both, doses rising."""
     found = []
     for dose in tables.doses:
-        rows = [tables.scores(dose, design, simulator) for design in (OPTIMISED, tables.reference)]
+        designs = (OPTIMISED, tables.reference)
+        rows = [tables.scores(dose, design, simulator) for design in designs]
         if all(row is not None for row in rows):
             means = [(float(row[f"{score}_mean"]), float(row[f"{score}_std"])) for row in rows]
-            found.append(Compared(dose, simulator, (int(rows[0]["n"]), int(rows[1]["n"])), *means))
+            failed = tuple(tables.failed(dose, design, simulator) for design in designs)
+            found.append(Compared(dose, simulator, (int(rows[0]["n"]), int(rows[1]["n"])), *means, failed))
     return found
 
 
 def sentences(tables: Tables) -> list[str]:
     """One-sentence findings."""
-    return [text for text in (_gain(tables), _independent(tables), _search(tables), _edges(tables)) if text]
+    found = (_gain(tables), _failed(tables), _independent(tables), _search(tables), _edges(tables), _few(tables))
+    return [text for text in found if text]
 
 
 def trends(tables: Tables) -> list[Trend]:
@@ -101,13 +108,50 @@ def _gain(tables: Tables) -> str:
     pairs = compare(tables, "jax")
     if not pairs:
         return f"No dose has scores of both the optimised and the {tables.reference} settings."
-    best = max(pairs, key=lambda pair: pair.difference)
-    above = sum(pair.outside for pair in pairs)
-    by = f" ({number(best.sigmas, 2)} σ)" if math.isfinite(best.sigmas) else ""
+    shown = [pair for pair in pairs if not pair.failed[0]]
+    if not shown:
+        return f"Optimised settings are not compared with the {tables.reference} settings: {FAILED} at every dose."
+    best = max(shown, key=lambda pair: pair.difference)
+    above = sum(pair.outside for pair in shown)
+    lost = f" ({FAILED})" if best.failed[1] else ""
+    by = f" ({number(best.sigmas, 2)} σ, n = {count_text(best.n)})" if math.isfinite(best.sigmas) else ""
     return (
-        f"Optimised settings beat the {tables.reference} settings in SSIM outside the error bars at {above} of "
-        f"{len(pairs)} doses; the difference is largest at {dose_text(best.dose)}: {fixed(best.optimised[0], 3)} "
-        f"against {fixed(best.reference[0], 3)}{by}."
+        f"Optimised settings beat the {tables.reference} settings in SSIM outside the error bars ({_bars(pairs)}) at "
+        f"{above} of {len(pairs)} doses; the difference is largest at {dose_text(best.dose)}: "
+        f"{fixed(best.optimised[0], 3)} against {fixed(best.reference[0], 3)}{lost}{by}."
+    )
+
+
+def _bars(pairs: list[Compared]) -> str:
+    """What the error bars are."""
+    counts = [n for pair in pairs for n in pair.n]
+    if max(counts) < 2:
+        return "none: n = 1"
+    few = ", too few for a statement in σ" if min(counts) < LEAST_REPEATS else ""
+    return f"one standard deviation, n = {count_text(counts)} repeats{few}"
+
+
+def _failed(tables: Tables) -> str:
+    """At which doses a design gave no reconstruction worth the name."""
+    lost = []
+    for design in (OPTIMISED, tables.reference):
+        doses = [dose_text(dose) for dose in tables.doses if tables.failed(dose, design)]
+        if doses:
+            lost.append(f"with {design} settings at {', '.join(doses)}")
+    if not lost:
+        return ""
+    return f"{FAILED.capitalize()} (SSIM below {LEAST_SSIM:g} or contrast not positive) {'; '.join(lost)}."
+
+
+def _few(tables: Tables) -> str:
+    """A caution about ranges that rest on few trials."""
+    counts = [tables.fitted(dose) for dose in tables.doses]
+    few = [count for count in counts if 0 < count < LEAST_TRIALS]
+    if not few:
+        return ""
+    return (
+        f"Caution: the 5 % ranges of the settings rest on a model of only {count_text(few)} trials at {len(few)} of "
+        f"{len(counts)} doses (fewer than {LEAST_TRIALS})."
     )
 
 
@@ -115,7 +159,7 @@ def _independent(tables: Tables) -> str:
     pairs = compare(tables, "abtem")
     if not pairs:
         return ""
-    above = sum(pair.difference > 0 for pair in pairs)
+    above = sum(pair.difference > 0 and not pair.failed[0] for pair in pairs)
     apart = []
     for dose in tables.doses:
         for design in (OPTIMISED, tables.reference):
@@ -165,18 +209,23 @@ def _beats(tables: Tables) -> Trend:
     if lacking:
         where = ", ".join(dose_text(dose) for dose in lacking)
         return Trend(claim, OPEN if pairs else NO, f"No pair of scores at {where}.")
+    failed = [pair for pair in pairs if pair.failed[0]]
+    if failed:
+        where = ", ".join(dose_text(pair.dose) for pair in failed)
+        return Trend(claim, OPEN, f"{FAILED.capitalize()} with optimised settings at {where}.")
     worse = [pair for pair in pairs if pair.difference <= 0]
     unclear = [pair for pair in pairs if pair.difference > 0 and not pair.outside]
     if worse:
         return Trend(claim, NO, "Not better at " + ", ".join(dose_text(pair.dose) for pair in worse) + ".")
     if unclear:
         doses = ", ".join(dose_text(pair.dose) for pair in unclear)
-        return Trend(claim, WEAK, f"Higher SSIM everywhere, but error bars touch (or are missing) at {doses}.")
+        return Trend(claim, WEAK, f"Higher SSIM everywhere, but error bars ({_bars(pairs)}) touch at {doses}.")
     least = min(pairs, key=lambda pair: pair.difference)
     return Trend(
         claim,
         YES,
-        f"SSIM differs by {number(least.difference, 2)} or more, error bars apart at all {len(pairs)} doses.",
+        f"SSIM differs by {number(least.difference, 2)} or more, error bars ({_bars(pairs)}) apart at all {len(pairs)} "
+        "doses.",
     )
 
 
@@ -185,6 +234,8 @@ def _gain_falls(tables: Tables) -> Trend:
     pairs = compare(tables, "jax")
     if len(pairs) < 2 or pairs[0].dose != tables.doses[0]:
         return Trend(claim, OPEN, "It takes scores of both designs at the lowest dose and at one more.")
+    if pairs[0].failed[0]:
+        return Trend(claim, OPEN, f"{FAILED.capitalize()} with optimised settings at {dose_text(pairs[0].dose)}.")
     best = max(pairs, key=lambda pair: pair.difference)
     numbers = ", ".join(f"{number(pair.difference, 2)} at {dose_text(pair.dose)}" for pair in pairs)
     if best is not pairs[0]:
@@ -246,7 +297,14 @@ def _aperture(tables: Tables) -> Trend:
         return Trend(claim, OPEN, "No aperture above 30 mrad was searched.")
     values = [row["best"] for _, row in series]
     reason = f"Best values with rising dose: {', '.join(map(number, values))} mrad."
-    return Trend(claim, YES if values[0] <= 30 and all(value > 30 for value in values[1:]) else NO, reason)
+    against = ["also above 30 mrad at the lowest dose"] if values[0] > 30 else []
+    below = [dose_text(dose) for (dose, _), value in zip(series[1:], values[1:], strict=True) if value <= 30]
+    if below:
+        against.append(f"not above 30 mrad at {', '.join(below)}")
+    if not against:
+        return Trend(claim, YES, reason)
+    why = "; ".join(against)
+    return Trend(claim, NO, f"{why[0].upper()}{why[1:]}. {reason}")
 
 
 def _small_probe(tables: Tables) -> Trend:

@@ -18,7 +18,7 @@ from ptydesign.io import write_text
 from ptydesign.study import findings
 from ptydesign.study.figures import FIGURES, Tables, read_tables
 from ptydesign.study.figures.labels import dose_number, dose_text, fixed, number, objective_label, words_and_unit
-from ptydesign.study.figures.tables import OPTIMISED
+from ptydesign.study.figures.tables import FAILED, OPTIMISED
 
 _TITLES = {
     "reconstructions": "Reconstructions and scores",
@@ -65,7 +65,10 @@ def _content(tables: Tables) -> dict[str, Any]:
         "recommended": _recommended(tables),
         "scores": _scores(tables),
         "reference": tables.reference,
-        "trends": findings.trends(tables),
+        "mapped": tables.maps is not None,
+        "paper": tables.paper,
+        "trends": findings.trends(tables) if tables.paper else [],
+        "least_repeats": findings.LEAST_REPEATS,
         "failures": _failures(tables),
         "figures": figures,
         "skipped": skipped,
@@ -134,7 +137,7 @@ def _space(tables: Tables) -> list[dict[str, str]]:
 
 
 def _recommended(tables: Tables) -> dict[str, Any]:
-    """Header and rows of the table of settings: value, tolerance, whether it lies at an edge."""
+    """Header and rows of the table of settings: value, tolerance, whether at an edge, trials behind it."""
     header = [words_and_unit(name) for name in tables.parameters]
     rows = []
     for dose in tables.doses:
@@ -147,7 +150,16 @@ def _recommended(tables: Tables) -> dict[str, Any]:
             known = np.isfinite(row["low"]) and np.isfinite(row["high"])
             span = f"{number(row['low'])} to {number(row['high'])}" if known else "tolerance unknown"
             cells.append({"best": number(row["best"]), "range": span, "edge": findings.at_edge(row.to_dict())})
-        rows.append({"dose": dose_number(dose), "cells": cells})
+        fitted = tables.fitted(dose)
+        rows.append(
+            {
+                "dose": dose_number(dose),
+                "failed": FAILED if tables.failed(dose, OPTIMISED) else "",
+                "cells": cells,
+                "fitted": fitted,
+                "few": fitted < findings.LEAST_TRIALS,
+            }
+        )
     return {"header": header, "rows": rows}
 
 
@@ -160,6 +172,10 @@ def _scores(tables: Tables) -> list[dict[str, str]]:
             continue
         for dose in tables.doses:
             row = {"dose": dose_number(dose), "simulator": simulator}
+            for side, design in zip(_SIDES, (OPTIMISED, tables.reference), strict=True):
+                scored = tables.scores(dose, design, simulator)
+                row[f"n_{side}"] = "0" if scored is None else str(int(scored["n"]))
+                row[f"failed_{side}"] = FAILED if tables.failed(dose, design, simulator) else ""
             for name, pairs, decimals in (("ssim", ssim, 3), ("psnr", psnr, 1)):
                 pair = pairs.get(dose)
                 if pair is None:

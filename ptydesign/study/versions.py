@@ -13,8 +13,8 @@ ALGORITHMS = {
     "reconstruct": 1,
     "score": 1,
     "design": 1,  # first points, proposals, surrogate
-    "collect": 1,  # tables
-    "figures": 1,  # figures and report
+    "collect": 2,  # tables
+    "figures": 2,  # figures and report
 }
 
 TRIAL = ("simulate", "reconstruct", "score")  # what a trial's numbers depend on

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Field of the experiment -> (words, unit). What is missing here gets words and unit from its name's suffix.
@@ -101,12 +101,18 @@ def dose_text(dose: float) -> str:
     return f"{dose_number(dose)} e/Å²"
 
 
+def count_text(counts: Sequence[int]) -> str:
+    """ "5", or "3 to 5" where counts differ."""
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def ssim_width(column: str) -> float | None:
-    """1.5 for "ssim_1.5"; None for a column that is not an SSIM."""
-    if not column.startswith("ssim_"):
+    """1.5 for "ssim_1.5px"; None for a column that is not an SSIM."""
+    if not (column.startswith("ssim_") and column.endswith("px")):
         return None
     try:
-        return float(column.removeprefix("ssim_"))
+        return float(column.removeprefix("ssim_").removesuffix("px"))
     except ValueError:
         return None
 

@@ -24,6 +24,7 @@ from ptydesign.study.figures.labels import (
 from ptydesign.study.figures.tables import Tables, map_axes
 
 _ROW_IN = 2.25
+_ROOM = 0.05  # of the axis, about a marker
 
 
 def skip(tables: Tables) -> str | None:
@@ -50,8 +51,8 @@ def caption(tables: Tables) -> str:
     return (
         f"Scores over {words_and_unit(x)[0].lower()} and {words_and_unit(y)[0].lower()} at "
         f"{dose_text(frame['dose_e_per_a2'].iloc[0])}{held}; one trial for each cell. Star: best cell of that panel. "
-        f"Triangle: {tables.reference} setting, where its two values lie inside.{lost} "
-        "After Cao et al. 2022, Supp. Fig. 3."
+        f"Triangle: {tables.reference} setting, where its two values lie inside.{lost}"
+        f"{tables.after('Supp. Fig. 3')}"
     )
 
 
@@ -115,4 +116,15 @@ def _panel(figure: Figure, axes: Axes, tables: Tables, score: str) -> bool:
     inside = edges_x[0] <= x <= edges_x[-1] and edges_y[0] <= y <= edges_y[-1]
     if inside:
         axes.plot(x, y, "^", ms=6, color="white", mec="black", mew=0.8, clip_on=False, zorder=5)
+        axes.set_xlim(*_with_room(edges_x[0], edges_x[-1], x, log_x))
+        axes.set_ylim(*_with_room(edges_y[0], edges_y[-1], y, log_y))
     return bool(inside)
+
+
+def _with_room(low: float, high: float, value: float, log: bool) -> tuple[float, float]:
+    """Limits wide enough that a marker at `value` doesn't lie across the border."""
+    if log:
+        ends = _with_room(math.log(low), math.log(high), math.log(value), log=False)
+        return math.exp(ends[0]), math.exp(ends[1])
+    room = _ROOM * (high - low)
+    return min(low, value - room), max(high, value + room)

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from ptydesign.study.figures import style
 from ptydesign.study.figures.labels import dose_text, fixed, objective_label
-from ptydesign.study.figures.tables import OPTIMISED, Tables, extent_a
+from ptydesign.study.figures.tables import FAILED, LEAST_SSIM, OPTIMISED, Tables, extent_a
 
 _PER_ROW = 6  # images side by side, the truth included
 _LARGEST_IN = 1.55
@@ -39,13 +39,15 @@ def caption(tables: Tables) -> str:
         else "One simulation each, so there are no error bars. "
     )
     simulators = [name for name in ("jax", "abtem") if name in set(tables.summary["simulator"])]
+    lost = f"; '{FAILED}': SSIM below {LEAST_SSIM:g} or contrast not positive" if _any_failed(tables) else ""
     marks = {"jax": "circles: the simulator used in the search (jax)", "abtem": "squares: an independent one (abTEM)"}
     return (
         f"Phase of the reconstructions with optimised and {tables.reference} settings at each dose, and the truth, "
-        "band-limited to the reconstruction's pixel; under each image its own SSIM and PSNR. All images share one "
+        "band-limited to the reconstruction's pixel; phases of several slices are summed. Under each image its own "
+        f"SSIM and PSNR{lost}. All images share one "
         "phase range (pointed ends of the bar: values beyond it are clipped). Graphs: means of SSIM and PSNR against "
         f"dose; {'; '.join(marks[name] for name in simulators)}. {spread}"
-        "Scores come from these repeats, never from the search. After Cao et al. 2022, Fig. 5."
+        f"Scores come from these repeats, never from the search.{tables.after('Fig. 5')}"
     )
 
 
@@ -148,7 +150,15 @@ def _reconstruction(tables: Tables, axes: Axes, dose: float, design: str, limits
     _image(axes, group, "phase", limits)
     ssim, psnr = (group["attrs"].get(name) for name in ("ssim", "psnr_db"))
     if ssim is not None and psnr is not None:
-        axes.set_xlabel(f"{fixed(ssim, 3)}, {fixed(psnr, 1)} dB", fontsize=6.5, labelpad=2)
+        axes.set_xlabel(f"SSIM {fixed(ssim, 3)}, {fixed(psnr, 1)} dB", fontsize=6.5, labelpad=2)
+    if tables.failed(dose, design):
+        words = {"ha": "center", "va": "top", "color": "black", "fontsize": 6.5}
+        words["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        axes.text(0.5, 0.95, FAILED.replace(" ", "\n"), transform=axes.transAxes, **words)
+
+
+def _any_failed(tables: Tables) -> bool:
+    return any(tables.failed(dose, design) for dose in tables.doses for design in (OPTIMISED, tables.reference))
 
 
 def _truth(tables: Tables, axes: Axes, limits: tuple[float, float]) -> AxesImage | None:

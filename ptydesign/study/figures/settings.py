@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ptydesign.study.figures import style
-from ptydesign.study.figures.labels import axis_label, dose_number, number
+from ptydesign.study.figures.labels import axis_label, count_text, dose_number, number
 from ptydesign.study.figures.tables import Tables
 
 _ROW_IN, _LEGEND_IN = 1.75, 0.75
@@ -29,11 +29,13 @@ def caption(tables: Tables) -> str:
     """What is shown, and which doses lack."""
     missing = [dose for dose in tables.doses if not _found(tables, dose)]
     gap = f" No design was found at {', '.join(map(dose_number, missing))} e/Å² (all trials failed)." if missing else ""
+    counts = [tables.fitted(dose) for dose in tables.doses if dose not in missing]
     sign = " Positive defocus is underfocus." if "defocus_nm" in tables.parameters else ""
     return (
         "Best value of each parameter against dose. Dots: best point found. Bars: range of that one parameter in which "
-        "the objective stays within 5 % of the best, according to the search's surrogate model. Grey: range searched. "
-        f"Dashed: {tables.reference} setting.{sign}{gap} After Cao et al. 2022, Fig. 6."
+        "the objective stays within 5 % of the best, according to the search's surrogate model, which was fitted to "
+        f"{count_text(counts)} scored trials at each dose. Grey: range searched. "
+        f"Dashed: {tables.reference} setting.{sign}{gap}{tables.after('Fig. 6')}"
     )
 
 
@@ -79,7 +81,8 @@ def _panel(tables: Tables, axes: Axes, name: str, width_in: float, label: bool) 
     axes.axhspan(low, high, color=style.PALE, lw=0, zorder=0)
     reference = tables.reference_point.get(name)
     if reference is not None:
-        axes.axhline(reference, color=style.VERMILLION, ls=(0, (4, 2)), lw=1, zorder=1)
+        # above the line of best values, which it may coincide with and leaves visible in its gaps
+        axes.axhline(reference, color=style.VERMILLION, ls=(0, (4, 2)), lw=1, zorder=3.5)
     for dose, row in found.items():
         if np.isfinite(row["low"]) and np.isfinite(row["high"]):
             bar = {"color": style.BLUE, "alpha": 0.35, "lw": 6, "solid_capstyle": "butt", "zorder": 2}

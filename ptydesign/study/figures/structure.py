@@ -40,7 +40,7 @@ def caption(tables: Tables) -> str:
     else:
         atoms = "The sample is given as an image, so there are no atoms to show"
     field = f"the projected potential of the same field, {size} (brightest 0.2 % clipped)"
-    return f"{atoms}, and {field}. After Cao et al. 2022, Supp. Fig. 2."
+    return f"{atoms}, and {field}.{tables.after('Supp. Fig. 2')}"
 
 
 def draw(tables: Tables) -> Figure:

@@ -15,6 +15,9 @@ from ptydesign.io import read_images
 
 OPTIMISED = "optimised"
 STATUSES = ("ok", "failed", "diverged")
+FAILED = "reconstruction failed"
+LEAST_SSIM = 0.2  # below it a reconstruction shows nothing of the specimen
+_PAPERS = {"cao2022": "Cao et al. 2022"}
 _REDO = "Make it anew: delete it and run the study's snakemake command again."
 
 # Table -> (columns that hold text, columns that hold numbers). Other columns are read as they come.
@@ -97,6 +100,30 @@ class Tables:
         rows = rows[(rows["design"] == design) & (rows["simulator"] == simulator) & (rows["n"] > 0)]
         return None if rows.empty or not np.isfinite(rows.iloc[0]["ssim_mean"]) else rows.iloc[0]
 
+    def failed(self, dose: float, design: str, simulator: str = "jax") -> bool:
+        """Whether the mean scores say that nothing was reconstructed; False where nothing was scored."""
+        row = self.scores(dose, design, simulator)
+        if row is None:
+            return False
+        runs = self.at(self.validation, dose)
+        runs = runs[(runs["design"] == design) & (runs["simulator"] == simulator) & (runs["status"] == "ok")]
+        contrast = runs["contrast"].mean() if "contrast" in runs.columns else np.nan
+        return bool(row["ssim_mean"] < LEAST_SSIM or contrast <= 0)
+
+    def fitted(self, dose: float) -> int:
+        """Number of scored trials behind the search's surrogate model at a dose."""
+        rows = self.at(self.trials, dose)
+        return int(((rows["search"] == "bo") & rows["objective"].notna()).sum())
+
+    @property
+    def paper(self) -> str | None:
+        """The publication that the study asks to be compared with."""
+        return _PAPERS.get(self.plan.get("compare_with"))
+
+    def after(self, place: str) -> str:
+        """ " After Cao et al. 2022, Fig. 5." for a caption; empty where the study asks for no comparison."""
+        return f" After {self.paper}, {place}." if self.paper else ""
+
     def image(self, dose: float, design: str) -> dict[str, dict[str, Any]] | None:
         """Group of images.h5 for one dose and design, None where there is none."""
         for group in self.images.values():
@@ -167,6 +194,7 @@ def _read_table(path: Path, texts: tuple[str, ...], numbers: tuple[str, ...]) ->
     for name in texts:
         frame[name] = frame[name].astype(object).where(frame[name].notna(), "").astype(str)
     scores = [name for name in frame.columns if name.startswith("ssim_")]
+    scores += [name for name in ("contrast",) if name in frame.columns]
     for name in dict.fromkeys([*numbers, *scores]):
         try:
             frame[name] = pd.to_numeric(frame[name]).astype(float)
