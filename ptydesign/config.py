@@ -110,6 +110,15 @@ _UniqueKeys.add_implicit_resolver(
 )
 
 
+# Types of pydantic's errors that speak of Python -> rules in the words of a file.
+_RULES = {
+    "model_attributes_type": "must be a mapping of keys to values",
+    "model_type": "must be a mapping of keys to values",
+    "dict_type": "must be a mapping of keys to values",
+    "tuple_type": "must be a list",
+    "path_type": "must be a file's path",
+}
+
 # What PyYAML says, in part -> what an author of a study should know.
 _PLAIN = {
     "found undefined alias": "* starts an alias; put quotes around it",
@@ -200,12 +209,8 @@ def _explain(
         return InputError(f"{source}: {path}.{kind}", "is required", NOTHING, f"Say which {kind}.{more}")
     if first["type"] == "missing":
         return InputError(f"{source}: {path}", "is required", NOTHING, f"Add it.{more}")
-    return InputError(
-        f"{source}: {path}",
-        first["msg"][0].lower() + first["msg"][1:],
-        first["input"],
-        f"Correct it in {source}.{more}",
-    )
+    rule = _RULES.get(first["type"], first["msg"][0].lower() + first["msg"][1:])
+    return InputError(f"{source}: {path}", rule, first["input"], f"Correct it in {source}.{more}")
 
 
 def _place(model: type[BaseModel], location: tuple, content: Any, missing: bool) -> tuple[str, set[str]]:
@@ -220,7 +225,8 @@ def _place(model: type[BaseModel], location: tuple, content: Any, missing: bool)
         inside = _inside(content, part)
         fields = [m.model_fields[part].annotation for m in models if part in m.model_fields]
         last = number == len(location) - 1
-        if inside is NOTHING and not fields and not (last and missing):
+        written = content is not NOTHING  # else a default, or made by a validator
+        if written and inside is NOTHING and not fields and not (last and missing):
             continue
         parts.append(str(part))
         beside, content = models, inside

@@ -130,6 +130,8 @@ def test_scales_are_laid_over_mapping_by_mapping(tmp_path):
         ({"doses_e_per_a2": [1e8], "random": None, "map": None}, "doses_e_per_a2", "Lower the dose"),
         ({"reference__pixel_a": 0.3}, "reference.pixel_a", "whole fraction"),
         ({"titel": "x"}, "titel", "title"),
+        ({"reconstruction__engines": [{"engine": "lsqml", "damping": {"schedule": "cosine", "start": 1, "end": "0",
+          "sweeps": 4}}]}, "reconstruction.engines.0.schedules.damping.end", "quotes"),
     ],
 )  # fmt: skip
 def test_bad_input_names_field_and_mend(changes, field, mend, tmp_path):
