@@ -50,7 +50,6 @@ class LSQMLConfig(EngineConfig):
         0.9, ge=0, lt=1, description="largest momentum of the compact object step; 0 switches it off"
     )
     step_positions: int = Field(16, ge=1, description="positions of a group that measure its step lengths")
-    all_modes: bool = Field(True, description="all probe modes update the object, not only the first")
 
 
 class Memory(NamedTuple):
