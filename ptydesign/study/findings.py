@@ -49,20 +49,6 @@ class Compared:
         return self.optimised[0] - self.reference[0]
 
     @property
-    def relative(self) -> float:
-        """The difference as a fraction of the reference's score; infinite where that is not positive."""
-        return self.difference / self.reference[0] if self.reference[0] > 0 else math.inf
-
-    @property
-    def relative_spread(self) -> float:
-        """Standard deviation of `relative` for single runs; NaN without repeats."""
-        if self.reference[0] <= 0:
-            return math.nan
-        optimised, reference = self.spreads
-        ratio = self.optimised[0] / self.reference[0]
-        return math.hypot(optimised / self.reference[0], ratio * reference / self.reference[0])
-
-    @property
     def spreads(self) -> tuple[float, float]:
         """Standard deviations of both designs; NaN without repeats."""
         return tuple(pair[1] if min(self.n) > 1 else math.nan for pair in (self.optimised, self.reference))
@@ -250,19 +236,21 @@ def _gain_falls(tables: Tables) -> Trend:
         return Trend(claim, OPEN, "It takes scores of both designs at the lowest dose and at one more.")
     if pairs[0].failed[0]:
         return Trend(claim, OPEN, f"{FAILED.capitalize()} with optimised settings at {dose_text(pairs[0].dose)}.")
-    # as a fraction: near a perfect score there is little left to gain, whatever the design
-    best = max(pairs, key=lambda pair: pair.relative)
-    numbers = ", ".join(f"{100 * pair.relative:.0f} % at {dose_text(pair.dose)}" for pair in pairs)
-    largest = max(pairs, key=lambda pair: pair.difference)
-    numbers = f"SSIM gain over the {tables.reference}: {numbers}"
-    absolute = f"As a difference it is largest at {dose_text(largest.dose)} ({number(largest.difference, 2)})."
+    best = max(pairs, key=lambda pair: pair.difference)
+    numbers = ", ".join(f"{number(pair.difference, 2)} at {dose_text(pair.dose)}" for pair in pairs)
+    if all(pair.reference[0] > 0 for pair in pairs):  # for information: the verdict rests on the difference
+        share = ", ".join(f"{100 * pair.difference / pair.reference[0]:.0f} %" for pair in pairs)
+        numbers += f" (of the {tables.reference}'s SSIM: {share})"
     if best is not pairs[0]:
-        return Trend(claim, NO, f"{numbers}. {absolute}")
-    second = max(pairs[1:], key=lambda pair: pair.relative)
-    if not best.relative - second.relative > math.hypot(best.relative_spread, second.relative_spread):
-        close = "the two largest differ by less than their spread, or it is unknown"
-        return Trend(claim, WEAK, f"{numbers}; {close}. {absolute}")
-    return Trend(claim, YES, f"{numbers}. {absolute}")
+        return Trend(claim, NO, f"SSIM gain: {numbers}.")
+    second = max(pairs[1:], key=lambda pair: pair.difference)
+    # the spread of a difference of two gains: of four single runs
+    spread = math.hypot(*best.spreads, *second.spreads)
+    if not best.difference - second.difference > spread:
+        return Trend(
+            claim, WEAK, f"SSIM gain: {numbers}; the two largest differ by less than their spread, or it is unknown."
+        )
+    return Trend(claim, YES, f"SSIM gain: {numbers}.")
 
 
 def _series(tables: Tables, name: str) -> list[tuple[float, dict]]:

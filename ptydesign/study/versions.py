@@ -14,7 +14,7 @@ ALGORITHMS = {
     "score": 1,
     "design": 1,  # first points, proposals, surrogate
     "collect": 2,  # tables
-    "figures": 3,  # figures and report
+    "figures": 4,  # figures and report
 }
 
 TRIAL = ("simulate", "reconstruct", "score")  # what a trial's numbers depend on
