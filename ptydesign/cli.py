@@ -1,5 +1,5 @@
-"""The command line: one subcommand for each rule of the Snakefile, and those of `commands`. Each loads, makes one call,
-saves.
+"""The command line: a subcommand for each rule of the Snakefile (each kind of studies has its own in its `commands`), and
+those of `ptydesign.commands`. Each loads, makes one call, saves.
 
 Imports are inside the commands: thread counts have to be set before numpy and jax are loaded, and `check` must not
 wait for libraries that it doesn't need.
@@ -8,17 +8,21 @@ wait for libraries that it doesn't need.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ptydesign import __version__
 from ptydesign.commands import add_commands
 from ptydesign.errors import InputError
+from ptydesign.kinds import all_steps
 
 if TYPE_CHECKING:
-    from ptydesign.study.resolve import Resolved
+    from ptydesign.kinds import Run
+    from ptydesign.study.step import Step
 
 INPUT_ERROR = 2  # exit status
 
@@ -39,11 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def check(options: argparse.Namespace) -> None:
     """Validate a study and say what it would take."""
-    from ptydesign.study.estimate import estimate, summary
-
-    resolved = _resolve(options)
-    _warn(resolved)
-    print(summary(resolved.study, estimate(resolved.study, resolved.shape, options.cores)))
+    run = _open(options)
+    _warn(run)
+    print(run.flow.summary(run.resolved, options.cores))
 
 
 def keys(options: argparse.Namespace) -> None:
@@ -55,83 +57,28 @@ def keys(options: argparse.Namespace) -> None:
 
 def resolve(options: argparse.Namespace) -> None:
     """Write plan.yaml: every setting, what the study takes, and the versions."""
-    from ptydesign.study.estimate import summary
-    from ptydesign.study.resolve import write_plan
-
-    resolved = _resolve(options, "resolve")
-    numbers = write_plan(resolved, options.cores)
-    _warn(resolved)
-    print(summary(resolved.study, numbers), file=sys.stderr, flush=True)
-
-
-def potential(options: argparse.Namespace) -> None:
-    """Build the sample's potential, or find it in the cache."""
-    from ptydesign import io
-    from ptydesign.study.search import potential_file
-
-    resolved = _resolve(options, "potential")
-    file = potential_file(resolved).name
-    io.write_json(resolved.results / "potential.json", {"key": resolved.key, "shape": resolved.shape, "file": file})
-
-
-def propose(options: argparse.Namespace) -> None:
-    """Write the points of one round of a search."""
-    from ptydesign.study.search import write_points
-
-    write_points(_resolve(options, "propose"), options.search, options.round)
-
-
-def evaluate(options: argparse.Namespace) -> None:
-    """Evaluate one chunk of a round."""
-    from ptydesign.study.search import evaluate as run
-    from ptydesign.study.search import make_progress
-
-    resolved = _resolve(options, "evaluate")
-    _set_up_jax(resolved)
-    run(resolved, options.search, options.round, options.chunk, make_progress(resolved, _cores()))
-
-
-def choose(options: argparse.Namespace) -> None:
-    """Choose the winner of a search."""
-    from ptydesign.study.search import choose as run
-
-    run(_resolve(options, "choose"), options.search)
-
-
-def validate(options: argparse.Namespace) -> None:
-    """Re-simulate the winner and the reference of one dose with fresh noise."""
-    from ptydesign.study.search import make_progress
-    from ptydesign.study.validate import validate as run
-
-    resolved = _resolve(options, "validate")
-    _set_up_jax(resolved)
-    run(resolved, options.dose, options.simulator, make_progress(resolved, _cores()))
-
-
-def collect(options: argparse.Namespace) -> None:
-    """Write the tables of a finished study."""
-    from ptydesign.study.collect import collect as run
-
-    run(_resolve(options, "collect"))
+    run = _open(options)
+    _check_expected(run, "resolve", options)
+    numbers = run.flow.write_plan(run.resolved, options.cores)
+    _warn(run)
+    print(run.flow.summary(run.resolved, options.cores, numbers), file=sys.stderr, flush=True)
 
 
 def figures(options: argparse.Namespace) -> None:
     """Draw the figures from the tables of a results folder."""
-    from ptydesign import io
-    from ptydesign.study.figures import draw_all
+    from ptydesign import io, kinds
 
-    paths = draw_all(options.results)
+    paths = kinds.finished_kind(options.results).draw(options.results)
     io.write_json(options.results / "figures" / "index.json", [path.name for path in paths])
 
 
 def report(options: argparse.Namespace) -> None:
     """Write the report of a results folder."""
-    from ptydesign.study.report import write_report
+    from ptydesign import kinds
 
-    print(f"report: {write_report(options.results)}", file=sys.stderr)
+    print(f"report: {kinds.finished_kind(options.results).report(options.results)}", file=sys.stderr)
 
 
-STEPS = (check, resolve, potential, propose, evaluate, choose, validate, collect)
 DRAWING = (figures, report)
 
 
@@ -143,58 +90,76 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ptydesign {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="<command>", required=True)
-    for run in (*STEPS, *DRAWING):
-        name = run.__name__
-        one = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
-        one.set_defaults(run=run)
-        if run in DRAWING:
-            one.add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
-            continue
-        one.add_argument("study", type=Path, help="folder with a study.yaml, as studies/lowdose")
-        one.add_argument("--scale", default="preview", help="smoke, preview (default) or paper")
-        one.add_argument("--root", type=Path, default=Path("results"), help="folder of all results (default: results)")
-        one.add_argument("--threads", type=int, default=None, help="cores this process may use (default: all)")
-        if run in (check, resolve):
-            one.add_argument("--cores", type=int, default=_cores(), help="cores that the estimate is for")
-        if run is not check:
-            one.add_argument("--expect", help="hash of the settings; refuse to run with others (the Snakefile's)")
-        if run in (propose, evaluate, choose):
-            one.add_argument("--search", required=True, help="as bo-1000, random-1000, map-1000")
-        if run in (propose, evaluate):
-            one.add_argument("--round", type=int, required=True)
-        if run is evaluate:
-            one.add_argument("--chunk", type=int, required=True)
-        if run is validate:
-            one.add_argument("--dose", type=float, required=True, help="in e/A^2")
-            one.add_argument("--simulator", required=True, help="jax or abtem")
-    described = commands.add_parser("keys", help=keys.__doc__, description=keys.__doc__)
-    described.set_defaults(run=keys)
+    for run in (check, resolve):
+        one = _add(commands, run.__name__, run.__doc__, run)
+        _add_study(one)
+        if run is resolve:
+            _add_expect(one)
+    for step in all_steps():
+        one = _add(commands, step.name, step.help, functools.partial(run_step, step))
+        _add_study(one)
+        _add_expect(one)
+        step.arguments(one)
+    for run in DRAWING:
+        one = _add(commands, run.__name__, run.__doc__, run)
+        one.add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
+    _add(commands, "keys", keys.__doc__, keys)
     add_commands(commands)
     return parser
 
 
-def _resolve(options: argparse.Namespace, step: str | None = None) -> Resolved:
-    """The checked study. Raises InputError if it isn't the one that the graph of jobs was made for."""
-    from ptydesign.study.resolve import resolve as run
-    from ptydesign.study.search import find_search
-    from ptydesign.study.workflow import settings_hash
-
-    resolved = run(options.study, options.scale, options.root)
-    search, round_ = getattr(options, "search", None), getattr(options, "round", 0)
-    if search is not None:
-        find_search(resolved, search)
-    expected = getattr(options, "expect", None)
-    if step is not None and expected is not None:
-        found = settings_hash(resolved, step, search, round_)
-        if found != expected:
-            rule = "must not change while the study runs"
-            mend = "Let the jobs that run end, then run the study's snakemake command again."
-            raise InputError(str(options.study / "study.yaml"), rule, f"settings {found} for {expected}", mend)
-    return resolved
+def _add(commands: argparse._SubParsersAction, name: str, text: str, run: Callable) -> argparse.ArgumentParser:
+    one = commands.add_parser(name, help=text, description=text)
+    one.set_defaults(run=run)
+    return one
 
 
-def _warn(resolved: Resolved) -> None:
-    for warning in resolved.warnings:
+def _add_study(one: argparse.ArgumentParser) -> None:
+    one.add_argument("study", type=Path, help="folder with a study.yaml, as studies/lowdose")
+    one.add_argument("--scale", default="preview", help="smoke, preview (default) or paper")
+    one.add_argument("--root", type=Path, default=Path("results"), help="folder of all results (default: results)")
+    one.add_argument("--threads", type=int, default=None, help="cores this process may use (default: all)")
+    one.add_argument("--cores", type=int, default=_cores(), help="cores of the whole study, for its estimates")
+
+
+def _add_expect(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--expect", help="hash of the settings; refuse to run with others (the Snakefile's)")
+
+
+def run_step(step: Step, options: argparse.Namespace) -> None:
+    """Do one job of a study."""
+    from ptydesign import kinds
+
+    run = _open(options)
+    if step.name not in [one.name for one in kinds.steps(run.kind)]:
+        known = [one.name for one in kinds.steps(run.kind)]
+        mend = f"Its steps are: {', '.join(known)}."
+        raise InputError(str(options.study), f"must be a study with the step {step.name}", f"kind {run.kind}", mend)
+    _check_expected(run, step.name, options, {name: getattr(options, name) for name in step.which})
+    if step.jax:
+        _set_up_jax(run.resolved.results.parent)
+    step.run(run.resolved, options)
+
+
+def _open(options: argparse.Namespace) -> Run:
+    from ptydesign import kinds
+
+    return kinds.open_study(options.study, options.scale, options.root)
+
+
+def _check_expected(run: Run, step: str, options: argparse.Namespace, which: dict[str, Any] | None = None) -> None:
+    """Raises InputError if the study isn't the one that the graph of jobs was made for."""
+    if options.expect is None:
+        return
+    found = run.settings_hash(step, **(which or {}))
+    if found != options.expect:
+        rule = "must not change while the study runs"
+        mend = "Let the jobs that run end, then run the study's snakemake command again."
+        raise InputError(str(options.study / "study.yaml"), rule, f"settings {found} for {options.expect}", mend)
+
+
+def _warn(run: Run) -> None:
+    for warning in run.resolved.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
 
@@ -214,12 +179,12 @@ def _set_threads(threads: int | None) -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
 
 
-def _set_up_jax(resolved: Resolved) -> None:
+def _set_up_jax(root: Path) -> None:
     """Share compiled code between processes and runs."""
     import jax
 
     from ptydesign.study.search import cache_folder
 
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder(resolved.root).resolve() / "jax"))
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder(root).resolve() / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

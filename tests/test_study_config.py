@@ -13,16 +13,17 @@ from study_files import tiny, write_study
 
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
+from ptydesign.kinds import open_study
 from ptydesign.simulate.dataset import check_experiment
 from ptydesign.simulate.detector import choose_window
 from ptydesign.simulate.scan import raster
 from ptydesign.study import layout
 from ptydesign.study.checks import potential_shape
-from ptydesign.study.config import SCALES, folder_name, load_study
+from ptydesign.study.config import StudyConfig
 from ptydesign.study.experiment import ExperimentConfig, at_point, to_experiment
+from ptydesign.study.file import SCALES, folder_name, load_study
 from ptydesign.study.resolve import resolve
 from ptydesign.study.versions import LAYOUT
-from ptydesign.study.workflow import settings_hash
 
 
 def resolved(tmp_path, scale="preview", **changes):
@@ -81,7 +82,7 @@ def test_the_shipped_study_is_valid_at_every_scale(scale, tmp_path):
 
 def test_scales_are_laid_over_mapping_by_mapping(tmp_path):
     folder = write_study(tmp_path / "tiny", tiny(scales={"smoke": {"search": {"points": 2}}, "paper": None}))
-    smoke, preview = load_study(folder, "smoke"), load_study(folder, "preview")
+    smoke, preview = (load_study(folder, scale, StudyConfig) for scale in ("smoke", "preview"))
     assert (smoke.search.points, smoke.search.initial) == (2, 4)
     assert preview.search.points == 4
     assert smoke.study == "tiny"
@@ -207,7 +208,7 @@ def test_a_problem_of_a_scale_is_found_there(changes, field, tmp_path):
         content["experiment"]["stepp_a"] = 1
     folder = write_study(tmp_path / "tiny", content)
     with pytest.raises(InputError) as caught:
-        load_study(folder, "smoke")
+        load_study(folder, "smoke", StudyConfig)
     assert caught.value.field == f"{folder / 'study.yaml'}: {field}"
 
 
@@ -243,7 +244,7 @@ def test_searches_of_the_largest_size_are_accepted(tmp_path):
 
 def test_a_folder_name_that_cannot_be_used_is_explained(tmp_path):
     with pytest.raises(InputError, match=r"letters .*, digits and underscores; got 'my-study'. Rename"):
-        load_study(write_study(tmp_path / "my-study", tiny()))
+        load_study(write_study(tmp_path / "my-study", tiny()), "preview", StudyConfig)
 
 
 @pytest.mark.parametrize(
@@ -389,7 +390,7 @@ def test_a_job_refuses_a_study_that_changed_since_its_graph_was_made(tmp_path, c
 
     folder = write_study(tmp_path / "studies" / "tiny", tiny())
     options = ["propose", str(folder), "--root", str(tmp_path / "results"), "--search", "map-2000", "--round", "0"]
-    expected = settings_hash(resolve(folder, "preview", tmp_path / "results"), "propose", "map-2000", 0)
+    expected = open_study(folder, "preview", tmp_path / "results").settings_hash("propose", search="map-2000", round_=0)
     assert main([*options, "--expect", expected]) == 0
     write_study(folder, tiny(map__x__values=[-7, -2]))
     assert main([*options, "--expect", expected]) == 2

@@ -11,15 +11,17 @@ from study_files import tiny, write_study
 
 from ptydesign import io
 from ptydesign.errors import InputError
+from ptydesign.kinds import load_studies
 from ptydesign.study import progress as progress_module
 from ptydesign.study import search as steps
 from ptydesign.study.estimate import estimate, fft_rate, trial_work
 from ptydesign.study.experiment import at_point
+from ptydesign.study.layout import find_search
 from ptydesign.study.progress import Progress, progress_line
 from ptydesign.study.resolve import resolve, write_plan
 from ptydesign.study.store import PointStore, digest, seed_of
 from ptydesign.study.trial import Trial, objective_value, run_trial, scored_region_a
-from ptydesign.study.workflow import load_studies, settings, settings_hash
+from ptydesign.study.workflow import settings
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,10 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def potential(study):
     return io.read_potential(steps.potential_file(study))
+
+
+def hash_of(study, *which):
+    return digest(settings(study, *which))
 
 
 def another(study, seed):
@@ -140,7 +146,7 @@ def test_failed_trials_do_not_stop_a_search(study, monkeypatch):
     steps.write_points(other, "bo-2000", 0)
     for chunk in (0, 1):
         steps.evaluate(other, "bo-2000", 0, chunk)
-    search = steps.find_search(other, "bo-2000")
+    search = find_search(other.study, "bo-2000")
     values = [o.value for o in steps.observations(other, search, 0)]
     assert 0 < sum(v is None for v in values) < 4
     reasons = {o.reason for o in steps.observations(other, search, 0) if o.failed}
@@ -213,13 +219,13 @@ def test_settings_of_a_step_leave_out_what_it_does_not_depend_on(study):
 
     other = changed(title="another title", doses_e_per_a2=(5.0, 2000.0))
     for step, search in (("evaluate", "bo-2000"), ("propose", "bo-2000"), ("validate", None), ("choose", "bo-2000")):
-        assert settings_hash(other, step, search) == settings_hash(study, step, search), step
-    assert settings_hash(other, "resolve") != settings_hash(study, "resolve")
+        assert hash_of(other, step, search) == hash_of(study, step, search), step
+    assert hash_of(other, "resolve") != hash_of(study, "resolve")
     objective = study.study.objective.model_copy(update={"metric": "psnr_db"})
     other = changed(objective=objective)
-    assert settings_hash(other, "evaluate", "bo-2000") == settings_hash(study, "evaluate", "bo-2000")
-    assert settings_hash(other, "propose", "bo-2000", 1) != settings_hash(study, "propose", "bo-2000", 1)
-    assert settings_hash(other, "propose", "bo-2000", 0) == settings_hash(study, "propose", "bo-2000", 0)
+    assert hash_of(other, "evaluate", "bo-2000") == hash_of(study, "evaluate", "bo-2000")
+    assert hash_of(other, "propose", "bo-2000", 1) != hash_of(study, "propose", "bo-2000", 1)
+    assert hash_of(other, "propose", "bo-2000", 0) == hash_of(study, "propose", "bo-2000", 0)
 
 
 def test_an_algorithm_version_changes_what_it_touches(study, monkeypatch):

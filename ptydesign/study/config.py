@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from ptydesign.config import Strict, build, holds, merge, read_yaml
+from ptydesign.config import Strict
 from ptydesign.design.settings import SearchConfig
 from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError, nearest
@@ -18,11 +16,9 @@ from ptydesign.score.compare import ScoreConfig
 from ptydesign.simulate.potential import PotentialConfig
 from ptydesign.simulate.specimen import SampleConfig
 from ptydesign.study.experiment import DOSE_LIMIT, VARIABLE, ExperimentConfig
+from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
 
-SCALES = ("smoke", "preview", "paper")
-DEFAULT_SCALE = "preview"
 OPTIMISED = "optimised"
-FOLDER_NAME = r"^[A-Za-z0-9_]+$"  # it becomes part of file names and of Snakemake's rules
 
 DoseValue = Annotated[float, Field(gt=0, le=DOSE_LIMIT)]
 
@@ -161,44 +157,3 @@ class StudyConfig(Strict):
             rule = f"must be one of score.ssim_widths_px {list(widths)}"
             raise InputError("objective.width_px", rule, objective.width_px, "Choose one of them, or add it there.")
         return self
-
-
-def folder_name(study: str, scale: str) -> str:
-    """Name of the results folder: results/<study>, or results/<study>-<scale> for a scale that isn't the default."""
-    return study if scale == DEFAULT_SCALE else f"{study}-{scale}"
-
-
-def load_study(folder: Path, scale: str = DEFAULT_SCALE) -> StudyConfig:
-    """The study of a folder at one scale: its study.yaml with `scales.<scale>` laid over it, validated.
-
-    Raises InputError naming the field, the rule, the value and the mend.
-    """
-    path = Path(folder) / "study.yaml"
-    if scale not in SCALES:
-        raise InputError("scale", "must be a known scale", scale, nearest(str(scale), SCALES))
-    content = read_yaml(path)
-    name = Path(folder).resolve().name
-    if not re.fullmatch(FOLDER_NAME, name):
-        rule = "its folder's name must consist of letters (a to z), digits and underscores"
-        raise InputError(f"{path}: study", rule, name, "Rename the folder.")
-    scales = content.pop("scales", None) or {}
-    if not isinstance(scales, Mapping):
-        raise InputError(f"{path}: scales", "must be a mapping of scale to changes", scales, "See studies/lowdose.")
-    for key, changes in scales.items():
-        if key not in SCALES:
-            raise InputError(f"{path}: scales.{key}", "is not a known scale", key, nearest(str(key), SCALES))
-        if changes is not None and not isinstance(changes, Mapping):
-            raise InputError(f"{path}: scales.{key}", "must be a mapping", changes, "Write keys as at the top level.")
-    for key in ("study", "scale"):
-        if key in content or key in (scales.get(scale) or {}):
-            rule = "comes from the folder's name" if key == "study" else "is chosen by --config scale=..."
-            raise InputError(f"{path}: {key}", rule, content.get(key), "Remove it.")
-    changes = scales.get(scale) or {}
-    header = {"study": name, "scale": scale}
-    try:
-        return build(StudyConfig, merge(content, changes), str(path), header)
-    except InputError as error:
-        place = error.field.removeprefix(f"{path}: ")
-        if not holds(changes, place):
-            raise
-        raise InputError(f"{path}: scales.{scale}.{place}", error.rule, error.value, error.mend) from None

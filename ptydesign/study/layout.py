@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ptydesign.errors import InputError, nearest
 from ptydesign.study.config import StudyConfig
 
 BO, RANDOM, MAP = "bo", "random", "map"
@@ -78,6 +79,14 @@ def searches(study: StudyConfig) -> dict[str, Search]:
         size = len(study.map.x.values) * len(study.map.y.values)
         found.append(Search(MAP, study.map.dose_e_per_a2, (size,), chunk))
     return {search.name: search for search in found}
+
+
+def find_search(study: StudyConfig, name: str) -> Search:
+    """A search by its name, as bo-1000. Raises InputError."""
+    known = searches(study)
+    if name not in known:
+        raise InputError("search", "must be one of the study's searches", name, nearest(name, known))
+    return known[name]
 
 
 def simulators(study: StudyConfig) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ from ptydesign.errors import InputError
 from ptydesign.simulate.potential import potential_key
 from ptydesign.study import layout
 from ptydesign.study.checks import check_results, check_study, potential_shape
-from ptydesign.study.config import StudyConfig, folder_name, load_study
+from ptydesign.study.config import StudyConfig
 from ptydesign.study.estimate import estimate
+from ptydesign.study.file import folder_name, load_study
 from ptydesign.study.store import digest
 from ptydesign.study.versions import ALGORITHMS, LAYOUT
 
@@ -50,7 +51,7 @@ class Resolved:
 def resolve(folder: Path, scale: str, root: Path) -> Resolved:
     """The study of a folder at one scale, with all checks done. Raises InputError; takes about a second."""
     folder = Path(folder)
-    study = load_study(folder, scale)
+    study = load_study(folder, scale, StudyConfig)
     try:
         study, warnings = check_study(study, folder)
     except InputError as error:
@@ -69,6 +70,7 @@ def write_plan(resolved: Resolved, cores: int) -> dict[str, Any]:
     numbers = estimate(resolved.study, resolved.shape, cores)
     header = {
         "layout": LAYOUT,
+        "kind": "experiment",
         "study": resolved.study.study,
         "ptydesign": __version__,
         "algorithms": dict(ALGORITHMS),

@@ -12,11 +12,11 @@ from typing import Any
 from ptydesign import io
 from ptydesign.design.settings import Observation
 from ptydesign.design.space import build_space
-from ptydesign.errors import InputError, nearest
+from ptydesign.errors import InputError
 from ptydesign.study import layout
 from ptydesign.study.checks import map_point
 from ptydesign.study.experiment import at_point
-from ptydesign.study.layout import Search
+from ptydesign.study.layout import Search, find_search
 from ptydesign.study.progress import Progress
 from ptydesign.study.resolve import Resolved, total_trials
 from ptydesign.study.store import PointStore, digest, seed_of
@@ -25,20 +25,12 @@ from ptydesign.study.trial import SEARCH, Trial, objective_value, run_trial, stu
 WITHIN = 0.05  # of the best objective: what counts as nearly as good
 
 
-def find_search(resolved: Resolved, name: str) -> Search:
-    """A search by its name, as bo-1000. Raises InputError."""
-    known = layout.searches(resolved.study)
-    if name not in known:
-        raise InputError("search", "must be one of the study's searches", name, nearest(name, known))
-    return known[name]
-
-
 def write_points(resolved: Resolved, name: str, round_: int) -> Path:
     """Points of a round: first points for round 0, else a pure function of (space, all earlier rounds, seed).
 
     All doses have the same first points. The random search and the map have one round only.
     """
-    study, search = resolved.study, find_search(resolved, name)
+    study, search = resolved.study, find_search(resolved.study, name)
     if not 0 <= round_ < len(search.sizes):
         raise InputError("round", f"must lie in 0 ... {len(search.sizes) - 1}", round_, "The plan has so many rounds.")
     path = resolved.results / search.points_file(round_)
@@ -70,7 +62,7 @@ def _first_points(resolved: Resolved, search: Search) -> list[dict[str, Any]]:
 
 def evaluate(resolved: Resolved, name: str, round_: int, chunk: int, progress: Progress | None = None) -> Path:
     """Evaluate one chunk of a round and write its records; trials in the point store are not computed again."""
-    study, search = resolved.study, find_search(resolved, name)
+    study, search = resolved.study, find_search(resolved.study, name)
     points = read_points(resolved, search, round_)
     trials = []
     runner = Runner(resolved, progress)
@@ -92,7 +84,7 @@ def choose(resolved: Resolved, name: str) -> Path:
     """
     from ptydesign.design.surrogate import plateau, surrogate
 
-    study, search = resolved.study, find_search(resolved, name)
+    study, search = resolved.study, find_search(resolved.study, name)
     seen = [o for r in range(len(search.sizes)) for o in observations(resolved, search, r)]
     good = [o for o in seen if not o.failed]
     content: dict[str, Any] = {"search": name, "dose_e_per_a2": search.dose_e_per_a2, "point": None, "tolerance": {}}

@@ -1,4 +1,4 @@
-"""What the Snakefile asks: which studies there are, and which settings each of their jobs depends on.
+"""What the Snakefile asks of a study of an experiment: which settings each of its jobs depends on, which files.
 
 A rule's `params` hold these settings by value, so that a job runs again when a setting or an algorithm version that it
 depends on changes, and not when a comment or an unrelated setting does.
@@ -6,77 +6,48 @@ depends on changes, and not when a comment or an unrelated setting does.
 
 from __future__ import annotations
 
-import math
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptydesign.errors import InputError, nearest
-from ptydesign.study import layout
-from ptydesign.study.config import DEFAULT_SCALE
-from ptydesign.study.estimate import check_memory, memory_gib
+from ptydesign.study import estimate, layout
 from ptydesign.study.resolve import Resolved, resolve
-from ptydesign.study.store import digest
 from ptydesign.study.trial import study_inputs
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
 
-OPTIONS = ("scale",)
+
+def load(folder: Path, scale: str, root: Path) -> Resolved:
+    """The checked study of a folder."""
+    return resolve(folder, scale, root)
 
 
-def load_studies(
-    studies: Path, config: Mapping[str, Any], arguments: Sequence[str], root: Path, cores: int = 1
-) -> dict[str, Resolved]:
-    """Every study below `studies` at the scale asked for, by the name of its results folder.
-
-    Raises InputError for an unknown option, a results folder that can't be written, a job too large for this machine,
-    and for a broken study if it is asked for, or if none is asked for by name; otherwise a broken study is left out
-    with a warning. cores: jobs at a time, for a warning if they need more memory than there is.
-    """
-    for name in config:
-        if name not in OPTIONS:
-            raise InputError(f"--config {name}", "is not a known option", config[name], nearest(str(name), OPTIONS))
-    scale = str(config.get("scale", DEFAULT_SCALE))
-    _check_folder(root)
-    asked = {Path(word).name for word in arguments if word.startswith(f"{studies.name}/")}
-    found = {}
-    for file in sorted(Path(studies).glob("*/study.yaml")):
-        try:
-            resolved = resolve(file.parent, scale, root)
-        except InputError as error:
-            if not asked or file.parent.name in asked:
-                raise
-            print(f"warning: {file.parent} is left out: {error}", file=sys.stderr)
-            continue
-        found[resolved.results.name] = resolved
-    for name in asked:
-        if not (Path(studies) / name / "study.yaml").is_file():
-            known = [file.parent.name for file in Path(studies).glob("*/study.yaml")]
-            raise InputError("study", "must be a folder in studies/ with a study.yaml", name, nearest(name, known))
-    if not any(word.startswith("--executor") or word == "-e" for word in arguments):  # else another machine's memory
-        for resolved in found.values():
-            if resolved.study.study in asked:
-                warning = check_memory(resolved.study, resolved.shape, cores, machine_memory_gib())
-                if warning:
-                    print(f"warning: {warning}", file=sys.stderr)
-    return found
+def check_memory(resolved: Resolved, cores: int, machine_gib: float) -> str | None:
+    """A warning if jobs side by side need more memory than there is. Raises InputError if one does."""
+    return estimate.check_memory(resolved.study, resolved.shape, cores, machine_gib)
 
 
-def machine_memory_gib() -> float:
-    """Physical memory of this machine; infinite where the system doesn't tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    except (ValueError, OSError, AttributeError):
-        return math.inf
+def summary(resolved: Resolved, cores: int, numbers: Mapping[str, Any] | None = None) -> str:
+    """What the study would take, in words. numbers: the estimate, if it was made."""
+    return estimate.summary(resolved.study, numbers or estimate.estimate(resolved.study, resolved.shape, cores))
 
 
-def _check_folder(root: Path) -> None:
-    """Refuse a results folder that can't be written to, before any work."""
-    above = root if root.exists() else root.parent
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        mend = "Remove what is in its place, or change its permissions."
-        raise InputError("results folder", "must be a folder that can be written to", str(root), mend)
+def table_files(resolved: Resolved) -> list[str]:
+    """What figures and report are drawn from, relative to the results folder."""
+    return layout.table_files(resolved.study)
+
+
+def draw(results: Path) -> list[Path]:
+    """Draw the figures of a results folder."""
+    from ptydesign.study.figures import draw_all
+
+    return draw_all(results)
+
+
+def report(results: Path) -> Path:
+    """Write the report of a results folder."""
+    from ptydesign.study.report import write_report
+
+    return write_report(results)
 
 
 def settings(resolved: Resolved, step: str, search: str | None = None, round_: int = 0) -> dict[str, Any]:
@@ -86,7 +57,7 @@ def settings(resolved: Resolved, step: str, search: str | None = None, round_: i
     """
     study = resolved.content
     config = study["search"]
-    size = None if search is None else layout.searches(resolved.study)[search].sizes[round_]
+    size = None if search is None else layout.find_search(resolved.study, search).sizes[round_]
     trial = {**study_inputs(resolved.study, resolved.key), "experiment": study["experiment"], "seed": study["seed"]}
     model = {"space": study["space"], "objective": study["objective"], "seed": study["seed"], **versions("design")}
     first = ("initial", "initial_design", "points")
@@ -125,12 +96,7 @@ def _first_points(resolved: Resolved, search: str) -> dict[str, Any]:
 
 def job_memory_mb(resolved: Resolved, attempt: int) -> int:
     """Memory to ask for; grows with the attempt."""
-    return int(1024 * memory_gib(resolved.study, resolved.shape) * (1 + 0.5 * attempt))
-
-
-def settings_hash(resolved: Resolved, step: str, search: str | None = None, round_: int = 0) -> str:
-    """Hash of `settings`: a job refuses to run if the study file was changed after the graph of jobs was made."""
-    return digest(settings(resolved, step, search, round_))[:12]
+    return int(1024 * estimate.memory_gib(resolved.study, resolved.shape) * (1 + 0.5 * attempt))
 
 
 def search_files(resolved: Resolved, kinds: Sequence[str]) -> list[str]:

@@ -1,0 +1,85 @@
+"""The steps of a study of an experiment on the command line, one for each rule. Each loads, makes one call, saves.
+
+Imports are inside the functions: thread counts have to be set before numpy and jax are loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ptydesign.study.step import Step
+
+if TYPE_CHECKING:
+    from ptydesign.study.resolve import Resolved
+
+
+def potential(resolved: Resolved, options: argparse.Namespace) -> None:
+    from ptydesign import io
+    from ptydesign.study.search import potential_file
+
+    file = potential_file(resolved).name
+    io.write_json(resolved.results / "potential.json", {"key": resolved.key, "shape": resolved.shape, "file": file})
+
+
+def propose(resolved: Resolved, options: argparse.Namespace) -> None:
+    from ptydesign.study.search import write_points
+
+    write_points(resolved, options.search, options.round_)
+
+
+def evaluate(resolved: Resolved, options: argparse.Namespace) -> None:
+    from ptydesign.study.search import evaluate as run
+    from ptydesign.study.search import make_progress
+
+    run(resolved, options.search, options.round_, options.chunk, make_progress(resolved, options.cores))
+
+
+def choose(resolved: Resolved, options: argparse.Namespace) -> None:
+    from ptydesign.study.search import choose as run
+
+    run(resolved, options.search)
+
+
+def validate(resolved: Resolved, options: argparse.Namespace) -> None:
+    from ptydesign.study.search import make_progress
+    from ptydesign.study.validate import validate as run
+
+    run(resolved, options.dose, options.simulator, make_progress(resolved, options.cores))
+
+
+def collect(resolved: Resolved, options: argparse.Namespace) -> None:
+    from ptydesign.study.collect import collect as run
+
+    run(resolved)
+
+
+def _search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--search", required=True, help="as bo-1000, random-1000, map-1000")
+
+
+def _round(parser: argparse.ArgumentParser) -> None:
+    _search(parser)
+    parser.add_argument("--round", type=int, required=True, dest="round_")
+
+
+def _chunk(parser: argparse.ArgumentParser) -> None:
+    _round(parser)
+    parser.add_argument("--chunk", type=int, required=True)
+
+
+def _winner(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dose", type=float, required=True, help="in e/A^2")
+    parser.add_argument("--simulator", required=True, help="jax or abtem")
+
+
+ROUND = ("search", "round_")
+
+STEPS = (
+    Step("potential", potential, "Build the sample's potential, or find it in the cache."),
+    Step("propose", propose, "Write the points of one round of a search.", _round, ROUND),
+    Step("evaluate", evaluate, "Evaluate one chunk of a round.", _chunk, ROUND, jax=True),
+    Step("choose", choose, "Choose the winner of a search.", _search, ("search",)),
+    Step("validate", validate, "Re-simulate a dose's winner and the reference with fresh noise.", _winner, jax=True),
+    Step("collect", collect, "Write the tables of a finished study."),
+)
