@@ -1,4 +1,4 @@
-"""The command line: a subcommand for each rule of the Snakefile (each kind of studies has its own in its `commands`), and
+"""The command line: a subcommand for each rule of the Snakefile (each kind of studies has its own), and
 those of `ptydesign.commands`. Each loads, makes one call, saves.
 
 Imports are inside the commands: thread counts have to be set before numpy and jax are loaded, and `check` must not

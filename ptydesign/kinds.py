@@ -1,7 +1,7 @@
 """Which kinds of studies there are, and what all kinds share: loading, settings of jobs, plan, figures, report.
 
-A kind is a package with a rules file `rules/<kind>.smk`, a `commands` module whose STEPS are its jobs on the command line
-(light to import), and a `workflow` module, which has
+A kind is a package with a rules file `rules/<kind>.smk`, a `commands` module whose STEPS are its jobs on the command
+line (light to import), and a `workflow` module, which has
 
 - `load(folder, scale, root)`: the checked study, with `study.study`, `study.scale`, `results` (a folder), `warnings`;
 - `settings(resolved, step, **which)`: the settings, by value, that a step's output depends on;

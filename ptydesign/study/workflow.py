@@ -11,19 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from ptydesign.study import estimate, layout
-from ptydesign.study.resolve import Resolved, resolve
+from ptydesign.study import resolve as resolve_module
+from ptydesign.study.resolve import Resolved
 from ptydesign.study.trial import study_inputs
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
 
 
 def load(folder: Path, scale: str, root: Path) -> Resolved:
     """The checked study of a folder."""
-    return resolve(folder, scale, root)
+    return resolve_module.resolve(folder, scale, root)
 
 
 def check_memory(resolved: Resolved, cores: int, machine_gib: float) -> str | None:
     """A warning if jobs side by side need more memory than there is. Raises InputError if one does."""
     return estimate.check_memory(resolved.study, resolved.shape, cores, machine_gib)
+
+
+def write_plan(resolved: Resolved, cores: int) -> dict[str, Any]:
+    """Write plan.yaml and return the estimate."""
+    return resolve_module.write_plan(resolved, cores)
 
 
 def summary(resolved: Resolved, cores: int, numbers: Mapping[str, Any] | None = None) -> str:
