@@ -84,11 +84,24 @@ def reconstruct(options: argparse.Namespace) -> None:
     _check_new(options.output, options.overwrite)
     from ptydesign import io
     from ptydesign.api import read_plan, reconstruct_dataset
+    from ptydesign.reconstruct.checkpoint import Checkpoints
 
     plan = read_plan(options.plan)
     dataset = io.read_dataset(options.data)
+    path = options.checkpoint or options.resume
+    if path is not None:
+        _check_new(path, options.overwrite or path == options.resume)
+    checkpoints = Checkpoints(path, options.checkpoint_every) if path is not None else None
+    observers = []
+    if options.preview is not None:
+        from ptydesign.pictures.preview import Previews
+
+        _check_new(options.preview, options.overwrite)
+        observers.append(Previews(options.preview, options.preview_every))
     _keep_compiled_code()
-    result = reconstruct_dataset(dataset, plan, options.seed, progress=not options.quiet)
+    result = reconstruct_dataset(
+        dataset, plan, options.seed, not options.quiet, observers, checkpoints, resume=options.resume
+    )
     io.write_reconstruction(options.output, result)
     outcome = result.outcome
     loss = f"loss {result.history['loss'][-1]:.4g}" if len(result.history["loss"]) else "no sweep"
@@ -159,7 +172,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         one.add_argument("--seed", type=int, default=0, help="of the batches' order, and of the split (default: 0)")
         one.add_argument("--quiet", action="store_true", help="no progress bar")
         one.add_argument("--threads", type=int, default=None, help="cores to use (default: all)")
-        if run is halves:
+        if run is reconstruct:
+            _live_options(one)
+        else:
             one.add_argument("--by", default="positions", help="how to split: positions (default), counts")
     one = command("show", show)
     one.add_argument("file", type=Path, help="dataset or reconstruction")
@@ -172,6 +187,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--flat", action="store_true", help="remove the mean phase and the mean slope")
     one.add_argument("--total", action="store_true", help="one image of all slices, not one image a slice")
     one.add_argument("--overwrite", action="store_true", help="replace an existing file")
+
+
+def _live_options(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--checkpoint", type=Path, help="file to keep what is needed to go on (default: none)")
+    one.add_argument("--checkpoint-every", type=int, default=10, metavar="SWEEPS", help="how often (default: 10)")
+    one.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from it, and keep it up to date")
+    one.add_argument("--preview", type=Path, help="picture (PNG) of the phase so far, drawn anew now and then")
+    one.add_argument("--preview-every", type=int, default=10, metavar="SWEEPS", help="how often (default: 10)")
 
 
 def _import_options(one: argparse.ArgumentParser) -> None:

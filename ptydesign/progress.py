@@ -21,7 +21,7 @@ class SweepBar:
         self._live: Any = None
         self._task: Any = None
         self._start = self._printed = 0.0
-        self._first_s = 0.0
+        self._first, self._first_s = 0, 0.0
 
     def __enter__(self) -> SweepBar:
         self._start = self._printed = time.monotonic()
@@ -43,18 +43,20 @@ class SweepBar:
 
     def __call__(self, sweep: int, loss: float, state: Any = None) -> None:
         now = time.monotonic()
-        if sweep <= 1:
-            self._first_s = now - self._start  # holds the compilation, so it says nothing of the others
+        if self._first == 0:  # a resumed run begins with a later one
+            # holds the compilation, so it says nothing of the others
+            self._first, self._first_s = sweep, now - self._start
         words = self.words(sweep, loss, now - self._start)
         if self._live is not None:
             self._live.update(self._task, completed=sweep, words=words)
-        elif sweep in (1, self.total) or now - self._printed >= PLAIN_EVERY_S:
+        elif sweep in (self._first, self.total) or now - self._printed >= PLAIN_EVERY_S:
             self._printed = now
             print(f"sweep {sweep}/{self.total}, {words}", file=self.file, flush=True)
 
     def words(self, sweep: int, loss: float, elapsed_s: float) -> str:
         """`loss 0.0312, 0.21 s per sweep, 12 s left`."""
-        each = (elapsed_s - self._first_s) / (sweep - 1) if sweep > 1 else elapsed_s
+        done = sweep - self._first
+        each = (elapsed_s - self._first_s) / done if done > 0 else elapsed_s
         left = each * (self.total - sweep)
         return f"loss {loss:.4g}, {each:.2g} s per sweep, {duration(left)} left"
 

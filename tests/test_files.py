@@ -165,6 +165,61 @@ def test_the_command_reconstructs_as_python_does(folder, data, capsys):
     assert capsys.readouterr().err.count("sweep") == 0
 
 
+LONGER = PLAN.replace("sweeps: 2", "sweeps: 6, refine_positions: true, positions_start: 1")
+
+
+def run(folder, *more, plan="plan.yaml", out="out.h5"):
+    return main(["reconstruct", str(folder / "data.h5"), str(folder / plan), "-o", str(folder / out), "--quiet", *more])
+
+
+def test_the_command_resumes_after_a_kill(folder):
+    """Killed in sweep 4, checkpoint after sweep 3: the resumed file holds what an unbroken run gives, bit by bit."""
+    (folder / "plan.yaml").write_text(LONGER)
+    assert run(folder, out="whole.h5") == 0
+    kept, picture = folder / "kept.h5", folder / "preview.png"
+    code = f"""
+import os, signal, sys
+from ptydesign import progress
+from ptydesign.cli import main
+progress.SweepBar.__call__ = lambda self, sweep, loss, state: sweep == 4 and os.kill(os.getpid(), signal.SIGKILL)
+main(["reconstruct", {str(folder / "data.h5")!r}, {str(folder / "plan.yaml")!r}, "-o", {str(folder / "out.h5")!r},
+      "--checkpoint", {str(kept)!r}, "--checkpoint-every", "3"])
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert not (folder / "out.h5").exists()
+    assert run(folder, "--resume", str(kept), "--preview", str(picture), "--preview-every", "2") == 0
+    whole, resumed = (io.read_reconstruction(folder / name) for name in ("whole.h5", "out.h5"))
+    for field in dataclasses.fields(ReconState):
+        np.testing.assert_equal(getattr(resumed.state, field.name), getattr(whole.state, field.name))
+    np.testing.assert_array_equal(resumed.history["loss"], whole.history["loss"])
+    assert resumed.outcome == whole.outcome
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_can_not_be_resumed_is_refused(folder, capsys):
+    kept = folder / "kept.h5"
+    assert run(folder, "--checkpoint", str(kept)) == 0
+    (folder / "other.yaml").write_text(LONGER)
+    again = ("--resume", str(kept))
+    cases = [
+        ((*again,), {"plan": "other.yaml", "out": "o.h5"}, "plan: must be the plan that the checkpoint was made with"),
+        ((*again, "--seed", "3"), {"out": "o.h5"}, "seed: must be the seed"),
+        (("--resume", str(folder / "data.h5")), {"out": "o.h5"}, "must be a ptydesign checkpoint file"),
+        (("--resume", str(folder / "none.h5")), {"out": "o.h5"}, "must exist"),
+        (("--checkpoint", str(kept)), {"out": "o.h5"}, "must not exist yet"),
+        (("--checkpoint", str(folder / "k.h5"), "--checkpoint-every", "0"), {"out": "o.h5"}, "at least 1 sweep"),
+        (("--preview", str(folder / "p.jpg")), {"out": "o.h5"}, "must end in .png"),
+    ]
+    for more, settings, words in cases:
+        capsys.readouterr()
+        assert run(folder, *more, **settings) == 2, more
+        assert words in capsys.readouterr().err
+        assert not (folder / "o.h5").exists()
+    kept.write_bytes(kept.read_bytes()[:2000])
+    assert run(folder, *again, out="o.h5") == 2
+    assert "truncated" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "plan,words",
     [
@@ -230,6 +285,9 @@ def test_progress_line():
     assert lines[-1].endswith("0 s left")
     bar._first_s = 10.0  # compilation, which later sweeps don't pay
     assert bar.words(2, 1.0, 12.0) == "loss 1, 2 s per sweep, 2 s left"
+    resumed = SweepBar(9, shown)
+    resumed._first, resumed._first_s = 6, 10.0
+    assert resumed.words(8, 1.0, 13.0) == "loss 1, 1.5 s per sweep, 2 s left"
     assert [duration(s) for s in (5, 600, 20000)] == ["5 s", "10 min", "5.6 h"]
 
 

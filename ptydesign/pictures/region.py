@@ -11,8 +11,12 @@ from ptydesign.types import Reconstruction
 def scanned(reconstruction: Reconstruction) -> tuple[slice, slice]:
     """Pixels (y, x) of the object between the outermost probe positions; the whole object if that is a line, or if a
     diverged run left positions that are not finite."""
-    positions = np.asarray(reconstruction.state.positions_px)
-    shape = np.asarray(reconstruction.state.object.shape[-2:])
+    return scanned_part(np.asarray(reconstruction.state.positions_px), reconstruction.state.object.shape[-2:])
+
+
+def scanned_part(positions: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """`scanned`, of positions (n, 2) in pixels of an object of this shape."""
+    shape = np.asarray(shape)
     if not np.all(np.isfinite(positions)):
         return slice(0, shape[0]), slice(0, shape[1])
     low = np.clip(np.ceil(positions.min(axis=0)).astype(int), 0, shape - 1)

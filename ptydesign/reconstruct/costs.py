@@ -39,7 +39,7 @@ def _safe_angle(z: jax.Array) -> jax.Array:
     return jnp.arctan2(z.imag, z.real)
 
 
-def _area_px(state: ReconState) -> jax.Array:
+def scanned_area_px(state: ReconState) -> jax.Array:
     """Pixels of the scanned rectangle (padded positions repeat the first one)."""
     positions = jax.lax.stop_gradient(state.positions_px)
     return jnp.prod(jnp.max(positions, axis=0) - jnp.min(positions, axis=0) + 1)
@@ -54,42 +54,42 @@ def _gradient2(state: ReconState) -> jax.Array:
 
 def object_l2(state: ReconState, counts: jax.Array) -> jax.Array:
     """|O - 1|^2."""
-    return jnp.sum(_abs2(state.object - 1)) / _area_px(state)
+    return jnp.sum(_abs2(state.object - 1)) / scanned_area_px(state)
 
 
 def object_l1(state: ReconState, counts: jax.Array) -> jax.Array:
     """|O - 1|."""
-    return jnp.sum(_soft(_abs2(state.object - 1))) / _area_px(state)
+    return jnp.sum(_soft(_abs2(state.object - 1))) / scanned_area_px(state)
 
 
 def object_phase_l1(state: ReconState, counts: jax.Array) -> jax.Array:
     """|arg O|."""
-    return jnp.sum(_soft(_safe_angle(state.object) ** 2)) / _area_px(state)
+    return jnp.sum(_soft(_safe_angle(state.object) ** 2)) / scanned_area_px(state)
 
 
 def object_spectrum_l1(state: ReconState, counts: jax.Array) -> jax.Array:
     """|F(O - 1)|, the square root of the power spectrum (unitary transform): few frequencies, as in a crystal."""
-    return jnp.sum(_soft(_abs2(fft2(state.object - 1)))) / _area_px(state)
+    return jnp.sum(_soft(_abs2(fft2(state.object - 1)))) / scanned_area_px(state)
 
 
 def object_tikhonov(state: ReconState, counts: jax.Array) -> jax.Array:
     """|gradient of O|^2 in the plane, in 1/A^2."""
-    return jnp.sum(_gradient2(state)) / _area_px(state)
+    return jnp.sum(_gradient2(state)) / scanned_area_px(state)
 
 
 def object_tv(state: ReconState, counts: jax.Array) -> jax.Array:
     """|gradient of O| in the plane, in 1/A."""
-    return jnp.sum(_soft(_gradient2(state))) / _area_px(state)
+    return jnp.sum(_soft(_gradient2(state))) / scanned_area_px(state)
 
 
 def layer_tikhonov(state: ReconState, counts: jax.Array) -> jax.Array:
     """|O_s+1 - O_s|^2 between neighbouring slices; zero for one slice."""
-    return jnp.sum(_abs2(jnp.diff(state.object, axis=0))) / _area_px(state)
+    return jnp.sum(_abs2(jnp.diff(state.object, axis=0))) / scanned_area_px(state)
 
 
 def layer_tv(state: ReconState, counts: jax.Array) -> jax.Array:
     """|O_s+1 - O_s| between neighbouring slices; zero for one slice."""
-    return jnp.sum(_soft(_abs2(jnp.diff(state.object, axis=0)))) / _area_px(state)
+    return jnp.sum(_soft(_abs2(jnp.diff(state.object, axis=0)))) / scanned_area_px(state)
 
 
 def probe_l2(state: ReconState, counts: jax.Array) -> jax.Array:

@@ -85,6 +85,10 @@ class EngineConfig(Refinements):
         """The continuous settings in one of this engine's sweeps (0, 1, ...), with schedules."""
         return {**self.parameters(), **{name: schedule.at(sweep) for name, schedule in self.schedules.items()}}
 
+    def members(self, positions: int) -> int:
+        """Positions per update, of so many."""
+        return min(self.group, positions)
+
     def static(self) -> Static:
         """The discrete settings that shape the compiled sweep, hashable."""
         plain = tuple(

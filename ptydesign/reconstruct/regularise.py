@@ -221,13 +221,19 @@ def deramp(state: ReconState, values: Values) -> ReconState:
 
 
 def orthogonal_modes(state: ReconState, values: Values | None = None) -> ReconState:
-    """Probe modes rotated to be orthogonal, in order of power; the sum of their intensities stays as it is."""
+    """Probe modes rotated to be orthogonal, in order of power; the sum of their intensities stays as it is.
+
+    A mode's phase is that of the mode it came from, so that what engines remember of modes keeps its meaning.
+    """
     modes = state.probe.shape[0]
     if modes == 1:
         return state
     flat = state.probe.reshape(modes, -1)
     _, vectors = jnp.linalg.eigh(flat @ jnp.conj(flat.T))
-    rotated = jnp.conj(vectors[:, ::-1].T) @ flat
+    turn = jnp.conj(vectors[:, ::-1].T)
+    own = jnp.diagonal(turn)
+    phase = jnp.where(own == 0, 1.0, jnp.conj(own) / jnp.where(own == 0, 1.0, jnp.abs(own)))
+    rotated = (phase[:, None] * turn) @ flat
     return state.replace(probe=rotated.reshape(state.probe.shape))
 
 

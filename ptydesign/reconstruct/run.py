@@ -167,15 +167,15 @@ def _static(settings: EngineConfig) -> Static:
 
 def _groups(positions, settings: EngineConfig, rng, room: int) -> tuple[Group, jax.Array]:
     """The groups of a sweep and how many there are."""
-    shape = (-(-room // settings.group), settings.group)
-    indices, counts = padded_groups(positions, settings.group, settings.batches, rng, shape)
-    number = -(-len(positions) // settings.group)
+    size = settings.members(room)
+    indices, counts = padded_groups(positions, size, settings.batches, rng, (-(-room // size), size))
+    number = -(-len(positions) // size)
     return Group(jnp.asarray(indices), jnp.asarray(counts)), jnp.asarray(number, jnp.int32)
 
 
 def work_gflop(engine: Engine, settings: EngineConfig, count: int, state: ReconState, sweep: int) -> float:
     """Fourier transforms of a sweep over `count` positions, 5 N log2 N operations each, in 1e9 operations."""
-    sizes = sizes_of(count, -(-count // settings.group))
+    sizes = sizes_of(count, -(-count // settings.members(count)))
     slices, (modes, ny, nx) = state.object.shape[0], state.probe.shape
     transforms = sum(engine.transforms(settings, int(size), slices) for size in sizes)
     transforms += refine.transforms(settings, count, len(sizes), slices, sweep)

@@ -10,7 +10,7 @@ LAYOUT = 1  # of results/<study>/: files, columns, plan.yaml
 
 ALGORITHMS = {
     "simulate": 1,  # samples, potentials, scan, detector, both simulators
-    "reconstruct": 1,
+    "reconstruct": 2,
     "score": 1,
     "design": 1,  # first points, proposals, surrogate
     "collect": 2,  # tables

@@ -2,7 +2,7 @@
 
 The gradient comes from JAX's vector-Jacobian product of the forward model. The object's learning rate is a change per
 step of a transmission of modulus one; the probe's is relative to its largest modulus at the start, so that neither
-depends on the scale of the counts.
+depends on the scale of the counts. The rules `lbfgs` and `polyak` measure their steps instead: see `line_search`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 import optax
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ptydesign.errors import InputError
+from ptydesign.reconstruct import line_search
 from ptydesign.reconstruct.directions import directions, no_direction
-from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Static
+from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Static, gradient_transforms
 from ptydesign.reconstruct.regularise import Cost, cost_directions, values_of
 from ptydesign.types import ReconState
 
@@ -32,12 +34,28 @@ class GradientConfig(EngineConfig):
     """Settings of gradient descent; see the module's text."""
 
     engine: Literal["gradient"] = "gradient"
-    rule: Literal["adam", "nadam", "amsgrad", "momentum", "nesterov", "sgd"] = Field("adam", description="optax rule")
+    rule: Literal["adam", "nadam", "amsgrad", "momentum", "nesterov", "sgd", "lbfgs", "polyak"] = Field(
+        "adam", description="optax rule; lbfgs and polyak measure their steps, lbfgs on all positions at once"
+    )
     object_rate: float = Field(0.02, gt=0, description="object change per step")
     probe_rate: float = Field(0.01, ge=0, description="probe change per step, relative to its largest modulus")
+    step: float = Field(1.0, gt=0, le=2, description="lbfgs, polyak: factor of the measured step")
+    floor: float = Field(0.0, ge=0, description="polyak: the loss per electron that noise leaves")
     costs: tuple[Cost, ...] = Field((), description="regularisers that are added to the likelihood")
 
-    quiet: ClassVar[frozenset[str]] = EngineConfig.quiet | {"costs"}
+    quiet: ClassVar[frozenset[str]] = EngineConfig.quiet | {"costs", "step", "floor"}
+
+    @model_validator(mode="after")
+    def _settings_of_the_rule(self) -> GradientConfig:
+        unused = {"lbfgs": ("object_rate", "probe_rate", "floor"), "polyak": ("object_rate", "probe_rate")}
+        for name in unused.get(self.rule, ("step", "floor")):
+            if getattr(self, name) != type(self).model_fields[name].default or name in self.schedules:
+                raise InputError(name, f"has no meaning for the rule {self.rule}", getattr(self, name), "Leave it out.")
+        return self
+
+    def members(self, positions: int) -> int:
+        """L-BFGS wants the same function in each step: all positions."""
+        return positions if self.rule == "lbfgs" else super().members(positions)
 
     def parameters(self) -> dict[str, float]:
         """The continuous settings, weights of costs among them."""
@@ -51,6 +69,8 @@ class GradientConfig(EngineConfig):
 
 def init(state: ReconState, static):
     """Memory of the update rules (object, probe) and the probe's scale."""
+    if dict(static)["rule"] in line_search.RULES:
+        return line_search.init(state, dict(static)["rule"])
     rule = RULES[dict(static)["rule"]]()
     scale = jnp.max(jnp.abs(state.probe))
     return rule.init(state.object), rule.init(state.probe), scale
@@ -59,7 +79,6 @@ def init(state: ReconState, static):
 def group(state: ReconState, memory, members: Group, problem, o, parameters, static):
     """One group: gradient of its mean loss per electron, one step of the rule."""
     options = dict(static)
-    rule = RULES[options["rule"]]()
     start = no_direction(state)
     gathered = directions(state, members.indices, members.count, problem, o, options["noise"], start, gradient=True)
     if options["costs"]:
@@ -68,6 +87,10 @@ def group(state: ReconState, memory, members: Group, problem, o, parameters, sta
         gathered = gathered._replace(
             object=gathered.object + share * to_object, probe=gathered.probe + share * to_probe
         )
+    if options["rule"] in line_search.RULES:
+        state, memory = line_search.step(state, memory, gathered, members, problem, o, parameters, options)
+        return state, memory, gathered.loss
+    rule = RULES[options["rule"]]()
     of_object, of_probe, scale = memory
     # A position's gradient for the object is of the order of the probe's intensity; for probe / scale likewise.
     electrons = jnp.maximum(members.count, 1) * scale**2
@@ -85,4 +108,10 @@ def sweep(state: ReconState, memory, groups: Group, problem, o, parameters, stat
     return state, memory
 
 
-ENGINE = Engine(GradientConfig, init, group, sweep)
+def transforms(settings: GradientConfig, members: int, slices: int) -> float:
+    """Of a gradient; L-BFGS measures its step by a Jacobian-vector product at each position."""
+    along = members * (4 + 4 * (slices - 1)) + 2 if settings.rule == "lbfgs" else 0
+    return gradient_transforms(settings, members, slices) + along
+
+
+ENGINE = Engine(GradientConfig, init, group, sweep, transforms)

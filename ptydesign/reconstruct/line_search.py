@@ -1,0 +1,119 @@
+"""Rules of the gradient engine whose step length is measured instead of given: L-BFGS and Polyak's step, by optax.
+
+Nocedal, Math. Comp. 35:773 (1980); Polyak, Introduction to Optimization (1987), sec. 5.3; Loizou et al.,
+AISTATS (2021).
+
+Object and probe are one vector of unknowns (O, P / s). s^2, the probe's power on an object pixel of the scan, makes the
+curvatures of both alike, so that neither lags behind.
+
+L-BFGS wants the same function in each step: a group is the whole scan. Its step length is the minimum of the quadratic
+model along the direction (Fisher information of the patterns, second derivative of the costs): one more pass over the
+positions, where a line search by trial takes an unknown number, so that a work budget stays exact.
+
+Polyak's step is (loss - floor) / |gradient|^2, for the group; `floor` is the loss that noise leaves.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ptydesign.reconstruct.costs import scanned_area_px
+from ptydesign.reconstruct.directions import Direction
+from ptydesign.reconstruct.engine import Group
+from ptydesign.reconstruct.forward import Problem, chunk_size, exit_waves, over_chunks, take, views
+from ptydesign.reconstruct.refine import change_of_pattern, scores
+from ptydesign.reconstruct.regularise import cost_of
+from ptydesign.types import ReconState
+from ptydesign.waves import fft2, ifft2
+
+LBFGS_PAIRS = 8
+RULES = {"lbfgs": lambda: optax.scale_by_lbfgs(LBFGS_PAIRS), "polyak": optax.scale_by_polyak}
+
+
+class Memory(NamedTuple):
+    """rule: optax's own. scale: s, see the module's text."""
+
+    rule: optax.OptState
+    scale: jax.Array
+
+
+def init(state: ReconState, rule: str) -> Memory:
+    """Nothing learnt yet."""
+    scale = jnp.sqrt(jnp.sum(jnp.abs(state.probe) ** 2) / scanned_area_px(state))
+    start = Memory(RULES[rule]().init((state.object, state.probe / scale)), scale)
+    return jax.tree.map(lambda a: jnp.array(a, copy=True), start)  # the state's buffers are given away
+
+
+def step(
+    state: ReconState, memory: Memory, down: Direction, members: Group, problem: Problem, o, parameters, options
+) -> tuple[ReconState, Memory]:
+    """One step of object and probe. down: negative gradients with respect to their conjugates and the loss, summed over
+    the members, costs included."""
+    scale, on = memory.scale, parameters["probe_on"]
+    electrons = jnp.maximum(members.count, 1) * problem.counts
+    gradient = -down.object / electrons, -on * scale * down.probe / electrons
+    if options["rule"] == "polyak":
+        # of a real function the slope along z is 2 Re <gradient, z>
+        twice = jax.tree.map(lambda g: 2 * g, gradient)
+        costs = cost_of(state, options["costs"], parameters, problem.counts)
+        rule = optax.scale_by_polyak(parameters["floor"], jnp.inf, variant="sps+")
+        value = down.loss / electrons + costs
+        turned, kept = rule.update(twice, memory.rule, value=value)
+        length = parameters["step"]
+    else:
+        turned, kept = RULES["lbfgs"]().update(gradient, memory.rule, (state.object, state.probe / scale))
+        direction = -turned[0], -on * scale * turned[1]
+        length = parameters["step"] * minimum_along(state, *direction, members, problem, o, parameters, options)
+    return state.replace(
+        object=state.object - length * turned[0], probe=state.probe - length * on * scale * turned[1]
+    ), Memory(kept, scale)
+
+
+def minimum_along(
+    state: ReconState, d_object, d_probe, members: Group, problem: Problem, o, parameters, options
+) -> jax.Array:
+    """The step t to the minimum of the quadratic model of loss and costs at (O, P) + t (d_object, d_probe)."""
+    g, h = patterns_along(state, d_object, d_probe, members, problem, o, options["noise"])
+    if options["costs"]:
+
+        def costs(t: jax.Array) -> jax.Array:
+            moved = state.replace(object=state.object + t * d_object, probe=state.probe + t * d_probe)
+            return cost_of(moved, options["costs"], parameters, problem.counts)
+
+        zero, one = jnp.zeros((), g.dtype), jnp.ones((), g.dtype)
+        slope, bend = jax.jvp(lambda t: jax.jvp(costs, (t,), (one,))[1], (zero,), (one,))
+        share = members.count * problem.counts
+        # a cost may be concave here and there; the model must not be
+        g, h = g + share * slope, h + share * jnp.maximum(bend, 0.0)
+    return -g / (h + jnp.finfo(h.dtype).tiny)
+
+
+def patterns_along(
+    state: ReconState, d_object, d_probe, members: Group, problem: Problem, o, noise: str
+) -> tuple[jax.Array, jax.Array]:
+    """Slope and Fisher information of the group's loss along a change of object and probe."""
+    shape = state.probe.shape[-2:]
+    spectrum, d_spectrum = fft2(state.probe), fft2(d_probe)
+    size = members.indices.shape[0]
+    seen = views(state.positions_px[members.indices], shape, o)
+
+    def one(slot: jax.Array, weight: jax.Array):
+        index, first, factor = members.indices[slot], seen.first[slot], seen.shift(slot)
+        here = ifft2(spectrum * factor), take(state.object, first, shape)
+        along = ifft2(d_spectrum * factor), take(d_object, first, shape)
+        far, d_far = jax.jvp(lambda p, q: fft2(exit_waves(p, q, o.propagators)), here, along)
+        scale = state.intensity[index]
+        change = change_of_pattern(far, d_far, scale)[None]
+        g, h = scores(far, change, problem.patterns[index], scale, problem, noise)
+        return weight * g[0], weight * h[0, 0]
+
+    def body(carry, slots, weight):
+        g, h = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
+        return carry[0] + jnp.sum(g), carry[1] + jnp.sum(h)
+
+    zero = jnp.zeros((), state.positions_px.dtype)
+    return over_chunks(members.count, size, chunk_size(shape, 2 * state.probe.shape[0], size), body, (zero, zero))
