@@ -19,6 +19,7 @@ from ptydesign import __version__
 from ptydesign.commands import add_commands
 from ptydesign.errors import InputError
 from ptydesign.kinds import all_steps
+from ptydesign.planning.cli import add_commands as add_planning
 
 if TYPE_CHECKING:
     from ptydesign.kinds import Run
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
     _add(commands, "keys", keys.__doc__, keys)
     add_commands(commands)
+    add_planning(commands)
     return parser
 
 

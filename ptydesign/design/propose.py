@@ -35,6 +35,7 @@ from ptydesign.errors import InputError, nearest
 HEDGED = ("EI", "LCB", "PI")
 LIARS = {"cl_min": np.min, "cl_mean": np.mean, "cl_max": np.max}
 
+MAX_DESIGN = 100_000  # points that are looked at for a design where few may be tried
 FINITE = 4000  # up to so many points, the acquisition is evaluated at all of them
 ALGORITHM = 1  # raised when the same history would lead to another state, so that an old state isn't used
 SAME_POINT = 1e-3  # distance in features below which a proposal would repeat a point
@@ -78,22 +79,32 @@ def initial_design(space: Space, n: int, kind: str = "hammersley", seed: int = 0
     rng = _stream(seed, DESIGN, n)
     if n < 1:
         raise InputError("initial", "must be at least 1", n, "Ask for one point or more.")
+    points = space.from_cube(_cube(space, n, kind, rng))
+    if space.allowed is not None:  # a larger set of the same kind, of which the first n that may be tried are kept
+        size = n
+        while len(points := [p for p in points if space.allowed(p)]) < n and size < MAX_DESIGN:
+            size *= 4
+            points = space.from_cube(_cube(space, size, kind, rng))
+        points = points[:n]
+    return _different(space, points, [], rng)
+
+
+def _cube(space: Space, n: int, kind: str, rng: np.random.Generator) -> np.ndarray:
+    """(n, dimensions) coordinates of a design."""
     dimensions = len(space.names)
     if kind == "hammersley":
         even = np.array(Hammersly().generate([(0.0, 1.0)] * dimensions, n), float)
-        cube = rng.permutation((even + rng.random(dimensions)) % 1.0)
-    elif kind == "halton":
-        cube = (qmc.Halton(dimensions, scramble=False).random(n) + rng.random(dimensions)) % 1.0
-    elif kind == "sobol":
+        return rng.permutation((even + rng.random(dimensions)) % 1.0)
+    if kind == "halton":
+        return (qmc.Halton(dimensions, scramble=False).random(n) + rng.random(dimensions)) % 1.0
+    if kind == "sobol":
         power = max(0, math.ceil(math.log2(n)))  # the sequence is balanced for powers of two
-        cube = qmc.Sobol(dimensions, seed=rng).random_base2(power)[:n]
-    elif kind == "latin":
-        cube = qmc.LatinHypercube(dimensions, seed=rng).random(n)
-    elif kind == "random":
-        cube = rng.random((n, dimensions))
-    else:
-        raise InputError("initial_design", "must be a known design", kind, nearest(kind, DESIGNS))
-    return _different(space, space.from_cube(cube), [], rng)
+        return qmc.Sobol(dimensions, seed=rng).random_base2(power)[:n]
+    if kind == "latin":
+        return qmc.LatinHypercube(dimensions, seed=rng).random(n)
+    if kind == "random":
+        return rng.random((n, dimensions))
+    raise InputError("initial_design", "must be a known design", kind, nearest(kind, DESIGNS))
 
 
 @threadpool_limits.wrap(limits=1)  # sums in another order on more threads could tip a choice
@@ -151,22 +162,27 @@ def standardise(space: Space, config: SearchConfig, observations: Sequence[Obser
 def candidates(space: Space, data: Data, count: int, rng: np.random.Generator) -> np.ndarray:
     """(m, features) valid points at which to look: all of a small space, or random ones, half as many near the best."""
     if space.size <= FINITE:
-        return space.to_unit(space.all_points())
+        return _permitted(space, space.to_unit(space.all_points()))
     best = data.features[np.argsort(data.values, kind="stable")[:5]]
     near = np.repeat(best, count // (2 * len(best)), axis=0)
     near = np.clip(near + rng.normal(0.0, 0.07, near.shape), 0.0, 1.0)
-    wide = space.to_unit(space.from_cube(rng.random((count, len(space.names)))))
-    return np.concatenate([wide, space.to_unit(space.from_unit(near))])
+    wide = space.to_unit(space.draw(rng, count))
+    return np.concatenate([wide, _permitted(space, space.to_unit(space.from_unit(near)))])
+
+
+def _permitted(space: Space, features: np.ndarray) -> np.ndarray:
+    return features[space.permits(features)] if space.allowed is not None else features
 
 
 def descend(function: Any, start: np.ndarray, space: Space, iterations: int = 20) -> np.ndarray:
     """(features,) where L-BFGS ends from `start` on function(x) -> (value, gradient), moving continuous features only.
 
-    The result is a valid point: rounded as all proposals are.
+    The result is a valid point: rounded as all proposals are. It is the start if the end may not be tried.
     """
     bounds = [(0.0, 1.0) if free else (x, x) for x, free in zip(start, space.continuous_features, strict=True)]
     end, _, _ = fmin_l_bfgs_b(function, start, bounds=bounds, maxiter=iterations)
-    return space.to_unit(space.from_unit(np.clip(end, 0.0, 1.0)[None]))[0]
+    end = space.to_unit(space.from_unit(np.clip(end, 0.0, 1.0)[None]))
+    return end[0] if space.allowed is None or space.permits(end)[0] else start
 
 
 def _advance(space: Space, config: SearchConfig, rounds: Sequence, memory: Memory, seed: int) -> Memory:
@@ -257,8 +273,7 @@ def _acquisition(
 
 
 def _random_points(space: Space, observations: Sequence[Observation], n: int, rng: np.random.Generator) -> list[Point]:
-    points = space.from_cube(rng.random((n, len(space.names))))
-    return _different(space, points, [o.point for o in observations], rng)
+    return _different(space, space.draw(rng, n), [o.point for o in observations], rng)
 
 
 def _different(space: Space, points: list[Point], taken: Sequence[Mapping], rng: np.random.Generator) -> list[Point]:
@@ -270,11 +285,12 @@ def _different(space: Space, points: list[Point], taken: Sequence[Mapping], rng:
         if _key(point) in used and space.size <= FINITE:
             if rest is None:
                 rest = [p for p in space.all_points() if _key(p) not in used | {_key(q) for q in points}]
+                rest = [p for p in rest if space.allowed is None or space.allowed(p)]
                 rest = [rest[i] for i in rng.permutation(len(rest))]
             point = rest.pop() if rest else point
         attempts = 0
         while _key(point) in used and space.size > FINITE and attempts < 1000:
-            point = space.from_cube(rng.random((1, len(space.names))))[0]
+            point = next(iter(space.draw(rng, 1)), point)
             attempts += 1
         used.add(_key(point))
         result.append(point)

@@ -92,3 +92,18 @@ def depth_resolution_a(wavelength_a: float, semiangle_rad: float) -> float:
 def depth_resolution_of_angle_a(wavelength_a: float, largest_rad: float) -> float:
     """lambda / theta_max^2, theta_max where the signal-to-noise ratio is still above 1."""
     return wavelength_a / largest_rad**2
+
+
+def lost_fraction(rate_per_s: float, dead_time_s: float) -> float:
+    """Part of the electrons that a dead time hides: 1 - counted/rate, detector not paralysable."""
+    return 1 - counted_rate(rate_per_s, dead_time_s) / rate_per_s if rate_per_s > 0 else 0.0
+
+
+def drift_a(rate_a_per_min: float, time_s: float) -> float:
+    """Drift during a time."""
+    return rate_a_per_min * time_s / 60
+
+
+def reachable_resolution_a(wavelength_a: float, edge_rad: float) -> float:
+    """lambda / theta: full period of the finest detail whose diffraction reaches the detector's edge."""
+    return wavelength_a / edge_rad

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ Scalar = float | int | str | bool
 Point = dict[str, Scalar]
 
 SCALES = ("linear", "log")
+MAX_DRAWS = 200  # of n random points each, where few may be tried
 SIGNIFICANT_DIGITS = 6  # of a proposed real value: what an operator can set, and short in tables
 
 
@@ -171,10 +172,15 @@ class SpaceConfig(RootModel[dict[str, Dimension]]):
 
 @dataclass(frozen=True)
 class Space:
-    """A validated search space. The order of `names` is that of the configuration."""
+    """A validated search space. The order of `names` is that of the configuration.
+
+    allowed: which points may be tried, where that isn't a matter of single parameters (a dose that needs more current
+    than there is); None for all. Designs, random points and proposals respect it; features and checks don't ask.
+    """
 
     names: tuple[str, ...]
     dimensions: tuple[Dimension, ...]
+    allowed: Callable[[Point], bool] | None = field(default=None, compare=False)
 
     @property
     def size(self) -> float:
@@ -215,6 +221,24 @@ class Space:
     def all_points(self) -> list[Point]:
         """Every point of a finite space."""
         return [dict(zip(self.names, v, strict=True)) for v in itertools.product(*(d.values for d in self.dimensions))]
+
+    def permits(self, features: np.ndarray) -> np.ndarray:
+        """(points,) bool of (points, features) features: whether the points may be tried."""
+        if self.allowed is None:
+            return np.ones(len(features), bool)
+        return np.array([self.allowed(point) for point in self.from_unit(features)], bool)
+
+    def draw(self, rng: np.random.Generator, n: int) -> list[Point]:
+        """`n` random points that may be tried; fewer if hardly any may."""
+        if self.allowed is None:
+            return self.from_cube(rng.random((n, len(self.names))))
+        found: list[Point] = []
+        for _ in range(MAX_DRAWS):
+            points = self.from_cube(rng.random((n, len(self.names))))
+            found += [point for point in points if self.allowed(point)]
+            if len(found) >= n:
+                break
+        return found[:n]
 
     def _points(self, columns: Iterator[list[Scalar]]) -> list[Point]:
         return [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -1,0 +1,267 @@
+"""The feasibility card: rules of thumb for one setting at one dose, each green, amber or red, with its formula and
+source and what to change. No reconstruction, no simulation: it takes a few seconds at most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ptydesign.design import sampling
+from ptydesign.planning.instrument import Bench, Operation
+from ptydesign.planning.reconstruction import in_slices, thickness_a, trial_reconstruction
+from ptydesign.units import MRAD, NM, wavelength_a
+
+GREEN, AMBER, RED, INFO = "green", "amber", "red", "information"
+RULE = "rule of thumb"
+EDO = "Edo et al., Phys. Rev. A 87:053850 (2013)"
+BUNK = "Bunk et al., Ultramicroscopy 108:481 (2008)"
+KNOLL = "Knoll, Radiation Detection and Measurement, ch. 4"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rule. value in `unit`; limit: what is wanted, in words; change: what to do, empty if green."""
+
+    name: str
+    value: float | None
+    unit: str
+    limit: str
+    status: str
+    formula: str
+    source: str
+    change: str = ""
+
+    @property
+    def value_text(self) -> str:
+        """The value with its unit."""
+        if self.value is None:
+            return "impossible"
+        return f"{_number(self.value)} {self.unit}".strip()
+
+
+@dataclass(frozen=True)
+class Card:
+    """A setting (in the microscope's units and sign) and its rows."""
+
+    title: str
+    what: str
+    setting: dict[str, Any]
+    dose_e_per_a2: float
+    rows: tuple[Row, ...]
+
+    @property
+    def status(self) -> str:
+        """The worst of all rows."""
+        found = {row.status for row in self.rows}
+        return RED if RED in found else AMBER if AMBER in found else GREEN
+
+    def content(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {**asdict(self), "rows": [asdict(row) for row in self.rows], "status": self.status}
+
+
+def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: float) -> Card:
+    """The card of a setting. what: which setting it is, in words. fft_units_per_s: of this machine (study.estimate)."""
+    rows = [*_geometry(bench, operation), *_counting(bench, operation), *_time(bench, operation)]
+    rows += [*_specimen(bench, operation), *_computing(bench, operation, fft_units_per_s)]
+    named = {violation.name for violation in operation.violations}
+    covered = {"window", "counts per frame", "time", "detector edge"}
+    for violation in operation.violations:
+        if violation.name not in covered:
+            rows.insert(
+                0, Row(violation.name, None, "", violation.rule, RED, "", "the instrument's limits", violation.mend)
+            )
+    if not named:
+        rows.insert(
+            0,
+            Row(
+                "Current and dwell time", operation.current_pa, f"pA for {_number(operation.dwell_us)} us",
+                "both can be set", GREEN, "current = dose s^2 e / dwell", "the instrument's limits",
+            ),
+        )  # fmt: skip
+    return Card(bench.plan.title, what, bench.shown(operation.setting), operation.dose_e_per_a2, tuple(rows))
+
+
+def graded(value: float, green: float, amber: float) -> str:
+    """Green from `green` on, amber from `amber` on; falling if amber > green."""
+    if green >= amber:
+        return GREEN if value >= green else AMBER if value >= amber else RED
+    return GREEN if value <= green else AMBER if value <= amber else RED
+
+
+def _geometry(bench: Bench, operation: Operation) -> Iterator[Row]:
+    setting = operation.setting
+    alpha, step = setting.semiangle_mrad * MRAD, setting.step_a
+    radius, window = bench.probe_radius_a(setting), bench.window_a(setting)
+    dk = 1 / window
+    yield Row("Probe diameter", 2 * radius, "A", "", INFO, "2 R, R^2 = (df alpha)^2 + (0.61 lambda/alpha)^2", RULE)
+    value = sampling.window_sampling(radius, dk)
+    yield Row(
+        "Window against probe", value, "", "1.3 or more", graded(value, 1.3, 1.0), "1 / (2 R dk)",
+        "the probe must not wrap around the window lambda/dtheta",
+        _unless(value >= 1.3, f"At most {_defocus(window, 1.3, alpha):.0f} nm of defocus, or a longer camera length."),
+    )  # fmt: skip
+    value = sampling.fundamental_sampling(step, dk)
+    yield Row(
+        "Fundamental sampling", value, "", "1 or more; 2 is comfortable", graded(value, 2, 1), "1 / (s dk)", EDO,
+        _unless(value >= 2, f"A step of {window / 2:.2g} A or less, or a longer camera length."),
+    )  # fmt: skip
+    value = sampling.linear_overlap(radius, step)
+    yield Row(
+        "Linear overlap", value, "", "0.6 or more", graded(value, 0.6, 0.4), "1 - s / 2R", BUNK,
+        _unless(value >= 0.6, f"A step of {0.8 * radius:.2g} A or less, or more defocus."),
+    )  # fmt: skip
+    value = sampling.areal_overlap(radius, step)
+    yield Row(
+        "Areal overlap", value, "", "0.4 or more", graded(value, 0.4, 0.2),
+        "2/pi (acos g - g sqrt(1 - g^2)), g = s/2R", RULE,
+        _unless(value >= 0.4, "A smaller step, or more defocus."),
+    )  # fmt: skip
+    value = sampling.areal_oversampling(radius, step)
+    yield Row(
+        "Probes that light a point", value, "", "4 or more", graded(value, 4, 1.5), "pi R^2 / s^2", RULE,
+        _unless(value >= 4, f"A step of {radius * math.sqrt(math.pi / 4):.2g} A or less."),
+    )  # fmt: skip
+    pixel = bench.pixel_mrad(setting.camera)
+    value = sampling.ronchigram_magnification_px_per_a(alpha, pixel * MRAD, radius)
+    yield Row("Ronchigram magnification", value, "px/A", "", INFO, "alpha / (dtheta R)", RULE)
+    edge, wavelength = bench.edge_mrad(setting.camera), wavelength_a(setting.voltage_kv)
+    value = sampling.reachable_resolution_a(wavelength, edge * MRAD)
+    wanted = bench.goal.resolution_a
+    yield Row(
+        "Resolution of the detector's edge", value, "A", f"{wanted:g} or less", graded(value, wanted, wanted * 1.0001),
+        "lambda / (N dtheta / 2)", RULE, _unless(value <= wanted, "A shorter camera length."),
+    )  # fmt: skip
+
+
+def _counting(bench: Bench, operation: Operation) -> Iterator[Row]:
+    detector, counts = bench.detector, operation.counts_bright
+    value = operation.electrons
+    yield Row(
+        "Electrons per pattern", value, "", "30 or more", graded(value, 30, 3), "dose s^2",
+        RULE, _unless(value >= 30, "A larger step with more defocus, or more dose."),
+    )  # fmt: skip
+    limit = detector.counts_per_frame
+    yield Row(
+        "Electrons in a bright pixel", counts, "per frame", f"{_number(limit)} or less" if limit else "no limit known",
+        graded(counts, 0.5 * limit, limit) if limit else INFO, "dose s^2 / (pi (alpha/dtheta)^2)",
+        detector.source("counts_per_frame"),
+        _unless(limit is None or counts <= 0.5 * limit, "Share the dose out over several scans, or a smaller step."),
+    )  # fmt: skip
+    rate, limit = operation.rate_bright_s, detector.rate_per_px_s
+    if rate is not None:
+        yield Row(
+            "Rate in a bright pixel", rate, "1/s", f"{_number(limit)} or less" if limit else "no limit known",
+            graded(rate, 0.5 * limit, limit) if limit else INFO, "counts per bright pixel / dwell",
+            detector.source("rate_per_px_s"),
+            _unless(limit is None or rate <= 0.5 * limit, "Less current, or a longer camera length."),
+        )  # fmt: skip
+        if detector.dead_time_ns:
+            value = 100 * sampling.lost_fraction(rate, detector.dead_time_ns * 1e-9)
+            yield Row(
+                "Lost in dead time", value, "%", "2 or less", graded(value, 2, 10), "1 - 1/(1 + r tau)",
+                f"{KNOLL}; tau: {detector.source('dead_time_ns')}",
+                _unless(value <= 2, "Less current and a longer dwell time."),
+            )  # fmt: skip
+        if detector.hits_per_s:
+            value = operation.electrons / (operation.dwell_us * 1e-6)
+            yield Row(
+                "Electrons on the detector", value, "1/s", f"{_number(detector.hits_per_s)} or less",
+                graded(value, 0.3 * detector.hits_per_s, detector.hits_per_s), "current / e",
+                detector.source("hits_per_s"), _unless(value <= 0.3 * detector.hits_per_s, "Less current."),
+            )  # fmt: skip
+    if detector.dqe:
+        yield Row("DQE", detector.dqe, "", "", INFO, "counts as a smaller dose", detector.source("dqe"))
+
+
+def _time(bench: Bench, operation: Operation) -> Iterator[Row]:
+    if operation.scan_time_s is None:
+        return
+    frames = 1e6 / operation.dwell_us
+    most = bench.detector.frames_per_s
+    yield Row(
+        "Frame rate", frames, "1/s", f"{_number(most)} or less", graded(frames, most, most * 1.0001), "1 / dwell",
+        bench.detector.source("frames_per_s"),
+    )  # fmt: skip
+    time_s, limit = operation.scan_time_s, bench.goal.time_limit_s
+    yield Row(
+        "Scan time", time_s, "s", f"{limit:g} or less" if limit else "no limit given",
+        graded(time_s, 0.8 * limit, limit) if limit else INFO, "positions x dwell + rows x flyback",
+        f"{operation.shape[0]} x {operation.shape[1]} positions",
+        _unless(limit is None or time_s <= 0.8 * limit, "A larger step, a smaller field, or more current."),
+    )  # fmt: skip
+    rate, wanted = bench.instrument.drift_a_per_min, bench.goal.resolution_a
+    value = sampling.drift_a(rate, time_s)
+    yield Row(
+        "Drift during the scan", value, "A", f"{wanted:g} without position correction, {20 * wanted:g} with it",
+        graded(value, wanted, 20 * wanted), "drift rate x scan time", RULE,
+        _unless(value <= wanted, "Refine the positions, wait for the stage to settle, or scan faster."),
+    )  # fmt: skip
+    value = sampling.drift_a(rate, bench.line_time_s(operation))
+    yield Row(
+        "Drift during a line", value, "A", f"{wanted / 4:g} or less", graded(value, wanted / 4, wanted),
+        "drift rate x time of a line", RULE, _unless(value <= wanted / 4, "Fewer columns, or a shorter dwell time."),
+    )  # fmt: skip
+
+
+def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
+    setting, wanted = operation.setting, bench.goal.resolution_a
+    value, most = bench.instrument.source_size_a, 0.3 * wanted
+    if value:
+        yield Row(
+            "Source size", value, "A rms", f"{most:.2g} or less", graded(value, most, 2 * most), "0.3 x resolution",
+            RULE,             _unless(value <= most, "More demagnification (a smaller spot), or several probe modes."),
+        )  # fmt: skip
+    depth = sampling.depth_resolution_a(wavelength_a(setting.voltage_kv), setting.semiangle_mrad * MRAD)
+    thickness = thickness_a(bench.plan)
+    slices = trial_reconstruction(bench.plan).final_slices[0]
+    status = GREEN if thickness <= depth or slices > 1 else AMBER
+    yield Row(
+        "Thickness", thickness, "A", f"depth of field {depth:.0f} A, or several slices", status, "2 lambda / alpha^2",
+        RULE, _unless(status == GREEN, "Set simulation.slice_thickness_a, or take a smaller aperture."),
+    )  # fmt: skip
+    if bench.goal.depth:
+        status = graded(depth, thickness / 2, thickness) if in_slices(bench.plan) else RED
+        yield Row(
+            "Depth resolution", depth, "A", f"half the thickness, {thickness / 2:.0f} A, or less", status,
+            "2 lambda / alpha^2", "depth of field of the aperture; ptychography reaches lambda/theta_max^2",
+            _unless(status == GREEN, "A larger aperture; simulation.slice_thickness_a."),
+        )  # fmt: skip
+
+
+def _computing(bench: Bench, operation: Operation, fft_units_per_s: float) -> Iterator[Row]:
+    from ptydesign.study.estimate import SWEEP_TRANSFORMS
+
+    size = operation.file_gb
+    yield Row(
+        "File size", size, "GB", "50 or less", graded(size, 50, 500), "positions x bytes per pattern",
+        bench.detector.source("bytes_per_hit" if bench.detector.bytes_per_hit else "bytes_per_px"),
+        _unless(size <= 50, "Bin on the detector, or a smaller field."),
+    )  # fmt: skip
+    plan = trial_reconstruction(bench.plan)
+    pixels = bench.pixels**2
+    work = SWEEP_TRANSFORMS * pixels * math.log2(pixels) * plan.sweeps * plan.final_slices[0] * plan.probe.modes
+    minutes = operation.positions * work / fft_units_per_s / 60
+    yield Row(
+        "Reconstruction time", minutes, "min", "60 or less on a core like this one", graded(minutes, 60, 24 * 60),
+        "positions x sweeps x slices x 8 transforms", "measured speed of this machine's transforms",
+        _unless(minutes <= 60, "Use a GPU, a part of the field, or bin the patterns."),
+    )  # fmt: skip
+
+
+def _defocus(window: float, factor: float, alpha: float) -> float:
+    return window / factor / 2 / alpha / NM
+
+
+def _unless(good: bool, change: str) -> str:
+    return "" if good else change
+
+
+def _number(value: float) -> str:
+    if value is None:
+        return "-"
+    if value != 0 and (abs(value) >= 1e5 or abs(value) < 1e-3):
+        return f"{value:.2e}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -1,0 +1,94 @@
+"""Rules of a plan that concern several sections; all before any work starts, in well under a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ptydesign.errors import InputError
+from ptydesign.planning.config import PlanConfig
+from ptydesign.planning.instrument import Bench
+from ptydesign.planning.space import check_possible, make_space
+from ptydesign.simulate.specimen import check_sample
+from ptydesign.units import wavelength_a
+
+
+def check_plan(plan: PlanConfig, folder: Path) -> tuple[PlanConfig, list[str]]:
+    """The plan with its sample's file found from `folder`, and warnings. Raises InputError for a broken rule."""
+    sample = check_sample(plan.sample, folder)
+    plan = plan.model_copy(update={"sample": sample})
+    _check_detector(plan)
+    bench = Bench(plan)
+    _check_camera(bench)
+    _check_frame_rate(bench)
+    _check_expert(bench)
+    make_space(bench)
+    for dose in plan.goal.doses_e_per_a2:
+        check_possible(bench, dose)
+    return plan, _warnings(bench)
+
+
+def _check_detector(plan: PlanConfig) -> None:
+    bench = Bench(plan)  # raises for an unknown name
+    if bench.pixels < 16:
+        rule = f"must leave at least 16 pixels of {min(bench.detector.pixels)}"
+        raise InputError("detector.bin", rule, plan.detector.bin, "Bin less.")
+    if bench.pixels > 512:
+        least = -(-min(bench.detector.pixels) // 512)
+        rule = f"must be at least {least}: {bench.pixels} pixels a side are more than a simulation can take (512)"
+        raise InputError("detector.bin", rule, plan.detector.bin, f"Use bin: {least} or more.")
+
+
+def _check_camera(bench: Bench) -> None:
+    if bench.instrument.camera_lengths_mm is not None and bench.detector.pixel_um is None:
+        mend = "Give detector.override.pixel_um, or instrument.pixels_mrad instead."
+        raise InputError("detector.override.pixel_um", "is required for camera_lengths_mm", None, mend)
+
+
+def _check_frame_rate(bench: Bench) -> None:
+    frame_us = 1e6 / bench.detector.frames_per_s
+    longest = bench.instrument.dwell_us.high
+    if longest < frame_us * (1 - 1e-9):
+        detector = bench.detector
+        rule = f"must hold a frame of {detector.name}: {detector.frames_per_s:g} frames/s take {frame_us:.4g} us each"
+        mend = f"Use {frame_us:.4g} us or more, or a detector with at least {1e6 / longest:.4g} frames/s."
+        raise InputError("instrument.dwell_us.high", rule, longest, mend)
+
+
+def _check_expert(bench: Bench) -> None:
+    """The expert can only set what there is."""
+    given, instrument = bench.plan.expert, bench.instrument
+    for name, values, unit in (
+        ("semiangle_mrad", instrument.apertures_mrad, "mrad"),
+        ("voltage_kv", instrument.voltages_kv, "kV"),
+        ("camera", bench.cameras, bench.camera_unit),
+    ):
+        value = getattr(given, name)
+        if value is not None and value not in values:
+            best = min(values, key=lambda v: abs(v - value))
+            rule = f"must be one that the instrument has, {list(values)} {unit}"
+            raise InputError(f"expert.{name}", rule, value, f"The nearest is {best:g} {unit}.")
+    for name, limits in (("defocus_nm", instrument.defocus_nm), ("step_a", instrument.step_a)):
+        value = getattr(given, name)
+        if value is not None and not limits.low <= value <= limits.high:
+            best = min(max(value, limits.low), limits.high)
+            rule = f"must lie in the instrument's range, {limits.low:g} to {limits.high:g}"
+            raise InputError(f"expert.{name}", rule, value, f"The nearest is {best:g}.")
+
+
+def _warnings(bench: Bench) -> list[str]:
+    found = []
+    unverified = [n for n, source in bench.detector.sources.items() if "(unverified)" in source]
+    if unverified:
+        found.append(
+            f"numbers of {bench.detector.name} that are nominal, not checked: {', '.join(unverified)} "
+            "(`ptydesign detectors`)"
+        )
+    for voltage in bench.instrument.voltages_kv:
+        for camera in bench.cameras:
+            reach = wavelength_a(voltage) / (bench.edge_mrad(camera) * 1e-3)
+            if reach > bench.goal.resolution_a:
+                found.append(
+                    f"at {voltage:g} kV, {camera:g} {bench.camera_unit} the detector's edge allows {reach:.2f} A only: "
+                    "not used"
+                )
+    return found

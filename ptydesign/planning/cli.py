@@ -1,0 +1,73 @@
+"""Commands of planning: init, detectors, card, plan. Imports are inside the commands, as in `ptydesign.cli`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ptydesign.errors import InputError
+
+
+def init(options: argparse.Namespace) -> None:
+    """Write a plan file to edit."""
+    from ptydesign import io
+    from ptydesign.planning.load import TEMPLATE
+
+    if options.file.exists():
+        raise InputError("file", "must not exist yet", str(options.file), "Give another name.")
+    io.write_text(options.file, TEMPLATE.read_text(encoding="utf-8"))
+    print(f"{options.file}: edit it, then `ptydesign card {options.file}`")
+
+
+def detectors(options: argparse.Namespace) -> None:
+    """List the detectors that are known, each number with its source."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ptydesign.planning.detectors import detector_names, find_detector
+
+    table = Table("detector", "number", "value", "source")
+    for name in [options.name] if options.name else detector_names():
+        detector = find_detector(name)
+        for field, source in detector.sources.items():
+            table.add_row(name, field, str(getattr(detector, field)), source)
+        table.add_section()
+    Console().print(table)
+
+
+def card(options: argparse.Namespace) -> None:
+    """Say in seconds what is possible: sampling, counts, time, drift, files, for the rule of thumb's setting."""
+    from ptydesign.planning.load import read_plan
+    from ptydesign.planning.resolve import make_bench, plan_cards
+    from ptydesign.planning.show import print_card, write_cards
+
+    plan, warnings = read_plan(options.plan, options.scale)
+    cards = plan_cards(plan)
+    unit = make_bench(plan).camera_unit
+    for one in cards:
+        print_card(one, unit)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if options.output is not None:
+        for path in write_cards(options.output, cards, unit):
+            print(path)
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Register the commands."""
+    one = commands.add_parser("init", help=init.__doc__, description=init.__doc__)
+    one.add_argument("file", type=Path, nargs="?", default=Path("plan.yaml"), help="to write (default: plan.yaml)")
+    one.set_defaults(run=init)
+    one = commands.add_parser("detectors", help=detectors.__doc__, description=detectors.__doc__)
+    one.add_argument("name", nargs="?", help="one of them (default: all)")
+    one.set_defaults(run=detectors)
+    one = commands.add_parser("card", help=card.__doc__, description=card.__doc__)
+    _plan(one)
+    one.add_argument("-o", "--output", type=Path, help="folder for card.html, card.csv and card.json")
+    one.set_defaults(run=card)
+
+
+def _plan(one: argparse.ArgumentParser) -> None:
+    one.add_argument("plan", type=Path, help="plan file (YAML), or a study's folder")
+    one.add_argument("--scale", default="preview", help="smoke, preview (default) or paper")

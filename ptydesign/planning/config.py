@@ -1,0 +1,179 @@
+"""The plan file: a sample, an instrument, a detector, a goal; and how much is simulated."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from ptydesign.config import Strict
+from ptydesign.design.settings import SearchConfig
+from ptydesign.errors import InputError
+from ptydesign.planning.detectors import DetectorNumbers
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.simulate.specimen import SampleConfig
+from ptydesign.study.file import FOLDER_NAME
+
+Dose = Annotated[float, Field(gt=0, le=1e9)]
+Voltage = Annotated[float, Field(ge=10, le=1000)]
+Aperture = Annotated[float, Field(gt=0, le=200)]
+
+
+class Range(Strict):
+    """A range that can be set continuously."""
+
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if self.low > self.high:
+            raise InputError("low", "must not exceed high", (self.low, self.high), "Exchange them.")
+        return self
+
+
+class PositiveRange(Range):
+    """A range of positive numbers."""
+
+    low: PositiveFloat
+    high: PositiveFloat
+
+
+class Conventions(Strict):
+    """How the microscope's software counts. ptydesign's own: underfocus is positive, angles turn from +x towards +y
+    (clockwise on a screen whose y points down)."""
+
+    defocus_positive: Literal["underfocus", "overfocus"] = Field(
+        "underfocus", description="what a positive number means on the microscope's defocus display"
+    )
+    rotation_positive: Literal["clockwise", "counterclockwise"] = Field(
+        "clockwise", description="how a positive scan rotation turns the scan, seen on the screen"
+    )
+    scan_rotation_deg: float = Field(
+        0.0, description="rotation between scan and detector as the microscope shows it; goes into the plan for the day"
+    )
+
+
+class InstrumentConfig(Strict):
+    """What the microscope can do. Lists are what exists: nothing between two entries can be set."""
+
+    name: str = "microscope"
+    voltages_kv: tuple[Voltage, ...] = Field(min_length=1, description="accelerating voltages that are aligned")
+    apertures_mrad: tuple[Aperture, ...] = Field(min_length=1, description="semi-angles of the apertures that exist")
+    defocus_nm: Range = Field(description="range of defocus, in the microscope's own sign")
+    step_a: PositiveRange = Field(description="scan steps that the scan generator can do")
+    camera_lengths_mm: tuple[PositiveFloat, ...] | None = Field(
+        None, description="camera lengths that exist; the angle of a pixel is pitch / camera length"
+    )
+    pixels_mrad: tuple[PositiveFloat, ...] | None = Field(
+        None, description="instead of camera_lengths_mm: calibrated angle of a physical detector pixel, for each"
+    )
+    currents_pa: tuple[PositiveFloat, ...] = Field(min_length=1, description="beam currents that can be set")
+    dwell_us: PositiveRange = Field(
+        PositiveRange(low=0.5, high=1e5), description="dwell times that the scan generator can do"
+    )
+    flyback_us: float = Field(0.0, ge=0, description="after each line of the scan")
+    drift_a_per_min: float = Field(0.0, ge=0, description="of the stage, after it has settled")
+    source_size_a: float = Field(0.0, ge=0, description="demagnified, 1-D rms")
+    focal_spread_nm: float = Field(0.0, ge=0, description="1-D rms")
+    cs_mm: float = Field(0.0, description="spherical aberration")
+    defocus_error_nm: float = Field(2.0, ge=0, description="how well the defocus is known, 1 standard deviation")
+    position_jitter_a: float = Field(0.0, ge=0, description="of the scan, 1-D rms")
+    conventions: Conventions = Conventions()
+
+    @field_validator("voltages_kv", "apertures_mrad", "currents_pa", "camera_lengths_mm", "pixels_mrad")
+    @classmethod
+    def _rising(cls, values: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if values is not None and len(set(values)) < len(values):
+            raise InputError("list", "must hold each value once", list(values), "Remove the repeated one.")
+        return values if values is None else tuple(sorted(values))
+
+    @model_validator(mode="after")
+    def _one_camera(self) -> InstrumentConfig:
+        if (self.camera_lengths_mm is None) == (self.pixels_mrad is None):
+            given = {"camera_lengths_mm": self.camera_lengths_mm, "pixels_mrad": self.pixels_mrad}
+            rule = "one of camera_lengths_mm and pixels_mrad is needed, and only one"
+            raise InputError("camera_lengths_mm", rule, given, "Keep the one that is calibrated.")
+        return self
+
+
+class DetectorChoice(Strict):
+    """A detector of the data file by name; `override` replaces its numbers. bin: pixels summed along an axis, on the
+    detector or before the reconstruction."""
+
+    name: str
+    bin: PositiveInt = 1
+    override: DetectorNumbers = DetectorNumbers()
+
+
+class GoalConfig(Strict):
+    """What is wanted. doses: the largest is the limit that the specimen stands; smaller ones are planned too, for the
+    front of quality against dose. field_of_view_a: [y, x] of the scan on the day."""
+
+    doses_e_per_a2: tuple[Dose, ...] = Field(min_length=1)
+    resolution_a: PositiveFloat = 1.0
+    time_limit_s: PositiveFloat | None = None
+    field_of_view_a: tuple[PositiveFloat, PositiveFloat] = (200.0, 200.0)
+    depth: bool = Field(False, description="is the structure along the beam wanted? (several slices)")
+
+    @field_validator("doses_e_per_a2")
+    @classmethod
+    def _sorted(cls, doses: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(doses)) < len(doses):
+            raise InputError("doses_e_per_a2", "must differ", list(doses), "List each dose once.")
+        return tuple(sorted(doses))
+
+    @property
+    def dose_limit(self) -> float:
+        """The largest dose: the plan that the sheet is written for."""
+        return self.doses_e_per_a2[-1]
+
+
+class SettingConfig(Strict):
+    """A setting in the microscope's units and sign; what is left out is filled by the rule of thumb."""
+
+    voltage_kv: float | None = None
+    semiangle_mrad: float | None = None
+    defocus_nm: float | None = None
+    step_a: float | None = None
+    camera: float | None = Field(None, description="camera length in mm, or angle of a pixel in mrad, as in the lists")
+
+
+class SimulationConfig(Strict):
+    """The piece that is simulated: small, since the best settings don't depend on the size of the scan."""
+
+    field_of_view_a: tuple[PositiveFloat, PositiveFloat] = (20.0, 20.0)
+    slice_thickness_a: PositiveFloat | None = Field(
+        None, description="of the simulation; none: a projected, single slice"
+    )
+    parametrization: Literal["kirkland", "lobato"] = "kirkland"
+    thermal_sigma_a: float = Field(0.0, ge=0, description="1-D rms thermal displacement of all atoms")
+
+
+class RobustnessConfig(Strict):
+    """How candidates are tried again under errors that nobody sets on purpose."""
+
+    candidates: PositiveInt = Field(3, description="designs that are tried again: the winner and its neighbours")
+    repeats: PositiveInt = Field(3, description="fresh noise without any error, and scans with a fresh start")
+    thickness_error: float = Field(0.2, ge=0, lt=1, description="fraction by which the specimen may differ")
+    tilt_mrad: float = Field(5.0, ge=0, description="mistilt of a specimen in slices")
+    failed_below: float = Field(0.5, gt=0, lt=1, description="fraction of the candidate's mean that counts as failed")
+
+
+class PlanConfig(Strict):
+    """A plan. `study` and `scale` are set when it is loaded."""
+
+    study: str = Field(pattern=FOLDER_NAME)
+    scale: Literal["smoke", "preview", "paper"] = "preview"
+    title: str
+    seed: int = Field(0, ge=0, lt=2**31)
+    sample: SampleConfig
+    instrument: InstrumentConfig
+    detector: DetectorChoice
+    goal: GoalConfig
+    expert: SettingConfig = SettingConfig()
+    simulation: SimulationConfig = SimulationConfig()
+    search: SearchConfig = SearchConfig(initial=12, points=24, batch=8)
+    reconstruction: Plan | None = None
+    robustness: RobustnessConfig = RobustnessConfig()
+    chunk: PositiveInt = Field(4, description="trials of one job; no number depends on it")

@@ -1,0 +1,38 @@
+"""The reconstruction that trials use, and the plan for the day."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ptydesign.planning.config import PlanConfig
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.simulate.specimen import ImageSample, build_atoms
+
+SLICE_A = 20.0  # thickness of a slice of the reconstruction
+PIECE_A = (8.0, 8.0)  # of the sample, enough to know its thickness
+
+
+def thickness_a(plan: PlanConfig) -> float:
+    """Thickness of the sample; that which an image records."""
+    if isinstance(plan.sample, ImageSample):
+        return plan.sample.thickness_a
+    return float(build_atoms(plan.sample, PIECE_A).cell.lengths()[2])
+
+
+def in_slices(plan: PlanConfig) -> bool:
+    """Whether the sample is simulated in several slices."""
+    slice_a = plan.simulation.slice_thickness_a
+    return slice_a is not None and not isinstance(plan.sample, ImageSample) and thickness_a(plan) > slice_a
+
+
+def trial_reconstruction(plan: PlanConfig) -> Plan:
+    """The plan's reconstruction, or the default: LSQ-ML, of a sample in slices in slices of 20 A."""
+    if plan.reconstruction is not None:
+        return plan.reconstruction
+    if not in_slices(plan):
+        engine = {"engine": "lsqml", "batches": "compact", "noise": "poisson", "sweeps": 50, "group": 128}
+        return Plan(engines=[{**engine, "probe_start": 10}])
+    thickness = thickness_a(plan)
+    slices = max(2, round(thickness / SLICE_A))
+    engine: dict[str, Any] = {"engine": "gradient", "noise": "poisson", "sweeps": 40, "group": 32}
+    return Plan(object={"slices": slices, "slice_thickness_a": thickness / slices}, engines=[engine])

@@ -1,0 +1,84 @@
+"""A card on a terminal, as a table, and as a page."""
+
+from __future__ import annotations
+
+import csv
+import io as text_io
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ptydesign import io
+from ptydesign.planning.card import Card
+
+MARKS = {"green": "ok", "amber": "mind", "red": "NO", "information": "-"}
+STYLES = {"green": "green", "amber": "yellow", "red": "bold red", "information": "dim"}
+UNITS = {"voltage_kv": "kV", "semiangle_mrad": "mrad", "defocus_nm": "nm", "step_a": "A"}
+WORDS = {"voltage_kv": "voltage", "semiangle_mrad": "semi-angle", "defocus_nm": "defocus", "step_a": "step"}
+
+
+def environment() -> jinja2.Environment:
+    """Of this package's templates."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def setting_text(setting: dict[str, Any], camera_unit: str) -> str:
+    """A setting in one line."""
+    parts = [f"{WORDS[n]} {setting[n]:g} {UNITS[n]}" for n in WORDS]
+    return ", ".join([*parts, f"camera {setting['camera']:g} {camera_unit}"])
+
+
+def print_card(card: Card, camera_unit: str) -> None:
+    """The card in colours on stdout; marks say the same without."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(f"[bold]{card.title}[/bold]: {card.what} at {card.dose_e_per_a2:g} e/A^2")
+    console.print(setting_text(card.setting, camera_unit))
+    table = Table(show_lines=False, pad_edge=False)
+    for name in ("", "rule", "value", "wanted", "what to change"):
+        table.add_column(name, overflow="fold")
+    for row in card.rows:
+        mark = f"[{STYLES[row.status]}]{MARKS[row.status]}[/]"
+        table.add_row(mark, row.name, row.value_text, row.limit, row.change)
+    console.print(table)
+
+
+def card_csv(cards: list[Card]) -> str:
+    """All rows of some cards, tidy."""
+    out = text_io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    header = ("what", "dose_e_per_a2", "name", "value", "unit", "limit", "status", "formula", "source", "change")
+    writer.writerow(header)
+    for card in cards:
+        for row in card.rows:
+            values = (row.name, row.value, row.unit, row.limit, row.status, row.formula, row.source, row.change)
+            writer.writerow((card.what, card.dose_e_per_a2, *values))
+    return out.getvalue()
+
+
+def card_page(cards: list[Card], camera_unit: str) -> str:
+    """One self-contained HTML page."""
+    settings = [setting_text(card.setting, camera_unit) for card in cards]
+    return (
+        environment()
+        .get_template("card.html.j2")
+        .render(cards=list(zip(cards, settings, strict=True)), title=cards[0].title, marks=MARKS)
+    )
+
+
+def write_cards(folder: Path, cards: list[Card], camera_unit: str) -> list[Path]:
+    """card.html, card.csv and card.json in a folder."""
+    folder = Path(folder)
+    io.write_text(folder / "card.html", card_page(cards, camera_unit))
+    io.write_text(folder / "card.csv", card_csv(cards))
+    io.write_json(folder / "card.json", [card.content() for card in cards])
+    return [folder / f"card.{suffix}" for suffix in ("html", "csv", "json")]

@@ -1,0 +1,182 @@
+"""Instrument, detectors and constraints of a plan: what can be set, and what to do where nothing can."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from plan_files import write_plan
+
+from ptydesign.design.propose import initial_design
+from ptydesign.errors import InputError
+from ptydesign.planning.config import PlanConfig
+from ptydesign.planning.detectors import detector_names, find_detector
+from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.load import TEMPLATE, read_plan
+from ptydesign.planning.space import make_space, setting_of
+from ptydesign.units import wavelength_a
+
+ELECTRONS_PER_PA_US = 6.241509
+
+
+def plan_of(tmp_path, **changes) -> PlanConfig:
+    return read_plan(write_plan(tmp_path / "p.yaml", **changes))[0]
+
+
+def test_template_is_a_plan():
+    plan, _ = read_plan(TEMPLATE)
+    assert plan.detector.name == "EMPAD"
+
+
+@pytest.mark.parametrize("name", detector_names())
+def test_every_number_of_a_detector_has_a_source(name):
+    detector = find_detector(name)
+    given = {f for f, v in detector.model_dump().items() if v is not None} - {"name", "sources"}
+    assert given == set(detector.sources)
+    assert all(len(source) > 3 for source in detector.sources.values())
+    assert detector.pixels
+    assert detector.frames_per_s
+
+
+def test_override_replaces_a_number_and_its_source():
+    detector = find_detector("EMPAD", {"frames_per_s": 900})
+    assert (detector.frames_per_s, detector.source("frames_per_s")) == (900, "given in the plan")
+    assert find_detector("mine", {"pixels": [64, 80], "frames_per_s": 10}).pixels == (64, 80)
+    with pytest.raises(InputError, match="EMPAD"):
+        find_detector("EMPADD")
+
+
+def test_mtf_is_interpolated():
+    detector = find_detector("x", {"pixels": [9, 9], "frames_per_s": 1, "mtf_nyquist": {60: 0.6, 100: 0.4}})
+    assert [detector.mtf_at(v) for v in (30, 60, 80, 300)] == pytest.approx([0.6, 0.6, 0.5, 0.4])
+
+
+def test_dose_current_and_dwell_agree(tmp_path):
+    bench = Bench(plan_of(tmp_path))
+    operation = bench.operate(Setting(80, 20, -4, 2, 4.0), 2000)
+    assert operation.feasible
+    assert operation.electrons == 8000
+    assert operation.current_pa * operation.dwell_us * ELECTRONS_PER_PA_US == pytest.approx(8000, rel=1e-5)
+    assert operation.current_pa == 4  # 20 pA would take less than a frame of 100 us
+    rows, columns = operation.shape
+    assert (rows, columns) == (31, 41)
+    assert operation.scan_time_s == pytest.approx(rows * columns * operation.dwell_us * 1e-6 + rows * 1e-4)
+
+
+def test_camera_length_gives_the_pixel(tmp_path):
+    plan = plan_of(
+        tmp_path,
+        instrument__pixels_mrad=None,
+        instrument__camera_lengths_mm=[37.5],
+        detector__override={"pixels": [32, 48], "pixel_um": 150, "frames_per_s": 10000},
+    )
+    bench = Bench(plan)
+    assert bench.pixel_mrad(37.5) == pytest.approx(4.0)
+    assert bench.pixels == 32
+    setting = Setting(80, 20, -4, 2, 37.5)
+    assert bench.pixel_a(setting) * 32 == pytest.approx(bench.window_a(setting)) == wavelength_a(80) / 4e-3
+
+
+def test_binning_keeps_the_physical_pixels_counts(tmp_path):
+    fine = Bench(
+        plan_of(tmp_path, detector__override={"pixels": [64, 64], "frames_per_s": 1e4}, instrument__pixels_mrad=[2])
+    )
+    coarse = Bench(
+        plan_of(
+            tmp_path, detector__bin=2, detector__override={"pixels": [64, 64], "frames_per_s": 1e4},
+            instrument__pixels_mrad=[2],
+        )
+    )  # fmt: skip
+    setting = Setting(80, 20, 0, 2, 2)
+    assert coarse.pixel_mrad(2) == 2 * fine.pixel_mrad(2)
+    assert coarse.operate(setting, 2000).counts_bright == fine.operate(setting, 2000).counts_bright
+
+
+def test_microscopes_sign_of_defocus(tmp_path):
+    changes = {"instrument__conventions": {"defocus_positive": "overfocus"}}
+    bench = Bench(plan_of(tmp_path, **changes))
+    assert bench.underfocus_nm == (0, 6)  # -6 ... 0 on a display that shows overfocus as positive
+    assert bench.shown(Setting(80, 20, 5, 2, 4.0))["defocus_nm"] == -5
+
+
+def violation(bench: Bench, setting: Setting, dose: float) -> str:
+    return bench.operate(setting, dose).violations[0].name
+
+
+def test_constraints_bind_and_their_mend_is_feasible(tmp_path):
+    bench = Bench(plan_of(tmp_path))
+    setting = Setting(80, 20, -4, 2, 4.0)
+    operation = bench.operate(setting, 20)
+    assert operation.violations[0].name == "frame rate"
+    step = math.sqrt(100 * ELECTRONS_PER_PA_US / 20)  # 1 pA in a frame of 100 us
+    assert f"{step:.2g} A" in operation.violations[0].mend
+    assert violation(bench, setting, 1e7) == "beam current"
+    most = 20 * 20000 * ELECTRONS_PER_PA_US / 4
+    assert f"{most:.3g}" in bench.operate(setting, 1e7).violations[0].mend
+    assert bench.operate(setting, most * 0.999).current_pa == 20
+    assert violation(bench, Setting(80, 20, -60, 2, 4.0), 2000) == "window"
+    slow = Bench(plan_of(tmp_path, goal__field_of_view_a=[1500, 1500], goal__doses_e_per_a2=[2000]))
+    assert violation(slow, setting, 2000) == "time"
+
+
+def test_counts_and_rates_bind(tmp_path):
+    override = {"pixels": [32, 32], "frames_per_s": 10000, "counts_per_frame": 90}
+    bench = Bench(plan_of(tmp_path, detector__override=override, goal__doses_e_per_a2=[2000]))
+    assert violation(bench, Setting(80, 20, -4, 2, 4.0), 8000) == "counts per frame"
+    override = {"pixels": [32, 32], "frames_per_s": 10000, "rate_per_px_s": 1.5e5}
+    bench = Bench(plan_of(tmp_path, detector__override=override, goal__doses_e_per_a2=[2000]))
+    operation = bench.operate(Setting(80, 20, -4, 2, 4.0), 2000)
+    assert operation.current_pa == 1  # 4 pA fit the frame rate, but are too many electrons per second in a pixel
+    assert operation.rate_bright_s < 1.5e5
+
+
+def test_search_space_keeps_choices_discrete_and_constraints(tmp_path):
+    bench = Bench(plan_of(tmp_path, instrument__currents_pa=[2], goal__doses_e_per_a2=[400]))
+    space = make_space(bench, 400)
+    assert set(space.names) == {"semiangle_mrad", "defocus_nm", "step_a"}
+    points = initial_design(space, 20)
+    assert len(points) == 20
+    assert {p["semiangle_mrad"] for p in points} <= {20.0, 25.0}
+    # 2 pA give 1248 electrons in a frame of 100 us: a step of 1.77 A or more at 400 e/A^2
+    assert min(p["step_a"] for p in points) > 1.76
+    assert all(bench.operate(setting_of(bench, p), 400).feasible for p in points)
+
+
+BAD = {
+    "gun": ({"goal__doses_e_per_a2": [1e7]}, "instrument.currents_pa", "beam current binds.*dose of at most"),
+    "too faint": ({"goal__doses_e_per_a2": [5]}, "goal.doses_e_per_a2", "frame rate binds.*a current of"),
+    "frame rate": ({"instrument__dwell_us": {"low": 1, "high": 50}}, "instrument.dwell_us.high", "10000 frames/s"),
+    "aperture": ({"expert": {"semiangle_mrad": 23.7}}, "expert.semiangle_mrad", "nearest is 25 mrad"),
+    "camera": ({"expert": {"camera": 3}}, "expert.camera", "nearest is 4 mrad"),
+    "voltage": ({"expert": {"voltage_kv": 300}}, "expert.voltage_kv", "nearest is 80 kV"),
+    "defocus": ({"expert": {"defocus_nm": 20}}, "expert.defocus_nm", "nearest is 0"),
+    "time": ({"goal__time_limit_s": 0.01}, "goal.time_limit_s", "time binds.*a field of"),
+    "resolution": ({"goal__resolution_a": 0.2}, "goal.resolution_a", "detector edge binds.*resolution of"),
+    "both cameras": ({"instrument__camera_lengths_mm": [100]}, "instrument.camera_lengths_mm", "only one"),
+    "detector": ({"detector__name": "EMPAT", "detector__override": {}}, "detector.name", "Did you mean 'EMPAD'"),
+    "bin": ({"detector__bin": 4}, "detector.bin", "at least 16 pixels"),
+    "too many pixels": ({"detector": {"name": "K3"}}, "detector.bin", "bin: 8"),
+    "twice": ({"instrument__apertures_mrad": [20, 20]}, "instrument.apertures_mrad", "once"),
+    "range": ({"instrument__defocus_nm": {"low": 5, "high": -5}}, "instrument.defocus_nm", "must not exceed high"),
+    "word": ({"goal__resolution_a": "fine"}, "goal.resolution_a", "must be a number"),
+    "unknown key": ({"goal__resolutoin_a": 1}, "goal.resolutoin_a", "resolution_a"),
+    "step": ({"instrument__step_a": {"low": 5, "high": 6}}, "instrument.step_a.low", "half of the simulated field"),
+    "sample": ({"sample": {"kind": "structure", "file": "no.cif"}}, "sample.file", "must exist"),
+    "mm": (
+        {"instrument__pixels_mrad": None, "instrument__camera_lengths_mm": [60],
+         "detector": {"name": "mine", "override": {"pixels": [32, 32], "frames_per_s": 1e4}}},
+        "detector.override.pixel_um", "is required",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_nonsense_is_refused_with_what_to_do(tmp_path, name):
+    import re
+
+    changes, field, words = BAD[name]
+    with pytest.raises(InputError) as caught:
+        read_plan(write_plan(tmp_path / "p.yaml", **changes))
+    message = str(caught.value)
+    assert re.search(field, caught.value.field), message
+    assert re.search(words, message), message

@@ -1,0 +1,111 @@
+"""The feasibility card: formulas against numbers worked out by hand, colours, outputs, and its time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+import time
+
+import pytest
+from plan_files import write_plan
+
+from ptydesign.cli import main
+from ptydesign.planning.card import make_card
+from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.load import read_plan
+from ptydesign.planning.resolve import plan_cards
+
+RATE = 1e9
+
+
+def rows_of(tmp_path, setting: Setting, dose: float = 2000, **changes):
+    bench = Bench(read_plan(write_plan(tmp_path / "p.yaml", **changes))[0])
+    return {row.name: row for row in make_card(bench, bench.operate(setting, dose), "x", RATE).rows}
+
+
+def test_values_by_hand(tmp_path):
+    wavelength, alpha, step, dtheta = 0.0417572, 20e-3, 2.0, 4e-3
+    radius = math.hypot(40 * alpha, 0.61 * wavelength / alpha)
+    rows = rows_of(tmp_path, Setting(80, 20, -4, step, 4.0))
+    window = wavelength / dtheta
+    g = step / 2 / radius
+    expected = {
+        "Probe diameter": 2 * radius,
+        "Window against probe": window / 2 / radius,
+        "Fundamental sampling": window / step,
+        "Linear overlap": 1 - step / 2 / radius,
+        "Areal overlap": 2 / math.pi * (math.acos(g) - g * math.sqrt(1 - g * g)),
+        "Probes that light a point": math.pi * radius**2 / step**2,
+        "Ronchigram magnification": alpha / dtheta / radius,
+        "Resolution of the detector's edge": wavelength / (16 * dtheta),
+        "Electrons per pattern": 8000,
+        "Electrons in a bright pixel": 8000 / (math.pi * (alpha / dtheta) ** 2),
+        "Drift during the scan": rows["Scan time"].value / 60,
+        "Thickness": 12.3,
+    }
+    for name, value in expected.items():
+        assert rows[name].value == pytest.approx(value, rel=2e-3), name
+
+
+def test_dead_time_and_rates(tmp_path):
+    override = {"pixels": [32, 32], "frames_per_s": 10000, "dead_time_ns": 500, "rate_per_px_s": 1e6}
+    rows = rows_of(tmp_path, Setting(80, 20, -4, 2.0, 4.0), detector__override=override)
+    rate = rows["Rate in a bright pixel"].value
+    assert rows["Lost in dead time"].value == pytest.approx(100 * (1 - 1 / (1 + rate * 5e-7)), rel=1e-6)
+    assert rows["Lost in dead time"].status == "red"
+
+
+def test_colours_turn_at_their_limits(tmp_path):
+    def status(name, defocus, step):
+        return rows_of(tmp_path, Setting(80, 20, defocus, step, 4.0))[name].status
+
+    assert [status("Window against probe", df, 1) for df in (-4, -22, -40)] == ["green", "amber", "red"]
+    assert [status("Linear overlap", -4, step) for step in (1, 1.6, 3)] == ["green", "amber", "red"]
+
+
+def test_every_row_that_is_not_green_says_what_to_change(tmp_path):
+    for setting in (Setting(80, 20, -40, 3.0, 4.0), Setting(80, 25, 0, 1.2, 4.0)):
+        for row in rows_of(tmp_path, setting, 8000).values():
+            assert row.status in ("green", "amber", "red", "information")
+            if row.status in ("amber", "red"):
+                assert row.change, row.name
+                assert row.formula or row.value is None, row.name
+
+
+def test_impossible_current_is_a_red_row(tmp_path):
+    rows = rows_of(tmp_path, Setting(80, 20, -4, 2.0, 4.0), dose=1e9)
+    assert rows["beam current"].status == "red"
+    assert "dose of at most" in rows["beam current"].change
+
+
+def test_rule_of_thumb_uses_what_exists(tmp_path):
+    plan, _ = read_plan(write_plan(tmp_path / "p.yaml"))
+    cards = plan_cards(plan)
+    assert [card.dose_e_per_a2 for card in cards] == [2000, 8000]
+    assert cards[0].setting["semiangle_mrad"] == 20
+    assert cards[0].setting["camera"] == 4
+
+
+def test_command_writes_page_table_and_json_in_seconds(tmp_path):
+    write_plan(tmp_path / "p.yaml")
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "ptydesign", "card", str(tmp_path / "p.yaml"), "-o", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert time.perf_counter() - start < 20  # 10 on an idle machine; this one may be busy
+    assert "Window against" in done.stdout
+    content = json.loads((tmp_path / "out" / "card.json").read_text())
+    table = list(csv.DictReader((tmp_path / "out" / "card.csv").open()))
+    assert len(table) == sum(len(card["rows"]) for card in content)
+    page = (tmp_path / "out" / "card.html").read_text()
+    assert all(row["name"].replace("'", "&#39;") in page for row in table)
+
+
+def test_init_writes_a_plan_once(tmp_path, capsys):
+    path = tmp_path / "new.yaml"
+    assert main(["init", str(path)]) == 0
+    assert read_plan(path)[0].title
+    assert main(["init", str(path)]) == 2
+    assert "must not exist" in capsys.readouterr().err
