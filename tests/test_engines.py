@@ -134,15 +134,6 @@ def test_engines_of_one_slice_refuse_more(engine):
         plan_of(engine, slices=2)
 
 
-def test_a_weak_second_mode_grows_towards_its_power():
-    """From a 5 % guess towards the true 25 %. The last part is slow: the first mode mimics much of the second."""
-    dataset, _ = toy.experiment(modes=((0.75, 0), (0.25, 1)), steps=(12, 12), step_a=0.9)
-    dataset = dataclasses.replace(dataset, probe_guess=dataset.probe_guess[:1])
-    state = reconstruct(dataset, plan_of(mode_powers=(0.05,), sweeps=200, noise="poisson"))[0]
-    powers = np.sum(np.abs(state.probe) ** 2, axis=(1, 2))
-    assert 0.17 < powers[1] / powers.sum() < 0.28
-
-
 def test_divergence_is_an_outcome(data):
     dataset, _ = data
     plan = plan_of("gradient", rule="sgd", object_rate=1e6, probe_rate=1e6, sweeps=30, max_amplitude=1e6)

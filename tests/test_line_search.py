@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,6 +54,19 @@ def test_lbfgs_needs_fewer_sweeps_than_steepest_descent(mixed):
     slow = plan_of(rule="sgd", group=10**6, sweeps=30, object_rate=0.5, probe_rate=0.5, **settings)
     assert history.loss[-1] < 0.5 * reconstruct(mixed[0], slow)[1].loss[-1]
     assert toy.phase_error(quick, mixed[1], mixed[0]) < 0.025
+
+
+def test_lbfgs_falls_in_every_sweep_with_four_modes_and_in_either_precision():
+    """Equal powers at the start: orthogonalisation may turn such modes by any angle, and the pairs must follow."""
+    dataset, _ = toy.experiment(modes=((0.5, 0), (0.25, 1), (0.15, 2), (0.1, 3)), steps=(8, 8))
+    dataset = dataclasses.replace(dataset, probe_guess=dataset.probe_guess[:1])
+    plan = plan_of(mode_powers=(0.05,) * 3, rule="lbfgs", sweeps=15)
+    single, double = (
+        reconstruct(dataset, plan.model_copy(update={"precision": p}))[1].loss for p in ("single", "double")
+    )
+    assert np.all(np.diff(single) < 0)
+    assert single[-1] < 0.1 * single[0]
+    np.testing.assert_allclose(single, double, rtol=1e-3)
 
 
 def test_a_group_of_lbfgs_is_the_whole_scan(data):

@@ -33,6 +33,9 @@ class EngineConfig(Refinements):
     offset: float = Field(1e-3, gt=0, description="regulariser of the noise model, in mean counts per pixel")
     probe_start: int = Field(1, ge=0, description="sweeps before the probe is updated")
     max_amplitude: float = Field(1.5, ge=1, description="object amplitudes are clamped to this value")
+    acceleration: float = Field(
+        0.0, ge=0, lt=1, description="largest momentum of object and probe from sweep to sweep; 0.9 for weak modes"
+    )
 
     constraints: tuple[AnyConstraint, ...] = Field((), description="regularisers between groups or sweeps, in order")
     schedules: dict[str, Schedule] = Field({}, description="settings that change from sweep to sweep")
@@ -40,13 +43,20 @@ class EngineConfig(Refinements):
     resample: Resample | None = Field(None, description="what becomes of the state before this engine starts")
 
     multislice: ClassVar[bool] = True  # False: the engine is defined for one slice only
+    accelerable: ClassVar[bool] = True  # False: the engine keeps more than object and probe
 
     loop_only: ClassVar[frozenset[str]] = frozenset(
         {"engine", "sweeps", "batches", "probe_start", "positions_start", "intensity_start", "propagation_start"}
         | {"schedules", "stop", "resample", "constraints"}
     )
     # left out of a written plan where not used, so that plans from before they existed keep their hash
-    quiet: ClassVar[frozenset[str]] = Refinements.quiet | {"constraints", "schedules", "stop", "resample"}
+    quiet: ClassVar[frozenset[str]] = Refinements.quiet | {
+        "acceleration",
+        "constraints",
+        "schedules",
+        "stop",
+        "resample",
+    }
 
     @model_validator(mode="before")
     @classmethod
@@ -76,6 +86,12 @@ class EngineConfig(Refinements):
                     raise InputError(f"schedules.{name}", error.errors()[0]["msg"], value, "Correct it.") from None
         return self
 
+    @model_validator(mode="after")
+    def _check_acceleration(self) -> EngineConfig:
+        if self.acceleration > 0 and not self.accelerable:
+            raise InputError("acceleration", f"is not for {self.engine}", self.acceleration, "Leave it out.")
+        return self
+
     def parameters(self) -> dict[str, float]:
         """The continuous settings as they are written: arguments of the compiled sweep."""
         plain = {name: value for name, value in self if isinstance(value, float)}
@@ -94,7 +110,8 @@ class EngineConfig(Refinements):
         plain = tuple(
             (name, value) for name, value in self if not isinstance(value, float) and name not in self.loop_only
         )
-        return (*plain, ("constraints", tuple((c.kind, c.every) for c in self.constraints)))
+        constraints = tuple((c.kind, c.every) for c in self.constraints)
+        return (*plain, ("constraints", constraints), ("accelerated", self.acceleration > 0))
 
 
 @dataclass(frozen=True)

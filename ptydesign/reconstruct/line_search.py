@@ -26,7 +26,7 @@ from ptydesign.reconstruct.directions import Direction
 from ptydesign.reconstruct.engine import Group
 from ptydesign.reconstruct.forward import Problem, chunk_size, exit_waves, over_chunks, take, views
 from ptydesign.reconstruct.refine import change_of_pattern, scores
-from ptydesign.reconstruct.regularise import cost_of
+from ptydesign.reconstruct.regularise import cost_of, turned
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
@@ -35,16 +35,17 @@ RULES = {"lbfgs": lambda: optax.scale_by_lbfgs(LBFGS_PAIRS), "polyak": optax.sca
 
 
 class Memory(NamedTuple):
-    """rule: optax's own. scale: s, see the module's text."""
+    """rule: optax's own. scale: s, see the module's text. probe (mode, y, x): as the last step left it."""
 
     rule: optax.OptState
     scale: jax.Array
+    probe: jax.Array
 
 
 def init(state: ReconState, rule: str) -> Memory:
     """Nothing learnt yet."""
     scale = jnp.sqrt(jnp.sum(jnp.abs(state.probe) ** 2) / scanned_area_px(state))
-    start = Memory(RULES[rule]().init((state.object, state.probe / scale)), scale)
+    start = Memory(RULES[rule]().init((state.object, state.probe / scale)), scale, state.probe)
     return jax.tree.map(lambda a: jnp.array(a, copy=True), start)  # the state's buffers are given away
 
 
@@ -62,15 +63,26 @@ def step(
         costs = cost_of(state, options["costs"], parameters, problem.counts)
         rule = optax.scale_by_polyak(parameters["floor"], jnp.inf, variant="sps+")
         value = down.loss / electrons + costs
-        turned, kept = rule.update(twice, memory.rule, value=value)
+        found, kept = rule.update(twice, memory.rule, value=value)
         length = parameters["step"]
     else:
-        turned, kept = RULES["lbfgs"]().update(gradient, memory.rule, (state.object, state.probe / scale))
-        direction = -turned[0], -on * scale * turned[1]
+        known = with_modes_turned(memory.rule, turned(memory.probe, state.probe))
+        found, kept = RULES["lbfgs"]().update(gradient, known, (state.object, state.probe / scale))
+        direction = -found[0], -on * scale * found[1]
         length = parameters["step"] * minimum_along(state, *direction, members, problem, o, parameters, options)
-    return state.replace(
-        object=state.object - length * turned[0], probe=state.probe - length * on * scale * turned[1]
-    ), Memory(kept, scale)
+    probe = state.probe - length * on * scale * found[1]
+    return state.replace(object=state.object - length * found[0], probe=probe), Memory(kept, scale, probe)
+
+
+def with_modes_turned(rule: optax.ScaleByLBFGSState, turn: jax.Array) -> optax.ScaleByLBFGSState:
+    """L-BFGS's pairs for probe modes that were rotated by a unitary matrix (mode, mode) since they were measured, as
+    orthogonalisation does: no pattern noticed it."""
+
+    def both(pair):
+        return pair[0], jnp.einsum("mn,...nyx->...myx", turn, pair[1])
+
+    names = ("params", "updates", "diff_params_memory", "diff_updates_memory")
+    return rule._replace(**{name: both(getattr(rule, name)) for name in names})
 
 
 def minimum_along(

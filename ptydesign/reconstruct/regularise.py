@@ -237,6 +237,14 @@ def orthogonal_modes(state: ReconState, values: Values | None = None) -> ReconSt
     return state.replace(probe=rotated.reshape(state.probe.shape))
 
 
+def turned(old: jax.Array, new: jax.Array) -> jax.Array:
+    """(mode, mode) unitary matrix that takes modes (mode, y, x) nearest to others: a rotation between two sweeps, such
+    as an orthogonalisation, must not part what is remembered from its modes (Procrustes)."""
+    modes = old.shape[0]
+    left, _, right = jnp.linalg.svd(new.reshape(modes, -1) @ jnp.conj(old.reshape(modes, -1).T))
+    return left @ right
+
+
 @dataclass(frozen=True)
 class Constraint:
     """A constraint: its settings and the pure function (state, traced values by name) -> state."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ptydesign.errors import InputError
-from ptydesign.reconstruct import refine
+from ptydesign.reconstruct import accelerate, refine
 from ptydesign.reconstruct.batches import padded_groups, sizes_of
 from ptydesign.reconstruct.checkpoint import Checkpoints, Record, Saved, identity, load, restored_memory, save
 from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Memory, Parameters, Static
@@ -92,10 +92,11 @@ def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, real):
                 state = _to_device(resample_state(changed, settings.resample), real)
                 _check_inside(state, count)
             record.engine, record.sweep, record.first = number, 0, len(record.loss)
-            memory = engine.init(state, static)
+            memory = accelerate.init(engine.init(state, static), state, static)
             positions = np.asarray(state.positions_px)[:count]
         else:
-            memory = restored_memory(engine.init(state, static), saved.memory, resume)
+            fresh = accelerate.init(engine.init(state, static), state, static)
+            memory = restored_memory(fresh, saved.memory, resume)
             positions, saved = saved.batch_positions, None
         problem = make_problem(resample_dataset(dataset, state.probe.shape[-2:]), settings, room, real)
         electrons = float(problem.counts) * count
@@ -194,8 +195,12 @@ def one_sweep(
     static: Static,
 ) -> tuple[ReconState, Memory, jax.Array]:
     """All groups of a sweep (the first `number` rows), then the engine's end of a sweep. Returns the summed loss."""
-    derived = optical(state, state.probe.shape[-2:])
-    constraints, before = dict(static)["constraints"], state
+    options = dict(static)
+    constraints, accelerated, last = options["constraints"], options["accelerated"], state
+    if accelerated:
+        whole, memory = memory, memory.own
+        state = accelerate.ahead(state, whole, parameters["acceleration"])
+    derived, before = optical(state, state.probe.shape[-2:]), state
     total_members = jnp.sum(groups.count)
 
     def body(i, carry):
@@ -211,7 +216,8 @@ def one_sweep(
     state, memory = engine.sweep(state, memory, groups, problem, derived, parameters, static)
     state = refine.sweep(state, before, (groups.indices, groups.count), problem, parameters, static)
     state = constrain(clamp(state, parameters["max_amplitude"]), constraints, "sweep", parameters)
-    return orthogonal_modes(state), memory, loss
+    state = orthogonal_modes(state)
+    return state, accelerate.after(last, before, state, memory, whole, loss) if accelerated else memory, loss
 
 
 def capacity(count: int) -> int:

@@ -47,7 +47,10 @@ class GradientConfig(EngineConfig):
 
     @model_validator(mode="after")
     def _settings_of_the_rule(self) -> GradientConfig:
-        unused = {"lbfgs": ("object_rate", "probe_rate", "floor"), "polyak": ("object_rate", "probe_rate")}
+        unused = {
+            "lbfgs": ("object_rate", "probe_rate", "floor", "acceleration"),
+            "polyak": ("object_rate", "probe_rate"),
+        }
         for name in unused.get(self.rule, ("step", "floor")):
             if getattr(self, name) != type(self).model_fields[name].default or name in self.schedules:
                 raise InputError(name, f"has no meaning for the rule {self.rule}", getattr(self, name), "Leave it out.")

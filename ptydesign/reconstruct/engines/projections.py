@@ -48,6 +48,7 @@ from ptydesign.reconstruct.forward import (
     take,
     views,
 )
+from ptydesign.reconstruct.regularise import turned
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
@@ -64,6 +65,7 @@ class DifferenceMapConfig(EngineConfig):
     least: float = Field(0.5, ge=0, le=1, description="M goes at least this part of the way to the measured amplitude")
     most: float = Field(0.9, gt=0, le=1, description="M goes at most this part of the way; 1 is a hard projection")
     multislice: ClassVar[bool] = False
+    accelerable: ClassVar[bool] = False
 
 
 class RAARConfig(EngineConfig):
@@ -75,6 +77,7 @@ class RAARConfig(EngineConfig):
     least: float = Field(0.5, ge=0, le=1, description="M goes at least this part of the way to the measured amplitude")
     most: float = Field(0.9, gt=0, le=1, description="M goes at most this part of the way; 1 is a hard projection")
     multislice: ClassVar[bool] = False
+    accelerable: ClassVar[bool] = False
 
 
 class Memory(NamedTuple):
@@ -142,14 +145,6 @@ def moved(old: jax.Array, new: jax.Array, o) -> jax.Array:
     """(ky, kx) factor that moves a wave on the detector by new - old (2,) px, with its probe."""
     step = new - old
     return jnp.exp(-2j * jnp.pi * step[0] * o.ky) * jnp.exp(-2j * jnp.pi * step[1] * o.kx)
-
-
-def turned(old: jax.Array, new: jax.Array) -> jax.Array:
-    """(mode, mode) unitary matrix that takes modes (mode, y, x) nearest to others: a rotation between two sweeps, such
-    as an orthogonalisation, must not part the waves from their modes (Procrustes)."""
-    modes = old.shape[0]
-    left, _, right = jnp.linalg.svd(new.reshape(modes, -1) @ jnp.conj(old.reshape(modes, -1).T))
-    return left @ right
 
 
 def put(stack: jax.Array, indices: jax.Array, rows: jax.Array, weight: jax.Array) -> jax.Array:
