@@ -105,8 +105,13 @@ def build_potential(sample: Sample, config: PotentialConfig, shape: tuple[int, i
     return potential_of_atoms(atoms, config, grid, seed)
 
 
-def potential_of_atoms(atoms: ase.Atoms, config: PotentialConfig, grid: Grid, seed: int = 0) -> Potential:
-    """Potential of atoms whose orthogonal cell is (x, y, z) = (grid.extent_a[1], grid.extent_a[0], thickness)."""
+def potential_of_atoms(
+    atoms: ase.Atoms, config: PotentialConfig, grid: Grid, seed: int = 0, slices_a: np.ndarray | None = None
+) -> Potential:
+    """Potential of atoms whose orthogonal cell is (x, y, z) = (grid.extent_a[1], grid.extent_a[0], thickness).
+
+    slices_a: (slices,) thickness of each slice, which add up to the cell's; by default equal ones as `config` says.
+    """
     from ase.data import atomic_numbers
 
     symbols = set(atoms.get_chemical_symbols())
@@ -114,7 +119,11 @@ def potential_of_atoms(atoms: ase.Atoms, config: PotentialConfig, grid: Grid, se
     by_number = {atomic_numbers[symbol]: sigma.get(symbol, 0.0) for symbol in symbols}
     phonons = config.thermal if isinstance(config.thermal, FrozenPhonons) else None
     thickness_a = atoms.cell.lengths()[2]
-    count = 1 if config.slice_thickness_a is None else math.ceil(thickness_a / config.slice_thickness_a - 1e-9)
+    if slices_a is None:
+        count = 1 if config.slice_thickness_a is None else math.ceil(thickness_a / config.slice_thickness_a - 1e-9)
+        slices_a = np.full(count, thickness_a / count)
+    count = len(slices_a)
+    exits = np.cumsum(slices_a)[:-1]
     configurations = phonons.configurations if phonons else 1
     _check_memory(configurations, count, grid)
 
@@ -123,14 +132,14 @@ def potential_of_atoms(atoms: ase.Atoms, config: PotentialConfig, grid: Grid, se
     rms = np.array([by_number[int(n)] for n in atoms.numbers])
     slices = np.zeros((configurations, count, *grid.shape), np.float32)
     for index, positions in enumerate(_snapshots(atoms.positions, rms, phonons, seed)):
-        layer = np.floor((positions[:, 2] + EDGE_A) / (thickness_a / count)).astype(int).clip(0, count - 1)
+        layer = np.searchsorted(exits, positions[:, 2] + EDGE_A, side="right")
         order = np.argsort(layer, kind="stable")
         bounds = np.searchsorted(layer[order], np.arange(count + 1))
         for number in range(count):
             members = order[bounds[number] : bounds[number + 1]]
             if len(members):
                 slices[index, number] = project(positions[members][:, 1::-1], atoms.numbers[members], factors, grid)
-    return Potential(slices, grid.pixel_a, np.full(count, thickness_a / count))
+    return Potential(slices, grid.pixel_a, slices_a)
 
 
 def cached_potential(sample: Sample, config: PotentialConfig, shape: tuple[int, int], seed: int, folder: Path) -> Path:

@@ -1,0 +1,100 @@
+"""Amorphous films on a crystal's faces: random sequential placement of atoms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from pydantic import Field, PositiveFloat, field_validator
+from scipy.spatial import cKDTree
+
+from ptydesign.config import Strict
+from ptydesign.errors import InputError, nearest
+
+AVOGADRO_PER_MOL = 6.02214076e23
+MAX_ROUNDS = 400
+
+
+class FilmConfig(Strict):
+    """An amorphous film on each face of a crystal.
+
+    entrance_a, exit_a: thickness on the two faces. density_g_cm3 and closest_a (smallest distance of two atoms) of
+    the film; crystal_a: smallest distance to an atom of the crystal.
+    """
+
+    element: str = "C"
+    entrance_a: float = Field(20.0, ge=0)
+    exit_a: float = Field(20.0, ge=0)
+    density_g_cm3: PositiveFloat = 2.0
+    closest_a: PositiveFloat = 1.4
+    crystal_a: PositiveFloat = 1.8
+
+    @field_validator("element")
+    @classmethod
+    def _known(cls, symbol: str) -> str:
+        from ase.data import atomic_numbers
+
+        if symbol not in atomic_numbers or symbol == "X":
+            raise InputError("element", "must be an element", symbol, nearest(symbol, set(atomic_numbers)))
+        return symbol
+
+
+def grow(
+    film: FilmConfig, box_a: tuple[float, float], bottom_a: float, top_a: float, crystal: np.ndarray, rng
+) -> np.ndarray:
+    """Positions (n, 3) x, y, z of a film between two heights, periodic in x and y.
+
+    box_a: (y, x). crystal: (m, 3) atoms of the crystal, from which the film keeps its distance; the number of atoms is
+    that of the density in the whole volume. Raises InputError if they find no room.
+    """
+    from ase.data import atomic_masses, atomic_numbers
+
+    height = top_a - bottom_a
+    volume_cm3 = box_a[0] * box_a[1] * height * 1e-24
+    wanted = round(film.density_g_cm3 * volume_cm3 * AVOGADRO_PER_MOL / atomic_masses[atomic_numbers[film.element]])
+    if not wanted:
+        return np.empty((0, 3))
+    size = np.array([box_a[1], box_a[0], 4 * height + 1e3])  # never periodic in z
+    near = crystal[(crystal[:, 2] > bottom_a - film.crystal_a) & (crystal[:, 2] < top_a + film.crystal_a)]
+    wall = _tree(near, size, bottom_a) if len(near) else None
+    placed = np.empty((0, 3))
+    for _ in range(MAX_ROUNDS):
+        batch = rng.random((max(64, wanted // 2), 3)) * [box_a[1], box_a[0], height] + [0, 0, bottom_a]
+        if wall is not None:
+            batch = batch[_tree_distance(wall, batch, size, bottom_a) >= film.crystal_a]
+        if len(placed):
+            batch = batch[_tree_distance(_tree(placed, size, bottom_a), batch, size, bottom_a) >= film.closest_a]
+        placed = np.concatenate([placed, _first_come(batch, size, bottom_a, film.closest_a)])[:wanted]
+        if len(placed) == wanted:
+            return placed
+    fraction = wanted * math.pi / 6 * film.closest_a**3 / (box_a[0] * box_a[1] * height)
+    raise InputError(
+        "film.density_g_cm3",
+        f"must leave room for atoms {film.closest_a:g} A apart (they fill {fraction:.0%} of the film; 35 % is the most)",
+        film.density_g_cm3,
+        "Lower the density or closest_a.",
+    )
+
+
+def _first_come(batch: np.ndarray, size: np.ndarray, bottom_a: float, closest_a: float) -> np.ndarray:
+    """Points in order, without those that are too close to an earlier one that stays."""
+    if len(batch) < 2:
+        return batch
+    keep = np.ones(len(batch), bool)
+    pairs = _tree(batch, size, bottom_a).query_pairs(closest_a, output_type="ndarray")
+    for first, second in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
+        if keep[first]:
+            keep[second] = False
+    return batch[keep]
+
+
+def _wrapped(points: np.ndarray, size: np.ndarray, bottom_a: float) -> np.ndarray:
+    return np.mod(points - [0, 0, bottom_a - 100.0], size)
+
+
+def _tree(points: np.ndarray, size: np.ndarray, bottom_a: float) -> cKDTree:
+    return cKDTree(_wrapped(points, size, bottom_a), boxsize=size)
+
+
+def _tree_distance(tree: cKDTree, points: np.ndarray, size: np.ndarray, bottom_a: float) -> np.ndarray:
+    return tree.query(_wrapped(points, size, bottom_a))[0]
