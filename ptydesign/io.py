@@ -100,6 +100,15 @@ def read_hdf5(path: Path, kind: str, required: Iterable[str] = ()) -> tuple[dict
     return arrays, attributes
 
 
+def read_hdf5_attributes(path: Path, kind: str) -> dict[str, Any]:
+    """The attributes of a file of this kind alone. Raises InputError for another file."""
+    path = Path(path)
+    if _kind_and_schema(path)[0] != kind:
+        raise InputError(str(path), f"must be a ptydesign {kind} file", str(path), _other_kind(None, kind))
+    with _complete(path), h5py.File(path, "r") as file:
+        return json.loads(file.attrs["attributes"])
+
+
 def kind_of(path: Path) -> str:
     """What a ptydesign file holds: dataset, reconstruction, ... Raises InputError for other files."""
     found, _ = _kind_and_schema(Path(path))

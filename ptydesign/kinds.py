@@ -30,8 +30,8 @@ from ptydesign.study.file import DEFAULT_SCALE, kind_of
 from ptydesign.study.step import Step
 from ptydesign.study.store import digest
 
-# Kind -> package. `experiment`: which experiment is best, at each dose.
-KINDS = {"experiment": "ptydesign.study"}
+# Kind -> package. `experiment`: which experiment is best, at each dose; `depth`: where single atoms of a thick sample are.
+KINDS = {"experiment": "ptydesign.study", "depth": "ptydesign.depth"}
 
 OPTIONS = ("scale",)
 PLAN = "plan.yaml"

@@ -167,7 +167,7 @@ def _determining(sample: Sample, config: PotentialConfig, shape: tuple[int, int]
     described = sample.model_dump(mode="json", exclude={"file"})
     if isinstance(sample, StructureSample | ImageSample):
         # the suffix decides how the bytes are read
-        described["file_sha256"] = hashlib.sha256(_bytes(sample.file)).hexdigest()
+        described["file_sha256"] = file_digest(sample.file)
         described["file_suffix"] = sample.file.suffix
     elif isinstance(sample, BilayerSample):
         described["gap_a"] = sample.metal_distance_a
@@ -180,9 +180,10 @@ def _determining(sample: Sample, config: PotentialConfig, shape: tuple[int, int]
     }
 
 
-def _bytes(path: Path) -> bytes:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a sample's file. Raises InputError if it can't be read."""
     try:
-        return path.read_bytes()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise InputError("sample.file", "must be readable", f"{path}: {error.strerror}", "Check the path.") from None
 

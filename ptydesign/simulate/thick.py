@@ -227,3 +227,22 @@ def _same(first: crystal.Oriented, second: crystal.Oriented) -> bool:
         if not np.any(close & (first.numbers == number)):
             return False
     return True
+
+
+def free_places(sample: ThickSample, centre_a: tuple[float, float], field_a: tuple[float, float]) -> np.ndarray:
+    """(y, x) of every column of interstitial sites inside the scanned field, in angstrom: (place, 2), sorted."""
+    shape = shape_of(sample)
+    _, file_atoms = read_oriented(sample)
+    import ase
+
+    found = [np.empty((0, 2))]
+    for defect in sample.defects:
+        if isinstance(defect, Interstitial):
+            host = ase.data.atomic_numbers[defect.host]
+            crystal_a = shape.faces_a[1] - shape.faces_a[0]
+            found.append(_moved_sites(sample, file_atoms, host, defect.offset, shape.extent_a, crystal_a)[:, 1::-1])
+    places = np.concatenate(found)
+    half = np.asarray(field_a) / 2
+    places = places[np.all(np.abs(places - centre_a) <= half, axis=1)]
+    _, first = np.unique(np.round(places / SAME_A).astype(np.int64), axis=0, return_index=True)
+    return places[np.sort(first)] if len(first) else places

@@ -12,6 +12,7 @@ ALGORITHMS = {
     "simulate": 1,  # samples, potentials, scan, detector, both simulators
     "reconstruct": 2,
     "score": 1,
+    "thick": 1,  # supercells with defects, chunks, what is measured of thick samples
     "design": 1,  # first points, proposals, surrogate
     "collect": 2,  # tables
     "figures": 4,  # figures and report

@@ -1,0 +1,130 @@
+"""The study file of a study of depth."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from ptydesign.config import Strict
+from ptydesign.errors import InputError
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.simulate.defects import Interstitial
+from ptydesign.study.experiment import VARIABLE, ExperimentConfig
+from ptydesign.errors import nearest
+from ptydesign.thick.config import ThickStudy, varied
+
+BASE = "base"
+NAME = r"^[a-z0-9][a-z0-9_]*$"  # it becomes part of file names
+
+
+class Variant(Strict):
+    """Another experiment on the same specimen: a name, and the numbers of `experiment` that differ."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str = Field(pattern=NAME)
+
+    @model_validator(mode="after")
+    def _known(self) -> Variant:
+        for name, value in self.point.items():
+            if name not in VARIABLE:
+                raise InputError(name, "is not a number of the experiment", value, nearest(name, VARIABLE))
+        if self.name == BASE or re.fullmatch(NAME, self.name) is None:
+            raise InputError("name", "must differ from the experiment's own", self.name, "Choose another name.")
+        return self
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """The values, by name of the experiment's field."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class MeasureConfig(Strict):
+    """How interstitials are looked for; the rules were set before any result was seen.
+
+    radius_a: of the disc in which the potential is averaged. Every free site of the interstitials' kind in the scanned
+    field, margin_a from its edge, is a place to look. An interstitial is found there if the Gaussian's area (potential
+    times depth) is at least `least_area` of that of one isolated atom at the reconstruction's resolution, and its FWHM
+    at most widest_a; it is detected if it lies within match_a of a true one's depth, a false positive otherwise.
+    """
+
+    radius_a: float = Field(0.2, gt=0)
+    margin_a: float = Field(1.5, ge=0)
+    least_area: float = Field(0.5, gt=0)
+    widest_a: float = Field(60.0, gt=0)
+    match_a: float = Field(10.0, gt=0)
+
+
+class ThicknessConfig(Strict):
+    """Reconstructions with an assumed thickness or number of slices, of the same data: where is the misfit least?
+
+    thickness_a: assumed thickness of the whole sample, slices of the plan's thickness (rounded to a whole number of
+    slices, which then differ a little). slices: numbers of slices that share the true thickness. sweeps: of each.
+    held_out: part of the patterns that the reconstruction doesn't see, drawn by the study's seed; the misfit of these
+    is what counts.
+    """
+
+    thickness_a: tuple[float, ...] = ()
+    slices: tuple[int, ...] = ()
+    sweeps: int = Field(20, ge=1)
+    held_out: float = Field(0.1, gt=0, lt=0.5)
+
+    @field_validator("thickness_a", "slices")
+    @classmethod
+    def _rising(cls, values: tuple) -> tuple:
+        if any(v <= 0 for v in values) or len(set(values)) < len(values):
+            raise InputError("values", "must be positive and differ", list(values), "List each value once.")
+        return tuple(sorted(values))
+
+
+class DepthStudy(ThickStudy):
+    """A study of depth at one scale: one sample, an experiment with variants, one plan of reconstruction.
+
+    The plan's object.slices and slice_thickness_a may be left out of `reconstruction.object` only together with
+    `slices`: how many equal slices the whole sample is reconstructed in.
+    """
+
+    slices: int = Field(ge=5, le=1000)
+    reconstruction: Plan
+    variants: tuple[Variant, ...] = ()
+    measure: MeasureConfig = MeasureConfig()
+    thickness: ThicknessConfig | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DepthStudy:
+        names = [variant.name for variant in self.variants]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError("variants", "must have different names", name, "Rename one.")
+        if not any(isinstance(defect, Interstitial) for defect in self.sample.defects):
+            rule = "must place interstitials: they are what is looked for"
+            raise InputError("sample.defects", rule, [d.kind for d in self.sample.defects], "Add kind: interstitial.")
+        if self.reconstruction.object.slices != 1:
+            rule = "is set by the study's key slices"
+            raise InputError("reconstruction.object.slices", rule, self.reconstruction.object.slices, "Remove it.")
+        if any(engine.resample is not None for engine in self.reconstruction.engines):
+            raise InputError("reconstruction.engines", "must not resample: depths refer to one set of slices", "resample",
+                             "Remove resample.")
+        for variant in self.variants:
+            self.experiment_of(variant.name)
+        return self
+
+    def experiment_of(self, name: str) -> ExperimentConfig:
+        """The experiment of a variant, or of `base`."""
+        return varied(self.experiment, self.point_of(name), f"variants.{name}")
+
+    def point_of(self, name: str) -> dict[str, Any]:
+        """What a variant changes."""
+        return {} if name == BASE else next(v.point for v in self.variants if v.name == name)
+
+    @property
+    def names(self) -> list[str]:
+        """The base and all variants."""
+        return [BASE, *(variant.name for variant in self.variants)]
+
+    def plan_of(self, slices: int, thickness_a: float) -> Plan:
+        """The plan with slices of a thickness."""
+        content = self.reconstruction.model_dump(mode="json")
+        content["object"] = {**content["object"], "slices": slices, "slice_thickness_a": thickness_a}
+        return Plan.model_validate(content)

@@ -1,0 +1,157 @@
+"""Reconstructions of a study of depth: of every experiment, and with other thicknesses and numbers of slices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptydesign import api, io
+from ptydesign.depth.config import BASE, DepthStudy
+from ptydesign.depth.measure import measure
+from ptydesign.errors import InputError
+from ptydesign.reconstruct.checkpoint import Checkpoints
+from ptydesign.reconstruct.misfit import misfit
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.study.store import digest
+from ptydesign.thick.data import subset
+from ptydesign.thick.resolve import ThickResolved
+from ptydesign.thick.steps import load_dataset, read_specimen, truth_of
+from ptydesign.types import Dataset, Reconstruction
+
+HELD_OUT_SEED = 0x68656C64
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One assumption on the sample: number of slices and the thickness of one. varied: what it is one of several of,
+    thickness or slices, or both."""
+
+    slices: int
+    slice_a: float
+    varied: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Part of a file name."""
+        return f"{self.slices}x{self.slice_a:.3f}"
+
+
+def slice_thickness(resolved: ThickResolved) -> float:
+    """Thickness of the study's slices, which together are the sample."""
+    return float(resolved.shape.thickness_a) / resolved.study.slices
+
+
+def plan_of(resolved: ThickResolved) -> Plan:
+    """The plan of the reconstructions."""
+    return resolved.study.plan_of(resolved.study.slices, slice_thickness(resolved))
+
+
+def guesses(resolved: ThickResolved) -> list[Guess]:
+    """All assumptions that the study tries; both lists hold the truth itself."""
+    study: DepthStudy = resolved.study
+    if study.thickness is None:
+        return []
+    true, slice_a = float(resolved.shape.thickness_a), slice_thickness(resolved)
+    pairs = []
+    for thickness in {*study.thickness.thickness_a, true} if study.thickness.thickness_a else ():
+        slices = max(2, round(thickness / slice_a))
+        pairs.append(("thickness", slices, thickness / slices))
+    pairs += [("slices", slices, true / slices) for slices in study.thickness.slices]
+    names: dict[tuple[int, float], list[str]] = {}
+    for varied, slices, each in pairs:
+        names.setdefault((slices, round(each, 6)), []).append(varied)
+    return [Guess(slices, each, tuple(varied)) for (slices, each), varied in sorted(names.items())]
+
+
+def find_guess(resolved: ThickResolved, name: str) -> Guess:
+    """The assumption of this name. Raises InputError if there is none."""
+    known = {guess.name: guess for guess in guesses(resolved)}
+    if name not in known:
+        raise InputError("--guess", "must be one of the study's", name, f"It has: {', '.join(known)}.")
+    return known[name]
+
+
+def reconstruct(resolved: ThickResolved, name: str) -> Path:
+    """Reconstruct an experiment's data; goes on from a checkpoint if there is one of the same data and plan."""
+    plan = plan_of(resolved)
+    dataset = load_dataset(resolved, name, slice_thickness(resolved))
+    path = resolved.results / "reconstruction" / f"{name}.h5"
+    result = resumed(dataset, plan, resolved.noise_seed(name), path, resolved.study.jobs.checkpoint)
+    io.write_reconstruction(path, result)
+    path.with_suffix(".checkpoint.h5").unlink(missing_ok=True)
+    return path
+
+
+def resumed(dataset: Dataset, plan: Plan, seed: int, path: Path, every: int) -> Reconstruction:
+    """A reconstruction with checkpoints beside `path`; a checkpoint of other data or of another plan is left alone."""
+    checkpoint = path.with_suffix(".checkpoint.h5")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    keep = Checkpoints(checkpoint, every)
+    if checkpoint.exists():
+        try:
+            return api.reconstruct_dataset(dataset, plan, seed, progress=True, checkpoints=keep, resume=checkpoint)
+        except InputError:
+            checkpoint.unlink(missing_ok=True)  # of an earlier state of the study
+    return api.reconstruct_dataset(dataset, plan, seed, progress=True, checkpoints=keep)
+
+
+def write_measure(resolved: ThickResolved, name: str) -> Path:
+    """Measure a reconstruction: measure/<name>.json."""
+    potential, specimen = read_specimen(resolved)
+    result = io.read_reconstruction(resolved.results / "reconstruction" / f"{name}.h5")
+    found: dict[str, Any] = {"status": result.outcome.status, "reason": result.outcome.reason}
+    if result.outcome.status != "diverged":
+        window = resolved.experiments[name].detector.grid
+        truth = truth_of(resolved, potential)
+        found = measure(resolved.study, result.state, truth, specimen, resolved.centre_a, window)
+    found |= {"name": name, "sweeps": result.outcome.sweeps, "loss": float(result.history["loss"][-1])}
+    path = resolved.results / "measure" / f"{name}.json"
+    io.write_json(path, found)
+    return path
+
+
+def write_guess(resolved: ThickResolved, name: str) -> Path:
+    """Reconstruct most of the base's patterns under an assumption; misfit of those and of the others."""
+    study: DepthStudy = resolved.study
+    guess = find_guess(resolved, name)
+    dataset = load_dataset(resolved, BASE, guess.slice_a)
+    held = held_out(len(dataset.positions_a), study.thickness.held_out, study.seed)
+    plan = study.plan_of(guess.slices, guess.slice_a)
+    engines = [engine.model_dump(mode="json") for engine in plan.engines]
+    engines[-1]["sweeps"] = max(1, study.thickness.sweeps - sum(e["sweeps"] for e in engines[:-1]))
+    plan = Plan.model_validate({**plan.model_dump(mode="json"), "engines": engines})
+    path = resolved.results / "thickness" / f"{guess.name}.json"
+    seen = subset(dataset, ~held)
+    result = resumed(seen, plan, study.seed, path, study.jobs.checkpoint)
+    last = plan.engines[-1]
+    io.write_json(
+        path,
+        {
+            "varied": list(guess.varied),
+            "slices": guess.slices,
+            "slice_a": guess.slice_a,
+            "thickness_a": guess.slices * guess.slice_a,
+            "true_thickness_a": float(resolved.shape.thickness_a),
+            "status": result.outcome.status,
+            "sweeps": result.outcome.sweeps,
+            "patterns_seen": int((~held).sum()),
+            "patterns_held_out": int(held.sum()),
+            "misfit_seen": misfit(result.state, seen, last.noise, last.offset),
+            "misfit_held_out": misfit(result.state, subset(dataset, held), last.noise, last.offset),
+        },
+    )
+    path.with_suffix(".checkpoint.h5").unlink(missing_ok=True)
+    return path
+
+
+def held_out(count: int, fraction: float, seed: int) -> np.ndarray:
+    """(count,) True for the patterns that a reconstruction doesn't see: at least one, never at the scan's two ends."""
+    rng = np.random.default_rng([seed, HELD_OUT_SEED])
+    number = max(1, math.floor(count * fraction))
+    chosen = np.zeros(count, bool)
+    chosen[1 + rng.permutation(count - 2)[:number]] = True
+    return chosen

@@ -1,0 +1,60 @@
+"""The tables of a finished study of depth, as figures and report read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from ptydesign import io
+from ptydesign.errors import InputError
+
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All that figures and report are drawn from."""
+
+    folder: Path
+    plan: dict[str, Any]
+    interstitials: pd.DataFrame
+    columns: pd.DataFrame
+    summary: pd.DataFrame
+    thickness: pd.DataFrame
+    images: dict[str, dict[str, Any]]
+
+    def base(self, name: str) -> pd.DataFrame:
+        """Rows of a table that belong to the base."""
+        frame = getattr(self, name)
+        return frame[frame["variant"] == BASE].reset_index(drop=True)
+
+    def row(self, variant: str = BASE) -> pd.Series:
+        """The summary of one experiment."""
+        return self.summary[self.summary["variant"] == variant].iloc[0]
+
+    def varied_alone(self, key: str) -> pd.DataFrame:
+        """Summaries of the base and of the variants that change only `key`, in its order; those with a result."""
+        frame = self.summary[self.summary["changed"].fillna("").isin(["", key]) & (self.summary["status"] == "ok")]
+        return frame.sort_values(key)
+
+    def varied_keys(self) -> list[str]:
+        """Numbers of the experiment of which a variant changes just one."""
+        changed = [str(c) for c in self.summary["changed"].dropna() if str(c) and " " not in str(c)]
+        return [key for key in dict.fromkeys(changed) if key in self.summary.columns]
+
+
+def read_tables(folder: Path) -> Tables:
+    """Read plan.yaml and tables/. Raises InputError naming what is missing."""
+    folder = Path(folder)
+    frames = {}
+    for name in ("interstitials", "columns", "summary", "thickness"):
+        path = folder / "tables" / f"{name}.csv"
+        if not path.is_file():
+            raise InputError(str(path), "must exist", "no file", "Run the study again.")
+        frames[name] = pd.read_csv(path)
+    plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
+    return Tables(folder, plan, **frames, images=io.read_images(folder / "tables" / "images.h5"))

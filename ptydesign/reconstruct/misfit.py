@@ -1,0 +1,60 @@
+"""How badly a reconstruction explains patterns, those that it has seen or others."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import nullcontext
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ptydesign.errors import InputError
+from ptydesign.reconstruct.forward import Problem, compare_far, exit_waves, optical, take, views
+from ptydesign.types import Dataset, ReconState
+from ptydesign.waves import fft2, ifft2
+
+
+def misfit(state: ReconState, dataset: Dataset, noise: str, offset: float) -> float:
+    """Negative log-likelihood per measured electron of all patterns of a dataset.
+
+    The state's object and probe at the dataset's own positions, which must be the nominal ones that the reconstruction
+    used (refined positions are those of the patterns that it saw) and lie on its canvas. noise, offset: as an engine's
+    settings. Raises InputError if a pattern's window leaves the canvas.
+    """
+    double = np.asarray(state.object).dtype == np.complex128
+    real = np.float64 if double else np.float32
+    shape = dataset.grid.shape
+    positions = (dataset.positions_a - np.asarray(state.origin_a)) / np.asarray(state.pixel_a)
+    first = np.rint(positions) - [shape[0] // 2, shape[1] // 2]
+    if np.any(first < 0) or np.any(first + shape > state.object.shape[-2:]):
+        raise InputError("positions", "must lie on the reconstruction", "a window leaves it", "Give patterns inside.")
+    mean = float((dataset.patterns * dataset.mask).mean())
+    background = np.zeros(shape) if dataset.background is None else dataset.background
+    with jax.enable_x64(True) if double else nullcontext():
+        problem = Problem(
+            patterns=jnp.asarray(dataset.patterns * dataset.mask, real),
+            mask=jnp.asarray(dataset.mask, real),
+            background=jnp.asarray(background, real),
+            offset=jnp.asarray(offset * mean, real),
+            counts=jnp.asarray(mean * dataset.mask.size, real),
+        )
+        state = jax.tree.map(jnp.asarray, state)
+        losses = _losses(state, problem, jnp.asarray(positions, real), noise)
+        return float(np.sum(np.asarray(losses, np.float64)) / (mean * dataset.mask.size * len(positions)))
+
+
+@functools.partial(jax.jit, static_argnames="noise")
+def _losses(state: ReconState, problem: Problem, positions: jax.Array, noise: str) -> jax.Array:
+    """(position,) negative log-likelihood."""
+    shape = state.probe.shape[-2:]
+    o = optical(state, shape)
+    seen, spectrum = views(positions, shape, o), fft2(state.probe)
+
+    def one(index: jax.Array) -> jax.Array:
+        probe = ifft2(spectrum * seen.shift(index))
+        wave = exit_waves(probe, take(state.object, seen.first[index], shape), o.propagators)
+        weight = jnp.ones((), positions.dtype)
+        return compare_far(fft2(wave), problem.patterns[index], weight, problem, noise)[1]
+
+    return jax.lax.map(one, jnp.arange(len(positions)))

@@ -1,0 +1,116 @@
+"""The sections that all studies of thick samples have, and their checks."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from ptydesign.config import Strict
+from ptydesign.errors import InputError
+from ptydesign.simulate.potential import Thermal
+from ptydesign.simulate.thick import Shape, ThickSample, shape_of
+from ptydesign.study.experiment import VARIABLE, ExperimentConfig, at_point
+from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
+
+
+class PotentialSection(Strict):
+    """The potential of the simulation.
+
+    pixel_a: wanted pixel; the supercell is divided into the next number of pixels that is quick to transform.
+    slice_a: thickness of a slice; the crystal's planes lie in the middle of its slices.
+    """
+
+    parametrization: Literal["kirkland", "lobato"] = "kirkland"
+    pixel_a: PositiveFloat = 0.12
+    slice_a: PositiveFloat = 2.0
+    thermal: Annotated[Thermal, BeforeValidator(lambda value: None if value == "none" else value)] = None
+
+    @property
+    def configurations(self) -> int:
+        """Snapshots of thermal motion."""
+        return getattr(self.thermal, "configurations", 1)
+
+
+class ThickJobs(Strict):
+    """How work is cut into jobs; no number depends on it.
+
+    patterns: patterns of one chunk on disk. checkpoint: sweeps between two checkpoints of a reconstruction.
+    """
+
+    patterns: PositiveInt = 64
+    checkpoint: PositiveInt = 10
+
+
+class ThickStudy(Strict):
+    """What every study of a thick sample has. `study` and `scale` are set when it is loaded.
+
+    experiment: pixel_a is the wanted pixel of the reconstruction; the exact one makes the detector's window a whole
+    number of the potential's pixels. applied_dose_e_per_a2 is required. The scan lies in the middle of the supercell.
+    """
+
+    study: str = Field(pattern=FOLDER_NAME)
+    title: str
+    question: str
+    scale: Literal["smoke", "preview", "paper"] = DEFAULT_SCALE
+    seed: int = Field(0, ge=0, lt=2**31)
+    sample: ThickSample
+    potential: PotentialSection = PotentialSection()
+    experiment: ExperimentConfig
+    simulator: Literal["jax", "abtem"] = "jax"
+    jobs: ThickJobs = ThickJobs()
+
+    @model_validator(mode="after")
+    def _dosed(self) -> ThickStudy:
+        if self.experiment.applied_dose_e_per_a2 is None:
+            raise InputError("experiment.applied_dose_e_per_a2", "is required", None, "Give the dose in e/A^2.")
+        return self
+
+
+def varied(base: ExperimentConfig, point: dict[str, Any], where: str) -> ExperimentConfig:
+    """The experiment with some of its numbers changed. Raises InputError that names the one at fault."""
+    return at_point(base, point, where)
+
+
+VARIED = VARIABLE
+
+
+def check_files(study: ThickStudy, folder: Path) -> tuple[ThickStudy, Shape]:
+    """The study with the structure file found from `folder`, and the size of its supercell.
+
+    Raises InputError for a missing file, a supercell that isn't periodic or too small for the scan, or slices that
+    the reconstruction could have made itself.
+    """
+    path = study.sample.file if study.sample.file.is_absolute() else Path(folder) / study.sample.file
+    if not path.is_file():
+        raise InputError("sample.file", "must exist", str(path), "Give its path from the study's folder.")
+    study = study.model_copy(update={"sample": study.sample.model_copy(update={"file": path})})
+    shape = shape_of(study.sample)
+    for size, field, name in zip(shape.extent_a, study.experiment.field_of_view_a, "yx", strict=True):
+        if field > size + 1e-6:
+            raise InputError(
+                "experiment.field_of_view_a",
+                f"must fit into the supercell, which is {size:.1f} A along {name}",
+                list(study.experiment.field_of_view_a),
+                "Scan less, or give more sample.repeats.",
+            )
+    return study, shape
+
+
+def check_slices(study: ThickStudy, shape: Shape, slices: int, thickness_a: float, field: str) -> None:
+    """Raise InputError unless the simulation's slices are finer than the reconstruction's."""
+    simulated = study.potential.slice_a
+    if thickness_a <= simulated * (1 + 1e-9) and slices > 1:
+        raise InputError(
+            field,
+            f"must be thicker than the simulation's slices (potential.slice_a, {simulated:g} A): the data would be "
+            "made as they are reconstructed",
+            thickness_a,
+            "Reconstruct thicker slices, or simulate thinner ones.",
+        )
+    if slices * thickness_a > 2 * shape.thickness_a or math.isinf(thickness_a):
+        raise InputError(
+            field, f"must not make more than twice the sample's {shape.thickness_a:.0f} A", thickness_a, "Correct it."
+        )

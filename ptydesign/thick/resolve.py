@@ -1,0 +1,179 @@
+"""A checked study of a thick sample: sizes of everything, before anything is computed; and its plan.yaml."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ptydesign import __version__, io
+from ptydesign.errors import InputError
+from ptydesign.grids import Grid
+from ptydesign.simulate.detector import Window
+from ptydesign.simulate.potential import file_digest
+from ptydesign.simulate.thick import Shape, slice_thicknesses
+from ptydesign.study.checks import check_results
+from ptydesign.study.file import folder_name, load_study
+from ptydesign.study.store import digest, seed_of
+from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
+from ptydesign.thick import data
+from ptydesign.thick.config import ThickStudy, check_files
+from ptydesign.thick.experiment import fitted_experiment, potential_grid, scan_centre, window_of
+from ptydesign.types import Experiment
+
+BASE = "base"
+LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "abtem", "ase")
+
+
+@dataclass(frozen=True)
+class ThickResolved:
+    """A checked study, ready to run. shape: of the supercell; grid: of its potential; file_sha256: of the structure
+    file's content. experiments, windows: by the names of the study's experiments."""
+
+    kind: str
+    study: ThickStudy
+    results: Path
+    shape: Shape
+    grid: Grid
+    file_sha256: str
+    experiments: dict[str, Experiment]
+    windows: dict[str, Window]
+    warnings: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """The study's settings, JSON-able; the structure file by its content, wherever it lies. Not to be changed."""
+        content = self.study.model_dump(mode="json")
+        sample = {n: v for n, v in content["sample"].items() if n != "file"}
+        name = self.study.sample.file.name
+        return {**content, "sample": {"file": name, "file_sha256": self.file_sha256, **sample}}
+
+    @property
+    def root(self) -> Path:
+        """Folder of all results."""
+        return self.results.parent
+
+    @property
+    def centre_a(self) -> tuple[float, float]:
+        """(y, x) of the scan's centre."""
+        return scan_centre(self.grid)
+
+    @cached_property
+    def slices_a(self):
+        """(slices,) thickness of the simulation's slices."""
+        return slice_thicknesses(self.shape, self.study.potential.slice_a)
+
+    def data_of(self, name: str) -> str:
+        """The experiment whose simulated mean patterns another one uses: the first that differs in the dose only."""
+        return next(other for other in self.experiments if self.simulated(other) == self.simulated(name))
+
+    def simulated(self, name: str) -> dict[str, Any]:
+        """All of an experiment that its mean patterns depend on, JSON-able: not the dose, nor the background."""
+        content = asdict(self.experiments[name])
+        del content["dose_e_per_a2"], content["detector"]["background_e_per_px"]
+        return content
+
+    @property
+    def data_names(self) -> list[str]:
+        """The experiments that are simulated."""
+        return [name for name in self.experiments if self.data_of(name) == name]
+
+    def chunks(self, name: str) -> int:
+        """Chunks of an experiment's data."""
+        return data.chunk_count(self.experiments[name], self.study.jobs.patterns)
+
+    def chunk_files(self, name: str) -> list[str]:
+        """Files of an experiment's data, relative to the results folder."""
+        return [f"data/{self.data_of(name)}/chunk-{number}.h5" for number in range(self.chunks(name))]
+
+    def part(self, name: str, chunk: int) -> slice:
+        """Positions of a chunk."""
+        size = self.study.jobs.patterns
+        return slice(chunk * size, min((chunk + 1) * size, data.pattern_count(self.experiments[name])))
+
+    def positions_seed(self, name: str) -> int:
+        """Seed of the scan's errors."""
+        return seed_of(self.study.seed, "positions", self.simulated(name))
+
+    def noise_seed(self, name: str) -> int:
+        """Seed of the counting noise, keyed by content."""
+        return seed_of(self.study.seed, "noise", asdict(self.experiments[name]))
+
+    def specimen_settings(self) -> dict[str, Any]:
+        """What the specimen and its potential depend on."""
+        names = ("sample", "potential", "seed")
+        settings = {name: self.content[name] for name in names}
+        field_a = list(self.study.experiment.field_of_view_a)
+        return {**settings, "field_of_view_a": field_a, **versions("simulate"), "thick": ALGORITHMS["thick"]}
+
+    def data_settings(self, name: str) -> dict[str, Any]:
+        """What an experiment's chunks depend on."""
+        more = {"simulator": self.study.simulator, "chunk": self.study.jobs.patterns}
+        return {**self.specimen_settings(), "experiment": self.simulated(name), **more}
+
+
+def resolve(kind: str, model: type[ThickStudy], folder: Path, scale: str, root: Path) -> ThickResolved:
+    """The study of a folder, checked as far as all kinds of thick samples go. Raises InputError; about a second."""
+    folder = Path(folder)
+    study = load_study(folder, scale, model)
+    try:
+        study, shape = check_files(study, folder)
+        grid = potential_grid(shape, study.potential.pixel_a)
+        experiments, windows = {}, {}
+        for name in study.names:
+            point = study.point_of(name)
+            where = "experiment" if name == BASE else f"variants.{name}"
+            experiments[name] = fitted_experiment(study.experiment_of(name), grid, where, point)
+            windows[name] = window_of(experiments[name], grid, shape, where, point)
+    except InputError as error:
+        raise in_file(folder, error) from None
+    results = Path(root) / folder_name(study.study, scale)
+    check_results(results, study.study)
+    return ThickResolved(
+        kind, study, results, shape, grid, file_digest(study.sample.file), experiments, windows, ()
+    )
+
+
+def in_file(folder: Path, error: InputError) -> InputError:
+    """An error with the study file before its field."""
+    return InputError(f"{Path(folder) / 'study.yaml'}: {error.field}", error.rule, error.value, error.mend)
+
+
+def write_plan(resolved: ThickResolved, numbers: dict[str, Any]) -> None:
+    """Write results/<study>/plan.yaml."""
+    header = {
+        "layout": LAYOUT,
+        "kind": resolved.kind,
+        "study": resolved.study.study,
+        "ptydesign": __version__,
+        "algorithms": dict(ALGORITHMS),
+        "hash": digest(resolved.content),
+        "supercell_a": [float(v) for v in (*resolved.shape.extent_a, resolved.shape.thickness_a)],
+        "crystal_faces_a": [float(v) for v in resolved.shape.faces_a],
+        "potential_shape": [len(resolved.slices_a), *resolved.grid.shape],
+        "potential_pixel_a": list(resolved.grid.pixel_a),
+        "pixel_a": {name: list(e.detector.pixel_a) for name, e in resolved.experiments.items()},
+        "window_px": {name: list(w.grid.shape) for name, w in resolved.windows.items()},
+        "noise_seeds": {name: resolved.noise_seed(name) for name in resolved.experiments},
+        "estimate": numbers,
+        "warnings": list(resolved.warnings),
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "libraries": {name: _version(name) for name in LIBRARIES},
+    }
+    text = "# Written by `ptydesign resolve`: every setting of this study, and what made it.\n"
+    text += yaml.safe_dump({**resolved.content, "resolved": header}, sort_keys=False, allow_unicode=True)
+    io.write_text(resolved.results / "plan.yaml", text)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,92 @@
+"""Steps that all studies of thick samples share: the specimen with its potential, and chunks of simulated data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptydesign import io
+from ptydesign.errors import InputError
+from ptydesign.simulate.potential import PotentialConfig, potential_of_atoms
+from ptydesign.simulate.thick import build_specimen, free_places
+from ptydesign.thick import data
+from ptydesign.thick.experiment import optics_at_first_slice
+from ptydesign.thick.resolve import ThickResolved
+from ptydesign.types import Dataset, Potential, Truth
+from ptydesign.units import interaction_parameter
+
+SPECIMEN = "specimen.h5"
+
+
+def write_specimen(resolved: ThickResolved) -> Path:
+    """Build the supercell and its potential: specimen.h5, a potential whose attributes hold the defects.
+
+    `places`: (y, x) of all columns where an interstitial of the study could be, inside the scanned field.
+    """
+    study = resolved.study
+    field = study.experiment.field_of_view_a
+    specimen = build_specimen(study.sample, study.potential.slice_a, resolved.centre_a, field, study.seed)
+    config = PotentialConfig(
+        parametrization=study.potential.parametrization,
+        pixel_a=resolved.grid.pixel_a[0],
+        thermal=study.potential.thermal,
+    )
+    potential = potential_of_atoms(specimen.atoms, config, resolved.grid, study.seed, resolved.slices_a)
+    attributes = {
+        "defects": [asdict(defect) for defect in specimen.defects],
+        "places": free_places(study.sample, resolved.centre_a, field).tolist(),
+        "faces_a": [float(face) for face in specimen.faces_a],
+        "thickness_a": float(resolved.shape.thickness_a),
+        "atoms": len(specimen.atoms),
+        "elements": {s: int(n) for s, n in specimen.atoms.symbols.formula.count().items()},
+    }
+    path = resolved.results / SPECIMEN
+    io.write_potential(path, potential, attributes)
+    return path
+
+
+def read_specimen(resolved: ThickResolved) -> tuple[Potential, dict[str, Any]]:
+    """The potential and what is known of the specimen."""
+    path = resolved.results / SPECIMEN
+    return io.read_potential(path), io.read_hdf5_attributes(path, "potential")
+
+
+def truth_of(resolved: ThickResolved, potential: Potential) -> Truth:
+    """The truth behind the data: phase of each slice, mean over thermal motion."""
+    sigma = interaction_parameter(resolved.study.experiment.voltage_kv)
+    phase = (sigma * potential.slices_va.mean(axis=0)).astype(np.float32)
+    return Truth(phase, potential.pixel_a, np.empty((0, 2)), np.asarray(potential.thickness_a))
+
+
+def simulate(resolved: ThickResolved, name: str, chunk: int) -> Path:
+    """Simulate one chunk of an experiment's data."""
+    experiment, window = resolved.experiments[name], resolved.windows[name]
+    potential = io.read_potential(resolved.results / SPECIMEN)
+    part = resolved.part(name, chunk)
+    seed = resolved.positions_seed(name)
+    mean = data.simulate_chunk(
+        potential, experiment, window, resolved.centre_a, seed, resolved.study.simulator, part
+    )
+    path = resolved.results / "data" / name / f"chunk-{chunk}.h5"
+    data.write_chunk(path, mean, part, experiment, window)
+    return path
+
+
+def load_dataset(resolved: ThickResolved, name: str, slice_a: float) -> Dataset:
+    """Counts of an experiment, with the optics where the first of the reconstruction's slices of slice_a lies."""
+    experiment = resolved.experiments[name]
+    paths = [resolved.results / file for file in resolved.chunk_files(name)]
+    chunks = data.read_chunks(paths, data.pattern_count(experiment))
+    optics = optics_at_first_slice(experiment, slice_a, float(resolved.slices_a[0]))
+    seeds = resolved.positions_seed(name), resolved.noise_seed(name)
+    return data.assemble(chunks, experiment, optics, resolved.centre_a, *seeds)
+
+
+def check_experiment_name(resolved: ThickResolved, name: str) -> None:
+    """Raise InputError for an experiment that the study doesn't have."""
+    if name not in resolved.experiments:
+        known = ", ".join(resolved.experiments)
+        raise InputError("--experiment", "must be one of the study's", name, f"It has: {known}.")

@@ -1,0 +1,154 @@
+"""Studies of depth: the Gaussian in depth, what counts as found, and the whole study at smoke scale."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from ptydesign import kinds
+from ptydesign.depth import workflow
+from ptydesign.depth.config import MeasureConfig
+from ptydesign.depth.measure import is_found, match, summarise
+from ptydesign.errors import InputError
+from ptydesign.score.depth import DepthPeak, disc_means, disc_points, fit_peak
+
+ROOT = Path(__file__).parents[1]
+STUDY = ROOT / "studies" / "depth"
+
+
+def test_fit_of_a_known_profile():
+    depth = (np.arange(24) + 0.5) * 6.5
+    true = DepthPeak(depth_a=71.3, fwhm_a=18.8, height=25.0, offset=-10.0)
+    found = fit_peak(depth, true.at(depth))
+    assert (found.depth_a, found.fwhm_a, found.height, found.offset) == pytest.approx((71.3, 18.8, 25.0, -10.0), rel=1e-4)
+    fine = np.linspace(0, 156, 20001)
+    assert found.area == pytest.approx(np.trapezoid(true.at(fine) + 10, fine), rel=1e-3)
+
+
+def test_fit_under_noise_is_unbiased_and_scales():
+    rng = np.random.default_rng(0)
+    depth = (np.arange(20) + 0.5) * 8
+    true = DepthPeak(80.0, 25.0, 10.0, 0.0)
+    errors = [fit_peak(depth, true.at(depth) + rng.normal(0, 0.5, 20)).depth_a - 80 for _ in range(60)]
+    assert abs(np.mean(errors)) < 0.4
+    assert 0.1 < np.std(errors) < 2
+    one, thousand = (fit_peak(depth, scale * true.at(depth)) for scale in (1, 1000))
+    assert thousand.height == pytest.approx(1000 * one.height, rel=1e-3)
+
+
+def test_no_peak_no_fit():
+    depth = np.arange(10.0)
+    assert fit_peak(depth, np.zeros(10)) is None
+    assert fit_peak(depth[:4], np.array([0, 1, 0, 0.0])) is None
+    assert fit_peak(depth, np.full(10, np.nan)) is None
+
+
+def test_disc_means_of_known_images():
+    points = disc_points()
+    assert np.mean(points**2, axis=0) == pytest.approx([0.25, 0.25], rel=0.02)  # of a uniform disc
+    y, x = np.mgrid[:30, :40]
+    image = np.stack([2.0 * y - x, (y - 12.3) ** 2 + (x - 20.6) ** 2])
+    means = disc_means(image, np.array([[12.3, 20.6]]), (2.0, 3.0))
+    assert means[0, 0] == pytest.approx(2 * 12.3 - 20.6, abs=1e-6)
+    assert means[0, 1] == pytest.approx((2.0**2 + 3.0**2) / 4, rel=0.02)
+
+
+def test_found_detected_and_false():
+    config = MeasureConfig()
+    strong, weak, wide = DepthPeak(50, 20, 30, 0), DepthPeak(50, 20, 1, 0), DepthPeak(50, 90, 30, 0)
+    assert [is_found(p, config, expected=400.0) for p in (strong, weak, wide, None)] == [True, False, False, False]
+    true = [
+        {"element": "Sn", "y_a": 1.0, "x_a": 2.0, "z_a": 53.0},
+        {"element": "Sn", "y_a": 5.0, "x_a": 2.0, "z_a": 90.0},
+        {"element": "Sn", "y_a": 9.0, "x_a": 9.0, "z_a": 10.0},
+    ]
+    places = np.array([[1.0, 2.0], [5.0, 2.0], [7.0, 7.0]])
+    rows, matched = match(true, places, [strong, strong, strong], [True] * 3, config)
+    assert [r["detected"] for r in rows] == [True, False, False]  # 40 A off; no column there
+    assert matched == {0}
+    numbers = summarise(rows)
+    assert (numbers["interstitial_count"], numbers["detected"]) == (3, 1)
+    assert numbers["rmse_a"] == pytest.approx(3.0)
+    assert summarise([])["rmse_a"] is None
+
+
+def write_study(tmp_path: Path, changes) -> Path:
+    folder = tmp_path / "studies" / "mine"
+    folder.mkdir(parents=True)
+    shutil.copy(STUDY / "Si.cif", folder)
+    content = yaml.safe_load((STUDY / "study.yaml").read_text())
+    changes(content)
+    (folder / "study.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+@pytest.mark.parametrize("scale", ["smoke", "preview", "paper"])
+def test_the_study_is_valid_at_every_scale(scale, tmp_path):
+    run = kinds.open_study(STUDY, scale, tmp_path)
+    assert run.kind == "depth"
+    words = workflow.summary(run.resolved, 2)
+    assert "GiB of memory" in words
+    if scale == "paper":
+        size = (*run.resolved.shape.extent_a[::-1], run.resolved.shape.thickness_a)
+        assert size == pytest.approx((92.17, 92.33, 293.5), abs=0.05)
+    if scale == "preview":
+        assert 2 * max(workflow.memory(run.resolved).values()) < 24
+
+
+@pytest.mark.parametrize(
+    "change, field, message",
+    [
+        (lambda c: c["sample"].update(file="none.cif"), "sample.file", "must exist"),
+        (lambda c: c["sample"].update(repeats=[4, 4, 15]), "sample.repeats", "supercell of at least"),
+        (lambda c: c["experiment"].update(field_of_view_a=[90, 10]), "experiment.field_of_view_a", "must fit"),
+        (lambda c: c.update(slices=4), "slices", "greater than"),
+        (lambda c: c.update(slices=200), "slices", "simulation's slices"),
+        (lambda c: c["thickness"].update(slices=[500]), "thickness.slices", "simulation's slices"),
+        (lambda c: c["experiment"].pop("applied_dose_e_per_a2"), "experiment.applied_dose_e_per_a2", "is required"),
+        (lambda c: c["experiment"].update(semiangle_mrad=80), "experiment.semiangle_mrad", "aperture must lie inside"),
+        (lambda c: c["variants"][0].update(semiangle_mrad=80), "variants.angle15.semiangle_mrad", "aperture must lie"),
+        (lambda c: c["variants"][0].update(angle=80), "variants.0.angle", "not a number of the experiment"),
+        (lambda c: c["variants"][1].update(name="angle15"), "variants", "different names"),
+        (lambda c: c["sample"].update(defects=[]), "sample.defects", "must place interstitials"),
+        (lambda c: c["reconstruction"].update(object={"slices": 3, "slice_thickness_a": 5}), "object.slices", "study's key"),
+        (lambda c: c["measure"].update(radius=1), "measure.radius", "not a known key"),
+    ],
+)
+def test_bad_studies_are_refused(tmp_path, change, field, message):
+    folder = write_study(tmp_path, change)
+    with pytest.raises(InputError, match=message) as caught:
+        kinds.open_study(folder, "preview", tmp_path / "results")
+    assert field in caught.value.field
+
+
+def snakemake(folder: Path, *more: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "studies/mine"]
+    command += ["--cores", "2", "--config", "scale=smoke", *more]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500, check=False)
+
+
+def test_a_whole_study_and_a_resumed_one(tmp_path):
+    write_study(tmp_path, lambda c: c["scales"]["smoke"].update(variants=[]))
+    done = snakemake(tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = tmp_path / "results" / "mine-smoke"
+    page = (results / "report.html").read_text()
+    assert "RMSE" in page
+    assert page.count("data:image/png") >= 3
+    tables = {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv")}
+    assert len(pd.read_csv(results / "tables" / "interstitials.csv")) == 2
+    # a chunk that is lost, as after a kill, is made again alone, and nothing changes
+    (results / "data" / "base" / "chunk-1.h5").unlink()
+    (results / "reconstruction" / "base.h5").unlink()
+    again = snakemake(tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv")} == tables
+    rest = snakemake(tmp_path, "--dry-run")
+    assert "Nothing to be done" in rest.stdout + rest.stderr
