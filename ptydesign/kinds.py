@@ -30,7 +30,7 @@ from ptydesign.study.file import DEFAULT_SCALE, kind_of
 from ptydesign.study.step import Step
 from ptydesign.study.store import digest
 
-# Kind -> package. `experiment`: which experiment is best, at each dose; `depth`: where single atoms of a thick sample are.
+# Kind -> package. `experiment`: which experiment is best, at each dose; `depth`: where single atoms are in depth.
 KINDS = {"experiment": "ptydesign.study", "depth": "ptydesign.depth"}
 
 OPTIONS = ("scale",)

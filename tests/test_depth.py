@@ -27,7 +27,9 @@ def test_fit_of_a_known_profile():
     depth = (np.arange(24) + 0.5) * 6.5
     true = DepthPeak(depth_a=71.3, fwhm_a=18.8, height=25.0, offset=-10.0)
     found = fit_peak(depth, true.at(depth))
-    assert (found.depth_a, found.fwhm_a, found.height, found.offset) == pytest.approx((71.3, 18.8, 25.0, -10.0), rel=1e-4)
+    assert (found.depth_a, found.fwhm_a, found.height, found.offset) == pytest.approx(
+        (71.3, 18.8, 25.0, -10.0), rel=1e-4
+    )
     fine = np.linspace(0, 156, 20001)
     assert found.area == pytest.approx(np.trapezoid(true.at(fine) + 10, fine), rel=1e-3)
 
@@ -106,7 +108,7 @@ def test_the_study_is_valid_at_every_scale(scale, tmp_path):
     "change, field, message",
     [
         (lambda c: c["sample"].update(file="none.cif"), "sample.file", "must exist"),
-        (lambda c: c["sample"].update(repeats=[4, 4, 15]), "sample.repeats", "supercell of at least"),
+        (lambda c: c["sample"].update(repeats=[6, 8, 15]), "sample.repeats", "supercell of at least"),
         (lambda c: c["experiment"].update(field_of_view_a=[90, 10]), "experiment.field_of_view_a", "must fit"),
         (lambda c: c.update(slices=4), "slices", "greater than"),
         (lambda c: c.update(slices=200), "slices", "simulation's slices"),
@@ -117,7 +119,11 @@ def test_the_study_is_valid_at_every_scale(scale, tmp_path):
         (lambda c: c["variants"][0].update(angle=80), "variants.0.angle", "not a number of the experiment"),
         (lambda c: c["variants"][1].update(name="angle15"), "variants", "different names"),
         (lambda c: c["sample"].update(defects=[]), "sample.defects", "must place interstitials"),
-        (lambda c: c["reconstruction"].update(object={"slices": 3, "slice_thickness_a": 5}), "object.slices", "study's key"),
+        (
+            lambda c: c["reconstruction"].update(object={"slices": 3, "slice_thickness_a": 5}),
+            "object.slices",
+            "study's key",
+        ),
         (lambda c: c["measure"].update(radius=1), "measure.radius", "not a known key"),
     ],
 )

@@ -8,11 +8,10 @@ from typing import Any
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ptydesign.config import Strict
-from ptydesign.errors import InputError
+from ptydesign.errors import InputError, nearest
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.simulate.defects import Interstitial
 from ptydesign.study.experiment import VARIABLE, ExperimentConfig
-from ptydesign.errors import nearest
 from ptydesign.thick.config import ThickStudy, varied
 
 BASE = "base"
@@ -104,8 +103,12 @@ class DepthStudy(ThickStudy):
             rule = "is set by the study's key slices"
             raise InputError("reconstruction.object.slices", rule, self.reconstruction.object.slices, "Remove it.")
         if any(engine.resample is not None for engine in self.reconstruction.engines):
-            raise InputError("reconstruction.engines", "must not resample: depths refer to one set of slices", "resample",
-                             "Remove resample.")
+            raise InputError(
+                "reconstruction.engines",
+                "must not resample: depths refer to one set of slices",
+                "resample",
+                "Remove resample.",
+            )
         for variant in self.variants:
             self.experiment_of(variant.name)
         return self

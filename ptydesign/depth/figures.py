@@ -42,10 +42,23 @@ def _scatter(figure: Figure, axes: Axes, tables: Tables) -> None:
     axes.plot(faces, faces, color=drawing.GREY, lw=0.8, zorder=1)
     found = rows[rows["detected"]]
     axes.errorbar(
-        found["depth_a"], found["found_depth_a"], yerr=found["fwhm_a"] / 2, fmt="none", ecolor="#BBBBBB", lw=0.8, zorder=2
+        found["depth_a"],
+        found["found_depth_a"],
+        yerr=found["fwhm_a"] / 2,
+        fmt="none",
+        ecolor="#BBBBBB",
+        lw=0.8,
+        zorder=2,
     )
     points = axes.scatter(
-        found["depth_a"], found["found_depth_a"], c=found["height_v"], cmap="viridis", s=22, lw=0.4, ec="black", zorder=3
+        found["depth_a"],
+        found["found_depth_a"],
+        c=found["height_v"],
+        cmap="viridis",
+        s=22,
+        lw=0.4,
+        ec="black",
+        zorder=3,
     )
     missed = rows[~rows["detected"]]
     axes.plot(missed["depth_a"], np.full(len(missed), faces[0]), "x", color=drawing.VERMILLION, clip_on=False)

@@ -28,7 +28,7 @@ SAME_PLACE_A = 0.1  # an interstitial belongs to the column at most this far awa
 
 
 def atom_area(study: DepthStudy, grid: Grid, radius_a: float) -> float:
-    """Projected potential in V A of one isolated interstitial, averaged over the disc, at a reconstruction's resolution.
+    """Projected potential in V A of one isolated interstitial, mean over the disc, at a reconstruction's resolution.
 
     grid: of the detector's window, whose pixel is the reconstruction's. With the time average of thermal motion. Of
     several kinds of interstitials, the weakest.

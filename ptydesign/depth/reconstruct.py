@@ -16,7 +16,6 @@ from ptydesign.errors import InputError
 from ptydesign.reconstruct.checkpoint import Checkpoints
 from ptydesign.reconstruct.misfit import misfit
 from ptydesign.reconstruct.plan import Plan
-from ptydesign.study.store import digest
 from ptydesign.thick.data import subset
 from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.steps import load_dataset, read_specimen, truth_of

@@ -19,9 +19,7 @@ def write_report(results: Path) -> Path:
     tables = read_tables(Path(results))
     drawn = [name for name in FIGURES if (tables.folder / "figures" / f"{name}.png").is_file()]
     pictures = [Picture(name, FIGURES[name][0], _captions(tables)[name]) for name in drawn]
-    return write_page(
-        tables.folder, tables.plan, _facts(tables), sentences(tables), _tables(tables), pictures
-    )
+    return write_page(tables.folder, tables.plan, _facts(tables), sentences(tables), _tables(tables), pictures)
 
 
 def _facts(tables: Tables) -> list[tuple[str, str]]:
@@ -33,14 +31,21 @@ def _facts(tables: Tables) -> list[tuple[str, str]]:
         f"{d.get('count') or len(d['at_a'])} {d.get('element') or d['host']} {d['kind']}" for d in sample["defects"]
     )
     return [
-        ("Sample", f"{sample['file']} along {sample['zone_axis']}, {x:.1f} × {y:.1f} × {z:.1f} Å (x × y × z); {defects}"),
+        (
+            "Sample",
+            f"{sample['file']} along {sample['zone_axis']}, {x:.1f} × {y:.1f} × {z:.1f} Å (x × y × z); {defects}",
+        ),
         ("Thermal motion", "none" if not thermal else thermal["kind"].replace("_", " ")),
         (
             "Experiment",
-            f"{experiment['voltage_kv']:g} kV, {experiment['semiangle_mrad']:g} mrad, defocus {experiment['defocus_nm']:g} nm "
-            f"(positive is underfocus), step {experiment['step_a']:g} Å, {experiment['applied_dose_e_per_a2']:.3g} e/Å²",
+            f"{experiment['voltage_kv']:g} kV, {experiment['semiangle_mrad']:g} mrad, defocus "
+            f"{experiment['defocus_nm']:g} nm (positive is underfocus), "
+            f"step {experiment['step_a']:g} Å, {experiment['applied_dose_e_per_a2']:.3g} e/Å²",
         ),
-        ("Reconstruction", f"{plan['slices']} slices of {z / plan['slices']:.2f} Å; data from {header['potential_shape'][0]} slices"),
+        (
+            "Reconstruction",
+            f"{plan['slices']} slices of {z / plan['slices']:.2f} Å; data from {header['potential_shape'][0]} slices",
+        ),
         ("Scale", plan["scale"]),
     ]
 
@@ -57,8 +62,8 @@ def sentences(tables: Tables) -> list[str]:
     if row["detected"]:
         found.append(
             f"Their depth has an RMSE of {row['rmse_a']:.2f} Å (mean error {row['bias_a']:+.2f} Å, spread "
-            f"{row['spread_a']:.2f} Å), their mean FWHM is {row['fwhm_a']:.1f} Å. The paper (92.3 × 92.2 × 293.5 Å) has "
-            f"{PAPER_RMSE_A} Å and {PAPER_FWHM_A} Å."
+            f"{row['spread_a']:.2f} Å), their mean FWHM is {row['fwhm_a']:.1f} Å. The paper (92.3 × 92.2 × 293.5 Å) "
+            f"has {PAPER_RMSE_A} Å and {PAPER_FWHM_A} Å."
         )
     for key in tables.varied_keys():
         rows = tables.varied_alone(key)
@@ -77,8 +82,8 @@ def sentences(tables: Tables) -> list[str]:
 
 
 def _tables(tables: Tables) -> list[Table]:
-    header = ("Experiment", "Semi-angle (mrad)", "Defocus (nm)", "Dose (e/Å²)", "Detected", "False positives", "RMSE (Å)",
-              "Mean error (Å)", "FWHM (Å)", "Projected MSE (rad²)")  # fmt: skip
+    header = ("Experiment", "Semi-angle (mrad)", "Defocus (nm)", "Dose (e/Å²)", "Detected", "False positives",
+              "RMSE (Å)", "Mean error (Å)", "FWHM (Å)", "Projected MSE (rad²)")  # fmt: skip
     rows = [
         (
             str(r["variant"]),
@@ -108,8 +113,9 @@ def _tables(tables: Tables) -> list[Table]:
     ]
     measure = tables.plan["measure"]
     note = (
-        f"Detected: a Gaussian in the column's potential whose area is at least {measure['least_area']:g} of one atom's "
-        f"and whose FWHM is at most {measure['widest_a']:g} Å, within {measure['match_a']:g} Å of the true depth. "
+        f"Detected: a Gaussian in the column's potential whose area is at least {measure['least_area']:g} of one "
+        f"atom's and whose FWHM is at most {measure['widest_a']:g} Å, "
+        f"within {measure['match_a']:g} Å of the true depth. "
         "RMSE, mean error and FWHM are those of the detected ones; ± is the standard deviation over them."
     )
     return [
@@ -126,19 +132,22 @@ def _captions(tables: Tables) -> dict[str, str]:
             "(a) Depth of the Gaussian fitted to each interstitial against its true depth; colour: height of the peak; "
             "bars: FWHM; grey: equality, between the crystal's faces; crosses: not detected. (b) Potential within "
             f"{radius:g} Å of each interstitial's column against depth from the atom, dark to light with depth. "
-            "(c) The same for all columns looked at: those with an interstitial by its depth (circles), then those without."
+            "(c) The same for all columns looked at: by depth those with an interstitial (circles), then the others."
         ),
         "resolution": (
-            "Mean FWHM (bars: standard deviation over the interstitials), RMSE of depth and RMSE without the mean error. "
+            "Mean FWHM (bars: standard deviation over the interstitials), RMSE of depth and RMSE "
+            "without the mean error. "
             "Above: interstitials detected. All with the same plan of reconstruction."
         ),
         "thickness": (
-            "Misfit (negative log-likelihood per electron) of patterns that the reconstruction did not see, and of those "
-            "that it saw, against the thickness that it assumed, and against the number of slices at the true thickness."
+            "Misfit (negative log-likelihood per electron) of patterns that the reconstruction did not see, and of "
+            "those that it saw, against the thickness that it assumed, "
+            "and against the number of slices at the true one."
         ),
         "phase": (
-            "Projected phase of the truth (average over thermal motion) and of the reconstruction. Circles: interstitials "
-            "(orange: detected); crosses: false positives. Grey values run from the 1st to the 99.5th percentile."
+            "Projected phase of the truth (average over thermal motion) and of the reconstruction. Circles: "
+            "interstitials (orange: detected); crosses: false positives. "
+            "Grey values run from the 1st to the 99.5th percentile."
         ),
     }
 

@@ -1,4 +1,4 @@
-"""Single atoms in a thick reconstruction: the potential around a lateral place against depth, and a Gaussian through it.
+"""Single atoms in a thick reconstruction: the potential around a place against depth, and a Gaussian through it.
 
 After Gilgenbach, Zhu & LeBeau (2025), Fig. 8: the potential is averaged over a disc of 0.2 A in every slice, and a
 one-dimensional Gaussian is fitted in depth. Depths are those of the middle of each slice, in angstrom below the
@@ -90,7 +90,9 @@ def fit_peak(depth_a: np.ndarray, profile: np.ndarray) -> DepthPeak | None:
     best = None
     for width in (spacing, 2 * spacing):
         start = (float(np.clip(depth_a[top], low[0] + 1e-6, high[0] - 1e-6)), np.log(min(width, whole / 2.1)))
-        found = least_squares(residual, (*start, height / scale, offset / scale), bounds=(low, high), x_scale=(spacing, 1, 1, 1))
+        found = least_squares(
+            residual, (*start, height / scale, offset / scale), bounds=(low, high), x_scale=(spacing, 1, 1, 1)
+        )
         if best is None or found.cost < best.cost:
             best = found
     depth, log_sigma, height, offset = best.x

@@ -18,6 +18,7 @@ from ptydesign.config import Strict
 from ptydesign.errors import InputError, nearest
 
 CLOSEST_A = 0.5  # no interstitial may lie closer to an atom of the crystal
+REACH_A = 3.0  # from a wanted place to a site
 SAME_A = 0.01  # sites closer than this are one
 
 
@@ -26,7 +27,7 @@ class Placement(Strict):
 
     count: how many, drawn by the study's seed with their depths spread evenly over the crystal. at_a: instead, wanted
     places as [y, x, z] from the middle of the scan (y, x) and from the crystal's entrance face (z); each goes to the
-    nearest free site, at most half a bond away. margin_a: distance from the edge of the scanned field;
+    nearest site, at most 3 A away. margin_a: distance from the edge of the scanned field;
     depth_margin_a: from both faces of the crystal; apart_a: smallest lateral distance between two of them.
     """
 
@@ -170,12 +171,11 @@ def _nearest_sites(sites, placement, centre_a, faces_a) -> np.ndarray:
     wanted = np.array([[x + centre_a[1], y + centre_a[0], z + faces_a[0]] for y, x, z in placement.at_a])
     tree = cKDTree(sites)
     distance, index = tree.query(wanted)
-    reach = 1.5
-    if distance.max() > reach:
+    if distance.max() > REACH_A:
         worst = int(np.argmax(distance))
         raise InputError(
             "at_a",
-            f"must lie within {reach} A of a site",
+            f"must lie within {REACH_A:g} A of a site",
             list(placement.at_a[worst]),
             f"The nearest site is {distance[worst]:.1f} A away; check the place and the thickness.",
         )

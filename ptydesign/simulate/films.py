@@ -70,7 +70,7 @@ def grow(
     fraction = wanted * math.pi / 6 * film.closest_a**3 / (box_a[0] * box_a[1] * height)
     raise InputError(
         "film.density_g_cm3",
-        f"must leave room for atoms {film.closest_a:g} A apart (they fill {fraction:.0%} of the film; 35 % is the most)",
+        f"must leave room for atoms {film.closest_a:g} A apart (they fill {fraction:.0%} of it; 35 % is the most)",
         film.density_g_cm3,
         "Lower the density or closest_a.",
     )

@@ -133,7 +133,7 @@ def build_specimen(
     crystal_a = shape.faces_a[1] - shape.faces_a[0]
     rise = shape.faces_a[0] + crystal_a / math.ceil(crystal_a / slice_a - 1e-6) / 2
     positions, numbers = crystal.fill(oriented, shape.extent_a, crystal_a)
-    positions = positions + [0, 0, rise]
+    positions = positions + np.array([0, 0, rise])
     placed: list[Placed] = []
     for index, defect in enumerate(sample.defects):
         rng = np.random.default_rng([seed, 1, index])
@@ -146,7 +146,7 @@ def build_specimen(
         try:
             if isinstance(defect, Interstitial):
                 sites = _moved_sites(sample, file_atoms, host, defect.offset, shape.extent_a, crystal_a)
-                sites = sites + [0, 0, rise]
+                sites = sites + np.array([0, 0, rise])
                 check_free(sites, positions[:: max(1, len(positions) // 200_000)])
             else:
                 sites = positions[numbers == host]
@@ -205,14 +205,16 @@ def _check_period(sample: ThickSample, oriented: crystal.Oriented) -> None:
     for axis, name in zip(order, "xy", strict=True):
         repeat = sample.repeats[1] if name == "x" else sample.repeats[0]
         rise = float(repeat * oriented.vectors[axis, 2] % period)
-        shifted = crystal.Oriented(oriented.vectors, oriented.positions + [0, 0, rise], oriented.numbers)
+        shifted = crystal.Oriented(oriented.vectors, oriented.positions + np.array([0, 0, rise]), oriented.numbers)
         if min(rise, period - rise) > SAME_A and not _same(oriented, shifted):
+            steps = range(2, 100)
+            enough = next((n for n in steps if abs((n * oriented.vectors[axis, 2] / period + 0.5) % 1 - 0.5) < 1e-3), 0)
             raise InputError(
                 "sample.repeats",
                 f"must make the crystal periodic along {name}, whose cell vector is inclined to the beam by "
                 f"{oriented.vectors[axis, 2]:.3f} A of a period of {period:.3f} A",
                 list(sample.repeats),
-                "Double the number.",
+                f"Give a multiple of {enough}." if enough else "Write a file with a larger cell.",
             )
 
 

@@ -1,1 +1,1 @@
-"""What the studies of thick samples share: a supercell with defects, data chunked on disk, reconstructions, the report."""
+"""What studies of thick samples share: a supercell with defects, data chunked on disk, the estimate, the page."""

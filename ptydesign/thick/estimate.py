@@ -63,15 +63,15 @@ def reconstruction_gib(resolved: ThickResolved, name: str, slices: int) -> float
 
 
 def numbers(resolved: ThickResolved, cores: int, works: dict[str, float], memory: dict[str, float], jobs: int) -> dict:
-    """The estimate: time in minutes and memory in GiB, JSON-able. works: of each reconstruction; memory: GiB of a job."""
+    """The estimate: time in minutes and memory in GiB, JSON-able. works: of each reconstruction.
+
+    memory: GiB of a job of each kind."""
     rate = fft_rate()
     simulation = simulation_work(resolved) / rate
     reconstructions = {name: work / rate for name, work in works.items()}
     seconds = simulation + sum(reconstructions.values()) + START_S * jobs
     patterns = {n: data.pattern_count(resolved.experiments[n]) for n in resolved.data_names}
-    disk = sum(
-        4 * count * math.prod(resolved.experiments[name].detector.pixels) for name, count in patterns.items()
-    )
+    disk = sum(4 * count * math.prod(resolved.experiments[name].detector.pixels) for name, count in patterns.items())
     longest = max(reconstructions.values(), default=0.0)
     largest = max(memory.values())
     return {
@@ -96,8 +96,8 @@ def summary(resolved: ThickResolved, found: dict[str, Any], words: str) -> str:
     patterns = ", ".join(f"{name} {count}" for name, count in found["patterns"].items())
     memory = ", ".join(f"{name} {value:g}" for name, value in found["memory_gib"].items())
     return (
-        f"{study.study} ({study.scale}): {size} (x, y, z), {len(resolved.slices_a)} slices of {resolved.grid.shape[1]} x "
-        f"{resolved.grid.shape[0]} px, {study.potential.configurations} thermal configurations\n"
+        f"{study.study} ({study.scale}): {size} (x, y, z), {len(resolved.slices_a)} slices of {resolved.grid.shape[1]} "
+        f"x {resolved.grid.shape[0]} px, {study.potential.configurations} thermal configurations\n"
         f"patterns: {patterns}; {words}; {found['jobs']} jobs\n"
         f"estimate: {_time(found['minutes'])} on {found['cores']} cores ({_time(found['core_minutes'])} of one core, "
         f"{_time(found['simulation_core_minutes'])} of it simulation); GiB of memory of a job: {memory}; "

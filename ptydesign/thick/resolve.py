@@ -135,9 +135,7 @@ def resolve(kind: str, model: type[ThickStudy], folder: Path, scale: str, root: 
         raise in_file(folder, error) from None
     results = Path(root) / folder_name(study.study, scale)
     check_results(results, study.study)
-    return ThickResolved(
-        kind, study, results, shape, grid, file_digest(study.sample.file), experiments, windows, ()
-    )
+    return ThickResolved(kind, study, results, shape, grid, file_digest(study.sample.file), experiments, windows, ())
 
 
 def in_file(folder: Path, error: InputError) -> InputError:

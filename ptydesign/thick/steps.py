@@ -67,9 +67,7 @@ def simulate(resolved: ThickResolved, name: str, chunk: int) -> Path:
     potential = io.read_potential(resolved.results / SPECIMEN)
     part = resolved.part(name, chunk)
     seed = resolved.positions_seed(name)
-    mean = data.simulate_chunk(
-        potential, experiment, window, resolved.centre_a, seed, resolved.study.simulator, part
-    )
+    mean = data.simulate_chunk(potential, experiment, window, resolved.centre_a, seed, resolved.study.simulator, part)
     path = resolved.results / "data" / name / f"chunk-{chunk}.h5"
     data.write_chunk(path, mean, part, experiment, window)
     return path
