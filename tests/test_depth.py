@@ -118,6 +118,7 @@ def test_the_study_is_valid_at_every_scale(scale, tmp_path):
         (lambda c: c["variants"][0].update(semiangle_mrad=80), "variants.angle15.semiangle_mrad", "aperture must lie"),
         (lambda c: c["variants"][0].update(angle=80), "variants.0.angle", "not a number of the experiment"),
         (lambda c: c["variants"][1].update(name="angle15"), "variants", "different names"),
+        (lambda c: c["sample"]["defects"][0].update(count=90), "sample.defects.0.count", "found room"),
         (lambda c: c["sample"].update(defects=[]), "sample.defects", "must place interstitials"),
         (
             lambda c: c["reconstruction"].update(object={"slices": 3, "slice_thickness_a": 5}),

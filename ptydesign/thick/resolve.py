@@ -17,7 +17,7 @@ from ptydesign.errors import InputError
 from ptydesign.grids import Grid
 from ptydesign.simulate.detector import Window
 from ptydesign.simulate.potential import file_digest
-from ptydesign.simulate.thick import Shape, slice_thicknesses
+from ptydesign.simulate.thick import Shape, place_defects, slice_thicknesses
 from ptydesign.study.checks import check_results
 from ptydesign.study.file import folder_name, load_study
 from ptydesign.study.store import digest, seed_of
@@ -125,6 +125,9 @@ def resolve(kind: str, model: type[ThickStudy], folder: Path, scale: str, root: 
     try:
         study, shape = check_files(study, folder)
         grid = potential_grid(shape, study.potential.pixel_a)
+        place_defects(
+            study.sample, study.potential.slice_a, scan_centre(grid), study.experiment.field_of_view_a, study.seed
+        )
         experiments, windows = {}, {}
         for name in study.names:
             point = study.point_of(name)
