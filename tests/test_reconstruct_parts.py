@@ -134,7 +134,7 @@ def test_adjoint_dot_product(slices, modes):
         propagators = jnp.exp(1j * jnp.asarray(rng.uniform(0, 6, (slices - 1, 12, 10))))
         wave = noise(modes, 12, 10)
         _, along = jax.jvp(lambda p, q: forward.exit_waves(p, q, propagators), (probe, patch), (d_probe, d_patch))
-        to_probe, to_patch = forward.adjoint(probe, patch, propagators, wave)
+        to_probe, to_patch = forward.exit_waves_and_adjoint(probe, patch, propagators)[1](wave)
         left = np.vdot(along, wave)
         right = np.vdot(d_probe, to_probe) + np.vdot(d_patch, to_patch)
         assert abs(left - right) < 1e-12 * abs(left)

@@ -14,10 +14,10 @@ from ptydesign.reconstruct.forward import (
     Optical,
     Problem,
     add_patches,
-    adjoint,
     chunk_size,
     compare_with_data,
     exit_waves,
+    exit_waves_and_adjoint,
     over_chunks,
     take,
     views,
@@ -69,9 +69,9 @@ def directions(
         probe = ifft2(spectrum * factor)
         patch = take(state.object, first, shape)
         scale = state.intensity[index]
-        wave = exit_waves(probe, patch, o.propagators)
+        wave, adjoint = exit_waves_and_adjoint(probe, patch, o.propagators)
         step, loss = compare_with_data(wave, problem.patterns[index], scale, problem, noise, gradient)
-        d_probe, d_patch = adjoint(probe, patch, o.propagators, step * weight)
+        d_probe, d_patch = adjoint(step * weight)
         return fft2(d_probe) * jnp.conj(factor), d_patch, first, loss * weight
 
     def body(carry, slots, weight):
@@ -100,19 +100,26 @@ class Normal(NamedTuple):
     p: jax.Array
 
 
+def real_dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Re <a, b>."""
+    return jnp.sum(a.real * b.real + a.imag * b.imag)
+
+
 def normal_equations(
     state: ReconState,
+    direction: Direction,
+    members: jax.Array,
     d_object: jax.Array,
     d_probe: jax.Array,
     indices: jax.Array,
     count: jax.Array,
-    problem: Problem,
     o: Optical,
-    noise: str,
 ) -> Normal:
     """Sums over positions for min || step - a A_O - b A_P ||^2, where A_O and A_P are the changes of the exit wave.
 
-    A_O and A_P are Jacobian-vector products of the forward model, exact for any number of slices.
+    A_O and A_P are Jacobian-vector products of the forward model, exact for any number of slices. Their products with
+    the step need no data: <A_O, step> = <d_object, adjoint of step>, whose sum `direction` holds for all `members`.
+    The others are measured at the first `count` of `indices`, and stand for as many positions as `members`.
     """
     shape = state.probe.shape[-2:]
     spectrum, d_spectrum = fft2(state.probe), fft2(d_probe)
@@ -120,28 +127,27 @@ def normal_equations(
     chunk = chunk_size(shape, state.probe.shape[0], size)
     seen = views(state.positions_px[indices], shape, o)
 
-    def dot(a: jax.Array, b: jax.Array) -> jax.Array:
-        return jnp.sum(a.real * b.real + a.imag * b.imag)
-
-    def one(slot: jax.Array, weight: jax.Array) -> Normal:
-        index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
+    def one(slot: jax.Array, weight: jax.Array) -> tuple[jax.Array, ...]:
+        first, factor = seen.first[slot], seen.shift(slot)
         probe, patch = ifft2(spectrum * factor), take(state.object, first, shape)
 
         def model(p, q):
             return exit_waves(p, q, o.propagators)
 
-        wave, along_o = jax.jvp(lambda q: model(probe, q), (patch,), (take(d_object, first, shape),))
+        _, along_o = jax.jvp(lambda q: model(probe, q), (patch,), (take(d_object, first, shape),))
         along_p = model(ifft2(d_spectrum * factor), patch)
-        step, _ = compare_with_data(wave, problem.patterns[index], state.intensity[index], problem, noise)
-        values = dot(along_o, along_o), dot(along_o, along_p), dot(along_p, along_p), dot(along_o, step)
-        return Normal(*(weight * v for v in (*values, dot(along_p, step))))
+        values = real_dot(along_o, along_o), real_dot(along_o, along_p), real_dot(along_p, along_p)
+        return tuple(weight * v for v in values)
 
     def body(carry, slots, weight):
         sums = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
         return jax.tree.map(lambda total, new: total + jnp.sum(new), carry, sums)
 
     zero = jnp.zeros((), state.positions_px.dtype)
-    return over_chunks(count, size, chunk, body, Normal(zero, zero, zero, zero, zero))
+    measured = over_chunks(count, size, chunk, body, (zero, zero, zero))
+    share = members / jnp.maximum(count, 1).astype(state.positions_px.dtype)
+    to_object, to_probe = real_dot(d_object, direction.object), real_dot(d_probe, direction.probe)
+    return Normal(*(share * m for m in measured), to_object, to_probe)
 
 
 def solve_joint(normal: Normal, damping: jax.Array) -> tuple[jax.Array, jax.Array]:

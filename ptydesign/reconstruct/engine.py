@@ -129,10 +129,10 @@ Parameters = dict[str, jax.Array]
 
 
 def gradient_transforms(settings: EngineConfig, members: int, slices: int) -> float:
-    """Of one forward model and its adjoint, which crosses the slices twice: both shift the probe and go to the detector
-    or back. The probe's spectrum and its sum's inverse come once per group.
+    """Of one forward model and its adjoint: both shift the probe, cross the slices, and go to the detector or back. The
+    probe's spectrum and its sum's inverse come once per group.
     """
-    return members * (4 + 6 * (slices - 1)) + 2
+    return members * 4 * slices + 2
 
 
 @dataclass(frozen=True)

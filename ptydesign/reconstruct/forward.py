@@ -161,14 +161,19 @@ def compare_far(
     return problem.mask * factor * far, loss
 
 
-def adjoint(probe: jax.Array, patch: jax.Array, propagators: jax.Array, step: jax.Array):
-    """(d probe, d patch): the adjoint of `exit_waves`' Jacobian applied to a wave (mode, y, x).
+def exit_waves_and_adjoint(probe: jax.Array, patch: jax.Array, propagators: jax.Array):
+    """`exit_waves`, and a function that applies the adjoint of its Jacobian to a wave (mode, y, x): (d probe, d patch).
 
-    `exit_waves` is holomorphic, so the adjoint is the conjugate of JAX's transposed product of the conjugate.
+    `exit_waves` is holomorphic, so the adjoint is the conjugate of JAX's transposed product of the conjugate. The
+    waves between the slices are kept for it: nothing is propagated twice.
     """
-    _, pull = jax.vjp(lambda p, o: exit_waves(p, o, propagators), probe, patch)
-    d_probe, d_patch = pull(jnp.conj(step))
-    return jnp.conj(d_probe), jnp.conj(d_patch)
+    wave, pull = jax.vjp(lambda p, o: exit_waves(p, o, propagators), probe, patch)
+
+    def adjoint(step: jax.Array) -> tuple[jax.Array, jax.Array]:
+        d_probe, d_patch = pull(jnp.conj(step))
+        return jnp.conj(d_probe), jnp.conj(d_patch)
+
+    return wave, adjoint
 
 
 def chunk_size(shape: tuple[int, int], modes: int, group: int) -> int:

@@ -82,7 +82,7 @@ def group(state: ReconState, memory: Memory, members: Group, problem, o, paramet
         d_object = jnp.zeros_like(state.object)
     else:
         d_object = gathered.object / illumination_of(gathered, parameters["delta"])
-    normal = normal_equations(state, d_object, d_probe, indices, measured, problem, o, options["noise"])
+    normal = normal_equations(state, gathered, members.count, d_object, d_probe, indices, measured, o)
     probe_step = parameters["probe_step"] * parameters["probe_on"]
     if options["compact"]:
         b = solve_one(normal.pp, normal.p, parameters["damping"])
@@ -110,8 +110,9 @@ def sweep(state: ReconState, memory: Memory, groups: Group, problem, o, paramete
     chosen = groups.indices[:, :per_group].reshape(-1)
     taken = (jnp.arange(per_group)[None, :] < groups.count[:, None]).reshape(-1)
     chosen = chosen[jnp.argsort(~taken, stable=True)]  # real members first
+    still = jnp.zeros_like(state.probe)
     normal = normal_equations(
-        state, d_object, jnp.zeros_like(state.probe), chosen, jnp.sum(taken), problem, o, options["noise"]
+        state, memory.direction, jnp.sum(groups.count), d_object, still, chosen, jnp.sum(taken), o
     )
     a = parameters["object_step"] * solve_one(normal.oo, normal.o, parameters["damping"])
     uphill = jnp.sum((d_object * jnp.conj(memory.velocity)).real) < 0
@@ -123,12 +124,12 @@ def sweep(state: ReconState, memory: Memory, groups: Group, problem, o, paramete
 
 
 def transforms(settings: LSQMLConfig, members: int, slices: int) -> float:
-    """Directions, and for the positions that measure the step: two Jacobian-vector products and their data.
+    """Directions, and for the positions that measure the step: two Jacobian-vector products.
 
     The whole sweep's step (compact) is measured at as many positions as four groups measure: left out.
     """
     measured = min(members, settings.step_positions)
-    return gradient_transforms(settings, members, slices) + measured * (4 + 6 * (slices - 1)) + 2
+    return gradient_transforms(settings, members, slices) + measured * (2 + 6 * (slices - 1)) + 2
 
 
 ENGINE = Engine(LSQMLConfig, init, group, sweep, transforms)
