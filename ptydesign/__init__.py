@@ -22,6 +22,7 @@ _PUBLIC = {
     "reconstruct_halves": "ptydesign.halves",
     "Calibration": "ptydesign.instruments.calibration",
     "import_file": "ptydesign.instruments.convert",
+    "use_cores": "ptydesign.reconstruct.cores",
     "show": "ptydesign.pictures.draw",
     "export_image": "ptydesign.pictures.export",
 }

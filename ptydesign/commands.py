@@ -84,6 +84,7 @@ def reconstruct(options: argparse.Namespace) -> None:
     _check_new(options.output, options.overwrite)
     from ptydesign import io
     from ptydesign.api import read_plan, reconstruct_dataset
+    from ptydesign.reconstruct import cores
     from ptydesign.reconstruct.checkpoint import Checkpoints
 
     plan = read_plan(options.plan)
@@ -98,6 +99,7 @@ def reconstruct(options: argparse.Namespace) -> None:
 
         _check_new(options.preview, options.overwrite)
         observers.append(Previews(options.preview, options.preview_every))
+    cores.use_cores(options.threads)
     _keep_compiled_code()
     result = reconstruct_dataset(
         dataset, plan, options.seed, not options.quiet, observers, checkpoints, resume=options.resume
@@ -115,8 +117,10 @@ def halves(options: argparse.Namespace) -> None:
     from ptydesign.api import read_plan
     from ptydesign.halves import reconstruct_halves
     from ptydesign.pictures.halves import frc, table
+    from ptydesign.reconstruct import cores
 
     plan, dataset = read_plan(options.plan), io.read_dataset(options.data)
+    cores.use_cores(options.threads)
     _keep_compiled_code()
     first, second, agreement = reconstruct_halves(dataset, plan, options.by, options.seed, not options.quiet)
     for number, result in enumerate((first, second), 1):

@@ -5,6 +5,7 @@ Odstrcil, Menzel & Guizar-Sicairos, Opt. Express 26:3108 (2018); multislice: Tsa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -28,66 +29,68 @@ from ptydesign.waves import fft2, ifft2
 
 class Direction(NamedTuple):
     """Sums over a group. object (slice, y, x); probe (mode, y, x): adjoint of the model applied to the wave steps;
-    illumination (y, x): sum of the probe's intensity; loss: summed negative log-likelihood."""
+    loss: summed negative log-likelihood; illumination (y, x): sum of the probe's intensity, None where nobody asks."""
 
     object: jax.Array
     probe: jax.Array
-    illumination: jax.Array
     loss: jax.Array
+    illumination: jax.Array | None
 
 
-def no_direction(state: ReconState) -> Direction:
+def no_direction(state: ReconState, illumination: bool = True) -> Direction:
     """Zero sums with the shapes of a state."""
-    return Direction(
-        jnp.zeros_like(state.object),
-        jnp.zeros_like(state.probe),
-        jnp.zeros(state.object.shape[-2:], state.positions_px.dtype),
-        jnp.zeros((), state.positions_px.dtype),
-    )
+    real = state.positions_px.dtype
+    lit = jnp.zeros(state.object.shape[-2:], real) if illumination else None
+    return Direction(jnp.zeros_like(state.object), jnp.zeros_like(state.probe), jnp.zeros((), real), lit)
 
 
 def directions(
     state: ReconState,
     indices: jax.Array,
-    count: jax.Array,
+    stops: Sequence[jax.Array],
     problem: Problem,
     o: Optical,
     noise: str,
-    start: Direction,
     gradient: bool = False,
-) -> Direction:
-    """`start` plus the sums over the first `count` of `indices`; `gradient` as in `compare_with_data`."""
+) -> list[Direction]:
+    """The sums over the first `stop` of `indices`, for each of the ascending `stops`; `gradient` as in
+    `compare_with_data`, and without illumination."""
     shape = state.probe.shape[-2:]
     spectrum = fft2(state.probe)
     size = indices.shape[0]
     chunk = chunk_size(shape, state.probe.shape[0], size)
     seen = views(state.positions_px[indices], shape, o)
-    intensity = jnp.sum(jnp.abs(state.probe) ** 2, axis=0)
+    intensity = jnp.sum(state.probe.real**2 + state.probe.imag**2, axis=0)
 
     def one(slot: jax.Array, weight: jax.Array):
         index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
         probe = ifft2(spectrum * factor)
-        patch = take(state.object, first, shape)
-        scale = state.intensity[index]
-        wave, adjoint = exit_waves_and_adjoint(probe, patch, o.propagators)
-        step, loss = compare_with_data(wave, problem.patterns[index], scale, problem, noise, gradient)
+        wave, adjoint = exit_waves_and_adjoint(probe, take(state.object, first, shape), o.propagators)
+        step, loss = compare_with_data(wave, problem.patterns[index], state.intensity[index], problem, noise, gradient)
         d_probe, d_patch = adjoint(step * weight)
         return fft2(d_probe) * jnp.conj(factor), d_patch, first, loss * weight
 
-    def body(carry, slots, weight):
-        object_, probe, illumination, loss = carry
-        d_probe, d_patch, first, losses = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
-        lit = (intensity * weight[:, None, None]).astype(illumination.dtype)
-        return (
-            add_patches(object_, d_patch, first),
-            probe + jnp.sum(d_probe, axis=0),
-            add_patches(illumination[None], lit[:, None], first)[0],
-            loss + jnp.sum(losses),
-        )
+    zero = no_direction(state, illumination=not gradient)
 
-    zero = (start.object, jnp.zeros_like(spectrum), start.illumination, start.loss)
-    object_, d_spectrum, illumination, loss = over_chunks(count, size, chunk, body, zero)
-    return Direction(object_, start.probe + ifft2(d_spectrum), illumination, loss)
+    def body(sums: Direction, slots, weight):
+        d_probe, d_patch, first, losses = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
+        lit = None
+        if not gradient:
+            more = (intensity * weight[:, None, None]).astype(sums.illumination.dtype)
+            lit = add_patches(sums.illumination[None], more[:, None], first)[0]
+        object_ = add_patches(sums.object, d_patch, first)
+        return Direction(object_, sums.probe + jnp.sum(d_probe, axis=0), sums.loss + jnp.sum(losses), lit)
+
+    def part(sums: Direction, limits: tuple[jax.Array, jax.Array]) -> tuple[Direction, Direction]:
+        more = over_chunks(limits[1], size, chunk, body, zero, first=limits[0])
+        sums = jax.tree.map(jnp.add, sums, more._replace(probe=ifft2(more.probe)))
+        return sums, sums
+
+    if len(stops) == 1:
+        return [part(zero, (0, stops[0]))[0]]
+    limits = jnp.stack([jnp.zeros_like(stops[0]), *stops[:-1]]), jnp.stack(stops)
+    _, sums = jax.lax.scan(part, zero, limits)  # a scan: the loop over positions is compiled once
+    return [jax.tree.map(lambda a, i=i: a[i], sums) for i in range(len(stops))]
 
 
 class Normal(NamedTuple):
@@ -108,18 +111,17 @@ def real_dot(a: jax.Array, b: jax.Array) -> jax.Array:
 def normal_equations(
     state: ReconState,
     direction: Direction,
-    members: jax.Array,
     d_object: jax.Array,
     d_probe: jax.Array,
     indices: jax.Array,
     count: jax.Array,
     o: Optical,
 ) -> Normal:
-    """Sums over positions for min || step - a A_O - b A_P ||^2, where A_O and A_P are the changes of the exit wave.
+    """Sums over the first `count` of `indices` for min || step - a A_O - b A_P ||^2, where A_O and A_P are the changes
+    of the exit wave.
 
     A_O and A_P are Jacobian-vector products of the forward model, exact for any number of slices. Their products with
-    the step need no data: <A_O, step> = <d_object, adjoint of step>, whose sum `direction` holds for all `members`.
-    The others are measured at the first `count` of `indices`, and stand for as many positions as `members`.
+    the step need no data: <A_O, step> = <d_object, adjoint of step>, whose sum over the same positions is `direction`.
     """
     shape = state.probe.shape[-2:]
     spectrum, d_spectrum = fft2(state.probe), fft2(d_probe)
@@ -145,9 +147,7 @@ def normal_equations(
 
     zero = jnp.zeros((), state.positions_px.dtype)
     measured = over_chunks(count, size, chunk, body, (zero, zero, zero))
-    share = members / jnp.maximum(count, 1).astype(state.positions_px.dtype)
-    to_object, to_probe = real_dot(d_object, direction.object), real_dot(d_probe, direction.probe)
-    return Normal(*(share * m for m in measured), to_object, to_probe)
+    return Normal(*measured, real_dot(d_object, direction.object), real_dot(d_probe, direction.probe))
 
 
 def solve_joint(normal: Normal, damping: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -166,7 +166,7 @@ def solve_one(along: jax.Array, step: jax.Array, damping: jax.Array) -> jax.Arra
     return step / (along * (1 + damping) + jnp.finfo(along.dtype).tiny)
 
 
-def illumination_of(direction: Direction, delta: jax.Array) -> jax.Array:
-    """The object's preconditioner sqrt(W^2 + (delta max W)^2), shape (y, x)."""
+def preconditioned(direction: Direction, delta: jax.Array) -> jax.Array:
+    """The object's direction over sqrt(W^2 + (delta max W)^2), shape (slice, y, x)."""
     w = direction.illumination
-    return jnp.sqrt(w**2 + (delta * jnp.max(w)) ** 2)
+    return direction.object * (1 / jnp.sqrt(w**2 + (delta * jnp.max(w)) ** 2))

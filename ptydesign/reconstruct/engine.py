@@ -145,6 +145,7 @@ class Engine:
     groups: a Group whose arrays have a leading axis.
     transforms(settings, members, slices): Fourier transforms of one probe mode that a group of `members` positions
     takes; what a work budget counts.
+    shares: whether cores may share a group's positions: all sums over them come from `forward.over_chunks`.
     """
 
     config: type[EngineConfig]
@@ -152,3 +153,4 @@ class Engine:
     group: Callable[..., tuple[ReconState, Memory, jax.Array]]
     sweep: Callable[[ReconState, Memory, Group, Problem, Optical, Parameters, Static], tuple[ReconState, Memory]]
     transforms: Callable[[EngineConfig, int, int], float] = gradient_transforms
+    shares: bool = False

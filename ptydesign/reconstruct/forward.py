@@ -2,9 +2,12 @@
 
 psi_0,m = P_m(r - X_j) O(r);  psi_s = p_s * psi_{s-1} O_s;  I_j = w_j sum_m |F psi_m|^2 (+ background)
 
-Adjoints come from JAX's vector-Jacobian product of `exit_waves`; nothing is differentiated by hand. A CPU works on one
-position after the other, whose waves stay in a core's cache, and accumulates one group's update; an accelerator takes
-many at once.
+A loop that reads part of its carry, and changes that part after a long calculation, makes XLA copy the whole of it in
+each pass. Such a loop keeps what it found and writes it at the start of the next pass, before it reads.
+
+Adjoints come from JAX's vector-Jacobian product of `exit_waves`; nothing is differentiated by hand. A core of a CPU
+works on one position after the other, whose waves stay in its cache, and accumulates one group's update; several cores
+share a group's positions; an accelerator takes many at once.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from ptydesign.grids import Grid
+from ptydesign.reconstruct import cores
 from ptydesign.reconstruct.noise import NOISE_MODELS
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2, propagator
@@ -92,14 +96,17 @@ def take(canvas: jax.Array, first: jax.Array, shape: tuple[int, int]) -> jax.Arr
     return jax.lax.dynamic_slice(canvas, (jnp.zeros_like(first[0]), first[0], first[1]), (canvas.shape[0], *shape))
 
 
+def put_patch(canvas: jax.Array, patch: jax.Array, first: jax.Array) -> jax.Array:
+    """The canvas (slice, y, x) with one window's content replaced."""
+    return jax.lax.dynamic_update_slice(canvas, patch, (jnp.zeros_like(first[0]), first[0], first[1]))
+
+
 def add_patches(canvas: jax.Array, patches: jax.Array, firsts: jax.Array) -> jax.Array:
     """Canvas (slice, y, x) plus patches (position, slice, ny, nx) at their first pixels (position, 2)."""
     shape = patches.shape[-2:]
 
     def add(i: jax.Array, canvas: jax.Array) -> jax.Array:
-        patch = take(canvas, firsts[i], shape) + patches[i]
-        first = firsts[i]
-        return jax.lax.dynamic_update_slice(canvas, patch, (jnp.zeros_like(first[0]), first[0], first[1]))
+        return put_patch(canvas, take(canvas, firsts[i], shape) + patches[i], firsts[i])
 
     return jax.lax.fori_loop(0, patches.shape[0], add, canvas)
 
@@ -185,15 +192,23 @@ def chunk_size(shape: tuple[int, int], modes: int, group: int) -> int:
 
 
 def over_chunks(
-    count: jax.Array, size: int, chunk: int, body: Callable[[Any, jax.Array, jax.Array], Any], start: Any
+    count: jax.Array,
+    size: int,
+    chunk: int,
+    body: Callable[[Any, jax.Array, jax.Array], Any],
+    zero: Any,
+    first: jax.Array | int = 0,
 ) -> Any:
-    """Fold `body(carry, slots (chunk,), weight (chunk,))` over the first `count` members of a group of `size`.
+    """Fold `body(carry, slots (chunk,), weight (chunk,))` over the members `first` to `count` of a group of `size`.
 
-    Slots beyond `count` in the last chunk have weight zero; further chunks are not computed.
+    Slots beyond `count` in the last chunk have weight zero; further chunks are not computed. The carry is a sum that
+    starts at `zero`: where several cores share the work (`cores.py`), each folds its share and the sums are added.
     """
+    share, shares = cores.share(), cores.shares()
 
     def one(i: jax.Array, carry: Any) -> Any:
-        slots = i * chunk + jnp.arange(chunk)
+        slots = first + (i * shares + share) * chunk + jnp.arange(chunk)
         return body(carry, jnp.minimum(slots, size - 1), slots < count)
 
-    return jax.lax.fori_loop(0, (count + chunk - 1) // chunk, one, start)
+    chunks = (count - first + chunk - 1) // chunk
+    return cores.add(jax.lax.fori_loop(0, (chunks - share + shares - 1) // shares, one, zero))

@@ -12,9 +12,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from ptydesign.errors import InputError
-from ptydesign.reconstruct import accelerate, refine
+from ptydesign.reconstruct import accelerate, cores, refine
 from ptydesign.reconstruct.batches import padded_groups, sizes_of
 from ptydesign.reconstruct.checkpoint import Checkpoints, Record, Saved, identity, load, restored_memory, save
 from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Memory, Parameters, Static
@@ -86,6 +87,7 @@ def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, real):
     for number in range(record.engine, len(plan.engines)):
         settings = plan.engines[number]
         engine, static = ENGINES[settings.engine], _static(settings)
+        over = _cores_of(engine)
         if saved is None:
             if settings.resample is not None:
                 changed = jax.tree.map(np.asarray, state)
@@ -98,7 +100,8 @@ def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, real):
             fresh = accelerate.init(engine.init(state, static), state, static)
             memory = restored_memory(fresh, saved.memory, resume)
             positions, saved = saved.batch_positions, None
-        problem = make_problem(resample_dataset(dataset, state.probe.shape[-2:]), settings, room, real)
+        state, memory = cores.placed((state, memory), over)
+        problem = make_problem(resample_dataset(dataset, state.probe.shape[-2:]), settings, room, real, over)
         electrons = float(problem.counts) * count
         while True:
             cost = work_gflop(engine, settings, count, state, record.sweep)
@@ -195,6 +198,15 @@ def one_sweep(
     static: Static,
 ) -> tuple[ReconState, Memory, jax.Array]:
     """All groups of a sweep (the first `number` rows), then the engine's end of a sweep. Returns the summed loss."""
+    run = functools.partial(_one_sweep, engine, static)
+    return cores.on_all(run, _cores_of(engine))(state, memory, problem, groups, number, parameters)
+
+
+def _cores_of(engine: Engine) -> Mesh | None:
+    return cores.mesh() if engine.shares else None
+
+
+def _one_sweep(engine: Engine, static: Static, state, memory, problem, groups, number, parameters):
     options = dict(static)
     constraints, accelerated, last = options["constraints"], options["accelerated"], state
     if accelerated:
@@ -228,8 +240,8 @@ def capacity(count: int) -> int:
     return size
 
 
-def make_problem(dataset: Dataset, settings: EngineConfig, room: int, real: type) -> Problem:
-    """The dataset as arrays on the device, padded to `room` positions."""
+def make_problem(dataset: Dataset, settings: EngineConfig, room: int, real: type, over: Mesh | None = None) -> Problem:
+    """The dataset as arrays on the device, or on all cores `over` which it is shared, padded to `room` positions."""
     count = len(dataset.patterns)
     patterns = np.zeros((room, *dataset.grid.shape), real)
     patterns[:count] = dataset.patterns * dataset.mask
@@ -237,14 +249,15 @@ def make_problem(dataset: Dataset, settings: EngineConfig, room: int, real: type
     background = np.zeros(dataset.grid.shape) if dataset.background is None else dataset.background
     if mean == 0:
         raise InputError("dataset.patterns", "must hold at least one count", 0, "Raise the dose, or check the mask.")
-    return Problem(
-        patterns=jnp.asarray(patterns),
+    small = Problem(
+        patterns=None,
         mask=jnp.asarray(dataset.mask, real),
         background=jnp.asarray(background, real),
         offset=jnp.asarray(settings.offset * mean, real),
         counts=jnp.asarray(mean * dataset.mask.size, real),
         nominal_a=jnp.asarray(_padded(dataset.positions_a, room), real),
     )
+    return cores.placed(small, over)._replace(patterns=cores.shared(patterns, over))
 
 
 def _pad_positions(state: ReconState, room: int) -> ReconState:

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from ptydesign.errors import InputError
 from ptydesign.reconstruct import line_search
-from ptydesign.reconstruct.directions import directions, no_direction
+from ptydesign.reconstruct.directions import directions
 from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Static, gradient_transforms
 from ptydesign.reconstruct.regularise import Cost, cost_directions, values_of
 from ptydesign.types import ReconState
@@ -76,14 +76,19 @@ def init(state: ReconState, static):
         return line_search.init(state, dict(static)["rule"])
     rule = RULES[dict(static)["rule"]]()
     scale = jnp.max(jnp.abs(state.probe))
-    return rule.init(state.object), rule.init(state.probe), scale
+    return _real_moments(rule.init(state.object)), _real_moments(rule.init(state.probe)), scale
+
+
+def _real_moments(memory):
+    """Second moments of complex gradients are real; optax starts them as complex numbers, whose roots cost much."""
+    names = {"nu", "nu_max"} & set(getattr(memory, "_fields", ()))
+    return memory._replace(**{name: jnp.real(getattr(memory, name)) for name in names})
 
 
 def group(state: ReconState, memory, members: Group, problem, o, parameters, static):
     """One group: gradient of its mean loss per electron, one step of the rule."""
     options = dict(static)
-    start = no_direction(state)
-    gathered = directions(state, members.indices, members.count, problem, o, options["noise"], start, gradient=True)
+    gathered = directions(state, members.indices, (members.count,), problem, o, options["noise"], gradient=True)[0]
     if options["costs"]:
         to_object, to_probe = cost_directions(state, options["costs"], parameters, problem.counts)
         share = members.count * problem.counts  # weights refer to the loss per electron
@@ -117,4 +122,4 @@ def transforms(settings: GradientConfig, members: int, slices: int) -> float:
     return gradient_transforms(settings, members, slices) + along
 
 
-ENGINE = Engine(GradientConfig, init, group, sweep, transforms)
+ENGINE = Engine(GradientConfig, init, group, sweep, transforms, shares=True)

@@ -28,9 +28,9 @@ from pydantic import Field
 from ptydesign.reconstruct.directions import (
     Direction,
     directions,
-    illumination_of,
     no_direction,
     normal_equations,
+    preconditioned,
     solve_joint,
     solve_one,
 )
@@ -74,15 +74,15 @@ def _probe_direction(direction: Direction, count: jax.Array, state: ReconState) 
 def group(state: ReconState, memory: Memory, members: Group, problem, o, parameters, static):
     """One group: gather directions, measure the steps, take them (compact: the probe's only)."""
     options = dict(static)
-    gathered = directions(state, members.indices, members.count, problem, o, options["noise"], no_direction(state))
-    d_probe = _probe_direction(gathered, members.count, state)
     measured = jnp.minimum(members.count, options["step_positions"])
+    all_measure = members.indices.shape[0] <= options["step_positions"]
+    stops = (measured,) if all_measure else (measured, members.count)
+    sums = directions(state, members.indices, stops, problem, o, options["noise"])
+    few, gathered = sums[0], sums[-1]
+    d_probe = _probe_direction(gathered, members.count, state)
     indices = members.indices[: options["step_positions"]]
-    if options["compact"]:
-        d_object = jnp.zeros_like(state.object)
-    else:
-        d_object = gathered.object / illumination_of(gathered, parameters["delta"])
-    normal = normal_equations(state, gathered, members.count, d_object, d_probe, indices, measured, o)
+    d_object = jnp.zeros_like(state.object) if options["compact"] else preconditioned(gathered, parameters["delta"])
+    normal = normal_equations(state, few, d_object, d_probe, indices, measured, o)
     probe_step = parameters["probe_step"] * parameters["probe_on"]
     if options["compact"]:
         b = solve_one(normal.pp, normal.p, parameters["damping"])
@@ -104,16 +104,14 @@ def sweep(state: ReconState, memory: Memory, groups: Group, problem, o, paramete
     options = dict(static)
     if not options["compact"]:
         return state, memory
-    d_object = memory.direction.object / illumination_of(memory.direction, parameters["delta"])
+    d_object = preconditioned(memory.direction, parameters["delta"])
     # a few members of each group measure the step: together they sample the whole scan
     per_group = max(1, min(groups.indices.shape[1], 4 * options["step_positions"] // groups.indices.shape[0]))
     chosen = groups.indices[:, :per_group].reshape(-1)
     taken = (jnp.arange(per_group)[None, :] < groups.count[:, None]).reshape(-1)
     chosen = chosen[jnp.argsort(~taken, stable=True)]  # real members first
-    still = jnp.zeros_like(state.probe)
-    normal = normal_equations(
-        state, memory.direction, jnp.sum(groups.count), d_object, still, chosen, jnp.sum(taken), o
-    )
+    few = directions(state, chosen, (jnp.sum(taken),), problem, o, options["noise"])[0]
+    normal = normal_equations(state, few, d_object, jnp.zeros_like(state.probe), chosen, jnp.sum(taken), o)
     a = parameters["object_step"] * solve_one(normal.oo, normal.o, parameters["damping"])
     uphill = jnp.sum((d_object * jnp.conj(memory.velocity)).real) < 0
     age = jnp.where(uphill, 0.0, memory.age + 1)
@@ -132,4 +130,4 @@ def transforms(settings: LSQMLConfig, members: int, slices: int) -> float:
     return gradient_transforms(settings, members, slices) + measured * (2 + 6 * (slices - 1)) + 2
 
 
-ENGINE = Engine(LSQMLConfig, init, group, sweep, transforms)
+ENGINE = Engine(LSQMLConfig, init, group, sweep, transforms, shares=True)

@@ -182,23 +182,28 @@ def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members:
         fitted = ifft2(2 * constrain(new) - new if reflect else new)
         return new, jnp.sum(jnp.conj(probe) * fitted, axis=0)[None], first, loss
 
+    chunk = chunk_size(shape, state.probe.shape[0], size)
+
     def body(carry, slots, weight):
-        memory, total = carry
+        memory, found, total = carry
+        waves = put(memory.waves, *found)  # of the last pass: see `forward` for why not at its end
         indices = members.indices[slots]
-        new, patches, first, losses = jax.vmap(one)(memory.waves[indices], memory.fraction[indices], slots)
+        new, patches, first, losses = jax.vmap(one)(waves[indices], memory.fraction[indices], slots)
         real = weight.astype(losses.dtype)
         lit = jnp.broadcast_to(brightness, (len(slots), *shape)) * real[:, None, None]
         memory = memory._replace(
-            waves=put(memory.waves, indices, new, weight),
+            waves=waves,
             fraction=put(memory.fraction, indices, fraction[slots], weight),
             numerator=add_patches(memory.numerator, patches * real[:, None, None, None], first),
             illumination=add_patches(memory.illumination[None], lit[:, None], first)[0],
         )
-        return memory, total + jnp.sum(losses * real)
+        return memory, (indices, new, weight), total + jnp.sum(losses * real)
 
-    start = memory, jnp.zeros((), state.positions_px.dtype)
-    memory, loss = over_chunks(members.count, size, chunk_size(shape, state.probe.shape[0], size), body, start)
-    return state, memory, loss
+    indices = members.indices[:chunk]
+    nothing = indices, memory.waves[indices], jnp.arange(chunk) < members.count
+    start = memory, nothing, jnp.zeros((), state.positions_px.dtype)
+    memory, found, loss = over_chunks(members.count, size, chunk, body, start)
+    return state, memory._replace(waves=put(memory.waves, *found)), loss
 
 
 def constrained(waves: Waves, index: jax.Array, weight: jax.Array, problem, parameters, noise: str) -> Waves:
