@@ -1,4 +1,4 @@
-"""Several cores share a reconstruction. JAX counts its devices once, so each number of cores is a process of its own."""
+"""Several cores share a reconstruction. JAX counts its devices once: each number of cores is a process of its own."""
 
 from __future__ import annotations
 
