@@ -305,3 +305,16 @@ def read_images(path: Path) -> dict[str, dict[str, Any]]:
         group, _, leaf = name.rpartition("/")
         groups[group]["arrays"][leaf] = values
     return groups
+
+
+def read_dataset_header(path: Path) -> dict[str, Any]:
+    """Attributes of a dataset file and `shape`, (position, ky, kx) of its patterns, without reading these.
+
+    Raises InputError as `read_hdf5` does.
+    """
+    path = Path(path)
+    found, _ = _kind_and_schema(path)
+    if found != "dataset":
+        raise InputError(str(path), "must be a ptydesign dataset file", found, _other_kind(found, "dataset"))
+    with _complete(path), h5py.File(path, "r") as file:
+        return {**json.loads(file.attrs["attributes"]), "shape": tuple(file["patterns"].shape)}

@@ -30,8 +30,9 @@ from ptydesign.study.file import DEFAULT_SCALE, kind_of
 from ptydesign.study.step import Step
 from ptydesign.study.store import digest
 
-# Kind -> package. `experiment`: which experiment is best, at each dose; `depth`: where single atoms are in depth.
-KINDS = {"experiment": "ptydesign.study", "depth": "ptydesign.depth"}
+# Kind -> package. `experiment`: which experiment is best, at each dose; `depth`: where single atoms are in depth;
+# `tuning`: which reconstruction parameters are best.
+KINDS = {"experiment": "ptydesign.study", "depth": "ptydesign.depth", "tuning": "ptydesign.tuning"}
 
 OPTIONS = ("scale",)
 PLAN = "plan.yaml"

@@ -78,7 +78,12 @@ class Detector:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One 4D-STEM acquisition. source_size_a and focal_spread_a are 1-D rms (standard deviations)."""
+    """One 4D-STEM acquisition. source_size_a and focal_spread_a are 1-D rms (standard deviations).
+
+    intensity_rms: of the patterns' independent intensity factors, which have a mean of 1. defocus_drift_a,
+    astigmatism_drift_a: changes of the probe from the first to the last position, linear in time, zero at mid-scan; the
+    astigmatism's lies along its axis.
+    """
 
     optics: Optics
     scan: Scan
@@ -86,6 +91,9 @@ class Experiment:
     dose_e_per_a2: float
     source_size_a: float = 0.0
     focal_spread_a: float = 0.0
+    intensity_rms: float = 0.0
+    defocus_drift_a: float = 0.0
+    astigmatism_drift_a: float = 0.0
 
     @property
     def electrons_per_pattern(self) -> float:

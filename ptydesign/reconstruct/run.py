@@ -134,7 +134,8 @@ def _ended(
 ) -> tuple[Outcome | None, bool]:
     """The outcome if the present engine must not begin another sweep, and whether that ends the whole run."""
     done, own = len(record.loss), record.own_loss
-    if own and (not np.isfinite(own[-1]) or own[-1] > DIVERGED * own[0]):
+    worse = own and settings.stop.worse is not None and own[-1] > settings.stop.worse * np.nanmin(own)
+    if own and (not np.isfinite(own[-1]) or own[-1] > DIVERGED * own[0] or worse):
         best = np.nanmin([np.inf, *own])
         reason = (
             f"{settings.engine} diverged in sweep {done}: loss {own[-1]:.3g} after a best of {best:.3g}. "

@@ -81,11 +81,12 @@ class Stop(Budget):
     """When one engine ends before its sweeps are done: its own budget, or convergence.
 
     Converged: the mean loss of the last `window` sweeps differs from the mean of the `window` sweeps before by less
-    than `tolerance` times that mean.
+    than `tolerance` times that mean. Diverged: the loss is `worse` times the smallest one so far.
     """
 
     tolerance: float | None = Field(None, gt=0, lt=1, description="relative change of the loss")
     window: int = Field(5, ge=1, description="sweeps that are averaged")
+    worse: float | None = Field(None, gt=1, description="loss over the smallest one that ends the run as diverged")
 
     def converged(self, losses: Sequence[float]) -> float | None:
         """The relative change if it is below the tolerance, else None. losses: of this engine."""

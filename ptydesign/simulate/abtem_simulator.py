@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ptydesign.errors import InputError
 from ptydesign.simulate.coherence import focal_points, source_points
 from ptydesign.simulate.detector import Window, integrate
 from ptydesign.simulate.scan import check_windows
@@ -29,6 +30,10 @@ def intensities(
     """
     import abtem  # 10 s of imports: only here
 
+    if experiment.defocus_drift_a or experiment.astigmatism_drift_a:
+        drift = (experiment.defocus_drift_a, experiment.astigmatism_drift_a)
+        mend = "Use the jax simulator, or leave the drift out."
+        raise InputError("experiment.defocus_drift_a", "can't be simulated with abTEM", drift, mend)
     positions_a = np.asarray(positions_a, np.float64)
     offsets, offset_weights = source_points(experiment)
     changes, focal_weights = focal_points(experiment)

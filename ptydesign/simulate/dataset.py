@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 from scipy.fft import next_fast_len
@@ -17,6 +17,14 @@ from ptydesign.simulate.scan import check_scan, half_extent_a, raster, true_posi
 from ptydesign.types import Dataset, Experiment, Potential, Truth
 from ptydesign.units import interaction_parameter
 
+FINITE = (
+    "dose_e_per_a2",
+    "source_size_a",
+    "focal_spread_a",
+    "intensity_rms",
+    "defocus_drift_a",
+    "astigmatism_drift_a",
+)
 MAX_MEAN_COUNTS = 2.0**24  # float32 holds whole counts up to here
 
 
@@ -41,7 +49,7 @@ def check_experiment(experiment: Experiment) -> None:
     check_scan(experiment.scan)
     check_detector(experiment.detector)
     numbers = {f"optics.{name}": value for name, value in asdict(optics).items()}
-    numbers |= {name: getattr(experiment, name) for name in ("dose_e_per_a2", "source_size_a", "focal_spread_a")}
+    numbers |= {name: getattr(experiment, name) for name in FINITE}
     for name, value in numbers.items():
         if not math.isfinite(value):
             raise InputError(name, "must be finite", value, "Correct the value.")
@@ -52,7 +60,7 @@ def check_experiment(experiment: Experiment) -> None:
     }.items():
         if value <= 0:
             raise InputError(name, "must be positive", value, "Correct the value.")
-    for name in ("source_size_a", "focal_spread_a"):
+    for name in ("source_size_a", "focal_spread_a", "intensity_rms"):
         if getattr(experiment, name) < 0:
             raise InputError(name, "must not be negative", getattr(experiment, name), "Give 0 for none.")
     if optics.semiangle_rad >= 0.5:
@@ -81,9 +89,25 @@ def simulate(
     reach over its edges. Counts are Poisson with mean dose * step^2 * (fraction that falls on the pixel) + background.
     Raises InputError for an unknown simulator, an impossible experiment, or a specimen smaller than scan plus window.
     """
+    return simulate_doses(potential, experiment, [experiment.dose_e_per_a2], seed, simulator, centre_a, periodic)[0]
+
+
+def simulate_doses(
+    potential: Potential,
+    experiment: Experiment,
+    doses_e_per_a2: Sequence[float],
+    seed: int,
+    simulator: str = "jax",
+    centre_a: tuple[float, float] | None = None,
+    periodic: bool = False,
+) -> list[tuple[Dataset, Truth]]:
+    """As `simulate`, for the same scan at several doses: the mean patterns are computed once. The first dose has the
+    noise that `simulate` gives it; the others have streams of their own."""
     if simulator not in SIMULATORS:
         raise InputError("simulator", "must be a known simulator", simulator, nearest(str(simulator), SIMULATORS))
-    check_experiment(experiment)
+    experiments = [replace(experiment, dose_e_per_a2=dose) for dose in doses_e_per_a2]
+    for one in experiments:
+        check_experiment(one)
     thickness = float(np.sum(potential.thickness_a[:-1]))
     window = choose_window(experiment, potential.pixel_a, thickness)
     if centre_a is None:
@@ -91,22 +115,34 @@ def simulate(
     nominal = raster(experiment.scan, centre_a)
     true = true_positions(experiment.scan, nominal, np.random.default_rng([seed, 0]))
     mean = SIMULATORS[simulator](potential, experiment, true, window, periodic=periodic)
-    mean = apply_mtf(mean, experiment.detector)
+    mean = apply_mtf(mean, experiment.detector) * intensity_factors(experiment, len(mean), seed)
     background = experiment.detector.background_e_per_px
-    counts = readout(mean, experiment.electrons_per_pattern, background, np.random.default_rng([seed, 1]))
     shape = experiment.detector.pixels
-    dataset = Dataset(
-        patterns=counts,
-        positions_a=nominal,
-        grid=experiment.detector.grid,
-        voltage_kv=experiment.optics.voltage_kv,
-        mask=np.ones(shape, np.float32),
-        optics=experiment.optics,
-        electrons_per_pattern=experiment.electrons_per_pattern,
-        background=np.full(shape, background, np.float32) if background else None,
-        provenance=_provenance(experiment, seed, simulator, window),
-    )
-    return dataset, _truth(potential, experiment, true)
+    found = []
+    for number, one in enumerate(experiments):
+        rng = np.random.default_rng([seed, 1, number] if number else [seed, 1])
+        dataset = Dataset(
+            patterns=readout(mean, one.electrons_per_pattern, background, rng),
+            positions_a=nominal,
+            grid=one.detector.grid,
+            voltage_kv=one.optics.voltage_kv,
+            mask=np.ones(shape, np.float32),
+            optics=one.optics,
+            electrons_per_pattern=one.electrons_per_pattern,
+            background=np.full(shape, background, np.float32) if background else None,
+            provenance=_provenance(one, seed, simulator, window),
+        )
+        found.append((dataset, _truth(potential, one, true)))
+    return found
+
+
+def intensity_factors(experiment: Experiment, count: int, seed: int) -> np.ndarray:
+    """(count, 1, 1) float32 factors of the patterns' intensities: normal about 1, a third stream of the seed; cut off
+    at
+    0.1, so that every pattern has a beam."""
+    rng = np.random.default_rng([seed, 2])
+    factors = 1 + experiment.intensity_rms * rng.standard_normal((count, 1, 1))
+    return np.maximum(factors, 0.1).astype(np.float32)
 
 
 def required_shape(

@@ -57,22 +57,22 @@ def check_detector(detector: Detector) -> None:
 def probe_radius_a(experiment: Experiment) -> float:
     """Radius in angstrom that holds the probe's rays: the largest transverse aberration |grad chi| lambda / 2 pi.
 
-    Evaluated over the aperture and over three standard deviations of focal spread. Diffraction is not in it.
+    Evaluated over the aperture, over three standard deviations of focal spread, and at the ends of a drift. Diffraction
+    is not in it.
     """
     optics = experiment.optics
     alpha = np.linspace(0, optics.semiangle_rad, 41)[:, None]
     phi = np.linspace(0, 2 * np.pi, 120, endpoint=False)[None, :]
     largest = 0.0
     for sign in (-1, 1):
-        c10 = -optics.defocus_a + sign * 3 * experiment.focal_spread_a
+        c10 = -optics.defocus_a + sign * (3 * experiment.focal_spread_a + abs(experiment.defocus_drift_a) / 2)
+        c12 = abs(optics.astigmatism_a) + abs(experiment.astigmatism_drift_a) / 2
         twofold = 2 * (phi - optics.astigmatism_angle_rad)
         coma = phi - optics.coma_angle_rad
         radial = (
-            alpha * (c10 + optics.astigmatism_a * np.cos(twofold))
-            + alpha**2 * optics.coma_a * np.cos(coma)
-            + alpha**3 * optics.cs_a
+            alpha * (c10 + c12 * np.cos(twofold)) + alpha**2 * optics.coma_a * np.cos(coma) + alpha**3 * optics.cs_a
         )
-        tangential = -alpha * optics.astigmatism_a * np.sin(twofold) - alpha**2 / 3 * optics.coma_a * np.sin(coma)
+        tangential = -alpha * c12 * np.sin(twofold) - alpha**2 / 3 * optics.coma_a * np.sin(coma)
         largest = max(largest, float(np.max(np.hypot(radial, tangential))))
     return largest
 

@@ -48,6 +48,7 @@ def intensities(
     spectra, focal_weights = _probes(experiment, window.grid)
     limit = jnp.asarray(waves.band_limit(window.grid), jnp.float32)
     steps = _propagators(potential, experiment, window.grid)
+    drift, times = _drift(experiment, window.grid, len(positions_a))
     pad = window.grid.shape if periodic else (0, 0)
     total = np.zeros((len(positions_a), *experiment.detector.pixels), np.float32)
     for transmission in _transmissions(potential, experiment.optics.voltage_kv, pad):
@@ -61,8 +62,10 @@ def intensities(
                     focal_weights,
                     steps,
                     limit,
+                    drift,
                     _filled(origins[part]),
                     _filled(shifts[part]),
+                    _filled(times[part]),
                     window=window,
                     detector=replace(experiment.detector, background_e_per_px=0.0, mtf_nyquist=1.0),
                 )
@@ -71,15 +74,20 @@ def intensities(
 
 
 @partial(jax.jit, static_argnames=("window", "detector"))
-def _block(transmission, spectra, focal_weights, steps, limit, origins, shifts, *, window, detector):
-    """Patterns (BLOCK, *detector.pixels) of the windows whose pixel (0, 0) is `origins` (BLOCK, 2) of the specimen."""
+def _block(transmission, spectra, focal_weights, steps, limit, drift, origins, shifts, times, *, window, detector):
+    """Patterns (BLOCK, *detector.pixels) of the windows whose pixel (0, 0) is `origins` (BLOCK, 2) of the specimen.
+
+    drift: (y, x) phase that the probe's spectrum gains over the scan, or None; times: (BLOCK, 1) in [-1/2, 1/2].
+    """
     grid = window.grid
     slices = transmission.shape[0]
 
     def pattern(place):
-        origin, shift = place
+        origin, shift, time = place
         local = jax.lax.dynamic_slice(transmission, (0, origin[0], origin[1]), (slices, *grid.shape))
         ramp = waves.shift_phase(grid, shift)
+        if drift is not None:
+            ramp = ramp * jnp.exp(1j * time[0] * drift)
 
         def add(total, probe):
             spectrum, weight = probe
@@ -92,7 +100,7 @@ def _block(transmission, spectra, focal_weights, steps, limit, origins, shifts, 
 
     # On a CPU one window at a time stays in its cache; a GPU wants many at once.
     together = None if jax.default_backend() == "cpu" else BLOCK
-    return jax.lax.map(pattern, (origins, shifts), batch_size=together)
+    return jax.lax.map(pattern, (origins, shifts, times), batch_size=together)
 
 
 @jax.jit
@@ -124,6 +132,19 @@ def _probes(experiment: Experiment, grid: Grid) -> tuple[jax.Array, jax.Array]:
         for change in changes
     ]
     return jnp.asarray(np.stack(spectra) * to_centre, jnp.complex64), jnp.asarray(weights, jnp.float32)
+
+
+def _drift(experiment: Experiment, grid: Grid, count: int) -> tuple[jax.Array | None, np.ndarray]:
+    """The phase (y, x) that a probe's spectrum gains from the first to the last position, None for none; and the time
+    (count, 1) of each position in [-1/2, 1/2]. Aberrations are linear in their coefficients, so this is exact."""
+    times = np.linspace(-0.5, 0.5, count, dtype=np.float32)[:, None]
+    optics = experiment.optics
+    change = {"defocus_a": experiment.defocus_drift_a, "astigmatism_a": experiment.astigmatism_drift_a}
+    if not any(change.values()):
+        return None, times
+    angle = optics.astigmatism_angle_rad
+    phase = waves.aberration_phase(grid, wavelength_a(optics.voltage_kv), **change, astigmatism_angle_rad=angle)
+    return -jnp.asarray(phase, jnp.float32), times
 
 
 def _propagators(potential: Potential, experiment: Experiment, grid: Grid) -> jax.Array:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from ptydesign import units
 from ptydesign.config import Strict
@@ -25,6 +33,8 @@ class ExperimentConfig(Strict):
     defocus_nm > 0 is underfocus. The detector is square: detector_pixels on a side; its edge is at
     lambda/(2 pixel_a), so pixel_a fixes its largest angle and detector_pixels its angular pixel.
     field_of_view_a, drift_a: (y, x). Sizes of source, jitter and focal spread are 1-D rms.
+    intensity_rms: of the patterns' intensity factors about 1. defocus_drift_nm, astigmatism_drift_nm: changes of the
+    probe over the scan, linear in time and zero at mid-scan.
     applied_dose_e_per_a2 replaces the study's dose; it is for studies that vary the dose itself.
     """
 
@@ -50,6 +60,16 @@ class ExperimentConfig(Strict):
     mtf_nyquist: float = Field(1.0, gt=0, le=1)
     background_e_per_px: float = Field(0.0, ge=0)
     applied_dose_e_per_a2: float | None = Field(None, gt=0, le=DOSE_LIMIT)
+    intensity_rms: float = Field(0.0, ge=0, le=0.5)
+    defocus_drift_nm: float = 0.0
+    astigmatism_drift_nm: float = 0.0
+
+    quiet: ClassVar[tuple[str, ...]] = ("intensity_rms", "defocus_drift_nm", "astigmatism_drift_nm")
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """An experiment without them is written as it was before they existed: stored trials stay valid."""
+        return {name: value for name, value in handler(self).items() if name not in self.quiet or value}
 
     @field_validator("detector_pixels", mode="before")
     @classmethod
@@ -166,4 +186,7 @@ def to_experiment(config: ExperimentConfig, dose_e_per_a2: Dose) -> Experiment:
         dose_e_per_a2=config.applied_dose_e_per_a2 or dose_e_per_a2,
         source_size_a=config.source_size_a,
         focal_spread_a=config.focal_spread_nm * units.NM,
+        intensity_rms=config.intensity_rms,
+        defocus_drift_a=config.defocus_drift_nm * units.NM,
+        astigmatism_drift_a=config.astigmatism_drift_nm * units.NM,
     )

@@ -22,10 +22,11 @@ class Progress:
     """Reports trials of one results folder.
 
     total: trials of the whole study. cores: how many jobs run at a time. version: hash of what determines the trials;
-    lines of another version are those of an earlier configuration and don't count.
+    lines of another version are those of an earlier configuration and don't count. unit: of what trials differ in.
     """
 
-    def __init__(self, results: Path, total: int, cores: int, version: str = ""):
+    def __init__(self, results: Path, total: int, cores: int, version: str = "", unit: str = "e/A^2"):
+        self.unit = unit
         self.folder = Path(results) / "logs"
         self.total, self.cores, self.version = total, max(1, cores), version
 
@@ -63,7 +64,7 @@ class Progress:
             if not last and stamp.exists() and time.time() - stamp.stat().st_mtime < EVERY_S:
                 return
             stamp.touch()
-        print(progress_line(trials, self.total, self.cores), file=sys.stderr, flush=True)
+        print(progress_line(trials, self.total, self.cores, self.unit), file=sys.stderr, flush=True)
 
 
 def _newer(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
@@ -86,14 +87,14 @@ def seconds_left(trials: dict[str, dict[str, Any]], total: int, cores: int) -> f
     return (total - len(trials)) * pace
 
 
-def progress_line(trials: dict[str, dict[str, Any]], total: int, cores: int) -> str:
+def progress_line(trials: dict[str, dict[str, Any]], total: int, cores: int, unit: str = "e/A^2") -> str:
     """`120/304 trials, best 0.912 at 10000 e/A^2, 3 failed, about 6 min left`."""
     done = min(len(trials), total)
     values = [(t["value"], t["dose"]) for t in trials.values() if t["value"] is not None]
     best = max(values, default=None)
     parts = [f"{done}/{total} trials"]
     if best is not None:
-        parts.append(f"best {best[0]:.4g} at {best[1]:g} e/A^2")
+        parts.append(f"best {best[0]:.4g} at {best[1]:g} {unit}")
     failed = len(trials) - len(values)
     if failed:
         parts.append(f"{failed} failed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -66,27 +67,31 @@ def resolve(folder: Path, scale: str, root: Path) -> Resolved:
 
 def write_plan(resolved: Resolved, cores: int) -> dict[str, Any]:
     """Write results/<study>/plan.yaml and return the estimate in it."""
-    content = resolved.content
     numbers = estimate(resolved.study, resolved.shape, cores)
+    more = {"potential_shape": list(resolved.shape), "potential_key": resolved.key, "estimate": numbers}
+    write_plan_file(resolved, "experiment", more)
+    return numbers
+
+
+def write_plan_file(resolved: Any, kind: str, more: Mapping[str, Any]) -> None:
+    """Write plan.yaml of a study of any kind: its settings (`resolved.content`) and, as `resolved`, what made it and
+    `more`."""
     header = {
         "layout": LAYOUT,
-        "kind": "experiment",
+        "kind": kind,
         "study": resolved.study.study,
         "ptydesign": __version__,
         "algorithms": dict(ALGORITHMS),
-        "hash": digest(content),
-        "potential_shape": list(resolved.shape),
-        "potential_key": resolved.key,
-        "estimate": numbers,
+        "hash": digest(resolved.content),
+        **more,
         "warnings": list(resolved.warnings),
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "libraries": {name: _version(name) for name in LIBRARIES},
     }
     text = "# Written by `ptydesign resolve`: every setting of this study, and what made it.\n"
-    text += yaml.safe_dump({**content, "resolved": header}, sort_keys=False, allow_unicode=True)
+    text += yaml.safe_dump({**resolved.content, "resolved": header}, sort_keys=False, allow_unicode=True)
     io.write_text(resolved.results / PLAN, text)
-    return numbers
 
 
 def total_trials(resolved: Resolved) -> int:

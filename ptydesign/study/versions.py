@@ -14,6 +14,7 @@ ALGORITHMS = {
     "score": 1,
     "thick": 1,  # supercells with defects, chunks, what is measured of thick samples
     "design": 1,  # first points, proposals, surrogate
+    "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 2,  # tables
     "figures": 4,  # figures and report
 }

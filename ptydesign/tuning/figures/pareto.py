@@ -1,0 +1,43 @@
+"""All plans tried, by ring correlation and held-out misfit, and the front of those that none beats in both."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from ptydesign import drawing
+from ptydesign.tuning.figures.tables import METRICS, Tables
+
+TITLE = "Two objectives and the Pareto front"
+
+
+def skip(tables: Tables) -> str | None:
+    return "fewer than two plans gave a score" if len(tables["pareto"]) < 2 else None
+
+
+def caption(tables: Tables) -> str:
+    table = tables["pareto"]
+    colour = " Colour: SSIM against the truth, which neither objective knows." if tables.truth else ""
+    return (
+        f"{len(table)} different plans at {tables.budget:g} {tables.unit}: how well two scans agree against how "
+        "well each "
+        "predicts patterns that it has not seen (less is better). Line: the Pareto front, "
+        f"{int(table['front'].sum())} plans "
+        f"that no other beats in both.{colour}"
+    )
+
+
+def draw(tables: Tables) -> Figure:
+    table = tables["pareto"]
+    figure = drawing.new_figure(drawing.ONE_COLUMN_IN, 2.8)
+    axes = figure.subplots()
+    if tables.truth:
+        dots = axes.scatter(table["frc_area"], table["heldout_misfit"], c=table["ssim"], s=8, cmap="viridis", lw=0)
+        figure.colorbar(dots, ax=axes, label=METRICS["ssim"])
+    else:
+        axes.scatter(table["frc_area"], table["heldout_misfit"], s=8, color=drawing.BLUE, lw=0)
+    front = table[table["front"]].sort_values("frc_area")
+    axes.plot(front["frc_area"], front["heldout_misfit"], "o-", color=drawing.VERMILLION, mfc="none", ms=5, lw=0.9)
+    low, high = table["heldout_misfit"].min(), table["heldout_misfit"].quantile(0.9)
+    axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
+    axes.set(xlabel=METRICS["frc_area"], ylabel="Held-out misfit per pixel")
+    return figure
