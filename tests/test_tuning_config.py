@@ -19,7 +19,9 @@ PLAN = {"engines": [{"engine": "lsqml", "sweeps": 4}, {"engine": "lsqml", "sweep
 
 
 def test_a_path_reaches_one_engine_or_all():
-    plan = with_values(PLAN, {"engines.1.noise": "poisson", "engines.*.group": 12, "object.slices": 2, "object.slice_thickness_a": 3.0})
+    plan = with_values(
+        PLAN, {"engines.1.noise": "poisson", "engines.*.group": 12, "object.slices": 2, "object.slice_thickness_a": 3.0}
+    )
     assert [e.noise for e in plan.engines] == ["amplitude", "poisson"]
     assert [e.group for e in plan.engines] == [12, 12]
     assert plan.final_slices == (2, 3.0)
@@ -34,7 +36,9 @@ def test_a_path_goes_into_lists_of_constraints_and_makes_what_is_missing():
 
 
 def test_another_engine_keeps_only_what_was_written():
-    assert with_values({"engines": [{"engine": "lsqml", "group": 8}]}, {"engines.0.engine": "epie"}).engines[0].group == 8
+    assert (
+        with_values({"engines": [{"engine": "lsqml", "group": 8}]}, {"engines.0.engine": "epie"}).engines[0].group == 8
+    )
 
 
 def test_probe_modes_are_counted():
@@ -96,7 +100,10 @@ def test_a_budget_ends_the_last_engine_only(tmp_path):
         ({"prune": {"factor": 0.5}}, "prune.factor"),
         ({"data": {"kind": "file", "file": "none.h5"}, "validation": {}}, "data.file"),
         ({"data": {"kind": "file", "file": "none.h5"}}, "validation.repeats"),
-        ({"data": {"kind": "file", "file": "n.h5"}, "validation": {}, "objective__metrics": ["ssim"]}, "objective.metrics"),
+        (
+            {"data": {"kind": "file", "file": "n.h5"}, "validation": {}, "objective__metrics": ["ssim"]},
+            "objective.metrics",
+        ),
         ({"data": {"kind": "file"}}, "data.file"),
         ({"kind": "tunning"}, "kind"),
     ],

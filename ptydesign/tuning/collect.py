@@ -21,6 +21,14 @@ from ptydesign.tuning.trial import objective_value
 SCORES = (
     "frc_area", "resolution_a", "heldout_misfit", "ssim", "psnr_db", "mse_rad2", "frc_area_truth", "contrast",
 )  # fmt: skip
+# Table -> kind of the groups that it is made of.
+ASSESSED = {
+    "budgets": "budget",
+    "validation": "validation",
+    "doses": "dose",
+    "effects": "effects",
+    "example": "example",
+}
 FRONT = ("frc_area", "heldout_misfit")  # the two sides of the Pareto front
 
 
@@ -35,17 +43,14 @@ def collect(resolved: Any) -> list[Path]:
         "convergence": convergence,
         "summary": _summary(convergence),
         "chosen": pd.DataFrame(_chosen_rows(study, trials)),
-        "budgets": _assessed(study, groups, "budget"),
-        "validation": _assessed(study, groups, "validation"),
-        "doses": _assessed(study, groups, "dose"),
-        "effects": _assessed(study, groups, "effects"),
-        "example": _assessed(study, groups, "example"),
         "pareto": _pareto(study, trials),
         "saved": pd.DataFrame(_saved_rows(trials)),
     }
     paths = []
     for file in layout.table_files(study):
         name = Path(file).stem
+        if name in ASSESSED:
+            frames[name] = _assessed(study, groups, ASSESSED[name])
         if name in frames:
             io.write_text(results / file, frames[name].to_csv(index=False, lineterminator="\n"))
         else:
