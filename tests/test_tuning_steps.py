@@ -247,7 +247,6 @@ def test_a_killed_study_goes_on_and_ends_bit_identical(finished, tmp_path, cache
     assert subprocess.run([*command, "--unlock"], cwd=tmp_path, check=False, **quiet).returncode == 0
     done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "plans" in done.stderr + done.stdout
     for path, moment in kept.items():
         assert path.stat().st_mtime_ns == moment, "a stored trial was computed again"
     for file in table_files(finished):
