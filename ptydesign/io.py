@@ -234,6 +234,8 @@ STATE_ARRAYS = {
     "probe": ("sqrt(counts)", "mode,y,x"),
     "positions_px": ("object pixels", "position,(y,x)"),
     "intensity": ("1", "position"),
+    "opr_modes": ("sqrt(counts)", "mode,y,x"),
+    "opr_weights": ("1", "position,mode"),
     "tilt_rad": ("radian", "(y,x)"),
     "thickness_a": ("angstrom", "slice"),
     "pixel_a": ("angstrom", "(y,x)"),

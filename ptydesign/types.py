@@ -204,7 +204,8 @@ class ReconState:
     sum |probe|^2 = mean counts of a pattern. positions_px: (position, 2) (y, x) of the window's centre pixel in
     object pixels (fractions allowed). intensity: (position,) factor of each pattern, mean 1.
     tilt_rad: (2,) (y, x). thickness_a: (slice,). pixel_a: (2,). origin_a: (2,) specimen coordinates of object
-    pixel (0, 0). wavelength_a: scalar.
+    pixel (0, 0). wavelength_a: scalar. opr_modes: (k, y, x) complex and opr_weights: (position, k) real, by which the
+    first mode varies over the scan, or None: that of position j is probe[0] + sum_k opr_weights[j, k] opr_modes[k].
     """
 
     object: jax.Array
@@ -216,6 +217,8 @@ class ReconState:
     pixel_a: jax.Array
     origin_a: jax.Array
     wavelength_a: jax.Array
+    opr_modes: jax.Array | None = None
+    opr_weights: jax.Array | None = None
 
     def replace(self, **changes: Any) -> ReconState:
         """A copy with some fields changed."""

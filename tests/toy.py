@@ -40,10 +40,12 @@ def experiment(
     semiangle_rad=0.025,
     defocus_a=120.0,
     phases=None,
+    drift_a=(0.0, 0.0),
 ):
     """(Dataset, object (slice, y, x) complex, first pixel of the object in the specimen's frame (y, x) px).
 
     modes: (power, order) of incoherent probe modes; order n multiplies the probe by x^n.
+    drift_a: focus and twofold astigmatism of all modes go from minus this at the first position to plus at the last.
     phases: function of the canvas (y, x) that gives the slices' phases, instead of random ones.
     """
     rng = np.random.default_rng(seed)
@@ -66,6 +68,8 @@ def experiment(
     positions = raster + rng.uniform(-0.2, 0.2, raster.shape) + (np.asarray(shape) // 2 + 8) * pixel_a
     fy, fx = np.fft.fftfreq(ny)[:, None], np.fft.fftfreq(nx)[None]
     k2 = (fy**2 + fx**2) / pixel_a**2
+    drift = np.pi * WAVELENGTH_A * (drift_a[0] * k2 + drift_a[1] * (fy**2 - fx**2) / pixel_a**2)
+    times = np.linspace(-1, 1, len(positions))
     fresnel = np.exp(-1j * np.pi * WAVELENGTH_A * thickness_a * k2)
     patterns = np.zeros((len(positions), ny, nx))
     for j, position in enumerate(positions / pixel_a):
@@ -73,7 +77,8 @@ def experiment(
         rest = position - whole
         window = np.s_[whole[0] - ny // 2 : whole[0] - ny // 2 + ny, whole[1] - nx // 2 : whole[1] - nx // 2 + nx]
         for probe in probes:
-            wave = np.fft.ifft2(np.fft.fft2(probe) * np.exp(-2j * np.pi * (fy * rest[0] + fx * rest[1])))
+            shift = np.exp(-2j * np.pi * (fy * rest[0] + fx * rest[1]) + 1j * drift * times[j])
+            wave = np.fft.ifft2(np.fft.fft2(probe) * shift)
             for s in range(slices):
                 wave = wave * transmission[s][window]
                 if s < slices - 1:

@@ -31,5 +31,6 @@ def show(file: Path | str, folder: Path | str) -> list[Path]:
     paths = []
     for name, draw in pictures.items():
         with drawing.styled():
-            paths += drawing.save(draw(content), folder, name)
+            figure = draw(content)
+            paths += drawing.save(figure, folder, name) if figure is not None else []
     return paths

@@ -102,6 +102,31 @@ def probe(result: Reconstruction) -> Figure:
     return figure
 
 
+def variation(result: Reconstruction) -> Figure | None:
+    """Modes by which the first probe mode varies over the scan, and their weights; None without OPR."""
+    if result.state.opr_modes is None:
+        return None
+    modes, weights = np.asarray(result.state.opr_modes), np.asarray(result.state.opr_weights)
+    found = result.state.positions_a
+    shown = min(len(modes), MOST_MODES)
+    each = min(drawing.TWO_COLUMNS_IN / max(shown, 2), 2.2)
+    figure = drawing.new_figure(max(each * shown, 2.6), 1.75 * each + 0.4)
+    axes = figure.subplots(2, shown, squeeze=False)
+    for index in range(shown):
+        panels.image_in_a(axes[0, index], panels.complex_colours(modes[index]), _pixel(result))
+        rms = float(np.sqrt(np.mean(weights[:, index] ** 2)))
+        axes[0, index].set_title(f"Variation {index + 1}: rms {rms:.2g}")
+        largest = max(float(np.abs(weights[:, index]).max()), 1e-12)
+        size = 12 * (each / 2.2) ** 2 * 400 / max(len(weights), 400)
+        dots = axes[1, index].scatter(
+            found[:, 1], found[:, 0], c=weights[:, index], s=size, cmap="RdBu_r", vmin=-largest, vmax=largest
+        )
+        panels.colour_bar(figure, dots, axes[1, index], "Weight" if index == shown - 1 else "")
+        axes[1, index].set(xlabel="x (Å)", ylabel="y (Å)" if index == 0 else "", aspect="equal")
+        axes[1, index].invert_yaxis()
+    return figure
+
+
 def positions(result: Reconstruction) -> Figure:
     """Nominal and corrected positions, and the distribution of the corrections."""
     nominal, found = np.asarray(result.nominal_positions_a), result.state.positions_a
@@ -144,7 +169,14 @@ def loss(result: Reconstruction) -> Figure:
     return figure
 
 
-PICTURES = {"object": object_, "spectrum": spectrum, "probe": probe, "positions": positions, "loss": loss}
+PICTURES = {
+    "object": object_,
+    "spectrum": spectrum,
+    "probe": probe,
+    "variation": variation,
+    "positions": positions,
+    "loss": loss,
+}
 
 
 def _pixel(result: Reconstruction) -> tuple[float, float]:

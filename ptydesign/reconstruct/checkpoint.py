@@ -28,6 +28,8 @@ UNITS = {
     "object": ("1", "slice,y,x"),
     "probe": ("sqrt(counts)", "mode,y,x"),
     "intensity": ("1", "position"),
+    "opr_modes": ("sqrt(counts)", "mode,y,x"),
+    "opr_weights": ("1", "position,mode"),
 }
 
 

@@ -20,6 +20,8 @@ from ptydesign.reconstruct.forward import (
     exit_waves,
     exit_waves_and_adjoint,
     over_chunks,
+    probes_of,
+    seen_by,
     take,
     views,
 )
@@ -52,20 +54,23 @@ def directions(
     o: Optical,
     noise: str,
     gradient: bool = False,
+    modes: str = "all",
 ) -> list[Direction]:
     """The sums over the first `stop` of `indices`, for each of the ascending `stops`; `gradient` as in
-    `compare_with_data`, and without illumination."""
+    `compare_with_data`, and without illumination; modes: which of them contribute to the object's direction and to the
+    illumination, all or first."""
     shape = state.probe.shape[-2:]
-    spectrum = fft2(state.probe)
+    probes = probes_of(state)
     size = indices.shape[0]
     chunk = chunk_size(shape, state.probe.shape[0], size)
     seen = views(state.positions_px[indices], shape, o)
-    intensity = jnp.sum(state.probe.real**2 + state.probe.imag**2, axis=0)
+    lighting = state.probe if modes == "all" else state.probe[:1]
+    intensity = jnp.sum(lighting.real**2 + lighting.imag**2, axis=0)
 
     def one(slot: jax.Array, weight: jax.Array):
         index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
-        probe = ifft2(spectrum * factor)
-        wave, adjoint = exit_waves_and_adjoint(probe, take(state.object, first, shape), o.propagators)
+        probe = ifft2(probes.at(index) * factor)
+        wave, adjoint = exit_waves_and_adjoint(probe, take(state.object, first, shape), o.propagators, modes)
         step, loss = compare_with_data(wave, problem.patterns[index], state.intensity[index], problem, noise, gradient)
         d_probe, d_patch = adjoint(step * weight)
         return fft2(d_probe) * jnp.conj(factor), d_patch, first, loss * weight
@@ -116,25 +121,26 @@ def normal_equations(
     indices: jax.Array,
     count: jax.Array,
     o: Optical,
+    modes: str = "all",
 ) -> Normal:
     """Sums over the first `count` of `indices` for min || step - a A_O - b A_P ||^2, where A_O and A_P are the changes
-    of the exit wave.
+    of the exit wave; modes: in which of them the object's change counts, as in `directions`.
 
     A_O and A_P are Jacobian-vector products of the forward model, exact for any number of slices. Their products with
     the step need no data: <A_O, step> = <d_object, adjoint of step>, whose sum over the same positions is `direction`.
     """
     shape = state.probe.shape[-2:]
-    spectrum, d_spectrum = fft2(state.probe), fft2(d_probe)
+    probes, d_spectrum = probes_of(state), fft2(d_probe)
     size = indices.shape[0]
     chunk = chunk_size(shape, state.probe.shape[0], size)
     seen = views(state.positions_px[indices], shape, o)
 
     def one(slot: jax.Array, weight: jax.Array) -> tuple[jax.Array, ...]:
-        first, factor = seen.first[slot], seen.shift(slot)
-        probe, patch = ifft2(spectrum * factor), take(state.object, first, shape)
+        index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
+        probe, patch = ifft2(probes.at(index) * factor), take(state.object, first, shape)
 
         def model(p, q):
-            return exit_waves(p, q, o.propagators)
+            return exit_waves(*seen_by(p, q, modes), o.propagators)
 
         _, along_o = jax.jvp(lambda q: model(probe, q), (patch,), (take(d_object, first, shape),))
         along_p = model(ifft2(d_spectrum * factor), patch)

@@ -32,6 +32,9 @@ class EngineConfig(Refinements):
     noise: Literal["amplitude", "anscombe", "poisson", "gaussian"] = Field("amplitude", description="noise model")
     offset: float = Field(1e-3, gt=0, description="regulariser of the noise model, in mean counts per pixel")
     probe_start: int = Field(1, ge=0, description="sweeps before the probe is updated")
+    object_modes: Literal["all", "first"] = Field(
+        "all", description="probe modes that update the object: all, or the first and strongest only"
+    )
     max_amplitude: float = Field(1.5, ge=1, description="object amplitudes are clamped to this value")
     acceleration: float = Field(
         0.0, ge=0, lt=1, description="largest momentum of object and probe from sweep to sweep; 0.9 for weak modes"
@@ -43,15 +46,25 @@ class EngineConfig(Refinements):
     resample: Resample | None = Field(None, description="what becomes of the state before this engine starts")
 
     multislice: ClassVar[bool] = True  # False: the engine is defined for one slice only
-    accelerable: ClassVar[bool] = True  # False: the engine keeps more than object and probe
+    keeps_waves: ClassVar[bool] = False  # True: neither momentum nor a probe that varies over the scan
 
     loop_only: ClassVar[frozenset[str]] = frozenset(
-        {"engine", "sweeps", "batches", "probe_start", "positions_start", "intensity_start", "propagation_start"}
+        {
+            "engine",
+            "sweeps",
+            "batches",
+            "probe_start",
+            "positions_start",
+            "intensity_start",
+            "propagation_start",
+            "opr_start",
+        }
         | {"schedules", "stop", "resample", "constraints"}
     )
     # left out of a written plan where not used, so that plans from before they existed keep their hash
     quiet: ClassVar[frozenset[str]] = Refinements.quiet | {
         "acceleration",
+        "object_modes",
         "constraints",
         "schedules",
         "stop",
@@ -88,7 +101,7 @@ class EngineConfig(Refinements):
 
     @model_validator(mode="after")
     def _check_acceleration(self) -> EngineConfig:
-        if self.acceleration > 0 and not self.accelerable:
+        if self.acceleration > 0 and self.keeps_waves:
             raise InputError("acceleration", f"is not for {self.engine}", self.acceleration, "Leave it out.")
         return self
 

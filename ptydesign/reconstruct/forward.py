@@ -91,6 +91,27 @@ def views(positions_px: jax.Array, shape: tuple[int, int], o: Optical) -> Views:
     return Views(first, shift_y, jnp.exp(-2j * jnp.pi * fraction[:, 1:] * o.kx[0]))
 
 
+class Probes(NamedTuple):
+    """The probe of each position. spectrum: (mode, ky, kx), of a probe at the window's centre. basis (k, ky, kx) and
+    weights (position, k): what is added to the first mode, or None."""
+
+    spectrum: jax.Array
+    basis: jax.Array | None
+    weights: jax.Array | None
+
+    def at(self, index: jax.Array) -> jax.Array:
+        """(mode, ky, kx) at a position."""
+        if self.basis is None:
+            return self.spectrum
+        return self.spectrum.at[0].add(jnp.einsum("k,kyx->yx", self.weights[index], self.basis))
+
+
+def probes_of(state: ReconState) -> Probes:
+    """The probes of a state's positions."""
+    basis = None if state.opr_modes is None else fft2(state.opr_modes)
+    return Probes(fft2(state.probe), basis, state.opr_weights)
+
+
 def take(canvas: jax.Array, first: jax.Array, shape: tuple[int, int]) -> jax.Array:
     """Window (slice, *shape) of a canvas (slice, y, x)."""
     return jax.lax.dynamic_slice(canvas, (jnp.zeros_like(first[0]), first[0], first[1]), (canvas.shape[0], *shape))
@@ -124,10 +145,22 @@ def exit_waves(probe: jax.Array, patch: jax.Array, propagators: jax.Array) -> ja
     return jax.lax.scan(step, wave, (patch[1:], propagators))[0]
 
 
-def lit_exit_waves(probe: jax.Array, patch: jax.Array, propagators: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`exit_waves`, and the intensity (slice, y, x), summed over modes, that falls on each slice."""
+def seen_by(probe: jax.Array, patch: jax.Array, modes: str) -> tuple[jax.Array, jax.Array]:
+    """Probe and patch (slice, mode, y, x) whose derivative is zero for modes that don't update the object."""
+    if modes == "all" or probe.shape[0] == 1:
+        return probe, patch
+    others = jnp.broadcast_to(jax.lax.stop_gradient(patch)[:, None], (len(patch), len(probe) - 1, *patch.shape[1:]))
+    return probe, jnp.concatenate([patch[:, None], others], axis=1)
+
+
+def lit_exit_waves(
+    probe: jax.Array, patch: jax.Array, propagators: jax.Array, modes: str = "all"
+) -> tuple[jax.Array, jax.Array]:
+    """`exit_waves`, and the intensity (slice, y, x), summed over the modes that update the object, that falls on each
+    slice."""
 
     def lit(wave):
+        wave = wave if modes == "all" else wave[:1]
         return jnp.sum(wave.real**2 + wave.imag**2, axis=0)
 
     first = lit(probe)[None]
@@ -168,13 +201,14 @@ def compare_far(
     return problem.mask * factor * far, loss
 
 
-def exit_waves_and_adjoint(probe: jax.Array, patch: jax.Array, propagators: jax.Array):
+def exit_waves_and_adjoint(probe: jax.Array, patch: jax.Array, propagators: jax.Array, modes: str = "all"):
     """`exit_waves`, and a function that applies the adjoint of its Jacobian to a wave (mode, y, x): (d probe, d patch).
+    modes: which of them contribute to d patch, all or first.
 
     `exit_waves` is holomorphic, so the adjoint is the conjugate of JAX's transposed product of the conjugate. The
     waves between the slices are kept for it: nothing is propagated twice.
     """
-    wave, pull = jax.vjp(lambda p, o: exit_waves(p, o, propagators), probe, patch)
+    wave, pull = jax.vjp(lambda p, o: exit_waves(*seen_by(p, o, modes), propagators), probe, patch)
 
     def adjoint(step: jax.Array) -> tuple[jax.Array, jax.Array]:
         d_probe, d_patch = pull(jnp.conj(step))

@@ -24,7 +24,7 @@ import optax
 from ptydesign.reconstruct.costs import scanned_area_px
 from ptydesign.reconstruct.directions import Direction
 from ptydesign.reconstruct.engine import Group
-from ptydesign.reconstruct.forward import Problem, chunk_size, exit_waves, over_chunks, take, views
+from ptydesign.reconstruct.forward import Problem, chunk_size, exit_waves, over_chunks, probes_of, take, views
 from ptydesign.reconstruct.refine import change_of_pattern, scores
 from ptydesign.reconstruct.regularise import cost_of, turned
 from ptydesign.types import ReconState
@@ -109,13 +109,13 @@ def patterns_along(
 ) -> tuple[jax.Array, jax.Array]:
     """Slope and Fisher information of the group's loss along a change of object and probe."""
     shape = state.probe.shape[-2:]
-    spectrum, d_spectrum = fft2(state.probe), fft2(d_probe)
+    probes, d_spectrum = probes_of(state), fft2(d_probe)
     size = members.indices.shape[0]
     seen = views(state.positions_px[members.indices], shape, o)
 
     def one(slot: jax.Array, weight: jax.Array):
         index, first, factor = members.indices[slot], seen.first[slot], seen.shift(slot)
-        here = ifft2(spectrum * factor), take(state.object, first, shape)
+        here = ifft2(probes.at(index) * factor), take(state.object, first, shape)
         along = ifft2(d_spectrum * factor), take(d_object, first, shape)
         far, d_far = jax.jvp(lambda p, q: fft2(exit_waves(p, q, o.propagators)), here, along)
         scale = state.intensity[index]

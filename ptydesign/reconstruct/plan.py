@@ -22,9 +22,11 @@ class ProbeStart(Strict):
     """The first guess of the probe: nominal optics (or the dataset's own guess) and further modes.
 
     mode_powers: fraction of the total power of each mode after the first; the first has the rest.
+    opr_modes: orthogonal probe relaxation, see `opr`; from each engine's `opr_start` on.
     """
 
     mode_powers: tuple[float, ...] = ()
+    opr_modes: int = Field(0, ge=0, le=20, description="modes by which the first mode varies over the scan")
 
     @model_validator(mode="after")
     def _fractions(self) -> ProbeStart:
@@ -33,6 +35,11 @@ class ProbeStart(Strict):
                 "mode_powers", "must be positive and sum to less than 1", self.mode_powers, "Lower the fractions."
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_opr(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A plan without OPR is written as it was before there was any."""
+        return {k: v for k, v in handler(self).items() if (k, v) != ("opr_modes", 0)}
 
     @property
     def modes(self) -> int:
@@ -86,6 +93,11 @@ class Plan(Strict):
                 except InputError as error:
                     place = f"engines.{number}.resample.{error.field}"
                     raise InputError(place, error.rule, error.value, error.mend) from None
+            if self.probe.opr_modes and engine.keeps_waves:
+                known = ", ".join(name for name, e in ENGINES.items() if not e.config.keeps_waves)
+                raise InputError(
+                    "probe.opr_modes", f"must be 0 for {engine.engine}", self.probe.opr_modes, f"Choose from: {known}."
+                )
             if slices > 1 and not engine.multislice:
                 known = ", ".join(name for name, e in ENGINES.items() if e.config.multislice)
                 raise InputError(

@@ -23,13 +23,24 @@ from pydantic import Field, model_serializer
 
 from ptydesign.config import Strict
 from ptydesign.grids import Grid
-from ptydesign.reconstruct.forward import Optical, Problem, chunk_size, exit_waves, optical, over_chunks, take, views
+from ptydesign.reconstruct.forward import (
+    Optical,
+    Problem,
+    chunk_size,
+    exit_waves,
+    optical,
+    over_chunks,
+    probes_of,
+    take,
+    views,
+)
 from ptydesign.reconstruct.noise import NOISE_MODELS
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
 MEASURED = 64  # positions of a sweep that measure tilt and thickness
 LARGEST_TILT_RAD, LARGEST_STRETCH = 1e-3, 0.05  # steps of a sweep: tilt, and thickness as a part of itself
+LARGEST_WEIGHT_STEP = 0.1  # of OPR in a sweep, in parts of the first mode's amplitude
 DAMPING = 0.1  # of the group's mean curvature, so that a position which says little moves little
 
 
@@ -52,6 +63,7 @@ class Refinements(Strict):
         description="expected error of a position along one axis, about an affine map of the nominal ones: a prior "
         "that low doses need, for counts of electrons; 0 is no prior",
     )
+    opr_start: int = Field(3, ge=0, description="sweeps before the probe may vary over the scan (probe.opr_modes)")
     refine_intensity: bool = Field(False, description="correct an intensity factor of each pattern")
     intensity_start: int = Field(3, ge=0, description="sweeps before intensity factors are corrected")
     refine_tilt: bool = Field(False, description="refine the specimen's tilt; needs two slices or more")
@@ -76,6 +88,7 @@ class Refinements(Strict):
             "position_clip_px",
             "position_affine",
             "position_error_a",
+            "opr_start",
             "refine_intensity",
             "intensity_start",
             "refine_tilt",
@@ -97,14 +110,19 @@ class Refinements(Strict):
         return {
             "positions_on": float(sweep >= self.positions_start),
             "intensity_on": float(sweep >= self.intensity_start),
+            "opr_on": float(sweep >= self.opr_start),
             "propagation_on": float(sweep >= self.propagation_start),
         }
 
 
-def wanted(static) -> tuple[bool, bool]:
-    """(positions, intensity): what the settings refine per position."""
+def wanted(static, state: ReconState) -> tuple[bool, bool, int]:
+    """(positions, intensity, weights of OPR): what is refined per position."""
     options = dict(static)
-    return options["refine_positions"], options["refine_intensity"]
+    return (
+        options["refine_positions"],
+        options["refine_intensity"],
+        0 if state.opr_modes is None else len(state.opr_modes),
+    )
 
 
 def scores(
@@ -127,21 +145,21 @@ def change_of_pattern(far: jax.Array, d_far: jax.Array, weight: jax.Array) -> ja
 
 def position_scores(state: ReconState, indices, count, problem: Problem, o: Optical, noise: str, static):
     """g (m, k) and H (m, k, k) of each member of a group; k: position y, x in px, then log of the intensity factor,
-    as far as the settings want them. Zero beyond `count`."""
-    positions, intensity = wanted(static)
+    then the weights of OPR, as far as they are wanted. Zero beyond `count`."""
+    positions, intensity, varying = wanted(static, state)
     shape = state.probe.shape[-2:]
-    spectrum = fft2(state.probe)
+    probes = probes_of(state)
     size = indices.shape[0]
-    chunk = chunk_size(shape, 3 * state.probe.shape[0], size)
+    chunk = chunk_size(shape, 3 * state.probe.shape[0] + varying, size)
     seen = views(state.positions_px[indices], shape, o)
     real = state.positions_px.dtype
-    number = 2 * positions + intensity
+    number = 2 * positions + intensity + varying
 
     def one(slot: jax.Array, weight: jax.Array):
         index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
         patch = take(state.object, first, shape)
         scale = state.intensity[index]
-        shifted = spectrum * factor
+        shifted = probes.at(index) * factor
 
         def model(spectrum_):
             return fft2(exit_waves(ifft2(spectrum_), patch, o.propagators))
@@ -152,6 +170,9 @@ def position_scores(state: ReconState, indices, count, problem: Problem, o: Opti
             changes += [change_of_pattern(far, model(-2j * jnp.pi * k * shifted), scale) for k in (o.ky, o.kx)]
         if intensity:
             changes.append(scale * jnp.sum(far.real**2 + far.imag**2, axis=0))
+        if varying:
+            along = jax.lax.map(lambda v: model((v * factor)[None]), probes.basis)
+            changes += [change_of_pattern(far[:1], along[k], scale) for k in range(varying)]
         g, h = scores(far, jnp.stack(changes), problem.patterns[index], scale, problem, noise)
         return weight * g, weight * h
 
@@ -195,8 +216,8 @@ def group(
     state: ReconState, indices, count, problem: Problem, o: Optical, parameters, static, members: jax.Array
 ) -> ReconState:
     """Positions and intensity factors of a group's members after one step; members: how many positions are real."""
-    positions, intensity = wanted(static)
-    if not (positions or intensity):
+    positions, intensity, varying = wanted(static, state)
+    if not (positions or intensity or varying):
         return state
 
     def refined(state: ReconState) -> ReconState:
@@ -211,23 +232,30 @@ def group(
             moved = state.positions_px.at[indices].add(moves)
             state = state.replace(positions_px=inside(moved, state))
         if intensity:
-            change = jnp.exp(parameters["intensity_on"] * jnp.clip(steps[:, -1], -0.1, 0.1))
+            change = jnp.exp(parameters["intensity_on"] * jnp.clip(steps[:, 2 * positions], -0.1, 0.1))
             state = state.replace(intensity=state.intensity.at[indices].multiply(change))
+        if varying:
+            change = parameters["opr_on"] * jnp.clip(steps[:, -varying:], -LARGEST_WEIGHT_STEP, LARGEST_WEIGHT_STEP)
+            state = state.replace(opr_weights=state.opr_weights.at[indices].add(change))
         return state
 
     on = jnp.zeros((), bool)
     on = (on | (parameters["positions_on"] > 0)) if positions else on
     on = (on | (parameters["intensity_on"] > 0)) if intensity else on
+    on = (on | (parameters["opr_on"] > 0)) if varying else on
     return jax.lax.cond(on, refined, lambda state: state, state)
 
 
-def transforms(settings: Refinements, members: int, groups: int, slices: int, sweep: int) -> int:
-    """Fourier transforms of one probe mode in a sweep: the forward model, and along each coordinate if positions are
-    refined."""
-    starts = settings.starts(sweep)
+def transforms(settings: Refinements, members: int, groups: int, state: ReconState, sweep: int) -> float:
+    """Fourier transforms of one probe mode in a sweep: the forward model; along each coordinate if positions are
+    refined; with OPR along each of its modes, and for these a forward model and its adjoint."""
+    starts, slices, modes = settings.starts(sweep), state.object.shape[0], state.probe.shape[0]
+    varying = 0 if state.opr_modes is None else len(state.opr_modes) * starts["opr_on"]
     on = settings.refine_positions * starts["positions_on"] or settings.refine_intensity * starts["intensity_on"]
-    models = 3 if settings.refine_positions else 1
-    return (members * models * 2 * slices + groups) if on else 0
+    if not (on or varying):
+        return 0
+    models = (3 if settings.refine_positions else 1) + varying / modes + (2.5 if varying else 0)
+    return members * models * 2 * slices + groups
 
 
 def inside(positions_px: jax.Array, state: ReconState) -> jax.Array:
@@ -247,7 +275,7 @@ def sweep(state: ReconState, before: ReconState, groups, problem: Problem, param
     count = jnp.sum(groups[1])
     if (options["refine_tilt"] or options["refine_thickness"] != "off") and state.object.shape[0] > 1:
         state = propagation(state, *sample_of(groups, MEASURED), problem, parameters, static)
-    positions, intensity = wanted(static)
+    positions, intensity, _ = wanted(static, state)
     if not (positions or intensity):
         return state
     real = state.positions_px.dtype
@@ -299,14 +327,14 @@ def propagation_scores(state: ReconState, indices, count, problem: Problem, nois
     here = jnp.zeros(k, real)
     changes = jnp.stack([jax.jvp(propagators, (here,), (along,))[1] for along in jnp.eye(k, dtype=real)])
     o = optical(state, shape)
-    spectrum = fft2(state.probe)
+    probes = probes_of(state)
     size = indices.shape[0]
     chunk = chunk_size(shape, (1 + k) * state.probe.shape[0], size)
     seen = views(state.positions_px[indices], shape, o)
 
     def one(slot: jax.Array, weight: jax.Array):
         index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
-        probe, patch, scale = ifft2(spectrum * factor), take(state.object, first, shape), state.intensity[index]
+        probe, patch, scale = ifft2(probes.at(index) * factor), take(state.object, first, shape), state.intensity[index]
 
         def model(p):
             return fft2(exit_waves(probe, patch, p))

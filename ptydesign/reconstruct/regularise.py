@@ -135,19 +135,25 @@ def object_lowpass(state: ReconState, values: Values) -> ReconState:
     return state.replace(object=ifft2(fft2(state.object) * keep).astype(state.object.dtype))
 
 
+def on_probes(state: ReconState, change: Callable[[jax.Array], jax.Array]) -> ReconState:
+    """A linear change of all probe modes, and of those by which the first varies."""
+    varying = None if state.opr_modes is None else change(state.opr_modes)
+    return state.replace(probe=change(state.probe), opr_modes=varying)
+
+
 def probe_support(state: ReconState, values: Values) -> ReconState:
     """See `ProbeSupport`."""
     y, x = ((jnp.arange(n) - n // 2) * state.pixel_a[axis] for axis, n in enumerate(state.probe.shape[-2:]))
     radius = jnp.sqrt(y[:, None] ** 2 + x[None, :] ** 2)
     keep = _disc(radius, values["radius_a"] - values["edge_a"] / 2, values["edge_a"])
-    return state.replace(probe=(state.probe * keep).astype(state.probe.dtype))
+    return on_probes(state, lambda probe: (probe * keep).astype(probe.dtype))
 
 
 def probe_aperture(state: ReconState, values: Values) -> ReconState:
     """See `ProbeAperture`."""
     angle_mrad = 1e3 * state.wavelength_a * _frequency(state.probe.shape[-2:], state.pixel_a)
     keep = _disc(angle_mrad, values["semiangle_mrad"] - values["edge_mrad"] / 2, values["edge_mrad"])
-    return state.replace(probe=ifft2(fft2(state.probe) * keep).astype(state.probe.dtype))
+    return on_probes(state, lambda probe: ifft2(fft2(probe) * keep).astype(probe.dtype))
 
 
 def blur_matrix(thickness_a: jax.Array, sigma_a: jax.Array) -> jax.Array:
@@ -214,10 +220,8 @@ def deramp(state: ReconState, values: Values) -> ReconState:
     flat = jnp.exp(-1j * (slope_y * y + slope_x * x + offset))
     my, mx = state.probe.shape[-2:]
     tilted = jnp.exp(1j * (slope_y * (jnp.arange(my) - my // 2)[:, None] + slope_x * (jnp.arange(mx) - mx // 2)))
-    return state.replace(
-        object=state.object.at[0].multiply(flat.astype(state.object.dtype)),
-        probe=state.probe * tilted.astype(state.probe.dtype),
-    )
+    straight = state.replace(object=state.object.at[0].multiply(flat.astype(state.object.dtype)))
+    return on_probes(straight, lambda probe: probe * tilted.astype(probe.dtype))
 
 
 def orthogonal_modes(state: ReconState, values: Values | None = None) -> ReconState:

@@ -14,6 +14,7 @@ from ptydesign import waves
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid, crop_spectrum
+from ptydesign.reconstruct.regularise import on_probes
 from ptydesign.types import Dataset, ReconState
 
 MARGIN_PX = 4  # canvas beyond the outermost windows: room for corrected positions
@@ -102,7 +103,7 @@ def fit_probe(probe: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def resample_state(state: ReconState, change: Resample) -> ReconState:
     """The state on another pixel, with other slices and other modes. NumPy arrays in and out."""
     state = dataclasses.replace(state, object=np.asarray(state.object, np.complex128))
-    state = dataclasses.replace(state, probe=np.asarray(state.probe, np.complex128))
+    state = on_probes(state, lambda probe: np.asarray(probe, np.complex128))
     if change.pixels is not None and tuple(change.pixels) != state.probe.shape[-2:]:
         state = change_pixel(state, tuple(change.pixels))
     if change.slices is not None:
@@ -124,9 +125,9 @@ def change_pixel(state: ReconState, shape: tuple[int, int]) -> ReconState:
     new = tuple(int(n) for n in np.rint(wide * ratio))
     scale = new[0] * new[1] / (wide[0] * wide[1])
     object_ = np.fft.ifft2(fit_spectrum(np.fft.fft2(grown), new)) * scale
+    state = on_probes(state, lambda probe: fit_probe(probe, shape))
     state = state.replace(
         object=object_,
-        probe=fit_probe(state.probe, shape),
         positions_px=np.asarray(state.positions_px, float) * ratio,
         pixel_a=np.asarray(state.pixel_a, float) / ratio,
     )
@@ -180,11 +181,10 @@ def change_slices(state: ReconState, slices: int, slice_thickness_a: float | Non
     new = np.full(slices, float(thickness))
     moved = _middle(new) - _middle(old)
     grid = Grid(state.probe.shape[-2:], tuple(float(p) for p in state.pixel_a))
-    probe = state.probe
     if moved:
         factor = _propagator(grid, float(state.wavelength_a), -moved, np.asarray(state.tilt_rad, float))
-        probe = np.fft.ifft2(np.fft.fft2(probe) * factor)
-    return state.replace(object=made, probe=probe, thickness_a=new)
+        state = on_probes(state, lambda probe: np.fft.ifft2(np.fft.fft2(probe) * factor))
+    return state.replace(object=made, thickness_a=new)
 
 
 def _middle(thickness_a: np.ndarray) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ptydesign.errors import InputError
-from ptydesign.reconstruct import accelerate, cores, refine
+from ptydesign.reconstruct import accelerate, cores, opr, refine
 from ptydesign.reconstruct.batches import padded_groups, sizes_of
 from ptydesign.reconstruct.checkpoint import Checkpoints, Record, Saved, identity, load, restored_memory, save
 from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Memory, Parameters, Static
@@ -125,6 +125,8 @@ def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, real):
             break
     keep(state, memory, positions)
     kept = state.replace(positions_px=state.positions_px[:count], intensity=state.intensity[:count])
+    if state.opr_weights is not None:
+        kept = kept.replace(opr_weights=state.opr_weights[:count])
     history = History(*(np.asarray(a, float) for a in (record.loss, record.work_gflop, record.seconds)))
     return jax.tree.map(np.asarray, kept), history, outcome
 
@@ -183,7 +185,7 @@ def work_gflop(engine: Engine, settings: EngineConfig, count: int, state: ReconS
     sizes = sizes_of(count, -(-count // settings.members(count)))
     slices, (modes, ny, nx) = state.object.shape[0], state.probe.shape
     transforms = sum(engine.transforms(settings, int(size), slices) for size in sizes)
-    transforms += refine.transforms(settings, count, len(sizes), slices, sweep)
+    transforms += refine.transforms(settings, count, len(sizes), state, sweep)
     return transforms * modes * 5 * ny * nx * float(np.log2(ny * nx)) / 1e9
 
 
@@ -220,6 +222,7 @@ def _one_sweep(engine: Engine, static: Static, state, memory, problem, groups, n
         state, memory, total = carry
         members = Group(groups.indices[i], groups.count[i])
         state = refine.group(state, members.indices, members.count, problem, derived, parameters, static, total_members)
+        state = opr.group(state, members.indices, members.count, problem, derived, parameters, options["noise"])
         state, memory, loss = engine.group(state, memory, members, problem, derived, parameters, static)
         state = clamp(state, parameters["max_amplitude"])
         return constrain(state, constraints, "group", parameters), memory, total + loss
@@ -227,6 +230,7 @@ def _one_sweep(engine: Engine, static: Static, state, memory, problem, groups, n
     start = (state, memory, jnp.zeros((), state.positions_px.dtype))
     state, memory, loss = jax.lax.fori_loop(0, number, body, start)
     state, memory = engine.sweep(state, memory, groups, problem, derived, parameters, static)
+    state = opr.sweep(state, total_members)
     state = refine.sweep(state, before, (groups.indices, groups.count), problem, parameters, static)
     state = constrain(clamp(state, parameters["max_amplitude"]), constraints, "sweep", parameters)
     state = orthogonal_modes(state)
@@ -263,8 +267,11 @@ def make_problem(dataset: Dataset, settings: EngineConfig, room: int, real: type
 
 def _pad_positions(state: ReconState, room: int) -> ReconState:
     more = room - len(state.positions_px)
+    weights = state.opr_weights
     return state.replace(
-        positions_px=_padded(state.positions_px, room), intensity=np.concatenate([state.intensity, np.ones(more)])
+        positions_px=_padded(state.positions_px, room),
+        intensity=np.concatenate([state.intensity, np.ones(more)]),
+        opr_weights=None if weights is None else np.pad(weights, ((0, more), (0, 0))),
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from ptydesign import waves
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.direct import single_sideband
+from ptydesign.reconstruct.opr import start_basis
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import CANVAS_MULTIPLE, MARGIN_PX, orthonormal_modes
 from ptydesign.types import Dataset, ReconState
@@ -49,6 +50,9 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
         origin_a=origin,
         wavelength_a=np.asarray(wavelength_a(dataset.voltage_kv)),
     )
+    if plan.probe.opr_modes:
+        basis = start_basis(state.probe[0], dataset.grid, plan.probe.opr_modes)
+        state = state.replace(opr_modes=basis, opr_weights=np.zeros((len(dataset.positions_a), len(basis))))
     if plan.object.method == "ssb":
         whole = single_sideband(dataset, state)
         return state.replace(object=np.repeat(np.exp(1j * np.angle(whole) / slices)[None], slices, axis=0))

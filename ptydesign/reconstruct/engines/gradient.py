@@ -88,7 +88,8 @@ def _real_moments(memory):
 def group(state: ReconState, memory, members: Group, problem, o, parameters, static):
     """One group: gradient of its mean loss per electron, one step of the rule."""
     options = dict(static)
-    gathered = directions(state, members.indices, (members.count,), problem, o, options["noise"], gradient=True)[0]
+    noise, modes = options["noise"], options["object_modes"]
+    gathered = directions(state, members.indices, (members.count,), problem, o, noise, gradient=True, modes=modes)[0]
     if options["costs"]:
         to_object, to_probe = cost_directions(state, options["costs"], parameters, problem.counts)
         share = members.count * problem.counts  # weights refer to the loss per electron

@@ -77,12 +77,12 @@ def group(state: ReconState, memory: Memory, members: Group, problem, o, paramet
     measured = jnp.minimum(members.count, options["step_positions"])
     all_measure = members.indices.shape[0] <= options["step_positions"]
     stops = (measured,) if all_measure else (measured, members.count)
-    sums = directions(state, members.indices, stops, problem, o, options["noise"])
+    sums = directions(state, members.indices, stops, problem, o, options["noise"], modes=options["object_modes"])
     few, gathered = sums[0], sums[-1]
     d_probe = _probe_direction(gathered, members.count, state)
     indices = members.indices[: options["step_positions"]]
     d_object = jnp.zeros_like(state.object) if options["compact"] else preconditioned(gathered, parameters["delta"])
-    normal = normal_equations(state, few, d_object, d_probe, indices, measured, o)
+    normal = normal_equations(state, few, d_object, d_probe, indices, measured, o, options["object_modes"])
     probe_step = parameters["probe_step"] * parameters["probe_on"]
     if options["compact"]:
         b = solve_one(normal.pp, normal.p, parameters["damping"])
@@ -111,7 +111,8 @@ def sweep(state: ReconState, memory: Memory, groups: Group, problem, o, paramete
     taken = (jnp.arange(per_group)[None, :] < groups.count[:, None]).reshape(-1)
     chosen = chosen[jnp.argsort(~taken, stable=True)]  # real members first
     few = directions(state, chosen, (jnp.sum(taken),), problem, o, options["noise"])[0]
-    normal = normal_equations(state, few, d_object, jnp.zeros_like(state.probe), chosen, jnp.sum(taken), o)
+    still, modes = jnp.zeros_like(state.probe), options["object_modes"]
+    normal = normal_equations(state, few, d_object, still, chosen, jnp.sum(taken), o, modes)
     a = parameters["object_step"] * solve_one(normal.oo, normal.o, parameters["damping"])
     uphill = jnp.sum((d_object * jnp.conj(memory.velocity)).real) < 0
     age = jnp.where(uphill, 0.0, memory.age + 1)

@@ -25,7 +25,15 @@ import jax.numpy as jnp
 from pydantic import Field
 
 from ptydesign.reconstruct.engine import Engine, EngineConfig, Group
-from ptydesign.reconstruct.forward import compare_with_data, lit_exit_waves, put_patch, take, views
+from ptydesign.reconstruct.forward import (
+    compare_with_data,
+    lit_exit_waves,
+    probes_of,
+    put_patch,
+    seen_by,
+    take,
+    views,
+)
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
@@ -55,10 +63,10 @@ def init(state: ReconState, static):
 
 def group(state: ReconState, memory, members: Group, problem, o, parameters, static):
     """Visit the members one after the other. Loss: as each was met."""
-    noise = dict(static)["noise"]
+    noise, modes = dict(static)["noise"], dict(static)["object_modes"]
     shape = state.probe.shape[-2:]
     seen = views(state.positions_px[members.indices], shape, o)
-    one = jnp.ones((), state.positions_px.dtype)
+    one, probes = jnp.ones((), state.positions_px.dtype), probes_of(state)
     object_alpha, probe_alpha = parameters.get("object_alpha", one), parameters.get("probe_alpha", one)
     object_step, probe_step = parameters["object_step"], parameters["probe_step"] * parameters["probe_on"]
 
@@ -66,8 +74,10 @@ def group(state: ReconState, memory, members: Group, problem, o, parameters, sta
         canvas, found, spectrum, total = carry
         canvas = put_patch(canvas, *found)  # what the last visit found: see `forward` for why not at its end
         index, first, factor = members.indices[i], seen.first[i], seen.shift(i)
-        probe, patch = ifft2(spectrum * factor), take(canvas, first, shape)
-        wave, pull, lit = jax.vjp(lambda p, q: lit_exit_waves(p, q, o.propagators), probe, patch, has_aux=True)
+        probe, patch = ifft2(probes._replace(spectrum=spectrum).at(index) * factor), take(canvas, first, shape)
+        wave, pull, lit = jax.vjp(
+            lambda p, q: lit_exit_waves(*seen_by(p, q, modes), o.propagators, modes), probe, patch, has_aux=True
+        )
         step, loss = compare_with_data(wave, problem.patterns[index], state.intensity[index], problem, noise)
         d_probe, d_patch = (jnp.conj(d) for d in pull(jnp.conj(step)))
         opaque = patch.real**2 + patch.imag**2
@@ -80,7 +90,7 @@ def group(state: ReconState, memory, members: Group, problem, o, parameters, sta
         return canvas, (patch + object_step * d_patch, first), spectrum, total + loss
 
     nothing = take(state.object, seen.first[0], shape), seen.first[0]
-    start = state.object, nothing, fft2(state.probe), jnp.zeros((), state.positions_px.dtype)
+    start = state.object, nothing, probes.spectrum, jnp.zeros((), state.positions_px.dtype)
     canvas, found, spectrum, loss = jax.lax.fori_loop(0, members.count, visit, start)
     return state.replace(object=put_patch(canvas, *found), probe=ifft2(spectrum)), memory, loss
 

@@ -65,7 +65,7 @@ class DifferenceMapConfig(EngineConfig):
     least: float = Field(0.5, ge=0, le=1, description="M goes at least this part of the way to the measured amplitude")
     most: float = Field(0.9, gt=0, le=1, description="M goes at most this part of the way; 1 is a hard projection")
     multislice: ClassVar[bool] = False
-    accelerable: ClassVar[bool] = False
+    keeps_waves: ClassVar[bool] = True
 
 
 class RAARConfig(EngineConfig):
@@ -77,7 +77,7 @@ class RAARConfig(EngineConfig):
     least: float = Field(0.5, ge=0, le=1, description="M goes at least this part of the way to the measured amplitude")
     most: float = Field(0.9, gt=0, le=1, description="M goes at most this part of the way; 1 is a hard projection")
     multislice: ClassVar[bool] = False
-    accelerable: ClassVar[bool] = False
+    keeps_waves: ClassVar[bool] = True
 
 
 class Memory(NamedTuple):
@@ -163,7 +163,8 @@ def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members:
     seen, fraction = views(positions, shape, o), off_centre(positions)
     spectrum = fft2(state.probe)
     turn = turned(memory.probe, state.probe)
-    brightness = jnp.sum(jnp.abs(state.probe) ** 2, axis=0)
+    seeing = slice(None) if dict(static)["object_modes"] == "all" else slice(1)
+    brightness = jnp.sum(jnp.abs(state.probe[seeing]) ** 2, axis=0)
     # RAAR's model does not fit 2 M psi - psi before the second sweep
     beta = jnp.where(memory.age > 0, parameters["beta"], 0.0) if reflect else parameters["beta"]
 
@@ -180,7 +181,7 @@ def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members:
         old = jnp.einsum("mn,nyx->myx", turn, waves) if len(waves) > 1 else waves
         new = rule(old * moved(before, fraction[slot], o), model, constrain, beta)
         fitted = ifft2(2 * constrain(new) - new if reflect else new)
-        return new, jnp.sum(jnp.conj(probe) * fitted, axis=0)[None], first, loss
+        return new, jnp.sum((jnp.conj(probe) * fitted)[seeing], axis=0)[None], first, loss
 
     chunk = chunk_size(shape, state.probe.shape[0], size)
 
