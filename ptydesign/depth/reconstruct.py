@@ -9,17 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ptydesign import api, io
+from ptydesign import io
 from ptydesign.depth.config import BASE, DepthStudy
 from ptydesign.depth.measure import measure
 from ptydesign.errors import InputError
-from ptydesign.reconstruct.checkpoint import Checkpoints
 from ptydesign.reconstruct.misfit import misfit
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.thick.data import subset
 from ptydesign.thick.resolve import ThickResolved
-from ptydesign.thick.steps import load_dataset, read_specimen, truth_of
-from ptydesign.types import Dataset, Reconstruction
+from ptydesign.thick.steps import load_dataset, read_specimen, resumed, truth_of
 
 HELD_OUT_SEED = 0x68656C64
 
@@ -83,19 +81,6 @@ def reconstruct(resolved: ThickResolved, name: str) -> Path:
     io.write_reconstruction(path, result)
     path.with_suffix(".checkpoint.h5").unlink(missing_ok=True)
     return path
-
-
-def resumed(dataset: Dataset, plan: Plan, seed: int, path: Path, every: int) -> Reconstruction:
-    """A reconstruction with checkpoints beside `path`; a checkpoint of other data or of another plan is left alone."""
-    checkpoint = path.with_suffix(".checkpoint.h5")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    keep = Checkpoints(checkpoint, every)
-    if checkpoint.exists():
-        try:
-            return api.reconstruct_dataset(dataset, plan, seed, progress=True, checkpoints=keep, resume=checkpoint)
-        except InputError:
-            checkpoint.unlink(missing_ok=True)  # of an earlier state of the study
-    return api.reconstruct_dataset(dataset, plan, seed, progress=True, checkpoints=keep)
 
 
 def write_measure(resolved: ThickResolved, name: str) -> Path:

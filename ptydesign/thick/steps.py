@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptydesign import io
+from ptydesign import api, io
 from ptydesign.errors import InputError
+from ptydesign.reconstruct.checkpoint import Checkpoints
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.reconstruct.run import Observer
 from ptydesign.simulate.potential import PotentialConfig, potential_of_atoms
 from ptydesign.simulate.thick import build_specimen, free_places
 from ptydesign.thick import data
 from ptydesign.thick.experiment import optics_at_first_slice
 from ptydesign.thick.resolve import ThickResolved
-from ptydesign.types import Dataset, Potential, Truth
+from ptydesign.types import Dataset, Potential, Reconstruction, Truth
 from ptydesign.units import interaction_parameter
+
+if TYPE_CHECKING:
+    import ase
 
 SPECIMEN = "specimen.h5"
 
@@ -40,12 +47,27 @@ def write_specimen(resolved: ThickResolved) -> Path:
         "places": free_places(study.sample, resolved.centre_a, field).tolist(),
         "faces_a": [float(face) for face in specimen.faces_a],
         "thickness_a": float(resolved.shape.thickness_a),
+        "columns": columns_of(specimen.atoms, resolved.centre_a, field),
         "atoms": len(specimen.atoms),
         "elements": {s: int(n) for s, n in specimen.atoms.symbols.formula.count().items()},
     }
     path = resolved.results / SPECIMEN
     io.write_potential(path, potential, attributes)
     return path
+
+
+def columns_of(
+    atoms: ase.Atoms, centre_a: tuple[float, float], field_a: tuple[float, float]
+) -> dict[str, list[list[float]]]:
+    """(y, x) of the columns of each of the crystal's elements in the scanned field: places where two or more of its
+    atoms lie above each other."""
+    found = {}
+    for symbol in sorted(set(atoms.get_chemical_symbols())):
+        places = atoms.positions[atoms.symbols == symbol][:, 1::-1]
+        places = places[np.all(np.abs(places - centre_a) <= np.asarray(field_a) / 2, axis=1)]
+        _, first, counts = np.unique(np.round(places / 0.05 + 0.123), axis=0, return_index=True, return_counts=True)
+        found[symbol] = places[np.sort(first[counts > 1])].tolist()
+    return found
 
 
 def read_specimen(resolved: ThickResolved) -> tuple[Potential, dict[str, Any]]:
@@ -83,8 +105,19 @@ def load_dataset(resolved: ThickResolved, name: str, slice_a: float) -> Dataset:
     return data.assemble(chunks, experiment, optics, resolved.centre_a, *seeds)
 
 
-def check_experiment_name(resolved: ThickResolved, name: str) -> None:
-    """Raise InputError for an experiment that the study doesn't have."""
-    if name not in resolved.experiments:
-        known = ", ".join(resolved.experiments)
-        raise InputError("--experiment", "must be one of the study's", name, f"It has: {known}.")
+def resumed(
+    dataset: Dataset, plan: Plan, seed: int, path: Path, every: int, observers: Sequence[Observer] = ()
+) -> Reconstruction:
+    """A reconstruction with a checkpoint beside `path` after every so many sweeps; it goes on from one that is there.
+
+    A checkpoint of other data, of another plan or one that can't be read is removed.
+    """
+    checkpoint = path.with_suffix(".checkpoint.h5")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"progress": True, "observers": observers, "checkpoints": Checkpoints(checkpoint, every)}
+    if checkpoint.exists():
+        try:
+            return api.reconstruct_dataset(dataset, plan, seed, resume=checkpoint, **options)
+        except InputError:
+            checkpoint.unlink(missing_ok=True)
+    return api.reconstruct_dataset(dataset, plan, seed, **options)

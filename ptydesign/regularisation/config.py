@@ -1,0 +1,152 @@
+"""The study file of a study of regularisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, PositiveInt, field_validator, model_validator
+
+from ptydesign.config import Strict
+from ptydesign.depth.config import NAME
+from ptydesign.design.settings import SearchConfig
+from ptydesign.design.space import SpaceConfig
+from ptydesign.errors import InputError
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.study.experiment import ExperimentConfig
+from ptydesign.thick.config import ThickStudy
+from ptydesign.tuning.paths import with_values
+
+BASE = "base"
+SLICES, THICKNESS = "slices", "thickness_a"  # of the whole sample: paths of their own beside those of a plan
+
+
+class NamedPlan(Strict):
+    """A plan of reconstruction, and what of it is tuned before it is compared.
+
+    tune: values to search by path in the plan (`engines.0.object_rate`), and `slices`, `thickness_a` (of the whole
+    sample).
+    """
+
+    name: str = Field(pattern=NAME)
+    plan: Plan
+    tune: SpaceConfig | None = None
+
+
+class Vary(Strict):
+    """One setting of the first plan that is varied alone. path: as `engines.0.offset`. values: without the plan's own,
+    which is shown too."""
+
+    name: str = Field(pattern=NAME)
+    path: str
+    values: tuple[float, ...] = Field(min_length=1)
+
+    @field_validator("values")
+    @classmethod
+    def _rising(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(values)) < len(values):
+            raise InputError("values", "must differ", list(values), "List each value once.")
+        return tuple(sorted(values))
+
+
+class TuningConfig(SearchConfig):
+    """How plans are tuned: Bayesian optimisation of the error of all slices, one point at a time.
+
+    sweeps: of a trial, instead of the plan's last engine's.
+    """
+
+    initial: int = Field(4, ge=1)
+    points: int = Field(6, ge=0)
+    batch: int = Field(1, ge=1, le=1)
+    sweeps: PositiveInt = 20
+
+
+class DumbbellConfig(Strict):
+    """Pairs of columns of an element whose separation is measured in the projection; longest_a: of a pair."""
+
+    element: str
+    longest_a: float = Field(1.0, gt=0)
+
+
+class ErrorConfig(Strict):
+    """How errors are measured: every so many sweeps, margin_a inside the scanned field."""
+
+    every: PositiveInt = 5
+    margin_a: float = Field(1.0, ge=0)
+
+
+class RegularisationStudy(ThickStudy):
+    """A study of regularisation at one scale: one dataset, several plans, settings of the first plan varied one by one.
+
+    slices: how many equal slices the whole sample is reconstructed in, where a plan's tuning doesn't say otherwise.
+    """
+
+    slices: int = Field(ge=2, le=1000)
+    plans: tuple[NamedPlan, ...] = Field(min_length=1)
+    vary: tuple[Vary, ...] = ()
+    tuning: TuningConfig = TuningConfig()
+    dumbbells: DumbbellConfig | None = None
+    errors: ErrorConfig = ErrorConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RegularisationStudy:
+        for key, items in (("plans", self.plans), ("vary", self.vary)):
+            names = [item.name for item in items]
+            for name in names:
+                if names.count(name) > 1:
+                    raise InputError(key, "must have different names", name, "Rename one.")
+        for number, item in enumerate(self.plans):
+            if item.plan.object.slices != 1:
+                field = f"plans.{number}.plan.object.slices"
+                raise InputError(field, "is set by the study's key slices", item.plan.object.slices, "Remove it.")
+            if any(engine.resample is not None for engine in item.plan.engines):
+                rule = "must not resample: all reconstructions are compared on the same pixels"
+                raise InputError(f"plans.{number}.plan.engines", rule, "resample", "Remove resample.")
+            if item.tune is not None:
+                for name, dimension in item.tune.root.items():
+                    self._try_path(item, name, dimension, f"plans.{number}.tune")
+        for number, vary in enumerate(self.vary):
+            for value in vary.values:
+                self.plan_with(self.plans[0].plan, {vary.path: value}, 100.0, f"vary.{number}")
+            try:
+                value_at(self.plans[0].plan, vary.path)
+            except (KeyError, IndexError, TypeError, ValueError):
+                rule = "must lead to a number of the first plan"
+                raise InputError(f"vary.{number}.path", rule, vary.path, "Put the setting into the plan.") from None
+        return self
+
+    def _try_path(self, item: NamedPlan, name: str, dimension: Any, where: str) -> None:
+        values = dimension.choices or (dimension.low, dimension.high)
+        for value in values:
+            self.plan_with(item.plan, {name: int(value) if dimension.integer else value}, 100.0, where)
+
+    def plan_with(self, plan: Plan, values: dict[str, Any], true_a: float, where: str = "plan") -> Plan:
+        """A plan with slices and with values at paths. true_a: thickness of the sample, unless it is among the values.
+
+        Raises InputError naming `<where>.<path>`.
+        """
+        values = dict(values)
+        slices, thickness = int(values.pop(SLICES, self.slices)), float(values.pop(THICKNESS, true_a))
+        content = plan.model_dump(mode="json")
+        content["object"] = {**content["object"], "slices": slices, "slice_thickness_a": thickness / slices}
+        return with_values(content, values, where)
+
+    @property
+    def names(self) -> list[str]:
+        """The study has one experiment."""
+        return [BASE]
+
+    def experiment_of(self, name: str) -> ExperimentConfig:
+        """That experiment."""
+        return self.experiment
+
+    def point_of(self, name: str) -> dict[str, Any]:
+        """What it changes: nothing."""
+        return {}
+
+
+def value_at(plan: Plan, path: str) -> float:
+    """The number at a path of a plan. Raises KeyError, IndexError, TypeError or ValueError if there is none."""
+    content: Any = plan.model_dump(mode="json")
+    for part in path.split("."):
+        content = content[int(part)] if isinstance(content, list) else content[part]
+    return float(content)

@@ -1,0 +1,140 @@
+"""The report of a study of regularisation, made from its tables and figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ptydesign.regularisation.figures import FIGURES, WORDS
+from ptydesign.regularisation.tables import Tables, read_tables
+from ptydesign.thick.page import Picture, Table, write_page
+
+CAPTIONS = {
+    "errors": (
+        "Root mean squared error of the phase over all slices and pixels of the scored region against sweep, while one "
+        "setting of the first plan varies. Black: the plan's own value."
+    ),
+    "images": "Projected phase after the last sweep, on one scale of grey. Framed: the plan's own value.",
+    "engines": (
+        "(a) Projected phase after the last sweep, and the truth at the same pixels, on one scale of grey. (b) Power "
+        "spectrum (logarithmic, eight decades below the truth's largest value); rings at 1 and 2 Å⁻¹."
+    ),
+    "convergence": (
+        "(a) Error of all slices against sweep. (b) Separation of each dumbbell (dots), mean and standard deviation; "
+        "grey: true separation."
+    ),
+}
+
+
+def write_report(results: Path) -> Path:
+    """Write report.html; returns its path."""
+    tables = read_tables(Path(results))
+    drawn = [name for name in FIGURES if (tables.folder / "figures" / f"{name}.png").is_file()]
+    pictures = [Picture(name, FIGURES[name][0], CAPTIONS[name]) for name in drawn]
+    return write_page(tables.folder, tables.plan, _facts(tables), sentences(tables), _tables(tables), pictures)
+
+
+def _facts(tables: Tables) -> list[tuple[str, str]]:
+    plan = tables.plan
+    header, experiment, sample = plan["resolved"], plan["experiment"], plan["sample"]
+    y, x, z = header["supercell_a"]
+    defects = ", ".join(
+        f"{d.get('count') or len(d['at_a'])} {d.get('element') or d['host']} {d['kind']}" for d in sample["defects"]
+    )
+    return [
+        ("Sample", f"{sample['file']} along {sample['zone_axis']}, {x:.1f} × {y:.1f} × {z:.1f} Å (x × y × z)"),
+        ("Defects", defects or "none"),
+        (
+            "Experiment",
+            f"{experiment['voltage_kv']:g} kV, {experiment['semiangle_mrad']:g} mrad, defocus "
+            f"{experiment['defocus_nm']:g} nm (positive is underfocus), step {experiment['step_a']:g} Å, "
+            f"{experiment['applied_dose_e_per_a2']:.3g} e/Å²",
+        ),
+        ("Plans", ", ".join(item["name"] for item in plan["plans"])),
+        ("Slices", f"{plan['slices']} of {z / plan['slices']:.2f} Å; data from {header['potential_shape'][0]}"),
+        ("Scale", plan["scale"]),
+    ]
+
+
+def sentences(tables: Tables) -> list[str]:
+    """What came out, in words."""
+    found = []
+    for factor in tables.factors:
+        rows = [(value, tables.summary[tables.summary["item"] == item].iloc[0]) for value, item, _ in
+                tables.series(factor)]  # fmt: skip
+        good = [(value, row) for value, row in rows if pd.notna(row["rmse_slices_rad"])]
+        if good:
+            value, row = min(good, key=lambda pair: pair[1]["rmse_slices_rad"])
+            words = WORDS.get(factor, factor.replace("_", " "))
+            worst = max(r["rmse_slices_rad"] for _, r in good)
+            found.append(
+                f"{words[0].upper()}{words[1:]}: the error after the last sweep is least at {value:g} "
+                f"({row['rmse_slices_rad']:.4g} rad; up to {worst:.4g} rad at the others)."
+            )
+    plans = tables.plans
+    if len(plans) > 1:
+        ordered = plans.dropna(subset=["rmse_slices_rad"]).sort_values("rmse_slices_rad")
+        errors = ", ".join(f"{r['item']} {r['rmse_slices_rad']:.4g} rad" for _, r in ordered.iterrows())
+        found.append(f"Error of the slices after the last sweep: {errors}.")
+        lost = plans[plans["status"] == "diverged"]["item"].tolist()
+        if lost:
+            found.append(f"Diverged: {', '.join(lost)}.")
+    for _, row in plans.iterrows():
+        if pd.notna(row["dumbbell_a"]):
+            found.append(
+                f"{row['item']}: {int(row['dumbbell_count'])} dumbbells of {row['dumbbell_a']:.3f} Å"
+                + (f" ± {row['dumbbell_sd_a']:.3f} Å" if pd.notna(row["dumbbell_sd_a"]) else "")
+                + f" (true: {row['dumbbell_true_a']:.3f} Å), the phase between them dips by {row['dumbbell_dip']:.0%}."
+            )
+    return found
+
+
+def _tables(tables: Tables) -> list[Table]:
+    header = ("Plan", "Sweeps", "Slices", "Thickness (Å)", "Error of slices (rad)", "Least (rad, sweep)",
+              "Error of projection (rad)", "Contrast", "Dumbbells (Å)", "Tuned")  # fmt: skip
+    rows = [
+        (
+            str(r["item"]),
+            str(int(r["sweeps"])),
+            str(int(r["slices"])),
+            f"{r['thickness_a']:.1f}",
+            _fixed(r["rmse_slices_rad"], 4),
+            f"{_fixed(r['best_slices_rad'], 4)} ({'–' if pd.isna(r['best_sweep']) else int(r['best_sweep'])})",
+            _fixed(r["rmse_projected_rad"], 4),
+            _fixed(r["contrast"], 3),
+            _fixed(r["dumbbell_a"], 3),
+            _values(r["tuned"]),
+        )
+        for _, r in tables.plans.iterrows()
+    ]
+    found = [Table("Plans", header, rows)]
+    varied = [
+        (
+            f"{WORDS.get(factor, factor)} = {value:g}" + (" (plan)" if own else ""),
+            _fixed(r["rmse_slices_rad"], 4),
+            f"{_fixed(r['best_slices_rad'], 4)} ({'–' if pd.isna(r['best_sweep']) else int(r['best_sweep'])})",
+            _fixed(r["rmse_projected_rad"], 4),
+            _fixed(r["loss"], 6),
+            str(r["status"]).replace("_", " "),
+        )
+        for factor in tables.factors
+        for value, item, own in tables.series(factor)
+        for _, r in tables.summary[tables.summary["item"] == item].iterrows()
+    ]
+    if varied:
+        heads = ("Setting", "Error of slices (rad)", "Least (rad, sweep)", "Error of projection (rad)", "Loss", "Ended")
+        found.append(Table("One setting at a time", heads, varied))
+    return found
+
+
+def _values(text: Any) -> str:
+    if not isinstance(text, str) or not text:
+        return "no"
+    return ", ".join(f"{path} {value:.3g}" for path, value in json.loads(text).items())
+
+
+def _fixed(value: Any, decimals: int) -> str:
+    return "–" if value is None or pd.isna(value) else f"{value:.{decimals}f}"

@@ -1,0 +1,188 @@
+"""Reconstructions of a study of regularisation, each watched: its errors every few sweeps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptydesign import io
+from ptydesign.errors import InputError
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.regularisation.config import RegularisationStudy, value_at
+from ptydesign.score.compare import ScoreConfig, compare
+from ptydesign.score.dumbbells import measure_pair, pairs
+from ptydesign.score.metrics import ScoreFailure
+from ptydesign.score.slices import slice_error, true_slices
+from ptydesign.thick.resolve import BASE, ThickResolved
+from ptydesign.thick.steps import load_dataset, read_specimen, resumed, truth_of
+from ptydesign.types import ReconState, Truth
+
+SCORE = ScoreConfig(ssim_widths_px=(0.5,), max_shift_a=0.5)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One reconstruction: a plan of the study as it is (or as it was tuned), or the first plan with a value at a path.
+
+    factor: name of what is varied, or "" for a plan.
+    """
+
+    name: str
+    plan: str
+    factor: str = ""
+    path: str = ""
+    value: float | None = None
+
+
+def items(study: RegularisationStudy) -> list[Item]:
+    """All reconstructions: the plans, then what varies the first of them."""
+    found = [Item(item.name, item.name) for item in study.plans]
+    first = study.plans[0]
+    for vary in study.vary:
+        own = value_at(first.plan, vary.path)
+        for number, value in enumerate(vary.values):
+            if value != own:
+                found.append(Item(f"{vary.name}_{number}", first.name, vary.name, vary.path, value))
+    return found
+
+
+def find_item(study: RegularisationStudy, name: str) -> Item:
+    """The reconstruction of this name. Raises InputError if there is none."""
+    known = {item.name: item for item in items(study)}
+    if name not in known:
+        raise InputError("--item", "must be one of the study's", name, f"It has: {', '.join(known)}.")
+    return known[name]
+
+
+def tuned_values(resolved: ThickResolved, plan: str) -> dict[str, Any]:
+    """What the tuning of a plan found: values by path; nothing for a plan that isn't tuned."""
+    named = next(item for item in resolved.study.plans if item.name == plan)
+    if named.tune is None:
+        return {}
+    return json.loads((resolved.results / "tuning" / f"{plan}.json").read_text(encoding="utf-8"))["best"]
+
+
+def plan_of(resolved: ThickResolved, item: Item) -> Plan:
+    """The plan of a reconstruction, with what its tuning found."""
+    study: RegularisationStudy = resolved.study
+    plan = next(named.plan for named in study.plans if named.name == item.plan)
+    values = tuned_values(resolved, item.plan)
+    if item.factor:
+        values = {**values, item.path: item.value}
+    return study.plan_with(plan, values, float(resolved.shape.thickness_a))
+
+
+class Watch:
+    """An observer of `reconstruct` that measures errors every few sweeps; `rows` are JSON-able.
+
+    path: a file that keeps the rows, so that a resumed reconstruction has those of its first part.
+    """
+
+    def __init__(self, resolved: ThickResolved, truth: Truth, plan: Plan, path: Path | None = None):
+        self.study: RegularisationStudy = resolved.study
+        self.region = region_of(resolved)
+        self.truth, self.last, self.path = truth, plan.sweeps, path
+        slices = np.full(plan.object.slices, plan.object.slice_thickness_a)
+        self.true = true_slices(truth, slices)
+        self.rows: list[dict[str, Any]] = []
+        if path is not None and path.is_file():
+            self.rows = json.loads(path.read_text(encoding="utf-8"))
+
+    def __call__(self, sweep: int, loss: float, state: ReconState) -> None:
+        every = self.study.errors.every
+        if sweep % every and sweep not in (1, 2, self.last):
+            return
+        self.rows = [row for row in self.rows if row["sweep"] < sweep]
+        self.rows.append({"sweep": sweep, "loss": float(loss), **self.errors(state)})
+        if self.path is not None:
+            io.write_json(self.path, self.rows)
+
+    def errors(self, state: ReconState) -> dict[str, Any]:
+        """Errors of a state; None where it can't be scored."""
+        pixel, origin = (tuple(float(v) for v in np.asarray(a)) for a in (state.pixel_a, state.origin_a))
+        object_ = np.asarray(state.object)
+        try:
+            score = compare(object_, pixel, origin, self.truth, self.region, SCORE).score
+        except ScoreFailure as error:
+            return {"rmse_projected_rad": None, "rmse_slices_rad": None, "reason": str(error)}
+        args = (self.true, self.truth.pixel_a, self.region, score.shift_a)
+        return {
+            "rmse_projected_rad": float(np.sqrt(score.mse_rad2)),
+            "rmse_slices_rad": slice_error(np.angle(object_), pixel, origin, *args),
+            "frc_area": float(score.frc_area),
+            "contrast": float(score.contrast),
+            "shift_a": [float(v) for v in score.shift_a],
+        }
+
+
+def region_of(resolved: ThickResolved) -> tuple[float, float, float, float]:
+    """(y0, x0, y1, x1) in which errors are measured."""
+    study, (y, x) = resolved.study, resolved.centre_a
+    half = np.asarray(study.experiment.field_of_view_a) / 2 - study.errors.margin_a
+    return (float(y - half[0]), float(x - half[1]), float(y + half[0]), float(x + half[1]))
+
+
+def run_item(resolved: ThickResolved, name: str) -> Path:
+    """Reconstruct one item: reconstruction/<item>.h5, and its errors in errors/<item>.json."""
+    study: RegularisationStudy = resolved.study
+    item = find_item(study, name)
+    plan = plan_of(resolved, item)
+    potential, specimen = read_specimen(resolved)
+    truth = truth_of(resolved, potential)
+    dataset = load_dataset(resolved, BASE, plan.object.slice_thickness_a)
+    path = resolved.results / "reconstruction" / f"{name}.h5"
+    partial = path.with_suffix(".errors.json")
+    watch = Watch(resolved, truth, plan, partial)
+    result = resumed(dataset, plan, study.seed, path, study.jobs.checkpoint, [watch])
+    io.write_reconstruction(path, result)
+    found = {
+        "item": name,
+        "plan": item.plan,
+        "factor": item.factor,
+        "value": item.value,
+        "status": result.outcome.status,
+        "reason": result.outcome.reason,
+        "sweeps": result.outcome.sweeps,
+        "gflop": float(result.history["work_gflop"][-1]),
+        "slices": plan.object.slices,
+        "thickness_a": plan.object.slices * plan.object.slice_thickness_a,
+        "errors": watch.rows,
+        "dumbbells": [],
+    }
+    if study.dumbbells is not None and result.outcome.status != "diverged":
+        found["dumbbells"] = dumbbells(resolved, result.state, specimen, watch.rows[-1].get("shift_a", [0.0, 0.0]))
+    io.write_json(resolved.results / "errors" / f"{name}.json", found)
+    for leftover in (path.with_suffix(".checkpoint.h5"), partial):
+        leftover.unlink(missing_ok=True)
+    return path
+
+
+def dumbbells(resolved: ThickResolved, state: ReconState, specimen: dict[str, Any], shift_a: list[float]) -> list[dict]:
+    """Separation of every pair in the region, true and measured."""
+    config = resolved.study.dumbbells
+    columns = np.asarray(specimen["columns"][config.element]).reshape(-1, 2)
+    region = region_of(resolved)
+    inside = np.all((columns >= region[:2]) & (columns <= region[2:]), axis=1)
+    columns = columns[inside]
+    pixel, origin = np.asarray(state.pixel_a, float), np.asarray(state.origin_a, float)
+    image = state.phase_rad.sum(axis=0)
+    rows = []
+    for first, second in pairs(columns, config.longest_a):
+        places = columns[[first, second]] + shift_a
+        found = measure_pair(image, tuple(pixel), tuple(origin), *places)
+        if found is not None:
+            middle = columns[[first, second]].mean(axis=0) - resolved.centre_a
+            rows.append(
+                {
+                    "y_a": float(middle[0]),
+                    "x_a": float(middle[1]),
+                    "true_a": float(np.hypot(*(columns[first] - columns[second]))),
+                    "separation_a": found.separation_a,
+                    "dip": found.dip,
+                }
+            )
+    return rows

@@ -1,0 +1,68 @@
+"""The tables of a finished study of regularisation, as figures and report read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from ptydesign import io
+from ptydesign.errors import InputError
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All that figures and report are drawn from."""
+
+    folder: Path
+    plan: dict[str, Any]
+    errors: pd.DataFrame
+    summary: pd.DataFrame
+    dumbbells: pd.DataFrame
+    trials: pd.DataFrame
+    images: dict[str, dict[str, Any]]
+
+    @property
+    def plans(self) -> pd.DataFrame:
+        """Summaries of the plans themselves."""
+        return self.summary[self.summary["factor"].fillna("") == ""]
+
+    @property
+    def factors(self) -> list[str]:
+        """What is varied alone."""
+        return [v["name"] for v in self.plan["vary"]]
+
+    def series(self, factor: str) -> list[tuple[float, str, bool]]:
+        """(value, item, whether it is the plan's own) of a factor, in rising order."""
+        first = self.plan["plans"][0]["name"]
+        rows = self.summary[self.summary["factor"] == factor]
+        found = [(float(r["value"]), str(r["item"]), False) for _, r in rows.iterrows()]
+        path = next(v["path"] for v in self.plan["vary"] if v["name"] == factor)
+        found.append((_at(self.plan["plans"][0]["plan"], path), first, True))
+        return sorted(found)
+
+    def curve(self, item: str) -> pd.DataFrame:
+        """Errors of a reconstruction by sweep."""
+        return self.errors[self.errors["item"] == item].sort_values("sweep")
+
+
+def _at(content: Any, path: str) -> float:
+    for part in path.split("."):
+        content = content[int(part)] if isinstance(content, list) else content[part]
+    return float(content)
+
+
+def read_tables(folder: Path) -> Tables:
+    """Read plan.yaml and tables/. Raises InputError naming what is missing."""
+    folder = Path(folder)
+    frames = {}
+    for name in ("errors", "summary", "dumbbells", "trials"):
+        path = folder / "tables" / f"{name}.csv"
+        if not path.is_file():
+            raise InputError(str(path), "must exist", "no file", "Run the study again.")
+        frames[name] = pd.read_csv(path)
+    plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
+    return Tables(folder, plan, **frames, images=io.read_images(folder / "tables" / "images.h5"))
