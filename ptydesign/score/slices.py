@@ -36,8 +36,8 @@ def slice_error(
     """Root of the mean squared difference in rad over all pixels of a region and all slices.
 
     phase_rad: (slice, y, x) of the reconstruction. true_rad: (slice, Y, X) from `true_slices`, periodic. shift_a:
-    (y, x) by which the reconstruction is displaced (from `compare`). The constant of each slice is free and removed; the
-    truth is band-limited to the reconstruction's pixels.
+    (y, x) by which the reconstruction is displaced (from `compare`). The constant of each slice is free and removed;
+    the truth is band-limited to the reconstruction's pixels.
     """
     rows, columns = region_slices(phase_rad.shape[-2:], pixel_a, origin_a, region_a)
     start = tuple(o + s.start * p - d for o, s, p, d in zip(origin_a, (rows, columns), pixel_a, shift_a, strict=True))

@@ -1,0 +1,171 @@
+"""Studies of regularisation: errors of slices, dumbbells, what varies, and a whole study with a tuned plan."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from ptydesign import kinds
+from ptydesign.errors import InputError
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.regularisation import workflow
+from ptydesign.regularisation.run import find_item, items
+from ptydesign.regularisation.tune import short
+from ptydesign.score.dumbbells import measure_pair, pairs
+from ptydesign.score.slices import overlap, slice_error, true_slices
+from ptydesign.types import Truth
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_overlap_shares_slices_and_keeps_the_sum():
+    shares = overlap(np.full(6, 2.0), np.array([5.0, 7.0]))
+    assert shares[0] == pytest.approx([1, 1, 0.5, 0, 0, 0])
+    assert shares.sum(axis=0) == pytest.approx(np.ones(6))
+    assert overlap(np.full(4, 2.0), np.array([3.0])).sum() == pytest.approx(1.5)  # the rest lies beyond
+
+
+def test_slice_error_is_zero_for_the_truth_and_sees_swapped_slices():
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:48, :40] * 0.25
+    waves = [np.sin(2 * np.pi * (a * y / 12 + b * x / 10)) for a, b in ((1, 2), (3, 1), (2, 2))]
+    truth = Truth(np.stack([rng.normal() * w for w in waves]), (0.25, 0.25), np.empty((0, 2)), np.full(3, 4.0))
+    true = true_slices(truth, np.full(3, 4.0))
+    args = ((0.25, 0.25), (0.0, 0.0), true, truth.pixel_a, (2.0, 2.0, 9.0, 8.0), (0.0, 0.0))
+    constant = np.array([0.3, -2.0, 1.0])[:, None, None]
+    assert slice_error(truth.phase_rad + constant, *args) < 1e-9
+    swapped = truth.phase_rad[[1, 0, 2]]
+    rows, columns = slice(8, 36), slice(8, 32)
+    parts = (swapped - truth.phase_rad)[:, rows, columns]
+    expected = np.sqrt(np.mean((parts - parts.mean(axis=(1, 2), keepdims=True)) ** 2))
+    assert slice_error(swapped, *args) == pytest.approx(expected, rel=1e-6)
+
+
+def test_pairs_are_mutual_and_short():
+    columns = np.array([[0, 0], [0, 0.6], [3, 3], [3, 3.9], [3, 4.5]])
+    assert pairs(columns, 1.0).tolist() == [[0, 1], [3, 4]]
+    assert len(pairs(columns[:1], 1.0)) == 0
+
+
+@pytest.mark.parametrize("separation", [0.45, 0.59, 0.9])
+def test_separation_of_a_known_dumbbell(separation):
+    pixel, start = (0.11, 0.13), (-4.0, -3.0)
+    y = start[0] + pixel[0] * np.arange(70)[:, None]
+    x = start[1] + pixel[1] * np.arange(50)[None, :]
+    turn = np.array([np.sin(0.7), np.cos(0.7)])
+    ends = [np.array([0.21, 0.33]) + s * separation / 2 * turn for s in (-1, 1)]
+    image = 3 + sum(
+        h * np.exp(-((y - e[0]) ** 2 + (x - e[1]) ** 2) / 0.08) for h, e in zip((1.0, 0.8), ends, strict=True)
+    )
+    wrong = [e + np.array([0.05, -0.04]) for e in ends]  # it does not start from the answer
+    found = measure_pair(image, pixel, start, *wrong)
+    assert found.separation_a == pytest.approx(separation, abs=0.02)
+    assert (found.dip > 0.2) == (separation > 0.5)
+    assert measure_pair(image, pixel, start, (-3.9, -2.9), (-3.4, -2.9)) is None  # at the edge
+
+
+def test_what_varies_keeps_the_rest_of_the_plan(tmp_path):
+    resolved = kinds.open_study(ROOT / "studies" / "regularisation", "preview", tmp_path).resolved
+    study = resolved.study
+    names = [item.name for item in items(study)]
+    assert names[0] == "gradient"
+    assert len(names) == len(set(names)) == 1 + sum(len(v.values) for v in study.vary)
+    item = find_item(study, "layer_tikhonov_0")
+    plan = study.plan_with(study.plans[0].plan, {item.path: item.value}, 100.0)
+    base = study.plan_with(study.plans[0].plan, {}, 100.0)
+    assert plan.engines[0].costs[0].weight == 0
+    assert plan.engines[0].costs[1] == base.engines[0].costs[1]
+    assert (base.object.slices, base.object.slice_thickness_a) == (14, pytest.approx(100 / 14))
+    both = study.plan_with(study.plans[0].plan, {"slices": 5, "thickness_a": 60.0}, 100.0)
+    assert (both.object.slices, both.object.slice_thickness_a) == (5, 12.0)
+    with pytest.raises(InputError, match="must be one of"):
+        find_item(study, "nothing")
+
+
+def test_a_short_plan_ends_its_schedules():
+    engine = {"engine": "gradient", "sweeps": 50}
+    engine["object_rate"] = {"schedule": "cosine", "start": 0.01, "end": 0.001, "sweeps": 50}
+    plan = short(Plan.model_validate({"engines": [engine]}), 7)
+    assert plan.sweeps == 7
+    assert plan.engines[0].parameters_at(7)["object_rate"] == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("name", ["regularisation", "engines"])
+@pytest.mark.parametrize("scale", ["smoke", "preview", "paper"])
+def test_studies_are_valid_at_every_scale(name, scale, tmp_path):
+    run = kinds.open_study(ROOT / "studies" / name, scale, tmp_path)
+    assert "GiB of memory" in workflow.summary(run.resolved, 2)
+    if scale == "preview":
+        assert 2 * max(workflow.memory(run.resolved).values()) < 24
+
+
+def write_study(tmp_path: Path, name: str, change) -> Path:
+    folder = tmp_path / "studies" / "mine"
+    shutil.copytree(ROOT / "studies" / name, folder)
+    content = yaml.safe_load((folder / "study.yaml").read_text())
+    change(content)
+    (folder / "study.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name, change, field, message",
+    [
+        ("regularisation", lambda c: c["vary"][0].update(path="engines.0.ofset"), "vary.0", "ofset"),
+        ("regularisation", lambda c: c["vary"][0].update(path="engines.0.engine"), "vary.0", "engine"),
+        ("regularisation", lambda c: c["vary"][1].update(values=[-1]), "vary.1.engines.0.costs.0.weight", "greater"),
+        ("regularisation", lambda c: c["vary"][1].update(name="offset"), "vary", "different names"),
+        ("regularisation", lambda c: c.update(slices=100), "slices", "simulation's slices"),
+        (
+            "engines",
+            lambda c: c["plans"][0]["tune"].update(slices={"choices": [4, 60]}),
+            "plans.0.tune.slices",
+            "finer|slices",
+        ),
+        (
+            "engines",
+            lambda c: c["plans"][0]["tune"].update(nothing={"low": 1, "high": 2}),
+            "plans.0.tune.nothing",
+            "known",
+        ),
+        ("engines", lambda c: c["plans"][1].update(name="epie"), "plans", "different names"),
+        ("engines", lambda c: c["dumbbells"].update(element="Si"), "dumbbells.element", "one of the file's"),
+        ("engines", lambda c: c["sample"].update(repeats=[7, 4, 8]), "sample.repeats", "supercell of at least"),
+    ],
+)
+def test_bad_studies_are_refused(tmp_path, name, change, field, message):
+    folder = write_study(tmp_path, name, change)
+    with pytest.raises(InputError, match=message) as caught:
+        kinds.open_study(folder, "preview", tmp_path / "results")
+    assert field in caught.value.field
+
+
+def test_a_whole_study_with_a_tuned_plan(tmp_path):
+    write_study(tmp_path, "engines", lambda c: c["scales"]["smoke"]["plans"].pop(1))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "studies/mine"]
+    command += ["--cores", "2", "--config", "scale=smoke"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    results = tmp_path / "results" / "mine-smoke"
+    summary = pd.read_csv(results / "tables" / "summary.csv").set_index("item")
+    trials = pd.read_csv(results / "tables" / "trials.csv")
+    best = trials.loc[trials["rmse_slices_rad"].idxmin()]
+    assert json.loads(summary.loc["epie", "tuned"]) == {
+        "engines.0.object_step": pytest.approx(best["engines.0.object_step"])
+    }
+    plan = json.loads((results / "tuning" / "epie.json").read_text())["best"]
+    used = json.loads((results / "errors" / "epie.json").read_text())
+    assert used["sweeps"] == 4
+    assert plan
+    errors = pd.read_csv(results / "tables" / "errors.csv")
+    for _, curve in errors.groupby("item"):
+        assert curve["rmse_slices_rad"].iloc[-1] < curve["rmse_slices_rad"].iloc[0]
+    assert (results / "report.html").read_text().count("data:image/png") == 2
