@@ -169,7 +169,19 @@ LONGER = PLAN.replace("sweeps: 2", "sweeps: 6, refine_positions: true, positions
 
 
 def run(folder, *more, plan="plan.yaml", out="out.h5"):
-    return main(["reconstruct", str(folder / "data.h5"), str(folder / plan), "-o", str(folder / out), "--quiet", *more])
+    return main(
+        [
+            "reconstruct",
+            str(folder / "data.h5"),
+            str(folder / plan),
+            "-o",
+            str(folder / out),
+            "--quiet",
+            "--threads",
+            "1",
+            *more,
+        ]
+    )
 
 
 def test_the_command_resumes_after_a_kill(folder):
@@ -183,7 +195,7 @@ from ptydesign import progress
 from ptydesign.cli import main
 progress.SweepBar.__call__ = lambda self, sweep, loss, state: sweep == 4 and os.kill(os.getpid(), signal.SIGKILL)
 main(["reconstruct", {str(folder / "data.h5")!r}, {str(folder / "plan.yaml")!r}, "-o", {str(folder / "out.h5")!r},
-      "--checkpoint", {str(kept)!r}, "--checkpoint-every", "3"])
+      "--threads", "1", "--checkpoint", {str(kept)!r}, "--checkpoint-every", "3"])
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     assert not (folder / "out.h5").exists()
