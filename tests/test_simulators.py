@@ -365,3 +365,50 @@ def test_impossible_experiments_are_refused(change, field):
 def test_unknown_simulator_is_refused(specimen):
     with pytest.raises(InputError, match="abtem"):
         simulate(specimen, DESIGN, 0, simulator="abtm")
+
+
+def test_a_probe_that_drifts_is_the_mean_one_at_mid_scan_and_each_end_has_its_own():
+    """Aberrations are linear in their coefficients: the ends of the scan are those of a defocus moved by half the
+    drift.
+    """
+    from dataclasses import replace
+
+    from ptydesign.simulate.dataset import required_shape, simulate
+    from ptydesign.simulate.potential import PotentialConfig, build_potential
+    from ptydesign.simulate.specimen import BilayerSample
+    from ptydesign.types import Detector, Experiment, Optics, Scan
+
+    still = Experiment(
+        optics=Optics(80, 0.02, defocus_a=-100, astigmatism_a=10, astigmatism_angle_rad=0.4),
+        scan=Scan(2.0, (4.0, 4.0)),
+        detector=Detector((32, 32), (0.4, 0.4)),
+        dose_e_per_a2=1e6,
+    )
+    drifting = replace(still, defocus_drift_a=60.0, astigmatism_drift_a=20.0)
+    shape = required_shape([drifting], (0.4, 0.4))
+    potential = build_potential(BilayerSample(layers=("MoSe2", "WS2")), PotentialConfig(pixel_a=0.4), shape)
+    found, _ = simulate(potential, drifting, 5)
+    for index, change in ((0, -0.5), (4, 0.0), (8, 0.5)):
+        optics = replace(still.optics, defocus_a=-100 + 60 * change, astigmatism_a=10 + 20 * change)
+        # the same window, so that the same noise falls on the same pixels
+        one, _ = simulate(potential, replace(still, optics=optics), 5)
+        np.testing.assert_allclose(
+            found.patterns[index], one.patterns[index], atol=5 * np.sqrt(one.patterns[index].max())
+        )
+        other, _ = simulate(potential, still, 5)
+        if change:
+            far = np.abs(found.patterns[index] - other.patterns[index]).sum()
+            assert far > 5 * np.abs(found.patterns[index] - one.patterns[index]).sum()
+
+
+def test_intensity_factors_have_the_spread_that_was_asked_for():
+    from ptydesign.simulate.dataset import intensity_factors
+    from ptydesign.types import Detector, Experiment, Optics, Scan
+
+    experiment = Experiment(Optics(80, 0.02), Scan(1.0, (4.0, 4.0)), Detector((8, 8), (0.4, 0.4)), 100.0)
+    assert np.all(intensity_factors(experiment, 50, 0) == 1)
+    from dataclasses import replace
+
+    factors = intensity_factors(replace(experiment, intensity_rms=0.05), 4000, 0)
+    assert factors.mean() == pytest.approx(1, abs=0.005)
+    assert factors.std() == pytest.approx(0.05, rel=0.05)

@@ -21,6 +21,7 @@ from tuning_files import tiny
 
 from ptydesign import io
 from ptydesign.api import make_plan, read_plan, reconstruct_dataset
+from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.predict import heldout_misfit
 from ptydesign.tuning import findings, layout
@@ -30,7 +31,7 @@ from ptydesign.tuning.data import hold_out, read_pair, scan
 from ptydesign.tuning.figures import FIGURES, draw_all, read_tables
 from ptydesign.tuning.resolve import estimate, resolve, total_trials
 from ptydesign.tuning.search import choose, tune, weighted
-from ptydesign.tuning.trial import Trial, run_trial
+from ptydesign.tuning.trial import Trial, plan_of, run_trial
 from ptydesign.tuning.workflow import report, settings, table_files, write_plan
 
 ROOT = Path(__file__).parents[1]
@@ -165,6 +166,46 @@ def test_the_misfit_of_held_out_patterns_finds_the_better_object(pair):
     # a position or an intensity that is wrong in the held-out pattern alone is no fault of the object
     moved = replace(out, positions_a=out.positions_a + np.array([0.3, -0.2]))
     assert heldout_misfit(state, kept.positions_a, moved) == pytest.approx(good, rel=0.03)
+
+
+def test_a_probe_that_varies_predicts_held_out_patterns_too(pair):
+    plan = make_plan(
+        probe={"opr_modes": 1}, engines=[{"engine": "lsqml", "group": 12, "sweeps": 25, "refine_positions": True}]
+    )
+    kept, out = pair.scans[0], pair.heldout[0]
+    state = reconstruct_dataset(kept, plan, 0, progress=False).state
+    good = heldout_misfit(state, kept.positions_a, out)
+    assert good < heldout_misfit(state.replace(object=np.sqrt(state.object)), kept.positions_a, out)
+
+
+def test_what_a_space_switches_off_stays_off_and_costs_nothing(finished, pair):
+    """Written as what never starts, so that plans share their compiled code."""
+    from ptydesign.reconstruct.run import reconstruct
+    from ptydesign.score.halves import compare_halves
+
+    space = {
+        "engines.0.refine_positions": {"choices": [False, True]},
+        "engines.0.refine_intensity": {"choices": [False, True]},
+        "probe.opr_modes": {"choices": [0, 1]},
+    }
+    study = finished.study.model_copy(update={"space": SpaceConfig.model_validate(space)})
+    off = dict.fromkeys(space, False) | {"probe.opr_modes": 0}
+    plain = plan_of(study, off)
+    written = plan_of(study, off, layout.Budget("work_gflop", 0.1))
+    assert not plain.engines[0].refine_positions
+    assert written.engines[0].refine_positions
+    assert written.probe.opr_modes == 1
+    scan, budget = pair.scans[0], {"budget": {"work_gflop": 0.1}}
+    engines = [{**e, "sweeps": 1000} for e in plain.model_dump(mode="json", exclude_unset=True)["engines"]]
+    first, history, _ = reconstruct(scan, make_plan(engines=engines, **budget), 1)
+    second, same, _ = reconstruct(scan, written, 1)
+    np.testing.assert_allclose(history.work_gflop, same.work_gflop, rtol=1e-12)
+    np.testing.assert_allclose(history.loss, same.loss, rtol=1e-3)
+    np.testing.assert_allclose(second.positions_a, scan.positions_a, atol=1e-4)
+    assert np.all(second.opr_weights == 0)
+    assert compare_halves(first, second).frc_curve.area(0.8) > 0.999
+    on = plan_of(study, dict.fromkeys(space, True) | {"probe.opr_modes": 1}, layout.Budget("work_gflop", 0.1))
+    assert on.engines[0].positions_start < 10
 
 
 def test_a_diverging_plan_ends_early_and_is_no_failure_of_the_study(finished, pair):

@@ -15,7 +15,7 @@ import numpy as np
 
 from ptydesign.reconstruct import refine
 from ptydesign.reconstruct.engines import ENGINES
-from ptydesign.reconstruct.forward import exit_waves, optical, take, views
+from ptydesign.reconstruct.forward import exit_waves, optical, probes_of, take, views
 from ptydesign.reconstruct.run import make_problem
 from ptydesign.types import Dataset, ReconState
 from ptydesign.waves import fft2, ifft2
@@ -42,6 +42,9 @@ def heldout_misfit(state: ReconState, nominal_a: np.ndarray, heldout: Dataset) -
     settings = ENGINES["lsqml"].config(refine_positions=True, refine_intensity=True, noise=NOISE)
     problem = make_problem(heldout, settings, len(positions), real)
     start = state.replace(positions_px=positions.astype(real), intensity=np.ones(len(positions), real))
+    if state.opr_weights is not None:  # a probe that varies over the scan is that of the nearest position
+        nearest = np.argmin(np.linalg.norm(wanted[:, None] - nominal[None], axis=-1), axis=1)
+        start = start.replace(opr_weights=np.asarray(state.opr_weights)[nearest])
     start = jax.tree.map(jnp.asarray, start)
     return float(_misfit(start, problem))
 
@@ -56,18 +59,18 @@ def _misfit(state: ReconState, problem) -> jax.Array:
 
     def step(_, state: ReconState) -> ReconState:
         g, h = refine.position_scores(state, indices, count, problem, o, NOISE, static)
-        steps = refine.steps_of(g, h, count)
+        steps = refine.steps_of(g[:, :3], h[:, :3, :3], count)
         moved = state.positions_px + jnp.clip(steps[:, :2], -CLIP_PX, CLIP_PX)
         factor = jnp.exp(jnp.clip(steps[:, 2], -0.1, 0.1))
         return state.replace(positions_px=refine.inside(moved, state), intensity=state.intensity * factor)
 
     state = jax.lax.fori_loop(0, ROUNDS, step, state)
     seen = views(state.positions_px, shape, o)
-    spectrum = fft2(state.probe)
+    probes = probes_of(state)
 
     def one(slot: jax.Array) -> jax.Array:
         wave = exit_waves(
-            ifft2(spectrum * seen.shift(slot)), take(state.object, seen.first[slot], shape), o.propagators
+            ifft2(probes.at(slot) * seen.shift(slot)), take(state.object, seen.first[slot], shape), o.propagators
         )
         far = fft2(wave)
         expected = state.intensity[slot] * jnp.sum(far.real**2 + far.imag**2, axis=0) + problem.background

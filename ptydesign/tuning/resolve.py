@@ -17,7 +17,7 @@ from ptydesign.simulate.dataset import check_experiment, required_shape
 from ptydesign.simulate.potential import potential_key
 from ptydesign.simulate.specimen import check_sample
 from ptydesign.study.checks import check_results
-from ptydesign.study.estimate import COMPILE_S, START_S, fft_rate
+from ptydesign.study.estimate import START_S, fft_rate
 from ptydesign.study.experiment import OPERATOR_NAMES
 from ptydesign.study.file import folder_name, load_study
 from ptydesign.tuning import layout
@@ -25,12 +25,12 @@ from ptydesign.tuning.assess import count, values_of
 from ptydesign.tuning.config import OneFile, SimulatedData, TuningConfig
 from ptydesign.tuning.data import experiments
 from ptydesign.tuning.paths import check_paths
-from ptydesign.tuning.trial import plan_of
+from ptydesign.tuning.trial import SWITCHES, plan_of
 
 CHECKED = 64  # points of the space that are turned into plans before work starts
 FLOP_PER_UNIT = 5.0  # of the estimate's FFT units, n log2 n
 OVERHEAD = 3.0  # time of a reconstruction over that of its Fourier transforms alone, measured on one core
-SCORING_S, SEARCH_START_S = 0.6, 10.0
+SCORING_S, SEARCH_START_S, PROPOSAL_S, COMPILE_S = 0.2, 8.0, 0.3, 4.0
 
 
 @dataclass(frozen=True)
@@ -155,31 +155,54 @@ def total_trials(study: TuningConfig) -> int:
 
 
 def estimate(resolved: Resolved, cores: int) -> dict[str, Any]:
-    """Trials, time in minutes and memory in GiB, JSON-able. An upper bound: trials that several searches ask for are
-    computed once."""
+    """Trials, time in minutes and memory in GiB, JSON-able."""
     study = resolved.study
     rate = fft_rate() * FLOP_PER_UNIT / 1e9 / OVERHEAD  # GFLOP per second
     numbers = trials(study)
+    size = build_space(study.space).size
+    asked: dict[layout.Budget, int] = {}
+    found = layout.searches(study).values()
+    for search in found:
+        asked[search.budget] = asked.get(search.budget, 0) + search.total
+    for group in layout.groups(study).values():
+        asked[group.budget] = asked.get(group.budget, 0) + count(study, group)
 
     def seconds(budget: layout.Budget) -> float:
-        each = budget.value if budget.unit == layout.SECONDS else budget.value / rate
-        return 2 * each + SCORING_S + COMPILE_S
+        return 2 * (budget.value if budget.unit == layout.SECONDS else budget.value / rate) + SCORING_S
 
-    found = layout.searches(study).values()
-    compute = sum(seconds(s.budget) * s.total + SEARCH_START_S * s.segments for s in found)
-    compute += sum(seconds(g.budget) * count(study, g) + START_S for g in layout.groups(study).values())
+    compute = sum(seconds(budget) * distinct(size, number) for budget, number in asked.items())
+    compute += compiled(study) * COMPILE_S
+    compute += sum(SEARCH_START_S * s.segments + PROPOSAL_S * s.total for s in found if s.method == layout.BO)
+    compute += START_S * (len(found) + len(layout.groups(study)))
     if resolved.shape is not None:
         compute += len(layout.scans(study)) * _simulation_s(study, rate)
     chain = max(seconds(s.budget) * s.total for s in found)
     return {
         "trials": numbers,
         "trials_total": sum(numbers.values()),
-        "combinations": build_space(study.space).size if math.isfinite(build_space(study.space).size) else None,
+        "combinations": size if math.isfinite(size) else None,
         "core_minutes": round(compute / 60, 1),
         "cores": cores,
         "minutes": round(max(compute / cores, chain) / 60, 1),
         "memory_gib": round(memory_gib(resolved), 2),
     }
+
+
+def distinct(size: float, number: int) -> float:
+    """How many different plans so many draws from a space find: the others are in the point store."""
+    return size * -math.expm1(-number / size) if math.isfinite(size) else number
+
+
+def compiled(study: TuningConfig) -> float:
+    """About how many functions are compiled: one for each combination of what shapes a reconstruction, which switches
+    (see `trial.switched`) and continuous settings don't."""
+    number = 1.0
+    for path, dimension in study.space.root.items():
+        name = path.rpartition(".")[2]
+        discrete = not dimension.continuous and not any(isinstance(v, float) for v in dimension.values)
+        number *= dimension.size if discrete and name not in (*SWITCHES, "opr_modes") else 1
+    most = sum(trials(study).values())
+    return 1 + min(number, most)
 
 
 def _simulation_s(study: TuningConfig, rate: float) -> float:
@@ -210,6 +233,6 @@ def summary(resolved: Resolved, numbers: dict[str, Any]) -> str:
     plans = f"{numbers['combinations']:g} plans" if numbers["combinations"] else "a continuous space of plans"
     return (
         f"{study.study} ({study.scale}): {plans}; {numbers['trials_total']} trials ({parts})\n"
-        f"estimate: at most {numbers['minutes']:.0f} min on {numbers['cores']} cores "
+        f"estimate: {numbers['minutes']:.0f} min on {numbers['cores']} cores "
         f"({numbers['core_minutes']:.0f} min of one core), {numbers['memory_gib']:g} GiB for each job"
     )

@@ -25,6 +25,8 @@ from ptydesign.tuning.layout import SECONDS, Budget
 from ptydesign.tuning.paths import with_values
 
 MOST_SWEEPS = 100_000
+NEVER = 1_000_000  # a sweep that no reconstruction reaches
+SWITCHES = {"refine_positions": "positions_start", "refine_intensity": "intensity_start"}
 
 Point = Mapping[str, Any]
 
@@ -32,14 +34,35 @@ Point = Mapping[str, Any]
 def plan_of(study: TuningConfig, values: Point, budget: Budget | None = None, where: str = "space") -> Plan:
     """The study's plan with values at paths, ended by a budget. Raises InputError for values that don't fit."""
     plan = study.plan.model_dump(mode="json", exclude_unset=True)
-    if budget is not None:
-        # the last engine goes on until the budget is spent
-        plan["budget"] = {budget.unit: budget.value}
-        plan["engines"][-1]["sweeps"] = MOST_SWEEPS
-        for engine in plan["engines"]:
-            if study.prune.factor:
-                engine["stop"] = {"worse": study.prune.factor, **engine.get("stop", {})}
-    return with_values(plan, values, where)
+    if budget is None:
+        return with_values(plan, values, where)
+    with_values(plan, values, where)  # errors name what the user wrote
+    # the last engine goes on until the budget is spent
+    plan["budget"] = {budget.unit: budget.value}
+    plan["engines"][-1]["sweeps"] = MOST_SWEEPS
+    for engine in plan["engines"]:
+        if study.prune.factor:
+            engine["stop"] = {"worse": study.prune.factor, **engine.get("stop", {})}
+    return with_values(plan, switched(study, values), where)
+
+
+def switched(study: TuningConfig, values: Point) -> dict[str, Any]:
+    """The values, with what a space switches off written as what never starts: plans that differ in switches then share
+    their compiled code, which takes longer to make than a short trial. Work and state are those of what is off."""
+    plan = study.plan.model_dump(mode="json")
+    result = dict(values)
+    for path, dimension in study.space.root.items():
+        head, _, last = path.rpartition(".")
+        if path == "probe.opr_modes" and dimension.choices and 0 in dimension.choices:
+            if not values.get(path, plan["probe"].get("opr_modes", 0)):
+                result[path] = min(n for n in dimension.choices if n)
+                result["engines.*.opr_start"] = NEVER
+        elif last in SWITCHES and dimension.size == 2:
+            number = head.rpartition(".")[2]
+            engine = plan["engines"][int(number) if number.isdigit() else 0]
+            if not values.get(path, engine.get(last, False)):
+                result |= {path: True, f"{head}.{SWITCHES[last]}": NEVER}
+    return result
 
 
 @dataclass(frozen=True)
