@@ -53,7 +53,12 @@ def keys(options: argparse.Namespace) -> None:
     """Print the reference of a study's keys, as Markdown."""
     from ptydesign.study.reference import keys_page
 
-    print(keys_page(), end="")
+    if options.kind == "tuning":
+        from ptydesign.tuning.config import TuningConfig
+
+        print(keys_page(TuningConfig, " --kind tuning", "tuning-keys.md"), end="")
+    else:
+        print(keys_page(), end="")
 
 
 def resolve(options: argparse.Namespace) -> None:
@@ -104,7 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     for run in DRAWING:
         one = _add(commands, run.__name__, run.__doc__, run)
         one.add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
-    _add(commands, "keys", keys.__doc__, keys)
+    one = _add(commands, "keys", keys.__doc__, keys)
+    one.add_argument("--kind", choices=("experiment", "tuning"), default="experiment", help="kind of study")
     add_commands(commands)
     add_planning(commands)
     return parser

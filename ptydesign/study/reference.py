@@ -14,16 +14,19 @@ from ptydesign.study.config import StudyConfig
 
 HEADER = """# Keys of a study file
 
-Made by `ptydesign keys > docs/study.md`. A study is a folder in `studies/` with a `study.yaml`; every key is checked
+Made by `ptydesign keys{option} > docs/{page}`. A study is a folder in `studies/` with a `study.yaml`; every key is checked
 before anything runs. `scales: {smoke: ..., preview: ..., paper: ...}` holds changes that are laid over the rest at that
 scale. Keys without a default are required.
 """
 
 
-def keys_page() -> str:
-    """The page as Markdown: every section, its description, and a table of keys, types and defaults."""
-    parts, seen = [HEADER], set()
-    queue: list[tuple[str, type[BaseModel]]] = [("(top level)", StudyConfig)]
+def keys_page(top: type[BaseModel] = StudyConfig, option: str = "", page: str = "study.md") -> str:
+    """The page as Markdown: every section, its description, and a table of keys, types and defaults.
+
+    top: the model of a kind of study. option, page: how the page was made and where it belongs.
+    """
+    parts, seen = [HEADER.replace("{option}", option).replace("{page}", page)], set()
+    queue: list[tuple[str, type[BaseModel]]] = [("(top level)", top)]
     while queue:
         title, model = queue.pop(0)
         if model in seen:
@@ -33,11 +36,11 @@ def keys_page() -> str:
         parts.append(f"## {title}\n\n{text}\n")
         rows = []
         for name, field in model.model_fields.items():
-            if model is StudyConfig and name in ("study", "scale"):
+            if model is top and name in ("study", "scale"):
                 continue  # set when the study is loaded
             described = f" {field.description}" if field.description else ""
             rows.append(f"| `{name}` | {_type(field.annotation)} | {_default(field)} |{described} |")
-            parent = "" if model is StudyConfig else f"{title} / "
+            parent = "" if model is top else f"{title} / "
             queue += [(f"{parent}{name}{_choice(m)}", m) for m in _models(field.annotation)]
         if rows and not issubclass(model, RootModel):
             parts.append("| key | value | default | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
@@ -69,6 +72,8 @@ def _default(field: Any) -> str:
 def _type(annotation: Any) -> str:
     """A short name of a type, for people."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is typing.Any:
+        return "value"
     if origin is typing.Annotated:
         return _type(arguments[0])
     if origin is typing.Literal:
