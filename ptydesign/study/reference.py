@@ -14,9 +14,9 @@ from ptydesign.study.config import StudyConfig
 
 HEADER = """# Keys of a study file
 
-Made by `ptydesign keys{option} > docs/{page}`. A study is a folder in `studies/` with a `study.yaml`; every key is checked
-before anything runs. `scales: {smoke: ..., preview: ..., paper: ...}` holds changes that are laid over the rest at that
-scale. Keys without a default are required.
+Made by `ptydesign keys{option} > docs/{page}`. A study is a folder in `studies/` with a `study.yaml`;
+every key is checked before anything runs. `scales: {smoke: ..., preview: ..., paper: ...}` holds changes that are laid
+over the rest at that scale. Keys without a default are required.
 """
 
 
