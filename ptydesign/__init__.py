@@ -20,6 +20,8 @@ _PUBLIC = {
     "make_plan": "ptydesign.api",
     "reconstruct_dataset": "ptydesign.api",
     "reconstruct_halves": "ptydesign.halves",
+    "plan": "ptydesign.planning.api",
+    "Design": "ptydesign.planning.api",
     "Calibration": "ptydesign.instruments.calibration",
     "import_file": "ptydesign.instruments.convert",
     "use_cores": "ptydesign.reconstruct.cores",

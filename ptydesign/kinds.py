@@ -31,12 +31,14 @@ from ptydesign.study.step import Step
 from ptydesign.study.store import digest
 
 # Kind -> package. `experiment`: which experiment is best, at each dose; `depth`: where single atoms are in depth;
-# `tuning`: which reconstruction parameters are best; `regularisation`: what settings and engines do to a thick sample.
+# `tuning`: which reconstruction parameters are best; `regularisation`: what settings and engines do to a thick sample;
+# `plan`: an experiment before beam time.
 KINDS = {
     "experiment": "ptydesign.study",
     "depth": "ptydesign.depth",
     "tuning": "ptydesign.tuning",
     "regularisation": "ptydesign.regularisation",
+    "plan": "ptydesign.planning",
 }
 
 OPTIONS = ("scale",)

@@ -37,7 +37,7 @@ def test_every_package_is_in_a_layer():
         ("h5py", {"io.py"}),
         ("abtem", {"simulate"}),
         ("skopt", {"design"}),
-        ("matplotlib", {"study", "depth", "regularisation", "tuning", "pictures", "drawing.py"}),
+        ("matplotlib", {"study", "depth", "planning", "regularisation", "tuning", "pictures", "drawing.py"}),
         ("rsciio", {"instruments"}),
         ("snakemake", set()),
     ],

@@ -54,6 +54,23 @@ def card(options: argparse.Namespace) -> None:
             print(path)
 
 
+def plan(options: argparse.Namespace) -> None:
+    """Find the best settings by simulation, and write them on a sheet. --card: only what `card` does."""
+    from ptydesign.planning.api import Design, install, run_rules
+    from ptydesign.study.file import folder_name
+
+    if options.card:
+        card(options)
+        return
+    name = install(options.plan, Path(), options.scale)
+    run_rules(name, Path(), options.scale, options.cores, options.snakemake)
+    folder = Path("results") / folder_name(name, options.scale)
+    settings = Design(folder).settings
+    print(", ".join(f"{key} {value}" for key, value in settings.items()))
+    for file in ("sheet.pdf", "sheet.html", "settings.json", "reconstruction.yaml", "report.html"):
+        print(folder / file)
+
+
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Register the commands."""
     one = commands.add_parser("init", help=init.__doc__, description=init.__doc__)
@@ -64,8 +81,19 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.set_defaults(run=detectors)
     one = commands.add_parser("card", help=card.__doc__, description=card.__doc__)
     _plan(one)
-    one.add_argument("-o", "--output", type=Path, help="folder for card.html, card.csv and card.json")
+    _output(one)
     one.set_defaults(run=card)
+    one = commands.add_parser("plan", help=plan.__doc__, description=plan.__doc__)
+    _plan(one)
+    one.add_argument("--card", action="store_true", help="only the feasibility card, in seconds")
+    one.add_argument("--cores", type=int, default=None, help="jobs at a time (default: all cores)")
+    _output(one)
+    one.add_argument("snakemake", nargs="*", help="further options for snakemake, after --")
+    one.set_defaults(run=plan)
+
+
+def _output(one: argparse.ArgumentParser) -> None:
+    one.add_argument("-o", "--output", type=Path, help="folder for card.html, card.csv and card.json")
 
 
 def _plan(one: argparse.ArgumentParser) -> None:

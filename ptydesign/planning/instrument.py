@@ -153,7 +153,7 @@ class Bench:
         electrons = sampling.electrons_per_pattern(dose_e_per_a2, setting.step_a)
         alpha, pixel = setting.semiangle_mrad, self.physical_pixel_mrad(setting.camera)
         counts = sampling.counts_per_bright_pixel(electrons, alpha * MRAD, pixel * MRAD)
-        found = [*self._optics(setting), *self._counts(setting, electrons, counts)]
+        found = [*self.optics_violations(setting), *self._counts(setting, electrons, counts)]
         shape = self.scan_shape(setting.step_a)
         current, dwell, why = self._current(setting, electrons, counts)
         time_s = rate = None
@@ -168,7 +168,8 @@ class Bench:
             setting, dose_e_per_a2, electrons, current, dwell, shape, time_s, counts, rate, size, tuple(found)
         )
 
-    def _optics(self, setting: Setting) -> list[Violation]:
+    def optics_violations(self, setting: Setting) -> list[Violation]:
+        """Constraints of aperture, window and detector that a setting breaks, whatever the dose."""
         found = []
         edge = self.edge_mrad(setting.camera)
         if setting.semiangle_mrad >= edge:

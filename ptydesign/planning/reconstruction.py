@@ -25,6 +25,14 @@ def in_slices(plan: PlanConfig) -> bool:
     return slice_a is not None and not isinstance(plan.sample, ImageSample) and thickness_a(plan) > slice_a
 
 
+def day_reconstruction(plan: PlanConfig) -> Plan:
+    """The reconstruction to run on the day: that of the trials, with positions refined in the last engine if it can."""
+    engines = [engine.model_dump() for engine in trial_reconstruction(plan).engines]
+    engines[-1]["refine_positions"] = True
+    content = trial_reconstruction(plan).model_dump()
+    return Plan(**{**content, "engines": engines})
+
+
 def trial_reconstruction(plan: PlanConfig) -> Plan:
     """The plan's reconstruction, or the default: LSQ-ML, of a sample in slices in slices of 20 A."""
     if plan.reconstruction is not None:

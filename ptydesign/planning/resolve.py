@@ -1,16 +1,206 @@
-"""A checked plan, ready to run: its bench, its optical modes, and one study for each of them.
+"""A checked plan, ready to run: its bench, and one study of an experiment for each of its optical modes.
 
-A mode is a voltage and a camera length: they fix the pixel of the reconstruction, lambda / (N dtheta), so each has a
-potential of its own. Everything below a trial (simulate, reconstruct, score, the point store) is that of `study`.
+A mode is a voltage, a camera length and a thickness: the first two fix the pixel of the reconstruction, lambda / (N
+dtheta), so each has a potential of its own. Everything below a trial (simulate, reconstruct, score, the point store) is
+that of `study`.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.config import PlanConfig
-from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.instrument import Bench, Operation, Setting
+from ptydesign.planning.load import read_plan
+from ptydesign.planning.reconstruction import in_slices, trial_reconstruction
+from ptydesign.simulate.potential import potential_key
+from ptydesign.simulate.specimen import StructureSample
+from ptydesign.study.checks import check_results, potential_shape
+from ptydesign.study.config import StudyConfig
+from ptydesign.study.experiment import ExperimentConfig
+from ptydesign.study.file import folder_name
+from ptydesign.study.resolve import Resolved as StudyResolved
 
 EXPERT = "rule of thumb"
+SSIM_WIDTH_A = 0.375  # of SSIM's Gaussian, the same length whatever the pixel: 1.5 px of 0.25 A, as Cao et al.
+FINEST_A = 0.13  # about the pixel that the simulation has
+
+
+class Mode(NamedTuple):
+    """What fixes a potential. thickness: factor of the plan's."""
+
+    voltage_kv: float
+    camera: float
+    thickness: float = 1.0
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A checked plan. results: its results folder."""
+
+    study: PlanConfig
+    results: Path
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> Path:
+        """Folder that holds the results of all studies, their point store and cache."""
+        return self.results.parent
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """The plan's settings, JSON-able. Not to be changed."""
+        return self.study.model_dump(mode="json")
+
+    @cached_property
+    def bench(self) -> Bench:
+        """The instrument with its detector."""
+        return Bench(self.study)
+
+    @cached_property
+    def modes(self) -> dict[Mode, StudyResolved]:
+        """The optical modes that reach the resolution, each with its study."""
+        bench, plan = self.bench, self.study
+        pairs = itertools.product(plan.instrument.voltages_kv, bench.cameras)
+        useful = [p for p in pairs if _reaches(bench, *p)]
+        factors = {1.0, *(thickness_factors(plan))}
+        found = [Mode(*pair, factor) for pair in useful for factor in sorted(factors)]
+        return {mode: self._study(mode) for mode in found}
+
+    def of(self, setting: Setting, thickness: float = 1.0) -> StudyResolved:
+        """The study that a setting belongs to."""
+        return self.modes[Mode(setting.voltage_kv, setting.camera, thickness)]
+
+    def _study(self, mode: Mode) -> StudyResolved:
+        study = mode_study(self.bench, mode)
+        shape = potential_shape(study)
+        key = potential_key(study.sample, study.potential, shape, study.seed)
+        return StudyResolved(study, self.results, shape, key)
+
+
+def load(folder: Path, scale: str, root: Path) -> Resolved:
+    """The checked plan of a study's folder. Raises InputError."""
+    plan, warnings = read_plan(Path(folder), scale)
+    results = Path(root) / folder_name(plan.study, scale)
+    check_results(results, plan.study)
+    return Resolved(plan, results, tuple(warnings))
+
+
+def _reaches(bench: Bench, voltage_kv: float, camera: float) -> bool:
+    setting = Setting(voltage_kv, bench.instrument.apertures_mrad[0], 0.0, 1.0, camera)
+    names = {violation.name for violation in bench.optics_violations(setting)}
+    return not names & {"detector edge", "aperture"}
+
+
+def thickness_factors(plan: PlanConfig) -> tuple[float, ...]:
+    """Thinner and thicker specimens that robustness tries: of a structure in slices only."""
+    error = plan.robustness.thickness_error
+    known = isinstance(plan.sample, StructureSample) and plan.sample.thickness_a is not None
+    return (1 - error, 1 + error) if error and known and in_slices(plan) else ()
+
+
+def mode_study(bench: Bench, mode: Mode) -> StudyConfig:
+    """The study of an experiment in which a mode's trials happen; its space says how large the specimen must be."""
+    plan, instrument = bench.plan, bench.instrument
+    base = Setting(mode.voltage_kv, instrument.apertures_mrad[0], 0.0, instrument.step_a.low, mode.camera)
+    pixel = bench.pixel_a(base)
+    sample = plan.sample
+    if mode.thickness != 1.0:
+        sample = sample.model_copy(update={"thickness_a": sample.thickness_a * mode.thickness})
+    sigma = plan.simulation.thermal_sigma_a
+    width = max(0.3, SSIM_WIDTH_A / pixel)
+    margin = 2 * 3 * instrument.defocus_error_nm  # 3 standard deviations on both sides
+    low, high = bench.underfocus_nm
+    space: dict[str, Any] = {
+        "defocus_nm": {"low": low - margin, "high": high + margin + 1e-3},
+        "step_a": {"low": instrument.step_a.low, "high": bench.largest_step_a * 1.0001},
+    }
+    if len(instrument.apertures_mrad) > 1:
+        space["semiangle_mrad"] = {"choices": list(_inside(bench, mode))}
+        if len(space["semiangle_mrad"]["choices"]) < 2:
+            del space["semiangle_mrad"]
+    drift = min(plan.simulation.field_of_view_a) / 8
+    return StudyConfig(
+        study=plan.study,
+        title=plan.title,
+        question="",
+        scale=plan.scale,
+        seed=plan.seed,
+        sample=sample,
+        potential={
+            "parametrization": plan.simulation.parametrization,
+            "pixel_a": pixel / max(2, math.ceil(pixel / FINEST_A)),
+            "slice_thickness_a": plan.simulation.slice_thickness_a,
+            "thermal": {"kind": "debye_waller", "sigma_a": sigma} if sigma else None,
+        },
+        experiment={
+            **_experiment(bench, base),
+            "drift_a": (drift, drift),
+            "source_size_a": 1.5 * instrument.source_size_a,
+            "focal_spread_nm": instrument.focal_spread_nm,
+        },
+        doses_e_per_a2=plan.goal.doses_e_per_a2,
+        space=space,
+        search=plan.search,
+        reconstruction=trial_reconstruction(plan),
+        score={"ssim_widths_px": [width], "frc_qmax": min(1 / plan.goal.resolution_a, 0.5 / pixel)},
+        objective={"metric": "ssim", "width_px": width},
+    )
+
+
+def _inside(bench: Bench, mode: Mode) -> list[float]:
+    return [a for a in bench.instrument.apertures_mrad if a < bench.edge_mrad(mode.camera)]
+
+
+def _experiment(bench: Bench, setting: Setting) -> dict[str, Any]:
+    """Fields of an experiment that the setting and the instrument fix."""
+    instrument, detector = bench.instrument, bench.detector
+    mtf = detector.mtf_at(setting.voltage_kv) ** (math.sin(math.pi / 2 / bench.bin) ** 2)  # at the binned Nyquist
+    return {
+        "voltage_kv": setting.voltage_kv,
+        "step_a": setting.step_a,
+        "semiangle_mrad": setting.semiangle_mrad,
+        "defocus_nm": setting.defocus_nm,
+        "detector_pixels": bench.pixels,
+        "pixel_a": bench.pixel_a(setting),
+        "field_of_view_a": bench.plan.simulation.field_of_view_a,
+        "cs_mm": instrument.cs_mm,
+        "position_jitter_a": instrument.position_jitter_a,
+        "mtf_nyquist": mtf,
+    }
+
+
+def to_experiment_config(
+    bench: Bench,
+    operation: Operation,
+    drift_factor: float = 1.0,
+    drift_angle_rad: float = math.pi / 4,
+    source_factor: float | None = None,
+) -> ExperimentConfig:
+    """The acquisition that is simulated for an operation: the piece, with the drift that it sees when the lines of the
+    scan on the day are as long as they are. drift_angle_rad: from +y towards +x. source_factor: of the instrument's
+    source size, with which its focal spread comes too; None for a coherent beam, which is 9 or more times quicker to
+    simulate (a search has it; draws of errors don't)."""
+    fields = _experiment(bench, operation.setting)
+    rows = math.ceil(fields["field_of_view_a"][0] / operation.setting.step_a) + 1
+    drift = drift_factor * bench.instrument.drift_a_per_min / 60 * rows * bench.line_time_s(operation)
+    drift = min(drift, min(fields["field_of_view_a"]) / 8)  # beyond, no scan would be kept
+    parts = (drift * math.cos(drift_angle_rad), drift * math.sin(drift_angle_rad))
+    if source_factor is not None:
+        fields["source_size_a"] = source_factor * bench.instrument.source_size_a
+        fields["focal_spread_nm"] = bench.instrument.focal_spread_nm
+    return ExperimentConfig(**fields, drift_a=parts)
+
+
+def detected_dose(bench: Bench, dose_e_per_a2: float) -> float:
+    """The dose that the detector sees: the applied one times the DQE."""
+    return dose_e_per_a2 * (bench.detector.dqe or 1.0)
 
 
 def make_bench(plan: PlanConfig) -> Bench:

@@ -15,7 +15,7 @@ from ptydesign.study.versions import TRIAL, versions
 
 if TYPE_CHECKING:
     from ptydesign.score.compare import Comparison
-    from ptydesign.types import Potential
+    from ptydesign.types import Dataset, Potential
 
 SEARCH = 0  # `repeat` of a search's trials; validation uses 1, 2, ...
 
@@ -43,6 +43,14 @@ class Trial:
             "simulator": self.simulator,
             "seed": self.seed(study),
         }
+
+    def specimen(self, potential: Potential) -> Potential:
+        """The specimen as it is; a kind of study may disturb it."""
+        return potential
+
+    def known(self, dataset: Dataset) -> Dataset:
+        """The data as the operator knows them; a kind of study may make what is believed about them wrong."""
+        return dataset
 
     def key(self, study: StudyConfig, potential_key: str) -> str:
         """The hash under which the trial is stored."""
@@ -99,10 +107,10 @@ def run_trial(study: StudyConfig, potential: Potential, trial: Trial) -> tuple[d
         cost[name], start = round(now - start, 4), now
 
     try:
-        dataset, truth = simulate(potential, experiment, seed, trial.simulator)
+        dataset, truth = simulate(trial.specimen(potential), experiment, seed, trial.simulator)
         lap("simulate_s")
         result["positions"] = len(dataset.positions_a)
-        state, _, outcome = reconstruct(dataset, study.reconstruction, seed)
+        state, _, outcome = reconstruct(trial.known(dataset), study.reconstruction, seed)
         lap("reconstruct_s")
         result["sweeps"] = int(outcome.sweeps)
         if outcome.status == "diverged":

@@ -1,0 +1,167 @@
+"""Plans from Python and notebooks: `design = ptydesign.plan("my.yaml")`.
+
+The work is done by the rules of the Snakefile, in a workspace with folders studies/ and results/, as on the command
+line.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ptydesign.config import read_yaml
+from ptydesign.errors import InputError
+from ptydesign.planning.load import KIND, read_plan, study_name
+from ptydesign.study.file import DEFAULT_SCALE, folder_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from ptydesign.planning.tables import Tables
+
+SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
+
+
+@dataclass(frozen=True)
+class Design:
+    """A finished plan. folder: its results, with sheet.pdf, sheet.html, report.html and settings.json."""
+
+    folder: Path
+
+    @cached_property
+    def results(self) -> Tables:
+        """All tables, images and the recommendation."""
+        from ptydesign.planning.tables import read_tables
+
+        return read_tables(self.folder)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The recommended setting in the microscope's units and sign, with current, dwell time and scan."""
+        item = self.results.recommended
+        names = ("current_pa", "dwell_us", "scan_shape", "scan_time_s", "dose_e_per_a2", "pixel_mrad")
+        return {**item["setting"], **{name: item[name] for name in names}}
+
+    @property
+    def tolerance(self) -> dict[str, list[float]]:
+        """[low, high] of each parameter within which 95 % of the score is kept, the others held."""
+        return self.results.recommendation["tolerance"]
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Tables by name: trials, robustness, candidates, tolerances, pareto, limits, screen, summary."""
+        return self.results.frames
+
+    @property
+    def card(self) -> pd.DataFrame:
+        """The feasibility card of the rule of thumb at each dose."""
+        import pandas as pd
+
+        return pd.read_csv(self.folder / "card.csv")
+
+    def figure(self, name: str) -> Figure:
+        """A figure by name: prediction, fronts, robustness, limits, screen."""
+        from ptydesign.errors import nearest
+        from ptydesign.planning.figures import FIGURES, draw
+
+        if name not in FIGURES:
+            raise InputError("figure", "is not a known figure", name, nearest(str(name), FIGURES))
+        return draw(self.results, name)
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """All figures by name."""
+        from ptydesign.planning.figures import FIGURES
+
+        return {name: self.figure(name) for name in FIGURES}
+
+
+def plan(
+    source: Path | str | dict[str, Any],
+    workspace: Path | str = ".",
+    scale: str = DEFAULT_SCALE,
+    cores: int | None = None,
+    options: Sequence[str] = (),
+) -> Design:
+    """Plan an experiment; returns when the sheet is written. What was computed before is kept.
+
+    source: a plan file, a study's folder, or the plan as a dict (its `title` names it). workspace: folder that has, or
+    gets, studies/ and results/. options: passed to snakemake, as ("--executor", "slurm"). Raises InputError for a plan
+    that breaks a rule, and if the work stops.
+    """
+    workspace = Path(workspace)
+    name = install(source, workspace, scale)
+    run_rules(name, workspace, scale, cores, options)
+    return Design(workspace / "results" / folder_name(name, scale))
+
+
+def install(source: Path | str | dict[str, Any], workspace: Path, scale: str = DEFAULT_SCALE) -> str:
+    """Check a plan and put it into studies/<name>/study.yaml of a workspace, unless it is there; returns the name.
+
+    A sample's file is named by its absolute path. Raises InputError.
+    """
+    if not isinstance(source, dict) and Path(source).is_dir():
+        folder = Path(source)
+        read_plan(folder, scale)
+        if folder.resolve().parent != (workspace / "studies").resolve():
+            rule = f"must be a folder in {workspace / 'studies'}"
+            raise InputError("plan", rule, str(folder), "Give its study.yaml, or another workspace.")
+        return folder.resolve().name
+    if isinstance(source, dict):
+        content, base = dict(source), Path.cwd()
+        name = study_name(Path(str(content.get("title", "plan")).lower() + ".yaml"))
+    else:
+        content, base = read_yaml(Path(source)), Path(source).parent
+        name = study_name(Path(source)) if Path(source).name != "study.yaml" else base.resolve().name
+    file = (content.get("sample") or {}).get("file")
+    if isinstance(file, str):
+        content["sample"] = {**content["sample"], "file": str((base / file).resolve())}
+    path = workspace / "studies" / name / "study.yaml"
+    text = yaml.safe_dump({"kind": KIND, **content}, sort_keys=False, allow_unicode=True)
+    if not isinstance(source, dict) and path.exists() and path.resolve() == Path(source).resolve():
+        read_plan(path.parent, scale)
+        return name
+    _check_is_plan(path, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    path.write_text(text, encoding="utf-8")
+    try:
+        read_plan(path.parent, scale)
+    except InputError:
+        if before is None:
+            path.unlink()
+            path.parent.rmdir()
+        else:
+            path.write_text(before, encoding="utf-8")
+        raise
+    return name
+
+
+def _check_is_plan(path: Path, name: str) -> None:
+    """A study of another kind isn't replaced."""
+    if path.exists() and read_yaml(path).get("kind") != KIND:
+        rule = f"must not have the name of another study, {path.parent}"
+        raise InputError("plan", rule, name, "Rename the plan's file.")
+
+
+def run_rules(name: str, workspace: Path, scale: str, cores: int | None, options: Sequence[str]) -> None:
+    """Run the Snakefile's rules of a plan. Raises InputError if they stop."""
+    if not SNAKEFILE.is_file():
+        mend = "Install ptydesign from a clone of its repository: pip install -e ."
+        raise InputError("Snakefile", "must be beside the package", str(SNAKEFILE), mend)
+    count = str(cores) if cores else "all"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", count, *options]
+    command += [f"studies/{name}", "--config", f"scale={scale}"]
+    done = subprocess.run(command, cwd=workspace, env=dict(os.environ), check=False)
+    if done.returncode:
+        mend = "See what it said above; run the same command again to go on."
+        raise InputError("plan", "must run to its end", f"snakemake stopped with {done.returncode}", mend)

@@ -1,0 +1,241 @@
+"""From records to tidy tables, units in the column names, and the recommendation that the sheet is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from ptydesign import io
+from ptydesign.planning import layout
+from ptydesign.planning.instrument import Setting
+from ptydesign.planning.layout import EXPERT_DESIGN, LIMIT_DESIGNS
+from ptydesign.planning.resolve import EXPERT, Resolved
+from ptydesign.planning.robust import recommend, summarise
+from ptydesign.planning.search import read_round
+from ptydesign.planning.space import setting_of
+from ptydesign.study.search import read_json
+from ptydesign.study.store import PointStore
+
+LEAST_FOR_RANKS = 5
+
+
+def collect(resolved: Resolved) -> list[Path]:
+    """Write tables/ and return the paths."""
+    robust = {name: read_json(resolved.results / f"robust/{name}.json") for name in layout.designs(resolved.study)}
+    robust = {name: content for name, content in robust.items() if content["setting"] is not None}
+    summaries = [summarise(content, resolved.study.robustness.failed_below) for content in robust.values()]
+    chosen = recommend(summaries)
+    trials = pd.DataFrame(_trials(resolved))
+    frames = {
+        "trials": trials,
+        "robustness": pd.DataFrame(_robustness(robust)),
+        "candidates": pd.DataFrame(_candidates(resolved, robust, summaries, chosen)),
+        "tolerances": pd.DataFrame(_tolerances(resolved)),
+        "pareto": pareto(trials),
+        "limits": pd.DataFrame(_limits(resolved)),
+        "screen": pd.DataFrame(_screen(resolved)),
+        "summary": pd.DataFrame(_summary(resolved, trials)),
+    }
+    folder, paths = resolved.results / "tables", []
+    for name, frame in frames.items():
+        paths.append(folder / f"{name}.csv")
+        io.write_text(paths[-1], frame.to_csv(index=False, lineterminator="\n"))
+    io.write_images(folder / "images.h5", _images(resolved, robust, chosen))
+    io.write_json(folder / "recommendation.json", _recommendation(resolved, robust, summaries, chosen))
+    return [*paths, folder / "images.h5", folder / "recommendation.json"]
+
+
+def _trials(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    bench = resolved.bench
+    for search in layout.searches(resolved.study).values():
+        for round_ in range(len(search.sizes)):
+            for record in read_round(resolved, search, round_):
+                setting = setting_of(bench, record["point"])
+                operation = bench.operate(setting, search.dose_e_per_a2)
+                yield {
+                    "dose_e_per_a2": search.dose_e_per_a2,
+                    "round": round_,
+                    "index": record["index"],
+                    **asdict(setting),
+                    "current_pa": operation.current_pa,
+                    "dwell_us": operation.dwell_us,
+                    "scan_time_s": operation.scan_time_s,
+                    **_scores(record),
+                }
+
+
+def _scores(record: dict[str, Any]) -> dict[str, Any]:
+    scores = record.get("scores") or {}
+    names = ("psnr_db", "mse_rad2", "frc_area", "contrast")
+    return {
+        "status": record["status"],
+        "reason": record["reason"],
+        "ssim": record["objective"],
+        **{name: scores.get(name) for name in names},
+        "seed": record["seed"],
+    }
+
+
+def _robustness(robust: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    names = ("kind", "number", "defocus_nm", "drift", "drift_angle_rad", "source", "thickness")
+    for design, content in robust.items():
+        for trial in content["trials"]:
+            yield {
+                "design": design,
+                **{name: trial[name] for name in names},
+                "tilt_y_mrad": trial["tilt_mrad"][0],
+                "tilt_x_mrad": trial["tilt_mrad"][1],
+                **_scores(trial),
+            }
+
+
+def _candidates(resolved: Resolved, robust: dict, summaries: list[dict], chosen: str) -> Iterable[dict[str, Any]]:
+    bench, limit = resolved.bench, resolved.study.goal.dose_limit
+    for summary in summaries:
+        setting = Setting(**robust[summary["design"]]["setting"])
+        operation = bench.operate(setting, limit)
+        yield {
+            **summary,
+            "recommended": summary["design"] == chosen,
+            **asdict(setting),
+            "current_pa": operation.current_pa,
+            "dwell_us": operation.dwell_us,
+            "scan_time_s": operation.scan_time_s,
+        }
+
+
+def _tolerances(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    for search in layout.searches(resolved.study).values():
+        best = read_json(resolved.results / search.best_file)
+        for design, ranges in best["tolerances"].items():
+            for name, (low, high) in ranges.items():
+                value = best["points"][design][name]
+                row = {"dose_e_per_a2": search.dose_e_per_a2, "design": design, "parameter": name, "value": value}
+                yield {**row, "low": low, "high": high}
+
+
+def pareto(trials: pd.DataFrame) -> pd.DataFrame:
+    """Trials that no other one beats in quality at a dose no larger and a scan time no longer, by dose and time."""
+    good = trials[trials["status"] == "ok"].reset_index(drop=True)
+    cost = good[["dose_e_per_a2", "scan_time_s"]].to_numpy(float)
+    score = good["ssim"].to_numpy(float)
+    keep = []
+    for i in range(len(good)):
+        no_dearer = np.all(cost <= cost[i] * (1 + 1e-9), axis=1)
+        better = no_dearer & ((score > score[i]) | ((score == score[i]) & np.any(cost < cost[i] * (1 - 1e-9), axis=1)))
+        keep.append(not better.any())
+    return good[keep].sort_values(["dose_e_per_a2", "scan_time_s"]) if len(good) else good
+
+
+def _limits(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    for design in LIMIT_DESIGNS:
+        content = read_json(resolved.results / f"limits/{design}.json")
+        names = ("q_per_a", "known_rad", "unknown_rad", "object_rad", "residual")
+        for row in zip(*(content.get(name, []) for name in names), strict=True):
+            yield {"design": design, **dict(zip(names, row, strict=True))}
+
+
+def _screen(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    for search in layout.searches(resolved.study).values():
+        content = read_json(resolved.results / f"screen/{search.name}.json")
+        for row in content["rows"]:
+            yield {"dose_e_per_a2": content["dose_e_per_a2"], **row}
+
+
+def _summary(resolved: Resolved, trials: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    """Of each dose: the best score, and how well the cheap look ranks designs as SSIM does (Spearman; first points of
+    the search only, which are spread evenly, and all)."""
+    screen = pd.DataFrame(_screen(resolved))
+    for dose, group in trials.groupby("dose_e_per_a2"):
+        rows = screen[screen["dose_e_per_a2"] == dose].dropna(subset=["objective"])
+        first = rows[rows["round"] == 0]
+        yield {
+            "dose_e_per_a2": dose,
+            "trials": len(group),
+            "failed": int((group["status"] != "ok").sum()),
+            "best_ssim": group["ssim"].max(),
+            "rank_correlation_first": _rank(first),
+            "first": len(first),
+            "rank_correlation_all": _rank(rows),
+        }
+
+
+def _rank(rows: pd.DataFrame) -> float | None:
+    if len(rows) < LEAST_FOR_RANKS:
+        return None
+    return float(spearmanr(-rows["left"].to_numpy(float), rows["objective"].to_numpy(float)).statistic)
+
+
+def _images(resolved: Resolved, robust: dict[str, Any], chosen: str) -> dict[str, dict[str, Any]]:
+    """Picture and ring correlation of the first repeat of the recommended design and of the rule of thumb."""
+    store, groups = PointStore(resolved.root), {}
+    units = {"phase": ("rad", "y,x"), "truth": ("rad", "y,x"), "frc_q": ("1/angstrom", "ring"), "frc": ("1", "ring")}
+    for name, design in (("recommended", chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
+        first = next(t for t in robust[design]["trials"] if t["kind"] == "repeat")
+        if first["status"] != "ok":
+            continue
+        item = io.read_images(store.images_path(first["key"]))["trial"]
+        arrays = {n: io.Array(values, *units[n]) for n, values in item["arrays"].items()}
+        groups[name] = {"arrays": arrays, "attrs": item["attrs"]}
+    return groups
+
+
+def _recommendation(resolved: Resolved, robust: dict, summaries: list[dict], chosen: str) -> dict[str, Any]:
+    """All that the sheet says, in the microscope's units and sign."""
+    plan, bench = resolved.study, resolved.bench
+    limit = plan.goal.dose_limit
+    best = read_json(resolved.results / layout.searches(plan)[layout.dose_name(limit)].best_file)
+    found = {}
+    for name, design in (("recommended", chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
+        setting = Setting(**robust[design]["setting"])
+        operation = bench.operate(setting, limit)
+        found[name] = {
+            "design": design,
+            "setting": bench.shown(setting),
+            "underfocus_nm": setting.defocus_nm,
+            "camera_unit": bench.camera_unit,
+            "pixel_mrad": bench.pixel_mrad(setting.camera),
+            "pixel_a": bench.pixel_a(setting),
+            "probe_diameter_a": 2 * bench.probe_radius_a(setting),
+            "dose_e_per_a2": limit,
+            "electrons_per_pattern": operation.electrons,
+            "current_pa": operation.current_pa,
+            "dwell_us": operation.dwell_us,
+            "scan_shape": list(operation.shape),
+            "field_of_view_a": list(plan.goal.field_of_view_a),
+            "scan_time_s": operation.scan_time_s,
+            "file_gb": operation.file_gb,
+            "violations": [asdict(v) for v in operation.violations],
+            **next(s for s in summaries if s["design"] == design),
+            "measured_error_rad": _measured_error(robust[design]),
+        }
+    limits = {d: read_json(resolved.results / f"limits/{d}.json") for d in LIMIT_DESIGNS}
+    return {
+        **found,
+        "expert_name": EXPERT,
+        "tolerance": _shown_tolerance(resolved, best, found["recommended"]["design"]),
+        "limits": {name: limits[design] for name, design in (("winner", LIMIT_DESIGNS[0]), ("expert", EXPERT_DESIGN))},
+        "winner_error_rad": _measured_error(robust[LIMIT_DESIGNS[0]]),
+        "warnings": list(resolved.warnings),
+    }
+
+
+def _shown_tolerance(resolved: Resolved, best: dict[str, Any], design: str) -> dict[str, list[float]]:
+    """How far each parameter of the recommended design may be off, in the microscope's sign."""
+    found, sign = {}, resolved.bench.defocus_sign
+    for name, (low, high) in best["tolerances"].get(design, {}).items():
+        ends = [sign * low, sign * high] if name == "defocus_nm" else [low, high]
+        found[name] = sorted(ends)
+    return found
+
+
+def _measured_error(content: dict[str, Any]) -> float | None:
+    """Rms error of the phase of the repeats without errors."""
+    values = [t["scores"]["mse_rad2"] for t in content["trials"] if t["kind"] == "repeat" and t["status"] == "ok"]
+    return float(np.sqrt(np.mean(values))) if values else None

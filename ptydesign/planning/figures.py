@@ -1,0 +1,197 @@
+"""Figures of a plan, each drawn from its tables alone: prediction, fronts, robustness, limits, screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from ptydesign import drawing
+from ptydesign.drawing import BLUE, GREY, ORANGE, TWO_COLUMNS_IN, VERMILLION, empty_panel, panel_letter, scale_bar
+from ptydesign.planning.tables import Tables, read_tables
+
+FRC_THRESHOLD = 0.5  # of a correlation with the truth (Rosenthal & Henderson, J. Mol. Biol. 333:721, 2003)
+NAMES = {"recommended": "recommended", "expert": "rule of thumb"}
+COLOURS = {"recommended": BLUE, "expert": VERMILLION}
+
+
+def prediction(tables: Tables) -> Figure:
+    """Truth, and what to expect of the recommended setting and of the rule of thumb, on one scale of phases."""
+    figure = drawing.new_figure(TWO_COLUMNS_IN, 2.2)
+    axes = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.15))
+    shown = tables.images.get("recommended") or tables.images.get("expert")
+    truth = shown["arrays"]["truth"]
+    low, high = np.percentile(truth, [0.5, 99.8])
+    picture = _image(axes[0], truth, shown["attrs"]["pixel_a"], low, high, "truth")
+    scale_bar(axes[0], *_extent(truth, shown["attrs"]["pixel_a"]))
+    for place, name in ((1, "recommended"), (2, "expert")):
+        item = tables.images.get(name)
+        if item is None:
+            empty_panel(axes[place], f"{NAMES[name]}:\nfailed")
+            continue
+        title = f"{NAMES[name]}\nSSIM {item['attrs']['ssim']:.2f}"
+        _image(axes[place], item["arrays"]["phase"], item["attrs"]["pixel_a"], low, high, title)
+    figure.colorbar(picture, ax=axes[2], label="phase (rad)", fraction=0.05, pad=0.03)
+    for name in ("recommended", "expert"):
+        if name in tables.images:
+            arrays = tables.images[name]["arrays"]
+            axes[3].plot(arrays["frc_q"], arrays["frc"], color=COLOURS[name], label=NAMES[name])
+    axes[3].axhline(FRC_THRESHOLD, color=GREY, lw=0.7, ls=":")
+    axes[3].set(xlabel="frequency (1/Å)", ylabel="correlation with truth", ylim=(-0.1, 1.05))
+    axes[3].legend(loc="lower left")
+    for number, one in enumerate(axes):
+        panel_letter(one, number, dx_pt=-10 if number < 3 else -26)
+    return figure
+
+
+def _extent(image: np.ndarray, pixel_a: list[float]) -> tuple[float, float]:
+    return image.shape[1] * pixel_a[1], image.shape[0] * pixel_a[0]
+
+
+def _image(axes: Axes, image: np.ndarray, pixel_a: list[float], low: float, high: float, title: str):
+    width, height = _extent(image, pixel_a)
+    shown = axes.imshow(image, cmap="gray", vmin=low, vmax=high, extent=(0, width, height, 0), interpolation="nearest")
+    axes.set_title(title)
+    drawing.bare(axes)
+    return shown
+
+
+def reached_resolution_a(tables: Tables, name: str) -> float | None:
+    """1 / the frequency where the correlation with the truth first falls below 0.5; None if it never rises above."""
+    if name not in tables.images:
+        return None
+    q, frc = (tables.images[name]["arrays"][n] for n in ("frc_q", "frc"))
+    good = np.asarray(frc) >= FRC_THRESHOLD
+    start = int(np.argmax(good)) if good.any() else None  # the lowest ring or two have hardly any signal
+    if start is None:
+        return None
+    below = np.flatnonzero(~good[start:])
+    last = start + (below[0] - 1 if len(below) else len(good) - start - 1)
+    return float(1 / q[last]) if q[last] > 0 else None
+
+
+def fronts(tables: Tables) -> Figure:
+    """What quality costs: best score at each dose, and every trial at the dose limit against its scan time."""
+    figure = drawing.new_figure(TWO_COLUMNS_IN, 2.4)
+    left, right = figure.subplots(1, 2)
+    trials = tables["trials"]
+    good = trials[trials["status"] == "ok"]
+    left.plot(good["dose_e_per_a2"], good["ssim"], ".", color=GREY, alpha=0.4, ms=4, label="trials")
+    best = good.groupby("dose_e_per_a2")["ssim"].max()
+    left.plot(best.index, best.to_numpy(), "o-", color=BLUE, label="best at each dose")
+    left.set(xlabel="dose (e/Å²)", ylabel="SSIM", xscale="log")
+    doses = sorted(best.index)
+    left.set_xticks(doses, [f"{dose:g}" for dose in doses])
+    left.minorticks_off()
+    left.legend(loc="lower right")
+    limit = good["dose_e_per_a2"].max()
+    here = good[good["dose_e_per_a2"] == limit].sort_values("scan_time_s")
+    right.plot(here["scan_time_s"], here["ssim"], ".", color=GREY, alpha=0.5, label="trials")
+    front = here[here["ssim"] >= here["ssim"].cummax() - 1e-12]
+    right.step(front["scan_time_s"], front["ssim"], where="post", color=BLUE, label=f"front at {limit:g} e/Å²")
+    for name, marker in (("recommended", "*"), ("expert", "s")):
+        item = tables.recommendation[name]
+        if item["planned"] is not None and item["scan_time_s"]:
+            right.plot(item["scan_time_s"], item["planned"], marker, color=COLOURS[name], ms=8, label=NAMES[name])
+    right.set(xlabel="scan time (s)", ylabel="SSIM", xscale="log")
+    for which in ("major", "minor"):
+        getattr(right.xaxis, f"set_{which}_formatter")(FuncFormatter(lambda value, _: f"{value:.2g}"))
+    right.legend(loc="lower right")
+    for number, one in enumerate((left, right)):
+        panel_letter(one, number)
+    return figure
+
+
+def robustness(tables: Tables) -> Figure:
+    """Scores of each design as planned and under errors."""
+    trials, order = tables["robustness"], list(tables["candidates"]["design"])
+    figure = drawing.new_figure(TWO_COLUMNS_IN, 2.4)
+    axes = figure.subplots()
+    for number, design in enumerate(order):
+        rows = trials[trials["design"] == design]
+        for kind, colour, shift in (("repeat", BLUE, -0.15), ("draw", ORANGE, 0.15)):
+            values = rows[rows["kind"] == kind]["ssim"].to_numpy(float)
+            values = np.where(np.isfinite(values), values, 0.0)
+            label = {"repeat": "as planned, fresh noise", "draw": "with errors"}[kind] if number == 0 else None
+            place = number + shift + np.linspace(-0.08, 0.08, len(values))
+            axes.plot(place, values, "o", color=colour, ms=3.5, alpha=0.8, label=label)
+            axes.plot([number + shift - 0.12, number + shift + 0.12], [values.mean()] * 2, color=colour, lw=2)
+    chosen = tables.recommended["design"]
+    words = [_design_name(design) + ("\n(recommended)" if design == chosen else "") for design in order]
+    axes.set_xticks(range(len(order)), words)
+    axes.set(ylabel="SSIM", xlim=(-0.6, len(order) - 0.4))
+    axes.legend(loc="lower left", ncols=2)
+    return figure
+
+
+def _design_name(design: str) -> str:
+    if design == "expert":
+        return "rule of thumb"
+    rank = int(design.rpartition("-")[2])
+    return "winner" if rank == 0 else f"neighbour {rank}"
+
+
+def limits(tables: Tables) -> Figure:
+    """The least error of a phase wave that the dose allows, and what the object has to show there."""
+    figure = drawing.new_figure(TWO_COLUMNS_IN * 0.62, 2.5)
+    axes, frame = figure.subplots(), tables["limits"]
+    for design, colour, words in (("candidate-0", BLUE, "winner"), ("expert", VERMILLION, "rule of thumb")):
+        rows = frame[frame["design"] == design] if len(frame) else frame
+        if len(rows):
+            axes.plot(rows["q_per_a"], rows["known_rad"], "--", color=colour, label=f"{words}, probe known")
+            axes.plot(rows["q_per_a"], rows["unknown_rad"], "-", color=colour, label=f"{words}, probe unknown")
+            last = rows
+    axes.plot(last["q_per_a"], last["object_rad"], "k.-", lw=0.8, label="the sample's own")
+    axes.set(xlabel="frequency (1/Å)", ylabel="rms amplitude of a unit wave (rad)", yscale="log")
+    axes.legend(fontsize=6)
+    return figure
+
+
+def screen(tables: Tables) -> Figure:
+    """The cheap look by Fisher information against the simulated score."""
+    frame, summary = tables["screen"].dropna(subset=["objective"]), tables["summary"]
+    doses = sorted(frame["dose_e_per_a2"].unique())
+    figure = drawing.new_figure(TWO_COLUMNS_IN, 2.3)
+    for number, axes in enumerate(np.atleast_1d(figure.subplots(1, len(doses), sharey=True))):
+        dose = doses[number]
+        rows = frame[frame["dose_e_per_a2"] == dose]
+        first = rows["round"] == 0
+        axes.plot(1 - rows[first]["left"], rows[first]["objective"], "o", color=BLUE, label="first points")
+        axes.plot(1 - rows[~first]["left"], rows[~first]["objective"], "o", mfc="none", color=GREY, label="proposed")
+        one = summary[summary["dose_e_per_a2"] == dose].iloc[0]
+        rank = one["rank_correlation_all"]
+        words = f"rank correlation {rank:.2f}" if np.isfinite(rank) else "too few trials"
+        axes.set(title=f"{dose:g} e/Å², {words}", xlabel="recoverable part of the object's power")
+        if number == 0:
+            axes.set_ylabel("SSIM of the simulation")
+            axes.legend(loc="upper left")
+        panel_letter(axes, number)
+    return figure
+
+
+FIGURES: dict[str, Callable[[Tables], Figure]] = {
+    "prediction": prediction,
+    "fronts": fronts,
+    "robustness": robustness,
+    "limits": limits,
+    "screen": screen,
+}
+
+
+def draw(tables: Tables, name: str) -> Figure:
+    """One figure, in the project's style."""
+    with drawing.styled():
+        return FIGURES[name](tables)
+
+
+def draw_all(folder: Path) -> list[Path]:
+    """Draw all figures of a results folder as PNG and PDF."""
+    tables, paths = read_tables(folder), []
+    with drawing.styled():
+        for name, function in FIGURES.items():
+            paths += drawing.save(function(tables), tables.folder / "figures", name)
+    return paths

@@ -1,0 +1,228 @@
+"""The limit of a plan's designs: `design.limits` for a setting, the object being the sample itself.
+
+The object is cut out of the potential on the reconstruction's pixel and slices, scan and window are the trial's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptydesign import io, waves
+from ptydesign.design import limits
+from ptydesign.grids import Grid, crop_spectrum
+from ptydesign.planning.instrument import Setting
+from ptydesign.planning.reconstruction import trial_reconstruction
+from ptydesign.planning.resolve import Resolved, detected_dose
+from ptydesign.planning.robust import design_setting
+from ptydesign.planning.search import find_search, read_round
+from ptydesign.planning.space import setting_of
+from ptydesign.study.search import potential_file
+from ptydesign.types import Potential
+from ptydesign.units import MRAD, NM, interaction_parameter, wavelength_a
+
+RINGS = 8  # frequencies at which the bound is computed
+PHASES = (0.0, math.pi / 2)
+DIRECTIONS = (0.3, 1.9)  # rad: two directions that are no symmetry axis of a crystal along x
+ITERATIONS = 40
+SCREEN_RINGS = 8
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A design as `design.limits` wants it. window: (Y, X), the scanned region, fading at its edges. pixel_a: of the
+    canvas (square)."""
+
+    unknowns: limits.Unknowns
+    imaging: limits.Imaging
+    window: np.ndarray
+    pixel_a: float
+
+    @property
+    def phase(self) -> np.ndarray:
+        """(slices, Y, X) in rad."""
+        return np.asarray(self.unknowns.phase)
+
+
+def make_scene(resolved: Resolved, setting: Setting, dose_e_per_a2: float, potential: Potential) -> Scene:
+    """The object, probe and scan of a setting. Positions are filled up to few numbers, so that little is compiled."""
+    from ptydesign.reconstruct.run import capacity
+    from ptydesign.simulate.scan import raster
+    from ptydesign.types import Scan
+
+    bench, plan = resolved.bench, resolved.study
+    pixel, size = bench.pixel_a(setting), bench.pixels
+    grid = Grid((size, size), (pixel, pixel))
+    wavelength = wavelength_a(setting.voltage_kv)
+    field = plan.simulation.field_of_view_a
+    canvas = tuple(_even(math.ceil(extent / pixel) + size) for extent in field)
+    slices, each_a = trial_reconstruction(plan).final_slices
+    phase = _object(potential, pixel, canvas, slices) * interaction_parameter(setting.voltage_kv)
+    nominal = raster(Scan(setting.step_a, field), (0.0, 0.0)) / pixel + np.asarray(canvas) / 2
+    room = capacity(len(nominal))
+    positions = np.concatenate([nominal, np.repeat(nominal[:1], room - len(nominal), axis=0)])
+    electrons = np.zeros(room)
+    electrons[: len(nominal)] = detected_dose(bench, dose_e_per_a2) * setting.step_a**2
+    spectrum = waves.probe_spectrum(
+        grid, wavelength, setting.semiangle_mrad * MRAD, defocus_a=setting.defocus_nm * NM, cs_a=0.0
+    )
+    steps = None
+    if slices > 1:
+        one = np.asarray(waves.propagator(grid.frequencies(), wavelength, each_a))
+        steps = np.repeat(one[None], slices - 1, axis=0)
+    imaging = limits.make_imaging(grid, positions, electrons, np.abs(spectrum) > 0, 0.0, steps)
+    unknowns = limits.Unknowns(np.asarray(phase, np.float32), limits.probe_unknowns(spectrum))
+    return Scene(unknowns, imaging, _window(canvas, field, pixel), pixel)
+
+
+def _object(potential: Potential, pixel_a: float, canvas: tuple[int, int], slices: int) -> np.ndarray:
+    """Projected potential (slices, Y, X) about the specimen's centre on the canvas's pixel, band-limited to it."""
+    mean = potential.slices_va.mean(axis=0)
+    groups = np.array_split(mean, slices) if slices > 1 else [mean]
+    factor = round(pixel_a / potential.pixel_a[0])
+    shape = [n // factor * factor for n in mean.shape[-2:]]
+    found = []
+    for group in groups:
+        whole = group.sum(axis=0)[: shape[0], : shape[1]]
+        small = [n // factor for n in shape]
+        coarse = np.fft.ifft2(crop_spectrum(np.fft.fft2(whole), tuple(small))).real / factor**2
+        first = [(have - want) // 2 for have, want in zip(small, canvas, strict=True)]
+        rows = np.arange(first[0], first[0] + canvas[0]) % small[0]
+        columns = np.arange(first[1], first[1] + canvas[1]) % small[1]
+        found.append(coarse[rows[:, None], columns[None, :]])
+    return np.stack(found)
+
+
+def _window(canvas: tuple[int, int], field_a: tuple[float, float], pixel_a: float) -> np.ndarray:
+    parts = []
+    for size, extent in zip(canvas, field_a, strict=True):
+        place = (np.arange(size) - size / 2) * pixel_a / extent
+        parts.append(np.where(np.abs(place) < 0.5, np.cos(np.pi * place) ** 2, 0.0))
+    return np.outer(*parts)
+
+
+def _even(size: int) -> int:
+    return size + size % 2
+
+
+def rings(scene: Scene, count: int, qmax: float) -> np.ndarray:
+    """`count` frequencies in 1/A, the middles of rings of equal width up to qmax."""
+    return (np.arange(count) + 0.5) / count * qmax
+
+
+def bound(scene: Scene, qmax: float) -> dict[str, list[float]]:
+    """Least standard deviation of a unit mode of the phase (rad) at each frequency, probe known and unknown, and what
+    the object itself has there."""
+    found: dict[str, list[float]] = {
+        "q_per_a": [],
+        "known_rad": [],
+        "unknown_rad": [],
+        "object_rad": [],
+        "residual": [],
+    }
+    for q in rings(scene, RINGS, qmax):
+        values: dict[str, list[float]] = {"known": [], "unknown": [], "object": [], "residual": []}
+        for angle in DIRECTIONS:
+            frequency = (q * scene.pixel_a * math.sin(angle), q * scene.pixel_a * math.cos(angle))
+            for shift in PHASES:
+                mode = limits.windowed_mode(scene.phase, scene.window, frequency, shift, probe_known=False)
+                known, rest = limits.least_variance(scene.unknowns, scene.imaging, mode, True, ITERATIONS)
+                unknown, _ = limits.least_variance(scene.unknowns, scene.imaging, mode, False, ITERATIONS)
+                values["known"].append(known)
+                values["unknown"].append(max(unknown, known))
+                values["residual"].append(rest)
+        found["q_per_a"].append(float(q))
+        found["known_rad"].append(float(np.sqrt(np.mean(values["known"]))))
+        found["unknown_rad"].append(float(np.sqrt(np.mean(values["unknown"]))))
+        found["residual"].append(float(np.max(values["residual"])))
+    found["object_rad"] = [float(v) for v in signal(scene, RINGS, qmax)]
+    return found
+
+
+def signal(scene: Scene, count: int, qmax: float) -> np.ndarray:
+    """Rms amplitude of unit modes of the projected phase in each ring, from its power spectrum in the window."""
+    image = scene.phase.sum(axis=0)
+    weight = scene.window / np.sum(scene.window)
+    image = (image - np.sum(weight * image)) * scene.window
+    power = np.abs(np.fft.fft2(image, norm="ortho")) ** 2 / np.mean(scene.window**2)
+    ky, kx = Grid(image.shape, (scene.pixel_a, scene.pixel_a)).frequencies()
+    ring = np.floor(np.hypot(ky, kx) / qmax * count).astype(int)
+    return np.array([math.sqrt(power[ring == i].mean()) if np.any(ring == i) else 0.0 for i in range(count)])
+
+
+def phase_error_rad(q_per_a: list[float], sigma_rad: list[float], pixel_a: float) -> float:
+    """Rms error of the phase, band-limited to the last ring: sqrt(pixel^2 x integral of sigma(q)^2 2 pi q dq)."""
+    q = np.asarray(q_per_a)
+    width = q[1] - q[0]
+    return float(pixel_a * math.sqrt(np.sum(np.square(sigma_rad) * 2 * np.pi * q * width)))
+
+
+def resolution_a(q_per_a: list[float], sigma_rad: list[float], object_rad: list[float]) -> float | None:
+    """1 / the highest frequency up to which the object stands above the bound in every ring; None if in none."""
+    above = np.asarray(object_rad) > np.asarray(sigma_rad)
+    last = len(above) if above.all() else int(np.argmin(above))
+    width = q_per_a[1] - q_per_a[0]
+    return float(1 / (q_per_a[last - 1] + width / 2)) if last else None
+
+
+def write_limits(resolved: Resolved, design: str) -> Path:
+    """The bound of a design at the dose limit; write limits/<design>.json."""
+    setting = design_setting(resolved, design)
+    path = resolved.results / f"limits/{design}.json"
+    if setting is None:
+        io.write_json(path, {"design": design})
+        return path
+    potential = io.read_potential(potential_file(resolved.of(setting)))
+    scene = make_scene(resolved, setting, resolved.study.goal.dose_limit, potential)
+    qmax = 0.5 / scene.pixel_a  # all that the reconstruction has, as its measured error
+    content: dict[str, Any] = bound(scene, qmax)
+    for name in ("known", "unknown"):
+        content[f"error_{name}_rad"] = phase_error_rad(content["q_per_a"], content[f"{name}_rad"], scene.pixel_a)
+        content[f"resolution_{name}_a"] = resolution_a(
+            content["q_per_a"], content[f"{name}_rad"], content["object_rad"]
+        )
+    io.write_json(path, {"design": design, "qmax_per_a": qmax, **content})
+    return path
+
+
+def screen_value(scene: Scene, qmax: float) -> float:
+    """A cheap first look at a design: the part of the object's power that is left as error if every frequency were
+    measured with the mean information of its ring and shrunk as best it can be (van Trees' inequality with the object's
+    own power as prior). 0 is perfect, 1 is nothing. One pass over the positions, the probe known."""
+    rng = np.random.default_rng(SEED)
+    ky, kx = Grid(scene.window.shape, (scene.pixel_a, scene.pixel_a)).frequencies()
+    ring = np.floor(np.hypot(ky, kx) / qmax * SCREEN_RINGS).astype(int)
+    vectors, sizes = [], []
+    for number in range(SCREEN_RINGS):
+        noise = np.fft.ifft2(np.fft.fft2(rng.standard_normal(ring.shape)) * (ring == number)).real * scene.window
+        slices = len(scene.phase)
+        vectors.append(np.repeat(noise[None] / np.linalg.norm(noise), slices, axis=0) / slices)
+        sizes.append(int(np.sum(ring == number)))
+    found = np.asarray(limits.information(scene.unknowns, scene.imaging, np.asarray(vectors, np.float32)))
+    power = signal(scene, SCREEN_RINGS, qmax) ** 2
+    left = power / (1 + power * found)
+    return float(np.sum(sizes * left) / np.sum(sizes * power))
+
+
+def write_screen(resolved: Resolved, name: str) -> Path:
+    """The cheap look at every setting that a dose's search tried; write screen/<dose>.json."""
+    search = find_search(resolved, name)
+    rows, potentials = [], {}
+    for round_ in range(len(search.sizes)):
+        for record in read_round(resolved, search, round_):
+            setting = setting_of(resolved.bench, record["point"])
+            one = resolved.of(setting)
+            if one.key not in potentials:
+                potentials[one.key] = io.read_potential(potential_file(one))
+            scene = make_scene(resolved, setting, search.dose_e_per_a2, potentials[one.key])
+            qmax = min(1 / resolved.study.goal.resolution_a, 0.5 / scene.pixel_a)
+            value = screen_value(scene, qmax)
+            rows.append({"round": round_, "index": record["index"], "left": value, "objective": record["objective"]})
+    path = resolved.results / f"screen/{search.name}.json"
+    io.write_json(path, {"dose_e_per_a2": search.dose_e_per_a2, "rows": rows})
+    return path

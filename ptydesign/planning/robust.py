@@ -1,0 +1,180 @@
+"""Candidates and the rule of thumb, tried again under errors that nobody sets on purpose, at the dose limit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from ptydesign import io
+from ptydesign.errors import InputError, nearest
+from ptydesign.planning import layout
+from ptydesign.planning.instrument import Setting
+from ptydesign.planning.reconstruction import in_slices
+from ptydesign.planning.resolve import (
+    Resolved,
+    detected_dose,
+    expert_at,
+    thickness_factors,
+    to_experiment_config,
+)
+from ptydesign.planning.search import Runners
+from ptydesign.planning.space import setting_of
+from ptydesign.planning.trial import PlannedTrial
+from ptydesign.study.progress import Progress
+from ptydesign.study.search import read_json
+from ptydesign.study.store import seed_of
+
+FIRST_REPEAT = 1000  # repeats of draws, apart from those of plain repeats
+
+
+@dataclass(frozen=True)
+class Errors:
+    """One draw of everything that may be wrong. Factors are of the instrument's values; source None is coherent."""
+
+    defocus_nm: float = 0.0
+    drift: float = 1.0
+    drift_angle_rad: float = math.pi / 4
+    source: float | None = None
+    tilt_mrad: tuple[float, float] = (0.0, 0.0)
+    thickness: float = 1.0
+
+
+def draw_errors(resolved: Resolved, number: int) -> Errors:
+    """Draw `number`: the same for every design, so that they are compared under the same errors."""
+    plan, instrument = resolved.study, resolved.study.instrument
+    rng = np.random.default_rng(seed_of(plan.seed, "errors", number))
+    normal = rng.standard_normal(3)
+    thick = in_slices(plan)
+    factors = (1.0, *thickness_factors(plan))
+    return Errors(
+        defocus_nm=round(float(normal[0]) * instrument.defocus_error_nm, 3),
+        drift=round(float(rng.uniform(0, 2)), 3),
+        drift_angle_rad=round(float(rng.uniform(0, 2 * math.pi)), 3),
+        source=round(float(rng.uniform(0.5, 1.5)), 3) if number < plan.robustness.incoherent else None,
+        tilt_mrad=tuple(round(float(v) * plan.robustness.tilt_mrad, 3) for v in normal[1:]) if thick else (0.0, 0.0),
+        thickness=float(factors[int(rng.integers(len(factors)))]),
+    )
+
+
+def design_setting(resolved: Resolved, design: str) -> Setting | None:
+    """The setting of a design at the dose limit; None for a candidate that the search didn't have."""
+    plan, limit = resolved.study, resolved.study.goal.dose_limit
+    if design not in layout.designs(plan):
+        raise InputError("design", "must be one of the plan's", design, nearest(design, layout.designs(plan)))
+    if design == layout.EXPERT_DESIGN:
+        return expert_at(resolved.bench, limit)
+    best = read_json(resolved.results / layout.searches(plan)[layout.dose_name(limit)].best_file)
+    rank = int(design.rpartition("-")[2])
+    if rank >= len(best["candidates"]):
+        return None
+    return setting_of(resolved.bench, best["candidates"][rank])
+
+
+def robust(resolved: Resolved, design: str, progress: Progress | None = None) -> Path:
+    """Repeats without errors and draws of all errors together for one design; write robust/<design>.json."""
+    plan, bench, limit = resolved.study, resolved.bench, resolved.study.goal.dose_limit
+    setting = design_setting(resolved, design)
+    path = resolved.results / f"robust/{design}.json"
+    if setting is None:
+        io.write_json(path, {"design": design, "setting": None, "trials": []})
+        return path
+    runners, trials = Runners(resolved, progress), []
+    for repeat in range(1, plan.robustness.repeats + 1):
+        save = _saver(resolved) if repeat == 1 else None
+        key, result, score = runners.planned(setting, limit, f"{design}/repeat-{repeat}", repeat, save)
+        trials.append(
+            {"kind": "repeat", "number": repeat, "key": key, "objective": score, **result, **asdict(Errors())}
+        )
+    operation = bench.operate(setting, limit)
+    believed = to_experiment_config(bench, operation)
+    for number in range(plan.robustness.draws):
+        errors = draw_errors(resolved, number)
+        true = to_experiment_config(bench, operation, errors.drift, errors.drift_angle_rad, errors.source)
+        trial = PlannedTrial(
+            true.model_copy(update={"defocus_nm": setting.defocus_nm + errors.defocus_nm}),
+            detected_dose(bench, limit),
+            repeat=FIRST_REPEAT + number,
+            believed=believed,
+            tilt_mrad=errors.tilt_mrad,
+        )
+        key, result, score = runners.run(trial, setting, f"{design}/draw-{number}", errors.thickness)
+        trials.append({"kind": "draw", "number": number, "key": key, "objective": score, **result, **asdict(errors)})
+    io.write_json(path, {"design": design, "setting": asdict(setting), "trials": trials})
+    return path
+
+
+def _saver(resolved: Resolved) -> Any:
+    """Keeps the images and the ring correlation of a trial beside its record."""
+    from ptydesign.study.store import PointStore
+
+    store = PointStore(resolved.root)
+
+    def save(key: str, comparison: Any) -> None:
+        score = comparison.score
+        arrays = {
+            "phase": io.Array(comparison.image.astype("float32"), "rad", "y,x"),
+            "truth": io.Array(comparison.truth_image.astype("float32"), "rad", "y,x"),
+            "frc_q": io.Array(np.asarray(comparison.frc_q), "1/angstrom", "ring"),
+            "frc": io.Array(np.asarray(comparison.frc), "1", "ring"),
+        }
+        attrs = {"pixel_a": [float(v) for v in score.pixel_a], "psnr_db": float(score.psnr_db)}
+        attrs["ssim"] = float(next(iter(score.ssim.values())))
+        io.write_images(store.images_path(key), {"trial": {"arrays": arrays, "attrs": attrs}})
+
+    return save
+
+
+def summarise(content: dict[str, Any], failed_below: float) -> dict[str, Any]:
+    """What a design's trials say: scores without and with errors, and, apart from them, how often it fails.
+
+    A trial fails if it diverges, can't be scored, or scores less than `failed_below` times the design's own mean
+    without errors. The mean over draws counts a failed one with its score, or 0. The interval is Wilson's, 95 %.
+    """
+    repeats = [t["objective"] for t in content["trials"] if t["kind"] == "repeat"]
+    draws = [t["objective"] for t in content["trials"] if t["kind"] == "draw"]
+    own = [v for v in repeats if v is not None]
+    if not own:
+        return {"design": content["design"], "planned": None, "robust": 0.0, "failed": len(draws), "draws": len(draws)}
+    planned = float(np.mean(own))
+    failed = sum(v is None or v < failed_below * planned for v in draws) + sum(v is None for v in repeats)
+    count = len(draws) + len(repeats)
+    low, high = wilson(failed, count)
+    values = [v or 0.0 for v in draws]
+    return {
+        "design": content["design"],
+        "planned": planned,
+        "planned_std": float(np.std(own, ddof=1)) if len(own) > 1 else None,
+        "robust": float(np.mean(values)) if values else planned,
+        "robust_std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "worst": float(np.min(values)) if values else planned,
+        "failed": failed,
+        "tried": count,
+        "failure_low": low,
+        "failure_high": high,
+    }
+
+
+def wilson(failed: int, count: int, level: float = 0.95) -> tuple[float, float]:
+    """Interval of a probability from `failed` of `count` (Wilson, J. Am. Stat. Assoc. 22:209, 1927)."""
+    if count == 0:
+        return 0.0, 1.0
+    z = norm.ppf(0.5 + level / 2)
+    share = failed / count
+    middle = (share + z**2 / 2 / count) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / 4 / count**2)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def recommend(summaries: list[dict[str, Any]]) -> str:
+    """The design of the highest mean score under errors, not without: the plateau, not the peak. It may be the rule of
+    thumb's."""
+    candidates = [s for s in summaries if s["planned"] is not None]
+    if not candidates:
+        mend = "Look at the reasons in robust/*.json."
+        raise InputError("robustness", "needs a design that could be scored", "none", mend)
+    return max(candidates, key=lambda s: s["robust"])["design"]

@@ -1,0 +1,208 @@
+"""The steps of a plan's searches: points of a round, evaluation, choice of the winner and its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptydesign import io
+from ptydesign.design.settings import Observation
+from ptydesign.design.space import Point, Space
+from ptydesign.errors import InputError, nearest
+from ptydesign.planning import layout
+from ptydesign.planning.instrument import Setting
+from ptydesign.planning.layout import Search
+from ptydesign.planning.resolve import Resolved, detected_dose, expert_at, to_experiment_config
+from ptydesign.planning.space import make_space, point_of, setting_of
+from ptydesign.planning.trial import PlannedTrial
+from ptydesign.study.progress import Progress
+from ptydesign.study.search import Runner, potential_file, read_json
+from ptydesign.study.store import digest, seed_of
+from ptydesign.study.trial import objective_value
+
+WITHIN = 0.05  # of the best score: what counts as nearly as good
+APART = 0.12  # least distance of two candidates, in widths of the search ranges
+SPREAD = 41  # values at which a parameter's tolerance is looked for
+
+
+def find_search(resolved: Resolved, name: str) -> Search:
+    """A search by the name of its dose. Raises InputError."""
+    known = layout.searches(resolved.study)
+    if name not in known:
+        raise InputError("dose", "must be one of the plan's", name, nearest(name, known))
+    return known[name]
+
+
+def build_potentials(resolved: Resolved) -> None:
+    """Build the potential of every mode, or find it in the cache; write potentials.json."""
+    files = {"/".join(f"{v:g}" for v in mode): potential_file(one).name for mode, one in resolved.modes.items()}
+    io.write_json(resolved.results / "potentials.json", files)
+
+
+def write_points(resolved: Resolved, name: str, round_: int) -> Path:
+    """Points of a round: a pure function of (instrument, earlier rounds, best of the dose below, seed)."""
+    from ptydesign.design.propose import propose
+
+    plan, search = resolved.study, find_search(resolved, name)
+    if not 0 <= round_ < len(search.sizes):
+        raise InputError("round", f"must lie in 0 ... {len(search.sizes) - 1}", round_, "The plan has so many rounds.")
+    space = make_space(resolved.bench, search.dose_e_per_a2)
+    path = resolved.results / search.points_file(round_)
+    if round_ == 0:
+        io.write_json(path, {"points": _first_points(resolved, search, space), "state": None})
+        return path
+    history = [observations(resolved, search, r) for r in range(round_)]
+    state = read_json(resolved.results / search.points_file(round_ - 1))["state"]
+    seed = seed_of(plan.seed, "propose", search.dose_e_per_a2)
+    points, state = propose(space, plan.search, history, search.sizes[round_], seed, state)
+    io.write_json(path, {"points": points, "state": state})
+    return path
+
+
+def _first_points(resolved: Resolved, search: Search, space: Space) -> list[Point]:
+    """The rule of thumb, and a spread-out design; after the first dose, half of it the best of the dose below that can
+    be done here."""
+    from ptydesign.design.propose import initial_design
+
+    plan, size = resolved.study, search.sizes[0]
+    expert = point_of(space, expert_at(resolved.bench, search.dose_e_per_a2))
+    points = [expert] if space.allowed is None or space.allowed(expert) else []
+    if search.before is not None:
+        below = find_search(resolved, layout.dose_name(search.before))
+        seen = [o for r in range(len(below.sizes)) for o in observations(resolved, below, r) if not o.failed]
+        ranked = [dict(o.point) for o in sorted(seen, key=lambda o: -o.value)]
+        ranked = [p for p in ranked if p not in points and (space.allowed is None or space.allowed(p))]
+        points += ranked[: size // 2]
+    fresh = initial_design(space, size, plan.search.initial_design, seed_of(plan.seed, "design", search.dose_e_per_a2))
+    points += [p for p in fresh if p not in points][: size - len(points)]
+    if len(points) < size:
+        rule = f"must leave {size} different settings that are possible at {search.dose_e_per_a2:g} e/A^2"
+        raise InputError("search.initial", rule, len(points), "Lower it, or widen the instrument's ranges.")
+    return points
+
+
+def evaluate(resolved: Resolved, name: str, round_: int, chunk: int, progress: Progress | None = None) -> Path:
+    """Evaluate one chunk of a round; trials in the point store are not computed again."""
+    search = find_search(resolved, name)
+    points = read_json(resolved.results / search.points_file(round_))["points"]
+    runners = Runners(resolved, progress)
+    trials = []
+    for index in search.indices(round_, chunk):
+        setting = setting_of(resolved.bench, points[index])
+        key, result, score = runners.planned(setting, search.dose_e_per_a2, f"{name}/{round_}/{index}")
+        trials.append({"index": index, "point": points[index], "key": key, "objective": score, **result})
+    path = resolved.results / search.chunk_files(round_)[chunk]
+    io.write_json(path, {"dose_e_per_a2": search.dose_e_per_a2, "round": round_, "trials": trials})
+    return path
+
+
+class Runners:
+    """A `study.search.Runner` for each mode, made when a trial needs it."""
+
+    def __init__(self, resolved: Resolved, progress: Progress | None = None):
+        self.resolved, self.progress = resolved, progress
+        self._runners: dict[str, Runner] = {}
+
+    def run(
+        self, trial: PlannedTrial, setting: Setting, name: str, thickness: float = 1.0, save: Callable | None = None
+    ) -> tuple[str, dict[str, Any], float | None]:
+        """(key, result, objective) of a trial."""
+        one = self.resolved.of(setting, thickness)
+        if one.key not in self._runners:
+            self._runners[one.key] = Runner(one, self.progress)
+        key, result = self._runners[one.key].run(trial, name, save)
+        return key, result, objective_value(one.study, result)
+
+    def planned(
+        self, setting: Setting, dose: float, name: str, repeat: int = 0, save: Callable | None = None
+    ) -> tuple[str, dict[str, Any], float | None]:
+        """A setting as it is planned, nothing gone wrong."""
+        bench = self.resolved.bench
+        config = to_experiment_config(bench, bench.operate(setting, dose))
+        trial = PlannedTrial(config, detected_dose(bench, dose), repeat=repeat)
+        return self.run(trial, setting, name, save=save)
+
+
+def choose(resolved: Resolved, name: str) -> Path:
+    """The winner of a dose and its neighbours: of the points that were tried, those of the highest mean of the
+    surrogate that differ from each other. With it, how far each parameter may be off while the others stay."""
+    from ptydesign.design.surrogate import surrogate
+
+    plan, search = resolved.study, find_search(resolved, name)
+    seen = [o for r in range(len(search.sizes)) for o in observations(resolved, search, r)]
+    good = [o for o in seen if not o.failed]
+    if not good:
+        reasons = ", ".join(sorted({o.reason for o in seen if o.reason}))[:200]
+        mend = "Look at the reasons in the chunks' files; a larger field or fewer pixels often help."
+        raise InputError(f"search {name}", "needs a trial that could be scored", reasons, mend)
+    space = make_space(resolved.bench, search.dose_e_per_a2)
+    ranked = sorted(good, key=lambda o: -o.value)
+    content: dict[str, Any] = {"dose_e_per_a2": search.dose_e_per_a2, "chosen_by": "best score"}
+    model = None
+    if len({o.value for o in good}) > 1:
+        model = surrogate(space, plan.search, seen, plan.seed)
+        mean, _ = model.predict([o.point for o in good])
+        ranked = [good[i] for i in np.argsort(-mean, kind="stable")]
+        content |= {"chosen_by": "surrogate", "noise_std": float(model.noise_std), "mean": float(np.max(mean))}
+    candidates = _different(space, [dict(o.point) for o in ranked], plan.robustness.candidates)
+    points = {f"candidate-{i}": point for i, point in enumerate(candidates)}
+    expert = point_of(space, expert_at(resolved.bench, search.dose_e_per_a2))
+    if any(o.point == expert for o in good):
+        points[layout.EXPERT_DESIGN] = expert
+    content |= {"candidates": candidates, "point": candidates[0], "points": points}
+    content["tolerances"] = {n: tolerances(model.predict, space, p) for n, p in points.items()} if model else {}
+    io.write_json(resolved.results / search.best_file, content)
+    return resolved.results / search.best_file
+
+
+def _different(space: Space, points: Sequence[Point], count: int) -> list[Point]:
+    """The first `count` points that are APART from each other; nearer ones where there are no others."""
+    chosen: list[Point] = []
+    for apart in (APART, 0.0):
+        for point in points:
+            if len(chosen) < count and point not in chosen:
+                here = space.to_unit([point])[0]
+                if all(np.linalg.norm(here - space.to_unit([c])[0]) >= apart for c in chosen):
+                    chosen.append(point)
+    return chosen
+
+
+def tolerances(predict: Callable, space: Space, point: Mapping[str, Any]) -> dict[str, list[float]]:
+    """[low, high] of each parameter within which the surrogate stays within 5 % of its value, the others held. Of a
+    list of choices, those that do."""
+    found = {}
+    threshold = float(predict([point])[0][0])
+    threshold -= WITHIN * abs(threshold)
+    for name, dimension in zip(space.names, space.dimensions, strict=True):
+        if dimension.choices is not None:
+            values = list(dimension.values)
+        else:
+            values = sorted({*dimension.from_features(np.linspace(0, 1, SPREAD)[:, None]), point[name]})
+        mean, _ = predict([{**point, name: value} for value in values])
+        low = high = values.index(point[name])
+        while low > 0 and mean[low - 1] >= threshold:
+            low -= 1
+        while high < len(values) - 1 and mean[high + 1] >= threshold:
+            high += 1
+        found[name] = [values[low], values[high]]
+    return found
+
+
+def observations(resolved: Resolved, search: Search, round_: int) -> list[Observation]:
+    """What a finished round found, in the order in which it was proposed."""
+    return [Observation(r["point"], r["objective"], r["reason"]) for r in read_round(resolved, search, round_)]
+
+
+def read_round(resolved: Resolved, search: Search, round_: int) -> list[dict[str, Any]]:
+    """Records of a finished round by index."""
+    trials = [t for file in search.chunk_files(round_) for t in read_json(resolved.results / file)["trials"]]
+    return sorted(trials, key=lambda t: t["index"])
+
+
+def make_progress(resolved: Resolved, cores: int) -> Progress:
+    """The progress line of a plan."""
+    version = digest([resolved.content, sorted(one.key for one in resolved.modes.values())])[:8]
+    return Progress(resolved.results, layout.total_trials(resolved.study), cores, version)

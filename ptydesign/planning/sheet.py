@@ -1,0 +1,232 @@
+"""The settings sheet: one page as PDF and HTML, in the microscope's units and sign, with machine-readable copies beside
+it (settings.json, calibration.yaml for `ptydesign import`, reconstruction.yaml for the day), and the report."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ptydesign import io
+from ptydesign.planning.config import PlanConfig
+from ptydesign.planning.figures import FIGURES, reached_resolution_a
+from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.reconstruction import day_reconstruction
+from ptydesign.planning.resolve import plan_cards
+from ptydesign.planning.show import MARKS, environment, setting_text
+from ptydesign.planning.tables import Tables, read_tables
+
+DOSE_LIMITED = 2.0  # measured error over the bound, up to which the dose is what limits
+
+CHECKLIST = (
+    "beam current, measured (Faraday cup or calibrated detector), before and after",
+    "a pattern without specimen at the same aperture and camera length: angle of the aperture, centre, probe",
+    "angle of a detector pixel, from a crystal of known spacing; transposed or flipped axes of the detector",
+    "scan step and rotation, from a lattice image at this magnification; dwell time and flyback",
+    "defocus as displayed, and which way it was changed from focus; astigmatism and coma of the last alignment",
+    "thickness and tilt of the specimen, if known; waiting time after the stage moved",
+    "bad pixels, dark reference, counts per electron of the detector; scan shape as stored",
+    "a second scan of the same place, for a ring correlation of halves and to see damage",
+)
+
+
+def write_sheet(results: Path) -> Path:
+    """Write sheet.html, sheet.pdf, settings.json, calibration.yaml, reconstruction.yaml and report.html."""
+    from ptydesign.planning.page import write_pdf
+
+    tables = read_tables(results)
+    plan = _plan_of(tables)
+    content = sheet_content(tables, plan)
+    page = environment().get_template("sheet.html.j2").render(**content, picture=_picture(tables, "prediction"))
+    io.write_text(tables.folder / "sheet.html", page)
+    write_pdf(tables.folder / "sheet.pdf", content, tables)
+    io.write_json(tables.folder / "settings.json", {**content, "recommendation": tables.recommendation})
+    calibration = yaml.safe_dump(content["calibration"], sort_keys=False)
+    io.write_text(tables.folder / "calibration.yaml", "# for `ptydesign import --calibration`\n" + calibration)
+    day = yaml.safe_dump(day_reconstruction(plan).model_dump(mode="json"), sort_keys=False)
+    io.write_text(
+        tables.folder / "reconstruction.yaml", "# for `ptydesign reconstruct data.h5 reconstruction.yaml`\n" + day
+    )
+    path = tables.folder / "report.html"
+    io.write_text(path, _report(tables, plan, content))
+    return path
+
+
+def _plan_of(tables: Tables) -> PlanConfig:
+    return PlanConfig.model_validate({k: v for k, v in tables.plan.items() if k not in ("resolved", "kind")})
+
+
+def sheet_content(tables: Tables, plan: PlanConfig) -> dict[str, Any]:
+    """All that the sheet shows, JSON-able."""
+    item, bench = tables.recommended, Bench(plan)
+    return {
+        "title": plan.title,
+        "instrument": plan.instrument.name,
+        "detector": f"{plan.detector.name}, binned {plan.detector.bin}"
+        if plan.detector.bin > 1
+        else plan.detector.name,
+        "settings": _settings(tables, bench),
+        "expected": _expected(tables),
+        "checklist": list(CHECKLIST),
+        "calibration": _calibration(item, plan),
+        "commands": [
+            "ptydesign import SCAN -o data.h5 --calibration calibration.yaml",
+            "ptydesign reconstruct data.h5 reconstruction.yaml -o out.h5",
+        ],
+        "study": plan.study,
+        "seed": plan.seed,
+        "hash": tables.plan["resolved"]["hash"],
+        "version": tables.plan["resolved"]["ptydesign"],
+    }
+
+
+def _settings(tables: Tables, bench: Bench) -> list[dict[str, str]]:
+    """name, value, tolerance (keeps 95 % of the score while the others stay), note."""
+    item, setting = tables.recommended, tables.recommended["setting"]
+    tolerance, (rows, columns) = tables.recommendation["tolerance"], item["scan_shape"]
+    fov, unit = item["field_of_view_a"], item["camera_unit"]
+
+    def row(name: str, value: str, note: str = "", parameter: str = "", unit: str = "") -> dict[str, str]:
+        return {
+            "name": name,
+            "value": value,
+            "tolerance": _tolerance(tolerance, setting, parameter, unit),
+            "note": note,
+        }
+
+    display = f"{setting['defocus_nm']:+.1f} nm on the display"
+    electrons = f"{item['electrons_per_pattern']:,.0f} electrons per pattern"
+    pixel = f"{item['pixel_mrad']:.3g} mrad per pixel as reconstructed"
+    return [
+        row("Voltage", f"{setting['voltage_kv']:g} kV"),
+        row("Aperture (semi-angle)", f"{setting['semiangle_mrad']:g} mrad", "", "semiangle_mrad", "mrad"),
+        row("Defocus", display, defocus_words(item, bench), "defocus_nm", "nm"),
+        row("Scan step", f"{setting['step_a']:.3g} Å", "", "step_a", "Å"),
+        row("Scan", f"{columns} × {rows} positions (x × y)", f"{fov[1] / 10:g} × {fov[0] / 10:g} nm"),
+        row("Dwell time", f"{item['dwell_us']:.4g} µs", f"{1e6 / item['dwell_us']:.4g} frames/s"),
+        row("Beam current", f"{item['current_pa']:g} pA", electrons),
+        row("Camera", f"{setting['camera']:g} {unit}", pixel, "camera", unit),
+        row("Dose", f"{item['dose_e_per_a2']:g} e/Å²", "current × dwell / step²"),
+        row("Time", f"{item['scan_time_s']:.3g} s", f"{item['file_gb']:.2g} GB"),
+    ]
+
+
+def defocus_words(item: dict[str, Any], bench: Bench) -> str:
+    """The sign of the defocus spelled out."""
+    under = item["underfocus_nm"]
+    positive = bench.instrument.conventions.defocus_positive
+    if abs(under) < 0.05:
+        return "in focus on the entrance face"
+    side = "underfocus: weaken the lens, crossover below the specimen" if under > 0 else (
+        "overfocus: strengthen the lens, crossover above the specimen"
+    )  # fmt: skip
+    return f"{abs(under):.1f} nm {side} (display: + is {positive})"
+
+
+def _tolerance(found: dict[str, list[float]], setting: dict[str, Any], name: str, unit: str) -> str:
+    """As "42 +- 12", with an open end where the instrument's range ends; empty if unknown."""
+    if name not in found:
+        return ""
+    low, high = found[name]
+    value = setting[name]
+    if name in ("semiangle_mrad", "camera"):
+        return f"{low:g} to {high:g} {unit}" if high > low else "this one"
+    down, up = value - low, high - value
+    if max(down, up) < 1e-9:
+        return "tight"
+    if abs(down - up) <= 0.25 * max(down, up):
+        return f"{value:.3g} ± {min(down, up):.2g} {unit}"
+    return f"{low:.3g} to {high:.3g} {unit}"
+
+
+def _expected(tables: Tables) -> list[tuple[str, str]]:
+    item, expert = tables.recommended, tables.expert
+    facts = [("Score as planned (SSIM)", _with_spread(item["planned"], item["planned_std"]))]
+    facts.append(("Score with errors", _with_spread(item["robust"], item.get("robust_std"))))
+    facts.append(
+        (
+            "Failures",
+            f"{item['failed']} of {item['tried']} (95 %: {100 * item['failure_low']:.0f} to "
+            f"{100 * item['failure_high']:.0f} %)",
+        )
+    )
+    facts.append(("Rule of thumb", _rule_of_thumb(item, expert)))
+    reached = reached_resolution_a(tables, "recommended")
+    facts.append(("Resolution expected (correlation 0.5)", f"{reached:.2f} Å" if reached else "none reached"))
+    facts.append(("Limit of the dose", _limit_words(tables)))
+    return facts
+
+
+def _rule_of_thumb(item: dict[str, Any], expert: dict[str, Any]) -> str:
+    if item["setting"] == expert["setting"]:
+        return "is what is recommended: the search found nothing better under errors"
+    if expert["planned"] is None:
+        return "fails"
+    words = f"{_with_spread(expert['planned'], expert['planned_std'])}, with errors {expert['robust']:.3f}"
+    return words + (" (it can't be set: see the card)" if expert["violations"] else "")
+
+
+def _limit_words(tables: Tables) -> str:
+    """Whether dose or algorithm limits, from the winner's measured error and its bound."""
+    limit, measured = tables.recommendation["limits"]["winner"], tables.recommendation["winner_error_rad"]
+    if not limit.get("error_unknown_rad") or measured is None:
+        return "not known"
+    bound = limit["error_unknown_rad"]
+    ratio = measured / bound
+    who = "the dose limits" if ratio <= DOSE_LIMITED else "the reconstruction or the design limits, not the dose"
+    return f"phase error {measured:.3g} rad, least possible {bound:.3g} rad ({ratio:.1f} times): {who}"
+
+
+def _with_spread(mean: float | None, spread: float | None) -> str:
+    if mean is None:
+        return "failed"
+    return f"{mean:.3f} ± {spread:.3f}" if spread is not None else f"{mean:.3f}"
+
+
+def _calibration(item: dict[str, Any], plan: PlanConfig) -> dict[str, Any]:
+    """For `ptydesign import`, in ptydesign's signs."""
+    conventions = plan.instrument.conventions
+    sign = 1 if conventions.rotation_positive == "clockwise" else -1
+    return {
+        "voltage_kv": item["setting"]["voltage_kv"],
+        "semiangle_mrad": item["setting"]["semiangle_mrad"],
+        "defocus_nm": round(item["underfocus_nm"], 3),
+        "step_a": item["setting"]["step_a"],
+        "scan_shape": item["scan_shape"],
+        "rotation_deg": sign * conventions.scan_rotation_deg,
+        "pixel_mrad": item["pixel_mrad"] / plan.detector.bin,
+        "bin": plan.detector.bin,
+    }
+
+
+def _report(tables: Tables, plan: PlanConfig, content: dict[str, Any]) -> str:
+    settings = {"recommended": _setting(tables.recommended), "rule of thumb": _setting(tables.expert)}
+    cards = plan_cards(plan, settings)
+    unit = Bench(plan).camera_unit
+    return environment().get_template("report.html.j2").render(
+        **content,
+        cards=[(card, setting_text(card.setting, unit)) for card in cards],
+        marks=MARKS,
+        pictures=[(name, FIGURES[name].__doc__, _picture(tables, name)) for name in FIGURES],
+        candidates=_rounded(tables["candidates"]),
+        summary=_rounded(tables["summary"]),
+        pareto=_rounded(tables["pareto"]),
+        warnings=tables.recommendation["warnings"],
+        plan=yaml.safe_dump({k: v for k, v in tables.plan.items() if k != "resolved"}, sort_keys=False),
+    )  # fmt: skip
+
+
+def _rounded(frame) -> str:
+    shown = frame.drop(columns=[c for c in ("reason", "status", "seed", "mse_rad2") if c in frame])
+    return shown.to_html(index=False, float_format=lambda v: f"{v:.4g}", na_rep="–", border=0)
+
+
+def _setting(item: dict[str, Any]) -> Setting:
+    return Setting(**{**item["setting"], "defocus_nm": item["underfocus_nm"]})
+
+
+def _picture(tables: Tables, name: str) -> str:
+    path = tables.folder / "figures" / f"{name}.png"
+    return base64.b64encode(path.read_bytes()).decode("ascii")

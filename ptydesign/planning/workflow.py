@@ -1,0 +1,195 @@
+"""What the rules of a plan ask: see `ptydesign.kinds` for what a kind's workflow has."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ptydesign import __version__, io
+from ptydesign.planning import layout
+from ptydesign.planning.resolve import Resolved, expert_at, load, to_experiment_config
+from ptydesign.study import estimate as study_estimate
+from ptydesign.study.resolve import PLAN
+from ptydesign.study.store import digest
+from ptydesign.study.trial import study_inputs
+from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
+
+__all__ = ["check_memory", "draw", "load", "report", "settings", "summary", "table_files", "write_plan"]
+
+PLANNING = 1  # version of planning's own algorithms: cards, draws, choice, limits
+
+
+def _base(resolved: Resolved) -> dict[str, Any]:
+    """What all trials of a plan depend on."""
+    content = resolved.content
+    names = ("instrument", "detector", "goal", "simulation", "seed")
+    modes = {"/".join(f"{v:g}" for v in mode): study_inputs(one.study, one.key) for mode, one in resolved.modes.items()}
+    return {**{n: content[n] for n in names}, "modes": modes, "planning": PLANNING}
+
+
+def settings(resolved: Resolved, step: str, search: str | None = None, round_: int = 0, design: str | None = None):
+    """Settings, by value, that a step's output depends on; what it reads from files of other steps is not repeated."""
+    content, base = resolved.content, _base(resolved)
+    config = content["search"]
+    size = None if search is None else layout.searches(resolved.study)[search].sizes[round_]
+    match step:
+        case "resolve":
+            return {**content, "modes": base["modes"], "layout": LAYOUT, "algorithms": dict(ALGORITHMS)}
+        case "plancard":
+            return {**content, "planning": PLANNING}
+        case "planpotentials":
+            return {"keys": sorted(one.key for one in resolved.modes.values())}
+        case "planpropose":
+            own = {n: v for n, v in config.items() if n not in ("points",)}
+            names = ("instrument", "detector", "goal", "expert", "simulation", "seed")
+            own = {"search": own, "n": size, **versions("design"), "planning": PLANNING}
+            return {**{n: content[n] for n in names}, **own}
+        case "planevaluate":
+            return {**base, "n": size, "chunk": content["chunk"]}
+        case "planchoose":
+            names = ("instrument", "detector", "goal", "expert", "seed", "search")
+            candidates = {"candidates": content["robustness"]["candidates"]}
+            return {**{n: content[n] for n in names}, **candidates, **versions("design"), "planning": PLANNING}
+        case "planrobust":
+            return {**base, "robustness": content["robustness"], "expert": content["expert"], "design": design}
+        case "planlimits" | "planscreen":
+            return {**base, "expert": content["expert"], "which": design or search}
+        case "plancollect":
+            return {**content, **versions("collect"), "planning": PLANNING}
+        case "figures" | "report":
+            return {**versions("figures"), "planning": PLANNING}
+    raise ValueError(step)
+
+
+def estimate(resolved: Resolved, cores: int) -> dict[str, Any]:
+    """Trials, time in minutes and memory in GiB, by the work of the rule of thumb's setting at the dose limit."""
+    plan, bench = resolved.study, resolved.bench
+    setting = expert_at(bench, plan.goal.dose_limit)
+    study = resolved.of(setting).study
+    config = to_experiment_config(bench, bench.operate(setting, plan.goal.dose_limit)) if _possible(resolved) else None
+    slices = _slices(resolved)
+    rate = study_estimate.fft_rate()
+    work = study_estimate.trial_work(study, config or study.experiment, slices)
+    trials = layout.total_trials(plan)
+    minutes = (trials * work / rate + _jobs(resolved) * study_estimate.START_S + 60) / 60
+    return {
+        "trials_total": trials,
+        "jobs": _jobs(resolved),
+        "core_minutes": round(minutes, 1),
+        "minutes": round(max(minutes / cores, 1), 1),
+        "cores": cores,
+        "memory_gib": round(memory_gib(resolved), 2),
+    }
+
+
+def _possible(resolved: Resolved) -> bool:
+    limit = resolved.study.goal.dose_limit
+    return resolved.bench.operate(expert_at(resolved.bench, limit), limit).current_pa is not None
+
+
+def _slices(resolved: Resolved) -> int:
+    from ptydesign.planning.reconstruction import in_slices, thickness_a
+
+    plan = resolved.study
+    return math.ceil(thickness_a(plan) / plan.simulation.slice_thickness_a) if in_slices(plan) else 1
+
+
+def _jobs(resolved: Resolved) -> int:
+    searches = layout.searches(resolved.study).values()
+    jobs = sum(search.chunks(r) + 1 for search in searches for r in range(len(search.sizes)))
+    return jobs + 2 * len(searches) + len(layout.designs(resolved.study)) + 8
+
+
+def memory_gib(resolved: Resolved) -> float:
+    """Of one job: the largest mode's."""
+    slices = _slices(resolved)
+    each = [study_estimate.memory_gib(one.study, one.shape) for one in resolved.modes.values()]
+    pixels = max(math.prod(one.shape) for one in resolved.modes.values())
+    return max(each) + (slices - 1) * pixels * 20 / 2**30
+
+
+def job_memory_mb(resolved: Resolved, attempt: int) -> int:
+    """Memory to ask for; grows with the attempt."""
+    return int(1024 * memory_gib(resolved) * (1 + 0.5 * attempt))
+
+
+def check_memory(resolved: Resolved, cores: int, machine_gib: float) -> str | None:
+    """Refuse a plan of which one job doesn't fit into the machine; a warning if `cores` jobs at a time don't."""
+    from ptydesign.errors import InputError
+
+    each = memory_gib(resolved)
+    if each > machine_gib:
+        rule = f"a job must fit into this machine's {machine_gib:.0f} GiB of memory"
+        mend = "Simulate a smaller field of view, bin the detector, or take thicker slices."
+        raise InputError(f"studies/{resolved.study.study}", rule, f"an estimate of {each:.1f} GiB", mend)
+    if cores * each > machine_gib:
+        return f"{cores} jobs need about {cores * each:.0f} GiB: run with --cores {max(1, int(machine_gib / each))}"
+    return None
+
+
+def write_plan(resolved: Resolved, cores: int) -> dict[str, Any]:
+    """Write plan.yaml and return the estimate in it."""
+    numbers = estimate(resolved, cores)
+    header = {
+        "layout": LAYOUT,
+        "kind": "plan",
+        "study": resolved.study.study,
+        "ptydesign": __version__,
+        "algorithms": {**ALGORITHMS, "planning": PLANNING},
+        "hash": digest(resolved.content),
+        "modes": {"/".join(f"{v:g}" for v in mode): one.key for mode, one in resolved.modes.items()},
+        "estimate": numbers,
+        "warnings": list(resolved.warnings),
+        "detector": resolved.bench.detector.model_dump(mode="json"),
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+    text = "# Written by `ptydesign resolve`: every setting of this plan, and what made it.\n"
+    text += yaml.safe_dump({**resolved.content, "resolved": header}, sort_keys=False, allow_unicode=True)
+    io.write_text(resolved.results / PLAN, text)
+    return numbers
+
+
+def summary(resolved: Resolved, cores: int, numbers: Mapping[str, Any] | None = None) -> str:
+    """What the plan takes, in two lines."""
+    numbers = numbers or estimate(resolved, cores)
+    plan = resolved.study
+    times = f"{numbers['minutes']:.0f} min on {numbers['cores']} cores ({numbers['core_minutes']:.0f} min of one)"
+    return (
+        f"{plan.study} ({plan.scale}): {numbers['trials_total']} trials in {numbers['jobs']} jobs\n"
+        f"estimate: {times}, "
+        f"{numbers['memory_gib']:g} GiB for each job"
+    )
+
+
+def table_files(resolved: Resolved) -> list[str]:
+    """What figures and report are drawn from, relative to the results folder."""
+    return layout.table_files()
+
+
+def record_files(resolved: Resolved) -> list[str]:
+    """What the tables are made from, relative to the results folder."""
+    searches = layout.searches(resolved.study).values()
+    files = [file for search in searches for file in [*search.all_files(), search.best_file]]
+    files += [f"screen/{search.name}.json" for search in searches]
+    return [*files, *layout.robust_files(resolved.study), *(f"limits/{design}.json" for design in layout.LIMIT_DESIGNS)]
+
+
+def draw(results: Path) -> list[Path]:
+    """Draw the figures of a results folder."""
+    from ptydesign.planning.figures import draw_all
+
+    return draw_all(results)
+
+
+def report(results: Path) -> Path:
+    """Write sheet and report of a results folder."""
+    from ptydesign.planning.sheet import write_sheet
+
+    return write_sheet(results)

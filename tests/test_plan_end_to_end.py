@@ -1,0 +1,58 @@
+"""A plan from file to sheet, through the rules; then from Python, where nothing is computed again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from plan_files import tiny_plan
+
+import ptydesign
+
+ELECTRONS_PER_PA_US = 6.241509
+
+
+def test_from_file_to_sheet(tmp_path):
+    changes = {
+        "goal__doses_e_per_a2": [4000],
+        "search": {"initial": 3, "points": 2, "batch": 2},
+        "robustness": {"candidates": 1, "repeats": 1, "draws": 2},
+        "instrument__conventions": {"defocus_positive": "overfocus"},
+        "instrument__defocus_nm": {"low": 0, "high": 6},
+    }
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(tiny_plan(**changes)), encoding="utf-8")
+    command = [sys.executable, "-m", "ptydesign", "plan", "my.yaml", "--cores", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = tmp_path / "results" / "my"
+    settings = json.loads((folder / "settings.json").read_text())
+    item = settings["recommendation"]["recommended"]
+    found = item["setting"]
+    assert found["semiangle_mrad"] in (20, 25)
+    assert item["current_pa"] in (1, 4, 20)
+    assert 0 <= found["defocus_nm"] <= 6  # the display shows overfocus as positive
+    assert item["underfocus_nm"] == -found["defocus_nm"]
+    assert item["current_pa"] * item["dwell_us"] * ELECTRONS_PER_PA_US == pytest.approx(
+        4000 * found["step_a"] ** 2, rel=1e-4
+    )
+    page = (folder / "sheet.html").read_text()
+    for words in ("Beam current", "keeps 95", "Write down", "overfocus", "Rule of thumb"):
+        assert words in page
+    assert (folder / "sheet.pdf").read_bytes().startswith(b"%PDF")
+    assert ptydesign.read_plan(folder / "reconstruction.yaml").engines[-1].refine_positions
+    calibration = yaml.safe_load((folder / "calibration.yaml").read_text())
+    assert calibration["defocus_nm"] == pytest.approx(item["underfocus_nm"], abs=1e-3)
+
+    start = time.perf_counter()
+    design = ptydesign.plan(tmp_path / "my.yaml", workspace=tmp_path, cores=2)
+    assert time.perf_counter() - start < 60
+    assert design.settings["step_a"] == found["step_a"]
+    assert set(design.tables) >= {"trials", "pareto", "robustness", "limits", "screen"}
+    assert len(design.tables["trials"]) == 5
+    assert (design.tables["limits"]["unknown_rad"] >= design.tables["limits"]["known_rad"]).all()
+    assert len(design.figure("prediction").axes) >= 4
+    assert {"green"} <= set(design.card["status"])

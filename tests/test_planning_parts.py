@@ -1,0 +1,225 @@
+"""Parts of a plan: errors, tilt, belief, choice under errors, fronts, tolerances, words of the sheet."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from plan_files import tiny_plan, write_plan
+from scipy.ndimage import gaussian_filter
+
+from ptydesign.design.space import build_space
+from ptydesign.errors import InputError
+from ptydesign.planning import layout, robust
+from ptydesign.planning.collect import pareto
+from ptydesign.planning.resolve import Mode, Resolved, load, mode_study, to_experiment_config
+from ptydesign.planning.search import tolerances
+from ptydesign.planning.sheet import _tolerance, defocus_words
+from ptydesign.planning.trial import PlannedTrial, tilted
+from ptydesign.study.trial import Trial
+from ptydesign.types import Potential
+
+
+def resolved_of(tmp_path: Path, **changes) -> Resolved:
+    write_plan(tmp_path / "tiny" / "study.yaml", **changes)
+    return load(tmp_path / "tiny", "preview", tmp_path / "results")
+
+
+def test_trial_of_a_mode_has_the_pixel_of_its_camera(tmp_path):
+    resolved = resolved_of(tmp_path)
+    study = mode_study(resolved.bench, Mode(80, 4.0))
+    pixel = 0.0417572 / (32 * 4e-3)
+    assert study.experiment.pixel_a == pytest.approx(pixel, rel=1e-4)
+    ratio = study.experiment.pixel_a / study.potential.pixel_a
+    assert ratio == pytest.approx(round(ratio), abs=1e-9)
+    assert study.objective.width_px * pixel == pytest.approx(0.375, rel=1e-3)
+
+
+def test_drift_is_that_of_the_lines_of_the_day(tmp_path):
+    resolved = resolved_of(tmp_path, instrument__drift_a_per_min=60)
+    bench = resolved.bench
+    operation = bench.operate(robust.Setting(80, 20, -4, 2, 4.0), 2000)
+    config = to_experiment_config(bench, operation)
+    rows = 5  # 7 A in steps of 2 A
+    line = (operation.shape[1] * operation.dwell_us + 100) * 1e-6
+    assert np.hypot(*config.drift_a) == pytest.approx(60 / 60 * rows * line, rel=1e-6)
+    assert config.source_size_a == 0
+
+
+def test_plain_planned_trial_is_a_trial(tmp_path):
+    resolved = resolved_of(tmp_path)
+    bench = resolved.bench
+    one = next(iter(resolved.modes.values()))
+    config = to_experiment_config(bench, bench.operate(robust.Setting(80, 20, -4, 2, 4.0), 2000))
+    plain, planned = Trial(config, 2000.0), PlannedTrial(config, 2000.0)
+    assert plain.key(one.study, one.key) == planned.key(one.study, one.key)
+    wrong = PlannedTrial(config, 2000.0, believed=config.model_copy(update={"defocus_nm": -1.0}))
+    assert wrong.key(one.study, one.key) != planned.key(one.study, one.key)
+
+
+def test_operator_believes_the_nominal_defocus(tmp_path):
+    from ptydesign import io
+    from ptydesign.simulate.dataset import simulate
+    from ptydesign.study.experiment import to_experiment
+    from ptydesign.study.search import potential_file
+
+    resolved = resolved_of(tmp_path)
+    bench = resolved.bench
+    one = next(iter(resolved.modes.values()))
+    believed = to_experiment_config(bench, bench.operate(robust.Setting(80, 20, -4, 2, 4.0), 2000))
+    true = believed.model_copy(update={"defocus_nm": -6.0})
+    trial = PlannedTrial(true, 2000.0, believed=believed)
+    dataset, _ = simulate(io.read_potential(potential_file(one)), to_experiment(true, 2000.0), 1)
+    known = trial.known(dataset)
+    assert (dataset.optics.defocus_a, known.optics.defocus_a) == (-60, -40)
+    np.testing.assert_array_equal(known.patterns, dataset.patterns)
+
+
+def test_tilt_shears_the_slices():
+    """A point in each slice moves by (depth - middle) tan(tilt); projections stay centred."""
+    slices = np.zeros((1, 3, 32, 40), np.float32)
+    y, x = np.indices((32, 40))
+    slices[:] = np.exp(-((y - 16) ** 2 + (x - 20) ** 2) / 8)
+    potential = Potential(slices, (0.5, 0.25), np.array([100.0, 100.0, 100.0]))
+    moved = tilted(potential, (10.0, -5.0)).slices_va[0]
+    for number, depth in enumerate((-100, 0, 100)):
+        total = moved[number].sum()
+        cy, cx = (moved[number] * y).sum() / total, (moved[number] * x).sum() / total
+        assert cy - 16 == pytest.approx(depth * np.tan(10e-3) / 0.5, abs=0.01)
+        assert cx - 20 == pytest.approx(depth * np.tan(-5e-3) / 0.25, abs=0.01)
+
+
+def test_draws_are_the_same_for_every_design_and_respect_the_config(tmp_path):
+    resolved = resolved_of(tmp_path)
+    draws = [robust.draw_errors(resolved, n) for n in range(40)]
+    assert draws == [robust.draw_errors(resolved, n) for n in range(40)]
+    assert np.std([d.defocus_nm for d in draws]) == pytest.approx(2, rel=0.3)
+    assert all(0 <= d.drift <= 2 for d in draws)
+    assert 0.5 <= draws[0].source <= 1.5
+    assert {d.source for d in draws[1:]} == {None}  # incoherent: 1
+    assert {d.tilt_mrad for d in draws} == {(0.0, 0.0)}  # one projected slice has no tilt
+    assert {d.thickness for d in draws} == {1.0}
+
+
+def summary(design: str, planned: list, draws: list) -> dict:
+    trials = [{"kind": "repeat", "objective": v} for v in planned] + [{"kind": "draw", "objective": v} for v in draws]
+    return robust.summarise({"design": design, "trials": trials}, 0.5)
+
+
+def test_the_plateau_wins_not_the_peak():
+    peak = summary("candidate-0", [0.95, 0.95], [0.9, 0.4, None, 0.3])
+    plateau = summary("candidate-1", [0.85, 0.86], [0.84, 0.85, 0.83, 0.84])
+    assert robust.recommend([peak, plateau]) == "candidate-1"
+    assert (peak["failed"], peak["tried"]) == (3, 6)
+    assert plateau["failed"] == 0
+    assert 0 < plateau["failure_high"] < 0.5  # six trials without a failure prove little
+    dead = summary("candidate-2", [None], [None])
+    assert robust.recommend([dead, plateau]) == "candidate-1"
+    with pytest.raises(InputError, match="could be scored"):
+        robust.recommend([dead])
+
+
+def test_wilson_interval():
+    low, high = robust.wilson(2, 10)
+    assert (low, high) == pytest.approx((0.0567, 0.5098), abs=1e-3)
+    assert robust.wilson(0, 0) == (0, 1)
+
+
+def test_pareto_keeps_what_nothing_beats():
+    rows = [(100, 1, 0.5), (100, 2, 0.6), (100, 3, 0.55), (1000, 1, 0.7), (1000, 2, 0.6), (1000, 4, 0.7)]
+    frame = pd.DataFrame(rows, columns=["dose_e_per_a2", "scan_time_s", "ssim"]).assign(status="ok")
+    kept = pareto(pd.concat([frame, frame.tail(1).assign(ssim=0.99, status="failed")]))
+    assert [tuple(r) for r in kept[["dose_e_per_a2", "scan_time_s", "ssim"]].to_numpy()] == [
+        (100, 1, 0.5),
+        (100, 2, 0.6),
+        (1000, 1, 0.7),
+    ]
+
+
+def test_tolerance_is_the_range_about_the_point():
+    space = build_space({"defocus_nm": {"low": -100, "high": 100}, "semiangle_mrad": {"choices": [10, 20, 30, 40]}})
+
+    def predict(points):
+        return (
+            np.array([1 - (p["defocus_nm"] - 20) ** 2 / 4000 - (p["semiangle_mrad"] != 20) * 0.04 for p in points]),
+            None,
+        )
+
+    found = tolerances(predict, space, {"defocus_nm": 20.0, "semiangle_mrad": 20})
+    low, high = found["defocus_nm"]  # 5 % are lost 14.1 nm away; values are looked at every 5 nm
+    assert (low, high) == (10.0, 30.0)
+    assert found["semiangle_mrad"] == [10.0, 40.0]
+
+
+def test_words_of_a_tolerance():
+    found = {"defocus_nm": [30.0, 54.0], "step_a": [1.0, 3.0], "semiangle_mrad": [20.0, 20.0]}
+    setting = {"defocus_nm": 42.0, "step_a": 1.2, "semiangle_mrad": 20.0}
+    assert _tolerance(found, setting, "defocus_nm", "nm") == "42 ± 12 nm"
+    assert _tolerance(found, setting, "step_a", "Å") == "1 to 3 Å"
+    assert _tolerance(found, setting, "semiangle_mrad", "mrad") == "this one"
+    assert _tolerance(found, setting, "camera", "mm") == ""
+
+
+@pytest.mark.parametrize("positive, under, words", [("underfocus", 42, "underfocus"), ("overfocus", -42, "overfocus")])
+def test_sign_of_defocus_is_spelled_out(tmp_path, positive, under, words):
+    resolved = resolved_of(tmp_path, instrument__conventions={"defocus_positive": positive})
+    found = defocus_words({"underfocus_nm": under}, resolved.bench)
+    assert found.startswith(f"42.0 nm {words}")
+    assert f"+ is {positive}" in found
+    assert ("below" if under > 0 else "above") in found
+
+
+def test_searches_are_warm_started_and_static(tmp_path):
+    plan = resolved_of(tmp_path).study
+    found = layout.searches(plan)
+    assert [(s.before, s.sizes) for s in found.values()] == [(None, (4, 2)), (2000, (2, 2))]
+    assert layout.total_trials(plan) == 10 + 3 * (2 + 8)
+
+
+def test_examples_are_valid():
+    """The worked examples of docs/planning.md, at every scale."""
+    root = Path(__file__).parents[1]
+    for study in sorted((root / "studies").glob("plan_*")):
+        for scale in ("smoke", "preview", "paper"):
+            resolved = load(study, scale, root / "results")
+            assert resolved.modes
+            assert yaml.safe_dump(resolved.content)
+
+
+def test_scene_has_the_truth_of_the_sample(tmp_path):
+    """The object of the bound is the band-limited truth that a score compares with."""
+    from ptydesign import io
+    from ptydesign.planning.limits import make_scene, screen_value
+    from ptydesign.study.search import potential_file
+
+    resolved = resolved_of(tmp_path)
+    setting = robust.Setting(80, 20, -4, 2, 4.0)
+    potential = io.read_potential(potential_file(resolved.of(setting)))
+    scene = make_scene(resolved, setting, 2000, potential)
+    factor = round(scene.pixel_a / potential.pixel_a[0])
+    fine = potential.slices_va.mean(axis=0).sum(axis=0) * 1.00871e-3
+    rows, columns = (n // factor * factor for n in fine.shape)
+    centre = fine[
+        rows // 2 - 12 * factor : rows // 2 + 12 * factor, columns // 2 - 12 * factor : columns // 2 + 12 * factor
+    ]
+    coarse = centre.reshape(24, factor, 24, factor).mean(axis=(1, 3))
+    y, x = (n // 2 for n in scene.phase.shape[-2:])
+    found = scene.phase[0, y - 12 : y + 12, x - 12 : x + 12]
+    # apart from a shift of less than a pixel the two are the same picture
+    blurred, wanted = (gaussian_filter(image, 1.5)[2:-2, 2:-2] for image in (found, coarse))
+    shifts = [np.roll(wanted, s, (0, 1))[2:-2, 2:-2].ravel() for s in itertools.product((-1, 0, 1), repeat=2)]
+    assert max(np.corrcoef(blurred[2:-2, 2:-2].ravel(), one)[0, 1] for one in shifts) > 0.9
+    assert found.mean() == pytest.approx(coarse.mean(), rel=0.1)
+    values = [screen_value(make_scene(resolved, setting, dose, potential), 1.1) for dose in (20, 2000, 2e5)]
+    assert values == sorted(values, reverse=True)
+    assert 0 < values[-1] < values[0] < 1
+
+
+def test_a_plan_without_room_is_refused(tmp_path):
+    with pytest.raises(InputError, match="half of the simulated field"):
+        resolved_of(tmp_path, simulation__field_of_view_a=[2, 2])
+    assert tiny_plan()["simulation"]["field_of_view_a"] == [7, 8]
