@@ -20,6 +20,7 @@ from ptydesign.commands import add_commands
 from ptydesign.errors import InputError
 from ptydesign.kinds import all_steps
 from ptydesign.planning.cli import add_commands as add_planning
+from ptydesign.study.file import DEFAULT_KIND
 
 if TYPE_CHECKING:
     from ptydesign.kinds import Run
@@ -51,14 +52,10 @@ def check(options: argparse.Namespace) -> None:
 
 def keys(options: argparse.Namespace) -> None:
     """Print the reference of a study's keys, as Markdown."""
+    from ptydesign import kinds
     from ptydesign.study.reference import keys_page
 
-    if options.kind == "tuning":
-        from ptydesign.tuning.config import TuningConfig
-
-        print(keys_page(TuningConfig, " --kind tuning", "tuning-keys.md"), end="")
-    else:
-        print(keys_page(), end="")
+    print(keys_page(options.kind, kinds.model_of(options.kind)), end="")
 
 
 def resolve(options: argparse.Namespace) -> None:
@@ -110,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         one = _add(commands, run.__name__, run.__doc__, run)
         one.add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
     one = _add(commands, "keys", keys.__doc__, keys)
-    one.add_argument("--kind", choices=("experiment", "tuning"), default="experiment", help="kind of study")
+    one.add_argument("--kind", default=DEFAULT_KIND, help=f"kind of study (default: {DEFAULT_KIND})")
     add_commands(commands)
     add_planning(commands)
     return parser

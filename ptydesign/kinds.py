@@ -3,6 +3,7 @@
 A kind is a package with a rules file `rules/<kind>.smk`, a `commands` module whose STEPS are its jobs on the command
 line (light to import), and a `workflow` module, which has
 
+- `MODEL`: the model of the study file;
 - `load(folder, scale, root)`: the checked study, with `study.study`, `study.scale`, `results` (a folder), `warnings`;
 - `settings(resolved, step, **which)`: the settings, by value, that a step's output depends on;
 - `check_memory(resolved, cores, machine_gib)`: raises InputError for a job too large; a warning, or None;
@@ -23,12 +24,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptydesign.errors import InputError, nearest
 from ptydesign.study.file import DEFAULT_SCALE, kind_of
 from ptydesign.study.step import Step
 from ptydesign.study.store import digest
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 # Kind -> package. `experiment`: which experiment is best, at each dose; `depth`: where single atoms are in depth;
 # `tuning`: which reconstruction parameters are best; `regularisation`: what settings and engines do to a thick sample;
@@ -131,6 +135,13 @@ def machine_memory_gib() -> float:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (ValueError, OSError, AttributeError):
         return math.inf
+
+
+def model_of(kind: str) -> type[BaseModel]:
+    """The model of a kind's study file. Raises InputError for an unknown kind."""
+    if kind not in KINDS:
+        raise InputError("--kind", "is not a known kind of study", kind, nearest(kind, KINDS))
+    return _workflow(kind).MODEL
 
 
 def rules_file(kind: str) -> str:

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+from pydantic import BaseModel
+
+from ptydesign import kinds
+from ptydesign.errors import InputError
 from ptydesign.study.config import StudyConfig
 from ptydesign.study.reference import keys_page
-from ptydesign.tuning.config import TuningConfig
 
 PAGE = Path(__file__).parents[1] / "docs" / "study.md"
 
@@ -13,10 +17,18 @@ def test_the_page_is_up_to_date():
     assert PAGE.read_text(encoding="utf-8") == keys_page(), "run: ptydesign keys > docs/study.md"
 
 
-def test_the_page_of_tuning_studies_is_up_to_date():
-    found = keys_page(TuningConfig, " --kind tuning", "tuning-keys.md")
-    page = PAGE.with_name("tuning-keys.md").read_text(encoding="utf-8")
-    assert page == found, "run: ptydesign keys --kind tuning > docs/tuning-keys.md"
+@pytest.mark.parametrize("kind", [kind for kind in kinds.KINDS if kind != "experiment"])
+def test_pages_of_other_kinds_are_up_to_date(kind):
+    page = PAGE.with_name(f"{kind}-keys.md").read_text(encoding="utf-8")
+    model = kinds.model_of(kind)
+    assert issubclass(model, BaseModel)
+    assert page == keys_page(kind, model), f"run: ptydesign keys --kind {kind} > docs/{kind}-keys.md"
+    assert all(name in ("study", "scale") or f"`{name}`" in page for name in model.model_fields)
+
+
+def test_an_unknown_kind_has_no_page():
+    with pytest.raises(InputError, match="known kind"):
+        kinds.model_of("dept")
 
 
 def test_the_page_names_every_section_and_the_choices():

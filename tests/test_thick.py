@@ -168,3 +168,31 @@ def test_impossible_defects_are_refused(defect, field, message):
     with pytest.raises(InputError, match=message) as caught:
         built(sample(defects=[defect]))
     assert caught.value.field == f"sample.{field}"
+
+
+def test_both_simulators_agree_on_a_thick_periodic_specimen(tmp_path):
+    """Chunks by abTEM's own multislice and by JAX, windows over the supercell's edges, a non-square detector window."""
+    from ptydesign import kinds
+    from ptydesign.thick.data import read_chunks, simulate_chunk, write_chunk
+    from ptydesign.thick.steps import write_specimen
+
+    resolved = kinds.open_study(SI.parent, "smoke", tmp_path).resolved
+    write_specimen(resolved)
+    from ptydesign import io
+
+    potential = io.read_potential(resolved.results / "specimen.h5")
+    experiment, window = resolved.experiments["base"], resolved.windows["base"]
+    part = slice(10, 13)
+    args = (potential, experiment, window, (2.0, 3.0), 1)  # the scan lies at the supercell's corner
+    jax, abtem = (simulate_chunk(*args, simulator, part) for simulator in ("jax", "abtem"))
+    assert np.linalg.norm(jax - abtem) < 1e-4 * np.linalg.norm(abtem)
+    elsewhere = simulate_chunk(*args, "jax", slice(12, 14))
+    assert elsewhere[0] == pytest.approx(jax[2], rel=1e-5, abs=1e-9)  # a pattern doesn't depend on its chunk
+    first, second = tmp_path / "a.h5", tmp_path / "b.h5"
+    write_chunk(first, jax[:2], slice(0, 2), experiment, window)
+    write_chunk(second, jax[2:], slice(2, 3), experiment, window)
+    assert np.array_equal(np.concatenate(read_chunks([first, second], 3)), jax)
+    with pytest.raises(InputError, match="begin with pattern"):
+        read_chunks([second, first], 3)
+    with pytest.raises(InputError, match="must hold 3 patterns"):
+        read_chunks([first], 3)

@@ -80,8 +80,7 @@ class ThicknessConfig(Strict):
 class DepthStudy(ThickStudy):
     """A study of depth at one scale: one sample, an experiment with variants, one plan of reconstruction.
 
-    The plan's object.slices and slice_thickness_a may be left out of `reconstruction.object` only together with
-    `slices`: how many equal slices the whole sample is reconstructed in.
+    slices: how many equal slices the whole sample is reconstructed in; the plan says nothing of that.
     """
 
     slices: int = Field(ge=5, le=1000)

@@ -16,6 +16,7 @@ from ptydesign.thick.config import check_slices
 from ptydesign.thick.resolve import ThickResolved
 
 KIND = "depth"
+MODEL = DepthStudy
 TABLES = ("interstitials", "columns", "summary", "thickness")
 
 

@@ -16,6 +16,7 @@ from ptydesign.thick.config import check_slices
 from ptydesign.thick.resolve import ThickResolved
 
 KIND = "regularisation"
+MODEL = RegularisationStudy
 TABLES = ("errors", "summary", "dumbbells", "trials")
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, RootModel
 
+from ptydesign.reconstruct.plan import Plan
 from ptydesign.study.config import StudyConfig
+from ptydesign.study.file import DEFAULT_KIND
 
 HEADER = """# Keys of a study file
 
@@ -20,12 +22,19 @@ over the rest at that scale. Keys without a default are required.
 """
 
 
-def keys_page(top: type[BaseModel] = StudyConfig, option: str = "", page: str = "study.md") -> str:
+# What other kinds of studies share with this page, and leave to it.
+PLAN_HERE = "\nThe keys of a plan of reconstruction are in [study.md](study.md).\n"
+
+
+def keys_page(kind: str = DEFAULT_KIND, top: type[BaseModel] = StudyConfig) -> str:
     """The page as Markdown: every section, its description, and a table of keys, types and defaults.
 
-    top: the model of a kind of study. option, page: how the page was made and where it belongs.
+    top: the model of the kind's study file. Plans of reconstruction are described for the default kind alone.
     """
-    parts, seen = [HEADER.replace("{option}", option).replace("{page}", page)], set()
+    default = kind == DEFAULT_KIND
+    option, page = ("", "study.md") if default else (f" --kind {kind}", f"{kind}-keys.md")
+    parts = [HEADER.replace("{option}", option).replace("{page}", page) + ("" if default else PLAN_HERE)]
+    seen: set[type[BaseModel]] = set() if default else {Plan}
     queue: list[tuple[str, type[BaseModel]]] = [("(top level)", top)]
     while queue:
         title, model = queue.pop(0)

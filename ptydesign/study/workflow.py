@@ -12,9 +12,12 @@ from typing import Any
 
 from ptydesign.study import estimate, layout
 from ptydesign.study import resolve as resolve_module
+from ptydesign.study.config import StudyConfig
 from ptydesign.study.resolve import Resolved
 from ptydesign.study.trial import study_inputs
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
+
+MODEL = StudyConfig
 
 
 def load(folder: Path, scale: str, root: Path) -> Resolved:

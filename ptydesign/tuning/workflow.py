@@ -11,7 +11,10 @@ from ptydesign.study.resolve import write_plan_file
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, TRIAL, versions
 from ptydesign.tuning import layout
 from ptydesign.tuning import resolve as resolving
+from ptydesign.tuning.config import TuningConfig
 from ptydesign.tuning.resolve import Resolved
+
+MODEL = TuningConfig
 
 
 def load(folder: Path, scale: str, root: Path) -> Resolved:
