@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from ptydesign.drawing import BLUE, GREEN, GREY, OKABE_ITO, ORANGE, VERMILLION, bare, scale_bar
+from ptydesign.drawing import BLUE, GREEN, GREY, OKABE_ITO, ORANGE, VERMILLION, bare, nice_length, scale_bar
 from ptydesign.score.metrics import taper_window
 
 COLOURS = {"bo": BLUE, "random": ORANGE}
@@ -50,12 +50,15 @@ def diffractogram(axes: Axes, group: dict[str, Any], limit: float, name: str = "
     power = np.abs(np.fft.fftshift(np.fft.fft2((image - image.mean()) * window, s=size))) ** 2
     power = np.log10(power / power.max() + 1e-12)
     edges = [0.5 / p for p in pixel]
+    limit = min(limit, *edges)
     axes.imshow(power, cmap="magma", vmin=-4, vmax=0, extent=(-edges[1], edges[1], edges[0], -edges[0]))
     axes.set(xlim=(-limit, limit), ylim=(limit, -limit))
     bare(axes)
-    length = 0.5
+    length = nice_length(0.5 * limit)
     axes.plot([-0.9 * limit, -0.9 * limit + length], [0.88 * limit] * 2, color="white", lw=2, solid_capstyle="butt")
-    axes.text(-0.9 * limit + length / 2, 0.82 * limit, "0.5/Å", color="white", ha="center", va="bottom", fontsize=6)
+    axes.text(
+        -0.9 * limit + length / 2, 0.82 * limit, f"{length:g}/Å", color="white", ha="center", va="bottom", fontsize=6
+    )
 
 
 def ring_correlation(axes: Axes, group: dict[str, Any], q_max: float, **look: Any) -> None:
