@@ -13,12 +13,15 @@ import yaml
 
 from ptydesign import __version__, io
 from ptydesign.planning import layout
+from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.resolve import Resolved, expert_at, load, to_experiment_config
 from ptydesign.study import estimate as study_estimate
 from ptydesign.study.resolve import PLAN
 from ptydesign.study.store import digest
 from ptydesign.study.trial import study_inputs
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
+
+MODEL = PlanConfig
 
 __all__ = ["check_memory", "draw", "load", "report", "settings", "summary", "table_files", "write_plan"]
 
