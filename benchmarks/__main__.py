@@ -1,0 +1,70 @@
+"""`python -m benchmarks`: measures, and writes tables and a figure to docs/benchmarks.
+
+Needs phaser: `pip install -r benchmarks/requirements.txt` in an environment of its own, after ptydesign itself.
+Take an otherwise idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from pathlib import Path
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
+def main() -> None:
+    """Measure what is asked for and write it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", default=["speed", "quality"], help="speed, quality (default: both)")
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder (default: docs/benchmarks)")
+    parser.add_argument("--cores", type=int, default=None, help="cores to use (default: all)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each run that is judged by its error")
+    options = parser.parse_args()
+
+    from ptydesign.reconstruct.cores import use_cores
+
+    cores = use_cores(options.cores)
+    import jax
+
+    from benchmarks import peer, quality, speed
+    from benchmarks.data import make_case
+    from ptydesign import drawing
+
+    where = jax.devices()[0]
+    kind = where.device_kind if where.platform != "cpu" else f"{cores} cores"
+    machine = f"{processor()}, {kind}, jax {jax.__version__}, phaserEM {peer.version()}"
+    print(machine, flush=True)
+    cases = {1: make_case(1024, 1), 10: make_case(256, 10)}
+    options.out.mkdir(parents=True, exist_ok=True)
+    if "speed" in options.parts:
+        table = speed.measure(cases)
+        write(options.out / "speed.csv", table.to_csv(index=False, float_format="%.5g"))
+        write(options.out / "speed.md", f"Measured on {machine}.\n\n" + speed.markdown(table))
+    if "quality" in options.parts:
+        curves = quality.measure(cases, {1: options.seconds, 10: 1.5 * options.seconds}, peer.CHOSEN)
+        summed = quality.summary(curves)
+        write(options.out / "quality.csv", curves.to_csv(index=False, float_format="%.5g"))
+        write(options.out / "quality_summary.csv", summed.to_csv(index=False, float_format="%.5g"))
+        write(options.out / "quality.md", f"Measured on {machine}.\n\n" + quality.markdown(summed))
+        with drawing.styled():
+            quality.figure(curves).savefig(options.out / "quality.png", dpi=130)
+
+
+def processor() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] \
+        if info.exists() else []  # fmt: skip
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def write(path: Path, text: str) -> None:
+    """Write under a temporary name, then rename."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+main()
