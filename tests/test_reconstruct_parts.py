@@ -157,7 +157,7 @@ def test_wave_gradient_against_finite_differences(name):
         pattern = jnp.asarray(rng.poisson(2.0, shape).astype(float))
 
         def loss(t):
-            return float(forward.compare_with_data(wave + t * direction, pattern, 1.3, problem, name)[1])
+            return float(jnp.sum(forward.compare_with_data(wave + t * direction, pattern, 1.3, problem, name)[1]))
 
         step, _ = forward.compare_with_data(wave, pattern, 1.3, problem, name, gradient=True)
         numeric = (loss(1e-5) - loss(-1e-5)) / 2e-5

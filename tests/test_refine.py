@@ -81,7 +81,7 @@ def losses_of(state, problem, noise) -> jax.Array:
     """(position,) negative log-likelihood."""
     waves = exit_waves_of(state)
     data = zip(waves, problem.patterns, state.intensity, strict=True)
-    return jnp.asarray([forward.compare_with_data(w, p, i, problem, noise)[1] for w, p, i in data])
+    return jnp.asarray([jnp.sum(forward.compare_with_data(w, p, i, problem, noise)[1]) for w, p, i in data])
 
 
 def slopes(state, problem, noise, changed, step) -> np.ndarray:

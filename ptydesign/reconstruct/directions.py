@@ -76,6 +76,7 @@ def directions(
         return fft2(d_probe) * jnp.conj(factor), d_patch, first, loss * weight
 
     zero = no_direction(state, illumination=not gradient)
+    dark = jnp.zeros(shape, zero.loss.dtype)
 
     def body(sums: Direction, slots, weight):
         d_probe, d_patch, first, losses = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
@@ -84,11 +85,11 @@ def directions(
             more = (intensity * weight[:, None, None]).astype(sums.illumination.dtype)
             lit = add_patches(sums.illumination[None], more[:, None], first)[0]
         object_ = add_patches(sums.object, d_patch, first)
-        return Direction(object_, sums.probe + jnp.sum(d_probe, axis=0), sums.loss + jnp.sum(losses), lit)
+        return Direction(object_, sums.probe + jnp.sum(d_probe, axis=0), sums.loss + jnp.sum(losses, axis=0), lit)
 
     def part(sums: Direction, limits: tuple[jax.Array, jax.Array]) -> tuple[Direction, Direction]:
-        more = over_chunks(limits[1], size, chunk, body, zero, first=limits[0])
-        sums = jax.tree.map(jnp.add, sums, more._replace(probe=ifft2(more.probe)))
+        more = over_chunks(limits[1], size, chunk, body, zero._replace(loss=dark), first=limits[0])
+        sums = jax.tree.map(jnp.add, sums, more._replace(probe=ifft2(more.probe), loss=jnp.sum(more.loss)))
         return sums, sums
 
     if len(stops) == 1:

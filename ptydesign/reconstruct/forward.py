@@ -180,8 +180,9 @@ def lit_exit_waves(
 def compare_with_data(
     wave: jax.Array, pattern: jax.Array, weight: jax.Array, problem: Problem, noise: str, gradient: bool = False
 ) -> tuple[jax.Array, jax.Array]:
-    """Wave step (mode, y, x) that the data ask for and the loss, of one position's exit wave.
+    """Wave step (mode, y, x) that the data ask for and the loss of each pixel (ky, kx), of one position's exit wave.
 
+    Losses are summed over positions first and over pixels at the end: that is quicker, and rounds less.
     weight: the pattern's intensity factor. Masked pixels have neither step nor loss. gradient: give the negative
     gradient of the loss with respect to conj(wave) instead of the curvature-scaled step.
     """
@@ -195,7 +196,7 @@ def compare_far(
     """`compare_with_data` for a wave on the detector (mode, ky, kx): the step is one there, too."""
     model = NOISE_MODELS[noise]
     expected = weight * jnp.sum(far.real**2 + far.imag**2, axis=0) + problem.background
-    loss = jnp.sum(problem.mask * model.nll(expected, pattern, problem.offset))
+    loss = problem.mask * model.nll(expected, pattern, problem.offset)
     factor = -model.slope(expected, pattern, problem.offset)
     factor = factor * weight if gradient else factor * 2 / model.curvature(expected, pattern, problem.offset)
     return problem.mask * factor * far, loss

@@ -55,6 +55,6 @@ def _losses(state: ReconState, problem: Problem, positions: jax.Array, noise: st
         probe = ifft2(spectrum * seen.shift(index))
         wave = exit_waves(probe, take(state.object, seen.first[index], shape), o.propagators)
         weight = jnp.ones((), positions.dtype)
-        return compare_far(fft2(wave), problem.patterns[index], weight, problem, noise)[1]
+        return jnp.sum(compare_far(fft2(wave), problem.patterns[index], weight, problem, noise)[1])
 
     return jax.lax.map(one, jnp.arange(len(positions)))

@@ -66,8 +66,8 @@ def group(state: ReconState, memory, members: Group, problem, o, parameters, sta
     noise, modes = dict(static)["noise"], dict(static)["object_modes"]
     shape = state.probe.shape[-2:]
     seen = views(state.positions_px[members.indices], shape, o)
-    one, probes = jnp.ones((), state.positions_px.dtype), probes_of(state)
-    object_alpha, probe_alpha = parameters.get("object_alpha", one), parameters.get("probe_alpha", one)
+    probes = probes_of(state)
+    object_alpha, probe_alpha = parameters.get("object_alpha"), parameters.get("probe_alpha")
     object_step, probe_step = parameters["object_step"], parameters["probe_step"] * parameters["probe_on"]
 
     def visit(i: jax.Array, carry):
@@ -90,15 +90,15 @@ def group(state: ReconState, memory, members: Group, problem, o, parameters, sta
         return canvas, (patch + object_step * d_patch, first), spectrum, total + loss
 
     nothing = take(state.object, seen.first[0], shape), seen.first[0]
-    start = state.object, nothing, probes.spectrum, jnp.zeros((), state.positions_px.dtype)
+    start = state.object, nothing, probes.spectrum, jnp.zeros(shape, state.positions_px.dtype)
     canvas, found, spectrum, loss = jax.lax.fori_loop(0, members.count, visit, start)
-    return state.replace(object=put_patch(canvas, *found), probe=ifft2(spectrum)), memory, loss
+    return state.replace(object=put_patch(canvas, *found), probe=ifft2(spectrum)), memory, jnp.sum(loss)
 
 
-def blended(intensity: jax.Array, alpha: jax.Array) -> jax.Array:
-    """(1 - alpha) I + alpha max I of each (slice, y, x), never zero."""
-    largest = jnp.max(intensity, axis=(-2, -1), keepdims=True)
-    return (1 - alpha) * intensity + alpha * largest + jnp.finfo(intensity.dtype).tiny
+def blended(intensity: jax.Array, alpha: jax.Array | None) -> jax.Array:
+    """(1 - alpha) I + alpha max I of each (slice, y, x), never zero; without an alpha max I (slice, 1, 1)."""
+    largest = jnp.max(intensity, axis=(-2, -1), keepdims=True) + jnp.finfo(intensity.dtype).tiny
+    return largest if alpha is None else (1 - alpha) * intensity + alpha * largest
 
 
 def passed_slices(peaks: jax.Array) -> jax.Array:

@@ -198,13 +198,13 @@ def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members:
             numerator=add_patches(memory.numerator, patches * real[:, None, None, None], first),
             illumination=add_patches(memory.illumination[None], lit[:, None], first)[0],
         )
-        return memory, (indices, new, weight), total + jnp.sum(losses * real)
+        return memory, (indices, new, weight), total + jnp.sum(losses * real[:, None, None], axis=0)
 
     indices = members.indices[:chunk]
     nothing = indices, memory.waves[indices], jnp.arange(chunk) < members.count
-    start = memory, nothing, jnp.zeros((), state.positions_px.dtype)
+    start = memory, nothing, jnp.zeros(shape, state.positions_px.dtype)
     memory, found, loss = over_chunks(members.count, size, chunk, body, start)
-    return state, memory._replace(waves=put(memory.waves, *found)), loss
+    return state, memory._replace(waves=put(memory.waves, *found)), jnp.sum(loss)
 
 
 def constrained(waves: Waves, index: jax.Array, weight: jax.Array, problem, parameters, noise: str) -> Waves:
