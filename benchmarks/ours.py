@@ -12,6 +12,14 @@ from ptydesign.config import build
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import reconstruct
 
+# Settings that the comparison of quality tries first, with the noise model that phaser is given.
+SAME = {"noise": "anscombe"}
+TRIED = {
+    "epie": (SAME, {**SAME, "object_step": 0.2, "probe_step": 0.2}),
+    "lsqml": (SAME, {**SAME, "object_step": 0.5}),
+    "gradient": (SAME, {**SAME, "object_rate": 0.04}),
+}
+
 
 @dataclass(frozen=True)
 class Run:

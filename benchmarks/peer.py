@@ -17,9 +17,13 @@ from benchmarks.data import PIXEL_A, Case
 from benchmarks.ours import Run, plan_of
 from ptydesign.reconstruct.start import start_state
 
-# Settings for the comparison of quality by (slices, engine): those with the least error of the few that were tried.
-CHOSEN: dict[tuple[int, str], dict] = {}
-OBJECT_RATE, PROBE_RATE = 0.01, 0.01  # of Adam; see `settings`
+OBJECT_RATE, PROBE_RATE = 0.03, 0.01  # of Adam; the probe's relative to its largest amplitude, as this package's
+# Settings that the comparison of quality tries first; () are phaser's defaults.
+TRIED = {
+    "epie": ({}, {"beta_object": 0.5, "beta_probe": 0.5}, {"beta_object": 0.2, "beta_probe": 0.2}),
+    "lsqml": ({}, {"beta_object": 4.0, "beta_probe": 4.0}),
+    "gradient": ({"object_rate": 0.01}, {"object_rate": 0.03}, {"object_rate": 0.06}),
+}
 
 
 def version() -> str:

@@ -2,41 +2,65 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks import ours, peer
 from benchmarks.data import Case
+from ptydesign.score.metrics import ScoreFailure
 
+PROGRAMS = {"ptydesign": ours, "phaser": peer}
 ENGINES = ("epie", "lsqml", "gradient")
 GROUP = 64
 SCORED = 24  # sweeps of a run
-# The settings of phaser's that end with the smallest error here, of those in `peer.TRIED`; ours are the defaults.
+PILOT = 0.25  # of the time: how long each of a program's settings is tried
 LEVEL = 1.2  # the stated quality: times the final error
 
 
-def measure(cases: dict[int, Case], seconds: dict[int, float], peers: dict) -> pd.DataFrame:
+def lasting(program: ModuleType, case: Case, engine: str, seconds: float, settings: dict, pace_s: float) -> ours.Run:
+    """A run of about so many seconds."""
+    sweeps = max(4, round(seconds / pace_s))
+    return program.run(case, engine, GROUP, sweeps=sweeps, keep=True, **settings)
+
+
+def final_error(case: Case, run: ours.Run) -> float:
+    """Of a run's last object; infinity if it can't be scored."""
+    try:
+        return case.error_rad(run.objects[-1], run.origin_a)
+    except ScoreFailure:
+        return float("inf")
+
+
+def chosen(program: ModuleType, case: Case, engine: str, seconds: float, pace_s: float) -> dict:
+    """The settings with the smallest error after a pilot run of so many seconds."""
+    errors = []
+    for settings in program.TRIED[engine]:
+        try:
+            errors.append(final_error(case, lasting(program, case, engine, seconds, settings, pace_s)))
+        except ValueError as error:  # phaser's for a reconstruction that is not finite
+            print(f"  {program.__name__}, {engine}, {settings}: {error}", flush=True)
+            errors.append(float("inf"))
+    return program.TRIED[engine][int(np.argmin(errors))]
+
+
+def measure(cases: dict[int, Case], seconds: dict[int, float]) -> pd.DataFrame:
     """Errors (rad) of each run at some of its sweeps, up to so many seconds for each number of slices."""
     rows = []
     for slices, case in cases.items():
         for engine in ENGINES:
-            for name, run, settings in (
-                ("ptydesign", ours.run, {}),
-                ("phaser", peer.run, peers.get((slices, engine), {})),
-            ):
-                pace = np.median(run(case, engine, GROUP, sweeps=4, **settings).seconds[1:])
-                made = run(case, engine, GROUP, sweeps=max(4, round(seconds[slices] / pace)), keep=True, **settings)
-                chosen = np.unique(np.geomspace(1, len(made.objects), SCORED).round().astype(int))
-                for sweep in chosen:
-                    error = case.error_rad(made.objects[sweep - 1], made.origin_a)
-                    clock = made.clock_s[sweep - 1]
-                    rows.append({"slices": slices, "engine": engine, "program": name, "sweep": sweep,
-                                 "seconds": clock, "error_rad": error})  # fmt: skip
-                print(
-                    f"{slices} slices, {engine}, {name}: {error:.4f} rad after {sweep} sweeps, {clock:.1f} s",
-                    flush=True,
-                )
+            for name, program in PROGRAMS.items():
+                pace = float(np.median(program.run(case, engine, GROUP, **program.TRIED[engine][0]).seconds[1:]))
+                settings = chosen(program, case, engine, PILOT * seconds[slices], pace)
+                run = lasting(program, case, engine, seconds[slices], settings, pace)
+                for sweep in np.unique(np.geomspace(1, len(run.objects), SCORED).round().astype(int)):
+                    error, clock = case.error_rad(run.objects[sweep - 1], run.origin_a), run.clock_s[sweep - 1]
+                    row = {"slices": slices, "engine": engine, "program": name, "settings": str(settings)}
+                    rows.append({**row, "sweep": sweep, "seconds": clock, "error_rad": error})
+                words = f"{error:.4f} rad after {sweep} sweeps, {clock:.1f} s"
+                print(f"{slices} slices, {engine}, {name} {settings}: {words}", flush=True)
     return pd.DataFrame(rows)
 
 
