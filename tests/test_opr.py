@@ -119,7 +119,7 @@ def loss_of(state, problem):
 
     def one(j):
         wave = exit_waves(ifft2(probes.at(j) * seen.shift(j)), take(state.object, seen.first[j], shape), o.propagators)
-        return compare_with_data(wave, problem.patterns[j], state.intensity[j], problem, "amplitude")[1]
+        return jnp.sum(compare_with_data(wave, problem.patterns[j], state.intensity[j], problem, "amplitude")[1])
 
     return jax.vmap(one)(jnp.arange(len(state.positions_px)))
 
