@@ -171,8 +171,8 @@ def _different(space: Space, points: Sequence[Point], count: int) -> list[Point]
 
 
 def tolerances(predict: Callable, space: Space, point: Mapping[str, Any]) -> dict[str, list[float]]:
-    """[low, high] of each parameter within which the surrogate stays within 5 % of its value, the others held. Of a
-    list of choices, those that do."""
+    """[low, high] of each parameter, the others held, within which the surrogate is confident (by one standard
+    deviation of its mean) that at most 5 % of the score at the point is lost. Of a list of choices, those that do."""
     found = {}
     threshold = float(predict([point])[0][0])
     threshold -= WITHIN * abs(threshold)
@@ -181,11 +181,12 @@ def tolerances(predict: Callable, space: Space, point: Mapping[str, Any]) -> dic
             values = list(dimension.values)
         else:
             values = sorted({*dimension.from_features(np.linspace(0, 1, SPREAD)[:, None]), point[name]})
-        mean, _ = predict([{**point, name: value} for value in values])
+        mean, std = predict([{**point, name: value} for value in values])
+        sure = mean - std
         low = high = values.index(point[name])
-        while low > 0 and mean[low - 1] >= threshold:
+        while low > 0 and sure[low - 1] >= threshold:
             low -= 1
-        while high < len(values) - 1 and mean[high + 1] >= threshold:
+        while high < len(values) - 1 and sure[high + 1] >= threshold:
             high += 1
         found[name] = [values[low], values[high]]
     return found
