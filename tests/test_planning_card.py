@@ -109,3 +109,18 @@ def test_init_writes_a_plan_once(tmp_path, capsys):
     assert read_plan(path)[0].title
     assert main(["init", str(path)]) == 2
     assert "must not exist" in capsys.readouterr().err
+
+
+def test_plan_refuses_nonsense_in_the_users_own_file(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_plan(tmp_path / "bad.yaml", goal__doses_e_per_a2=[5])
+    assert main(["plan", "bad.yaml"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: bad.yaml: goal.doses_e_per_a2: no setting is possible at 5 e/A^2")
+    assert "Use a step of 11 A or more, a current of 0.072 pA, or a dose of 69.4 e/A^2." in message
+    assert not (tmp_path / "studies").exists()
+    (tmp_path / "studies" / "taken").mkdir(parents=True)
+    (tmp_path / "studies" / "taken" / "study.yaml").write_text("title: another kind of study")
+    write_plan(tmp_path / "taken.yaml")
+    assert main(["plan", "taken.yaml"]) == 2
+    assert "name of another study" in capsys.readouterr().err

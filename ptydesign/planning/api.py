@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ptydesign import io
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
-from ptydesign.planning.load import KIND, read_plan, study_name
+from ptydesign.planning.load import KIND, make_plan, read_plan, study_name
 from ptydesign.study.file import DEFAULT_SCALE, folder_name
 
 if TYPE_CHECKING:
@@ -126,23 +127,15 @@ def install(source: Path | str | dict[str, Any], workspace: Path, scale: str = D
     if isinstance(file, str):
         content["sample"] = {**content["sample"], "file": str((base / file).resolve())}
     path = workspace / "studies" / name / "study.yaml"
-    text = yaml.safe_dump({"kind": KIND, **content}, sort_keys=False, allow_unicode=True)
     if not isinstance(source, dict) and path.exists() and path.resolve() == Path(source).resolve():
         read_plan(path.parent, scale)
         return name
+    if isinstance(source, dict):
+        make_plan(content, name, scale)
+    else:
+        read_plan(Path(source), scale)
     _check_is_plan(path, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = path.read_text(encoding="utf-8") if path.exists() else None
-    path.write_text(text, encoding="utf-8")
-    try:
-        read_plan(path.parent, scale)
-    except InputError:
-        if before is None:
-            path.unlink()
-            path.parent.rmdir()
-        else:
-            path.write_text(before, encoding="utf-8")
-        raise
+    io.write_text(path, yaml.safe_dump({"kind": KIND, **content}, sort_keys=False, allow_unicode=True))
     return name
 
 

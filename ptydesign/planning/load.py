@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ptydesign.config import build, merge, read_yaml
 from ptydesign.errors import InputError
@@ -26,13 +28,21 @@ def read_plan(path: Path, scale: str = DEFAULT_SCALE) -> tuple[PlanConfig, list[
     if path.is_dir():
         source, plan = path / "study.yaml", load_study(path, scale, PlanConfig)
     else:
-        source, content = path, read_yaml(path)
-        kind = content.pop("kind", KIND)
-        if kind != KIND:
-            raise InputError(f"{path}: kind", f"must be {KIND}", kind, "Give a plan; `ptydesign init` writes one.")
-        changes = (content.pop("scales", None) or {}).get(scale) or {}
-        plan = build(PlanConfig, merge(content, changes), str(path), {"study": study_name(path), "scale": scale})
+        source, plan = path, _build(read_yaml(path), str(path), study_name(path), scale)
     try:
         return check_plan(plan, source.parent)
     except InputError as error:
         raise InputError(f"{source}: {error.field}", error.rule, error.value, error.mend) from None
+
+
+def make_plan(content: Mapping[str, Any], name: str, scale: str = DEFAULT_SCALE) -> tuple[PlanConfig, list[str]]:
+    """(checked plan, warnings) of a dict, as a file would hold it. Raises InputError."""
+    return check_plan(_build(dict(content), "plan", name, scale), Path.cwd())
+
+
+def _build(content: dict[str, Any], source: str, name: str, scale: str) -> PlanConfig:
+    kind = content.pop("kind", KIND)
+    if kind != KIND:
+        raise InputError(f"{source}: kind", f"must be {KIND}", kind, "Give a plan; `ptydesign init` writes one.")
+    changes = (content.pop("scales", None) or {}).get(scale) or {}
+    return build(PlanConfig, merge(content, changes), source, {"study": name, "scale": scale})
