@@ -56,7 +56,8 @@ def settings(
             return {"measure": content["measure"], **versions("score"), "thick": ALGORITHMS["thick"]}
         case "depth-thickness":
             found = find_guess(resolved, guess)
-            assumed = {"slices": found.slices, "slice_a": found.slice_a, "thickness": content["thickness"]}
+            assumed = {"slices": found.slices, "slice_a": found.slice_a, "varied": list(found.varied)}
+            assumed |= {name: content["thickness"][name] for name in ("sweeps", "held_out")}
             return {**_reconstruction(resolved, BASE), "assumed": assumed, "seed": content["seed"]}
         case "depth-collect":
             return {"variants": content["variants"], **versions("collect"), "layout": LAYOUT}
