@@ -10,6 +10,10 @@ import argparse
 import os
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
@@ -39,18 +43,23 @@ def main() -> None:
     print(machine, flush=True)
     cases = {1: make_case(1024, 1), 10: make_case(256, 10)}
     options.out.mkdir(parents=True, exist_ok=True)
-    if "speed" in options.parts:
-        table = speed.measure(cases, options.repeats)
+
+    def save_speed(table: pd.DataFrame) -> None:
         write(options.out / "speed.csv", table.to_csv(index=False, float_format="%.5g"))
         write(options.out / "speed.md", f"Measured on {machine}.\n\n" + speed.markdown(table))
-    if "quality" in options.parts:
-        curves = quality.measure(cases, {1: options.seconds, 10: 1.5 * options.seconds})
+
+    def save_quality(curves: pd.DataFrame) -> None:
         summed = quality.summary(curves)
         write(options.out / "quality.csv", curves.to_csv(index=False, float_format="%.5g"))
         write(options.out / "quality_summary.csv", summed.to_csv(index=False, float_format="%.5g"))
         write(options.out / "quality.md", f"Measured on {machine}.\n\n" + quality.markdown(summed))
         with drawing.styled():
             quality.figure(curves).savefig(options.out / "quality.png", dpi=130)
+
+    if "speed" in options.parts:
+        speed.measure(cases, options.repeats, save_speed)
+    if "quality" in options.parts:
+        quality.measure(cases, {1: options.seconds, 10: 1.5 * options.seconds}, save_quality)
 
 
 def processor() -> str:

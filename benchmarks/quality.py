@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -46,8 +47,11 @@ def chosen(program: ModuleType, case: Case, engine: str, seconds: float, pace_s:
     return program.TRIED[engine][int(np.argmin(errors))]
 
 
-def measure(cases: dict[int, Case], seconds: dict[int, float]) -> pd.DataFrame:
-    """Errors (rad) of each run at some of its sweeps, up to so many seconds for each number of slices."""
+def measure(cases: dict[int, Case], seconds: dict[int, float], save: Callable[[pd.DataFrame], None]) -> None:
+    """Errors (rad) of each run at some of its sweeps, up to so many seconds for each number of slices.
+
+    save: called with the table so far after each engine.
+    """
     rows = []
     for slices, case in cases.items():
         for engine in ENGINES:
@@ -61,7 +65,7 @@ def measure(cases: dict[int, Case], seconds: dict[int, float]) -> pd.DataFrame:
                     rows.append({**row, "sweep": sweep, "seconds": clock, "error_rad": error})
                 words = f"{error:.4f} rad after {sweep} sweeps, {clock:.1f} s"
                 print(f"{slices} slices, {engine}, {name} {settings}: {words}", flush=True)
-    return pd.DataFrame(rows)
+            save(pd.DataFrame(rows))
 
 
 def at_time(curve: pd.DataFrame, seconds: float) -> float:

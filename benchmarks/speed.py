@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -28,8 +29,11 @@ def transforms_per_floor(case: Case, engine: str, group: int) -> float:
     return sum(ENGINES[engine].transforms(settings, int(m), case.slices) for m in sizes) / (2 * count * case.slices)
 
 
-def measure(cases: dict[int, Case], repeats: int = 2) -> pd.DataFrame:
-    """One row for each case, engine and group size; the fastest sweep of all repeats counts on both sides."""
+def measure(cases: dict[int, Case], repeats: int, save: Callable[[pd.DataFrame], None]) -> None:
+    """One row for each case, engine and group size; the fastest sweep of all repeats counts on both sides.
+
+    save: called with the table so far after each row.
+    """
     rows = []
     for (slices, modes), engines in GOALS.items():
         case = cases[slices]
@@ -53,6 +57,7 @@ def measure(cases: dict[int, Case], repeats: int = 2) -> pd.DataFrame:
                     "sweep_s": fastest.sweep_s,
                     "core_s": min(run.core_s for run in mine),
                     "phaser_s": min(run.sweep_s for run in theirs),
+                    "phaser_core_s": min(run.core_s for run in theirs),
                     "compilation_s": mine[0].compilation_s,
                     "phaser_compilation_s": theirs[0].compilation_s,
                     "transforms": transforms_per_floor(case, engine, group),
@@ -67,20 +72,26 @@ def measure(cases: dict[int, Case], repeats: int = 2) -> pd.DataFrame:
                     f"phaser {row['phaser_s'] / row['sweep_s']:.1f} times as long ({took:.0f} s)",
                     flush=True,
                 )
-    table = pd.DataFrame(rows)
-    table["sweep_per_floor"] = table.sweep_s / table.floor_s
-    table["core_s_per_floor"] = table.core_s / table.floor_s
-    table["phaser_per_floor"] = table.phaser_s / table.floor_s
-    table["phaser_per_sweep"] = table.phaser_s / table.sweep_s
-    return table
+                save(with_ratios(pd.DataFrame(rows)))
+
+
+def with_ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with what its times are in proportion."""
+    return table.assign(
+        sweep_per_floor=table.sweep_s / table.floor_s,
+        core_s_per_floor=table.core_s / table.floor_s,
+        phaser_per_floor=table.phaser_s / table.floor_s,
+        phaser_per_sweep=table.phaser_s / table.sweep_s,
+        phaser_core_s_per_core_s=table.phaser_core_s / table.core_s,
+    )
 
 
 def markdown(table: pd.DataFrame) -> str:
     """The table for the documentation."""
     head = (
         "| slices, modes | engine | group | floor (s) | sweep (s) | sweep / floor (goal) | phaser / ours (goal) "
-        "| transforms / floor | core-seconds / floor | compilation (s), phaser's |\n"
-        "|---|---|---|---|---|---|---|---|---|---|\n"
+        "| transforms / floor | core-seconds / floor | core-seconds, phaser / ours | compilation (s), phaser's |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|\n"
     )
     lines = []
     for row in table.itertuples():
@@ -91,6 +102,7 @@ def markdown(table: pd.DataFrame) -> str:
             f"| {row.sweep_per_floor:.2f} ({row.goal_floor:g}: {marks[0]}) "
             f"| {row.phaser_per_sweep:.1f} ({row.goal_phaser:g}: {marks[1]}) "
             f"| {row.transforms:.2f} | {row.core_s_per_floor:.2f} "
+            f"| {row.phaser_core_s_per_core_s:.1f} "
             f"| {row.compilation_s:.1f}, {row.phaser_compilation_s:.1f} |"
         )
     return head + "\n".join(lines) + "\n"

@@ -1,0 +1,69 @@
+"""What the benchmarks compute from their measurements, and that their command's own side runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import toy
+
+from benchmarks import floor, ours, quality, speed
+from benchmarks.data import Case
+
+
+def curves(mine, theirs):
+    rows = [
+        {"slices": 1, "engine": "epie", "program": name, "sweep": i, "seconds": float(i), "error_rad": error}
+        for name, errors in (("ptydesign", mine), ("phaser", theirs))
+        for i, error in enumerate(errors, 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_errors_are_compared_after_equal_times_and_levels_may_be_out_of_reach():
+    summed = quality.summary(curves([8.0, 4.0, 2.0, 1.0, 1.0, 1.0], [9.0, 8.0, 7.0, 6.0])).iloc[0]
+    assert summed.seconds == 4
+    assert (summed["error_rad_0.5"], summed["phaser_error_rad_0.5"]) == (4.0, 8.0)
+    assert (summed["error_rad_1"], summed["phaser_error_rad_1"]) == (1.0, 6.0)
+    assert summed.level_rad == pytest.approx(1.2)
+    assert summed.to_level_s == 4
+    assert summed.phaser_to_level_s == np.inf
+    assert "not reached" in quality.markdown(pd.DataFrame([summed]))
+
+
+def test_a_sweep_is_timed_without_its_compilation():
+    run = ours.Run(np.array([5.0, 1.0, 2.0, 1.0]), np.array([6.0, 2.0, 3.0, 2.0]), [], np.zeros(2))
+    assert (run.sweep_s, run.core_s, run.compilation_s) == (1.0, 2.0, 4.0)
+    np.testing.assert_allclose(run.clock_s, [1, 2, 4, 5])
+
+
+def test_the_floor_is_a_transform_and_its_inverse():
+    waves = floor.prepared((8, 12), 2)
+    np.testing.assert_allclose(floor.transforms(waves, 3), waves, atol=1e-5)
+    assert floor.pair_s((8, 12), 64) > 0
+
+
+def test_ratios_goals_and_transforms():
+    row = {"slices": 1, "modes": 1, "positions": 9, "engine": "gradient", "group": 16, "floor_s": 2.0, "sweep_s": 3.0}
+    row |= {
+        "core_s": 5.0,
+        "phaser_s": 6.0,
+        "phaser_core_s": 10.0,
+        "compilation_s": 1.0,
+        "phaser_compilation_s": 2.0,
+        "transforms": 2.0,
+    }
+    row |= {"goal_floor": 2.0, "goal_phaser": 3.0}
+    table = speed.with_ratios(pd.DataFrame([row]))
+    assert (table.sweep_per_floor[0], table.phaser_per_sweep[0], table.core_s_per_floor[0]) == (1.5, 2.0, 2.5)
+    text = speed.markdown(table)
+    assert "1.50 (2: met)" in text
+    assert "2.0 (3: not met)" in text
+
+
+def test_own_side_runs():
+    dataset, _ = toy.experiment(shape=(16, 20), steps=(3, 4))
+    case = Case(dataset, None, 1, (0.0, 0.0, 1.0, 1.0))
+    run = ours.run(case, "gradient", 4, sweeps=3, keep=True)
+    assert len(run.objects) == len(run.seconds) == 3
+    assert speed.transforms_per_floor(case, "gradient", 4) == pytest.approx(2 + 3 * 2 / 24)
