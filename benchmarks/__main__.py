@@ -21,9 +21,12 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 def main() -> None:
     """Measure what is asked for and write it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", default=["speed", "quality"], help="speed, quality (default: both)")
+    parser.add_argument(
+        "parts", nargs="*", default=["speed", "quality", "memory"], help="speed, quality, memory (default: all)"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder (default: docs/benchmarks)")
     parser.add_argument("--cores", type=int, default=None, help="cores to use (default: all)")
+    parser.add_argument("--groups", type=int, nargs="+", default=[16, 64, 256], help="(default: 16 64 256)")
     parser.add_argument("--repeats", type=int, default=2, help="of each sweep's time (default: 2)")
     parser.add_argument("--seconds", type=float, default=12.0, help="of each run that is judged by its error")
     options = parser.parse_args()
@@ -33,7 +36,7 @@ def main() -> None:
     cores = use_cores(options.cores)
     import jax
 
-    from benchmarks import peer, quality, speed
+    from benchmarks import memory, peer, quality, speed
     from benchmarks.data import make_case
     from ptydesign import drawing
 
@@ -41,8 +44,14 @@ def main() -> None:
     kind = where.device_kind if where.platform != "cpu" else f"{cores} cores"
     machine = f"{processor()}, {kind}, jax {jax.__version__}, phaserEM {peer.version()}"
     print(machine, flush=True)
-    cases = {1: make_case(1024, 1), 10: make_case(256, 10)}
     options.out.mkdir(parents=True, exist_ok=True)
+    if "memory" in options.parts:
+        table = memory.measure(cores)
+        write(options.out / "memory.csv", table.to_csv(index=False, float_format="%.5g"))
+        write(options.out / "memory.md", f"Measured on {machine}.\n\n" + memory.markdown(table))
+    if not {"speed", "quality"} & set(options.parts):
+        return
+    cases = {1: make_case(1024, 1), 10: make_case(256, 10)}
 
     def save_speed(table: pd.DataFrame) -> None:
         write(options.out / "speed.csv", table.to_csv(index=False, float_format="%.5g"))
@@ -57,7 +66,7 @@ def main() -> None:
             quality.figure(curves).savefig(options.out / "quality.png", dpi=130)
 
     if "speed" in options.parts:
-        speed.measure(cases, options.repeats, save_speed)
+        speed.measure(cases, options.groups, options.repeats, save_speed)
     if "quality" in options.parts:
         quality.measure(cases, {1: options.seconds, 10: 1.5 * options.seconds}, save_quality)
 

@@ -27,8 +27,11 @@ TRIED = {
 
 
 def version() -> str:
-    """phaser's."""
-    return importlib.metadata.version("phaserEM")
+    """phaser's, if it is installed."""
+    try:
+        return importlib.metadata.version("phaserEM")
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
 
 
 def settings(engine: str, group: int, sweeps: int, scale: float, **changes) -> tuple[str, dict]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
@@ -12,7 +13,6 @@ from benchmarks.data import SHAPE, Case
 from ptydesign.reconstruct.batches import sizes_of
 from ptydesign.reconstruct.engines import ENGINES
 
-GROUPS = (16, 64, 256)
 # (slices, modes): {engine: (largest sweep / floor, smallest phaser / ours)}
 GOALS = {
     (1, 1): {"gradient": (2.0, 3.0), "epie": (2.5, 4.0), "lsqml": (2.5, 4.0)},
@@ -29,54 +29,54 @@ def transforms_per_floor(case: Case, engine: str, group: int) -> float:
     return sum(ENGINES[engine].transforms(settings, int(m), case.slices) for m in sizes) / (2 * count * case.slices)
 
 
-def measure(cases: dict[int, Case], repeats: int, save: Callable[[pd.DataFrame], None]) -> None:
+def measure(cases: dict[int, Case], groups: Sequence[int], repeats: int, save: Callable[[pd.DataFrame], None]) -> None:
     """One row for each case, engine and group size; the fastest sweep of all repeats counts on both sides.
 
     save: called with the table so far after each row.
     """
     rows = []
-    for (slices, modes), engines in GOALS.items():
+    for group, (slices, modes) in itertools.product(groups, GOALS):
         case = cases[slices]
         steps = len(case.dataset.positions_a) * modes * slices
-        for engine, (goal_floor, goal_peer) in engines.items():
-            for group in GROUPS:
-                begin = time.perf_counter()
-                floors, mine, theirs = [], [], []
-                for _ in range(repeats):
-                    floors.append(floor.pair_s(SHAPE) * steps)
-                    mine.append(ours.run(case, engine, group, modes))
-                    theirs.append(peer.run(case, engine, group, modes))
-                fastest = min(mine, key=lambda run: run.sweep_s)
-                row = {
-                    "slices": slices,
-                    "modes": modes,
-                    "positions": len(case.dataset.positions_a),
-                    "engine": engine,
-                    "group": group,
-                    "floor_s": min(floors),
-                    "sweep_s": fastest.sweep_s,
-                    "core_s": min(run.core_s for run in mine),
-                    "phaser_s": min(run.sweep_s for run in theirs),
-                    "phaser_core_s": min(run.core_s for run in theirs),
-                    "compilation_s": mine[0].compilation_s,
-                    "phaser_compilation_s": theirs[0].compilation_s,
-                    "transforms": transforms_per_floor(case, engine, group),
-                    "goal_floor": goal_floor,
-                    "goal_phaser": goal_peer,
-                }
-                rows.append(row)
-                took = time.perf_counter() - begin
-                print(
-                    f"{slices} slices, {modes} modes, {engine}, groups of {group}: "
-                    f"{row['sweep_s'] / row['floor_s']:.2f} of the floor, "
-                    f"phaser {row['phaser_s'] / row['sweep_s']:.1f} times as long ({took:.0f} s)",
-                    flush=True,
-                )
-                save(with_ratios(pd.DataFrame(rows)))
+        for engine, (goal_floor, goal_peer) in GOALS[slices, modes].items():
+            begin = time.perf_counter()
+            floors, mine, theirs = [], [], []
+            for _ in range(repeats):
+                floors.append(floor.pair_s(SHAPE) * steps)
+                mine.append(ours.run(case, engine, group, modes))
+                theirs.append(peer.run(case, engine, group, modes))
+            fastest = min(mine, key=lambda run: run.sweep_s)
+            row = {
+                "slices": slices,
+                "modes": modes,
+                "positions": len(case.dataset.positions_a),
+                "engine": engine,
+                "group": group,
+                "floor_s": min(floors),
+                "sweep_s": fastest.sweep_s,
+                "core_s": min(run.core_s for run in mine),
+                "phaser_s": min(run.sweep_s for run in theirs),
+                "phaser_core_s": min(run.core_s for run in theirs),
+                "compilation_s": mine[0].compilation_s,
+                "phaser_compilation_s": theirs[0].compilation_s,
+                "transforms": transforms_per_floor(case, engine, group),
+                "goal_floor": goal_floor,
+                "goal_phaser": goal_peer,
+            }
+            rows.append(row)
+            took = time.perf_counter() - begin
+            print(
+                f"{slices} slices, {modes} modes, {engine}, groups of {group}: "
+                f"{row['sweep_s'] / row['floor_s']:.2f} of the floor, "
+                f"phaser {row['phaser_s'] / row['sweep_s']:.1f} times as long ({took:.0f} s)",
+                flush=True,
+            )
+            save(with_ratios(pd.DataFrame(rows)))
 
 
 def with_ratios(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with what its times are in proportion."""
+    """The table, in order, with what its times are in proportion."""
+    table = table.sort_values(["slices", "modes", "engine", "group"], ignore_index=True)
     return table.assign(
         sweep_per_floor=table.sweep_s / table.floor_s,
         core_s_per_floor=table.core_s / table.floor_s,

@@ -1,0 +1,61 @@
+"""Peak memory of a reconstruction, each in a process of its own: what it takes beyond the dataset and the libraries."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+
+ENGINES = ("gradient", "lsqml", "epie", "raar", "difference_map")
+POSITIONS, SHAPE, PIXEL_A = 1024, (128, 128), 0.2
+MIB = 2**20
+
+
+def peak_mib() -> float:
+    """Largest resident memory of this process so far, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
+
+
+def of_engine(engine: str, cores: int) -> float:
+    """MiB that two sweeps over POSITIONS patterns of noise add to a process that has the dataset."""
+    from ptydesign.config import build
+    from ptydesign.reconstruct.cores import use_cores
+    from ptydesign.reconstruct.plan import Plan
+    from ptydesign.reconstruct.run import reconstruct
+    from ptydesign.types import Dataset, Grid, Optics
+
+    use_cores(cores)
+    rng = np.random.default_rng(0)
+    patterns = rng.poisson(20, (POSITIONS, *SHAPE)).astype(np.float32)
+    side = int(np.sqrt(POSITIONS))
+    positions = np.stack(np.meshgrid(*(np.arange(side) * 0.6,) * 2, indexing="ij"), -1).reshape(-1, 2) + 30.0
+    dataset = Dataset(
+        patterns, positions, Grid(SHAPE, (PIXEL_A,) * 2), 200.0, np.ones(SHAPE), Optics(200.0, 0.025, 110.0)
+    )
+    before = peak_mib()
+    reconstruct(dataset, build(Plan, {"engines": [{"engine": engine, "sweeps": 2, "group": 64}]}, "plan"))
+    return peak_mib() - before
+
+
+def measure(cores: int) -> pd.DataFrame:
+    """One row for each engine, on one core and on so many."""
+    rows = []
+    for number in sorted({1, cores}):
+        for engine in ENGINES:
+            code = f"from benchmarks.memory import of_engine; print(of_engine({engine!r}, {number}))"
+            found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+            rows.append({"engine": engine, "cores": number, "mib": float(found.split()[-1])})
+            print(f"{engine} on {number} cores: {rows[-1]['mib']:.0f} MiB", flush=True)
+    return pd.DataFrame(rows)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table for the documentation; patterns: the size of the dataset's."""
+    patterns = POSITIONS * SHAPE[0] * SHAPE[1] * 4 / MIB
+    head = f"Patterns: {patterns:.0f} MiB in single precision.\n\n| engine | cores | peak beyond the dataset (MiB) |\n"
+    lines = [f"| {row.engine} | {row.cores} | {row.mib:.0f} |" for row in table.itertuples()]
+    return head + "|---|---|---|\n" + "\n".join(lines) + "\n"
