@@ -338,7 +338,7 @@ def test_resume_is_bit_identical(stop_at, data, tmp_path):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_engine_resumes_bit_identically(engine, data, tmp_path):
     """With its memory, refined positions and a constraint; interrupted in sweep 3, it goes on from sweep 2."""
-    settings = {"refine_positions": True, "positions_start": 1, "constraints": [{"kind": "deramp"}]}
+    settings = {"refine_positions": True, "positions_start": 1, "constraints": [{"kind": "orthogonal_modes"}]}
     plan, path = plan_of({"engine": engine, **settings}), tmp_path / "run.h5"
 
     def stop(sweep, loss, state):

@@ -100,9 +100,12 @@ class EngineConfig(Refinements):
         return self
 
     @model_validator(mode="after")
-    def _check_acceleration(self) -> EngineConfig:
+    def _check_waves(self) -> EngineConfig:
         if self.acceleration > 0 and self.keeps_waves:
             raise InputError("acceleration", f"is not for {self.engine}", self.acceleration, "Leave it out.")
+        if self.keeps_waves and any(c.kind == "deramp" for c in self.constraints):
+            # it gives each position's wave another phase, which the kept waves do not get
+            raise InputError("constraints", f"deramp is not for {self.engine}", "deramp", "Leave it out.")
         return self
 
     def parameters(self) -> dict[str, float]:

@@ -1,0 +1,295 @@
+"""`python -m benchmarks.recovery`: what reconstructions recover from simulated data; writes docs/recovery/.
+
+Twisted bilayer MoS2 and SrTiO3 at 80 kV and 25 mrad, 64 x 64 patterns of 0.2 A pixels, a scan of 20 x 20 positions at
+steps of 0.6 A. Patterns are simulated in a larger window on finer pixels and integrated into the detector's. Each table
+says what was wrong at the start, and what is wanted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import ase
+import numpy as np
+import pandas as pd
+
+from ptydesign import api, io, waves
+from ptydesign.grids import Grid
+from ptydesign.reconstruct.engines import ENGINES
+from ptydesign.score.compare import compare, scanned_region
+from ptydesign.simulate.dataset import required_shape, simulate
+from ptydesign.simulate.potential import PotentialConfig, build_potential, potential_of_atoms
+from ptydesign.simulate.specimen import BilayerSample
+from ptydesign.types import Dataset, Detector, Experiment, Optics, Potential, Reconstruction, Scan, Truth
+from ptydesign.units import wavelength_a
+
+PIXEL_A, SHAPE, STEP_A, FIELD_A = 0.2, (64, 64), 0.6, 11.4
+HIGH, LOW = 1e6, 1e3  # e/A^2
+DEFOCUS_A = 80.0
+MRAD, DEG = 1e-3, np.pi / 180
+
+
+def experiment(dose: float = HIGH, defocus_a: float = DEFOCUS_A, field_a: float = FIELD_A, **scan) -> Experiment:
+    """The experiment of all cases."""
+    return Experiment(
+        optics=Optics(80.0, 25 * MRAD, defocus_a),
+        scan=Scan(STEP_A, (field_a, field_a), **scan),
+        detector=Detector(SHAPE, (PIXEL_A, PIXEL_A)),
+        dose_e_per_a2=dose,
+    )
+
+
+def bilayer(made: Experiment) -> Potential:
+    """Two layers of MoS2, twisted by 30 degrees, in one slice."""
+    config = PotentialConfig(pixel_a=PIXEL_A / 2)
+    return build_potential(BilayerSample(), config, required_shape([made], (config.pixel_a,) * 2))
+
+
+def leaning_crystal(made: Experiment, tilt_rad: np.ndarray, thickness_a: float = 150.0) -> Potential:
+    """SrTiO3 along [001], 15 nm thick, whose columns lean by a tilt (y, x): seen from the beam, a tilted crystal."""
+    cell_a, slice_a = 3.905, 3.905 / 2
+    grid = Grid(required_shape([made], (PIXEL_A / 2,) * 2, thickness_a), (PIXEL_A / 2,) * 2)
+    extent = grid.extent_a
+    layers = round(thickness_a / cell_a)
+    basis = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    cell = ase.Atoms("SrTiO3", scaled_positions=basis, cell=[cell_a] * 3, pbc=True)
+    atoms = cell.repeat((int(extent[1] // cell_a) + 4, int(extent[0] // cell_a) + 4, layers))
+    xyz = atoms.positions - [2 * cell_a, 2 * cell_a, 0]
+    xyz[:, 0] += xyz[:, 2] * np.tan(tilt_rad[1])
+    xyz[:, 1] += xyz[:, 2] * np.tan(tilt_rad[0])
+    xyz[:, 2] += slice_a / 2
+    inside = (xyz[:, 0] >= 0) & (xyz[:, 0] < extent[1]) & (xyz[:, 1] >= 0) & (xyz[:, 1] < extent[0])
+    box = [extent[1], extent[0], layers * cell_a]
+    kept = ase.Atoms(atoms.numbers[inside], positions=xyz[inside], cell=box, pbc=True)
+    return potential_of_atoms(kept, PotentialConfig(pixel_a=PIXEL_A / 2, slice_thickness_a=slice_a), grid)
+
+
+def started(dataset: Dataset, **optics) -> Dataset:
+    """The dataset with other nominal optics."""
+    return dataclasses.replace(dataset, optics=dataclasses.replace(dataset.optics, **optics))
+
+
+def run(dataset: Dataset, engine: str, sweeps: int, plan: dict | None = None, **settings) -> Reconstruction:
+    """Reconstruct with one engine."""
+    made = api.make_plan(engines=[{"engine": engine, "sweeps": sweeps, **settings}], **(plan or {}))
+    return api.reconstruct_dataset(dataset, made, progress=False)
+
+
+def scored(result: Reconstruction, truth: Truth):
+    """The score in the scanned region, half an angstrom inside its edge."""
+    state = result.state
+    region = scanned_region(truth.positions_a, 0.5)
+    return compare(state.object, tuple(state.pixel_a), tuple(state.origin_a), truth, region).score
+
+
+# Name -> noise model, engine, settings; all else is default.
+PLANS = {
+    **{name: ("poisson", name, {}) for name in ENGINES},
+    "gradient, L-BFGS": ("poisson", "gradient", {"rule": "lbfgs"}),
+    "gradient, Polyak": ("poisson", "gradient", {"rule": "polyak"}),
+    "lsqml, compact": ("poisson", "lsqml", {"batches": "compact"}),
+}
+
+
+def engines() -> pd.DataFrame:
+    """Every engine at high and low dose with the Poisson model and default steps, from a defocus that is 1 nm off."""
+    rows = []
+    for dose in (HIGH, LOW):
+        made = experiment(dose)
+        data, truth = simulate(bilayer(made), made, seed=0)
+        data = dataclasses.replace(started(data, defocus_a=DEFOCUS_A - 10), positions_a=truth.positions_a)
+        for name, (noise, engine, settings) in PLANS.items():
+            result = run(data, engine, 60 if dose == HIGH else 25, noise=noise, **settings)
+            score = scored(result, truth)
+            rows.append(
+                {
+                    "dose_e_per_a2": dose,
+                    "engine": name,
+                    "sweeps": result.outcome.sweeps,
+                    "outcome": result.outcome.status,
+                    "rms_error_rad": np.sqrt(score.mse_rad2),
+                    "ssim": score.ssim[1.5],
+                    "contrast": score.contrast,
+                }
+            )
+            print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+def position_errors_a(positions_a: np.ndarray, truth: Truth) -> np.ndarray:
+    """(position,) distances from the true ones in two dimensions, after a common shift."""
+    off = positions_a - truth.positions_a
+    return np.hypot(*(off - off.mean(axis=0)).T)
+
+
+def rms(values: np.ndarray) -> float:
+    """Root of the mean square."""
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def positions() -> pd.DataFrame:
+    """Scan positions from jitter, 1 % scale and 0.5 deg rotation; wanted: 0.05 A rms in two dimensions. Jitter of
+    0.35 A rms along each axis is 0.5 A rms in two dimensions; at 0.5 A along each axis a few positions start beyond the
+    reach of a gradient and stay wrong: the median tells of the others."""
+    rows = []
+    for jitter in (0.5 / np.sqrt(2), 0.5):
+        made = experiment(jitter_a=jitter, scale_error=0.01, rotation_error_rad=0.5 * DEG)
+        data, truth = simulate(bilayer(made), made, seed=1)
+        start = position_errors_a(data.positions_a, truth)
+        for engine, sweeps in (("lsqml", 60), ("gradient", 80), ("epie", 60)):
+            result = run(data, engine, sweeps, noise="poisson", refine_positions=True)
+            found = position_errors_a(result.state.positions_a, truth)
+            rows.append(
+                {"jitter_per_axis_a": jitter, "engine": engine, "sweeps": sweeps, "start_rms_a": rms(start),
+                 "found_rms_a": rms(found), "found_median_a": float(np.median(found)),
+                 "worse_than_0.1_a": int(np.sum(found > 0.1)), "positions": len(found), "wanted_rms_a": 0.05}
+            )  # fmt: skip
+            print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+SOURCES_A = [(y, x) for y in (-0.3, 0.3) for x in (-0.2, 0.2)]  # four incoherent points: exactly four modes
+
+
+def true_powers(made: Experiment) -> np.ndarray:
+    """Power fractions of the probe's modes: eigenvalues of the mutual coherence of the sources' probes."""
+    grid = Grid(SHAPE, (PIXEL_A, PIXEL_A))
+    optics = made.optics
+    spectrum = waves.probe_spectrum(grid, wavelength_a(optics.voltage_kv), optics.semiangle_rad, **optics.aberrations)
+    ky, kx = grid.frequencies()
+    shifted = [np.asarray(spectrum) * np.exp(-2j * np.pi * (ky * y + kx * x)) for y, x in SOURCES_A]
+    powers = np.linalg.svd(np.stack(shifted).reshape(len(SOURCES_A), -1), compute_uv=False) ** 2
+    return powers / powers.sum()
+
+
+def modes() -> pd.DataFrame:
+    """Four probe modes of a source of four points, from 4 % for each mode but the first; wanted: power fractions within
+    a tenth."""
+    made = experiment(HIGH / len(SOURCES_A))
+    potential = bilayer(experiment(field_a=FIELD_A + 2))
+    centre = np.asarray(potential.grid.extent_a) / 2
+    parts = [simulate(potential, made, 10 + n, centre_a=tuple(centre + off))[0] for n, off in enumerate(SOURCES_A)]
+    data = simulate(potential, made, 0)[0]
+    data = dataclasses.replace(data, patterns=sum(part.patterns for part in parts))
+    true = true_powers(made)
+    rows = []
+    for name, settings in {"0.9": {"acceleration": 0.9}, "none": {}}.items():
+        plan = {"probe": {"mode_powers": [0.04] * 3}}
+        result = run(data, "lsqml", 200, plan, noise="poisson", **settings)
+        powers = np.sum(np.abs(np.asarray(result.state.probe)) ** 2, axis=(1, 2))
+        for number, (found, wanted) in enumerate(zip(powers / powers.sum(), true, strict=True), 1):
+            rows.append(
+                {"acceleration": name, "mode": number, "start": 0.88 if number == 1 else 0.04, "found": found,
+                 "true": wanted, "relative_error": found / wanted - 1, "wanted": 0.1}
+            )  # fmt: skip
+            print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+def tilt() -> pd.DataFrame:
+    """The tilt of a 15 nm crystal, from none, with slices of 2.5 nm; wanted: within 0.5 mrad."""
+    wanted = np.array([3.0, -2.0]) * MRAD
+    made = experiment()
+    data, truth = simulate(leaning_crystal(made, wanted), made, seed=3)
+    data = dataclasses.replace(data, positions_a=truth.positions_a)
+    rows = []
+    for engine, settings in (("lsqml", {}), ("gradient", {"slices_alike": 1.0})):
+        plan = {"object": {"slices": 6, "slice_thickness_a": 25.0}}
+        result = run(data, engine, 60, plan, refine_tilt=True, propagation_start=1, **settings)
+        found = np.asarray(result.state.tilt_rad)
+        error = float(np.abs(found - wanted).max())
+        rows.append(
+            {"engine": engine, "true_y_mrad": wanted[0] / MRAD, "true_x_mrad": wanted[1] / MRAD,
+             "found_y_mrad": found[0] / MRAD, "found_x_mrad": found[1] / MRAD,
+             "largest_error_mrad": error / MRAD, "wanted_mrad": 0.5}
+        )  # fmt: skip
+        print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+def probe_defocus_a(result: Reconstruction, made: Experiment) -> float:
+    """Defocus of the first mode: least-squares phase A + b k + c k^2 inside the aperture, weighted by intensity."""
+    grid = Grid(result.state.probe.shape[-2:], tuple(float(p) for p in result.state.pixel_a))
+    ky, kx = (np.broadcast_to(k, grid.shape) for k in grid.frequencies())
+    k2, wavelength = ky**2 + kx**2, wavelength_a(made.optics.voltage_kv)
+    spectrum = np.fft.fft2(np.fft.ifftshift(np.asarray(result.state.probe[0])))
+    inside = wavelength**2 * k2 < (0.9 * made.optics.semiangle_rad) ** 2
+
+    def score(defocus_a: float) -> float:
+        """Sharpness of the probe that this defocus is taken from: largest where no curvature is left."""
+        flat = np.where(inside, spectrum, 0) * np.exp(-1j * np.pi * wavelength * defocus_a * k2)
+        return float(np.abs(np.fft.ifft2(flat)).max())
+
+    tried = np.arange(-300.0, 300.5, 1.0)
+    return float(tried[np.argmax([score(d) for d in tried])])
+
+
+def defocus() -> pd.DataFrame:
+    """A start whose defocus is 10 nm off, absorbed by the probe; wanted: an error of the object at most 1.1 times that
+    from the true defocus, and the probe's own defocus within 1 nm."""
+    made = experiment()
+    data, truth = simulate(bilayer(made), made, seed=4)
+    data = dataclasses.replace(data, positions_a=truth.positions_a)
+    rows = []
+    for engine in ("lsqml", "gradient"):
+        for start, label, settings in (
+            (DEFOCUS_A, "true", {}),
+            (DEFOCUS_A + 100, "10 nm off", {}),
+            (DEFOCUS_A + 100, "10 nm off, probe fixed", {"probe_start": 10**6}),
+        ):
+            result = run(started(data, defocus_a=start), engine, 100, noise="poisson", **settings)
+            rows.append(
+                {"engine": engine, "start": label, "start_defocus_a": start, "true_defocus_a": DEFOCUS_A,
+                 "found_defocus_a": probe_defocus_a(result, made),
+                 "rms_error_rad": np.sqrt(scored(result, truth).mse_rad2)}
+            )  # fmt: skip
+            print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+PARTS = {"engines": engines, "positions": positions, "modes": modes, "tilt": tilt, "defocus": defocus}
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table as Markdown, numbers to three digits."""
+
+    def cell(value) -> str:
+        return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    names = list(table.columns)
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(cell(v) for v in row) + " |" for row in table.itertuples(index=False)]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the parts that are asked for; write one CSV each, and the page from all CSV files there are."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recovery", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--out", type=Path, default=Path("docs/recovery"), help="folder (default: docs/recovery)")
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"unknown parts {unknown}; known: {', '.join(PARTS)}")
+    for name in options.parts or PARTS:
+        table = PARTS[name]()
+        io.write_text(options.out / f"{name}.csv", table.to_csv(index=False, float_format="%.5g"))
+    io.write_text(options.out / "README.md", page(options.out))
+
+
+def page(folder: Path) -> str:
+    """The page of all tables in a folder."""
+    text = "# What reconstructions recover\n\n" + " ".join(__doc__.split("\n\n", 1)[1].split()) + "\n\n"
+    text += "Made by `python -m benchmarks.recovery` from the root of the repository.\n"
+    for name, function in PARTS.items():
+        path = folder / f"{name}.csv"
+        if path.exists():
+            heading = " ".join(function.__doc__.split())
+            text += f"\n## {name.capitalize()}\n\n{heading}\n\n{markdown(pd.read_csv(path))}"
+    return text
+
+
+if __name__ == "__main__":
+    main()
