@@ -71,3 +71,30 @@ def test_halves_agree(part):
     curve = agreement.frc_curve
     assert curve.frc[(curve.q > 0.025) & (curve.q < 0.1)].min() > 0.9
     assert curve.resolution_a(curve.one_bit) < 5  # pixels
+
+
+def test_a_tuning_study_of_the_halves_finds_a_plan(part, tmp_path):
+    from study_files import write_study
+
+    from ptydesign.tuning import layout
+    from ptydesign.tuning.data import scan
+    from ptydesign.tuning.resolve import resolve
+    from ptydesign.tuning.search import choose, read_trials, tune
+
+    content = read_yaml(SETTINGS / "study.yaml")
+    content["budget"] = {"values": [6]}
+    content["space"] = {"engines.0.object_step": {"low": 0.3, "high": 1.5}, "probe.modes": {"choices": [1, 2]}}
+    content["plan"]["engines"][0] |= {"refine_positions": False}
+    content["search"] |= {"initial": 2, "points": 1}
+    content["references"] = {"default": {}}
+    folder = write_study(tmp_path / "studies" / "star", content)
+    io.write_dataset(folder / "data.h5", part)
+    resolved = resolve(folder, "preview", tmp_path / "results")
+    scan(resolved, 0)
+    (search,) = layout.searches(resolved.study).values()
+    tune(resolved, search.name, 0)
+    choose(resolved)
+    trials = read_trials(resolved.results, search)
+    assert [t["status"] for t in trials] == ["ok"] * 3
+    assert max(t["scores"]["frc_area"] for t in trials) > 0.1
+    assert api.read_plan(resolved.results / "best-w6.yaml").budget.work_gflop == 6
