@@ -276,7 +276,7 @@ def test_a_killed_study_goes_on_and_ends_bit_identical(finished, tmp_path, cache
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **quiet)
     try:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while len(stored()) < 4 and time.monotonic() < deadline:
             assert process.poll() is None, "ended before it could be killed"
             time.sleep(0.02)
