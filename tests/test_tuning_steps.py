@@ -247,6 +247,8 @@ def test_measured_data_are_split_into_halves(finished, tmp_path, cache):
     (tmp_path / "studies" / "tiny").mkdir(parents=True)
     io.write_dataset(tmp_path / "studies" / "tiny" / "my.h5", whole)
     changes = {"data": {"kind": "file", "file": "my.h5", "split": "counts"}, "validation": {}, "example": None}
+    # nor has a space to have choices
+    changes |= {"space": {"engines.0.probe_step": {"low": 0.0, "high": 1.0}}, "effects": []}
     resolved = resolved_in(tmp_path, **changes, search__repeats=1, search__segment=6)
     run_all(resolved)
     draw_all(resolved.results)

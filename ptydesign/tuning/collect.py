@@ -42,9 +42,9 @@ def collect(resolved: Any) -> list[Path]:
         "trials": trials,
         "convergence": convergence,
         "summary": _summary(convergence),
-        "chosen": pd.DataFrame(_chosen_rows(study, trials)),
+        "chosen": _table(_chosen_rows(study, trials), ["parameter", "value"]),
         "pareto": _pareto(study, trials),
-        "saved": pd.DataFrame(_saved_rows(trials)),
+        "saved": _table(_saved_rows(trials), ["unit", "budget", "asked", "computed", "diverged"]),
     }
     paths = []
     for file in layout.table_files(study):
@@ -57,6 +57,12 @@ def collect(resolved: Any) -> list[Path]:
             io.write_images(results / file, _images(resolved, groups))
         paths.append(results / file)
     return paths
+
+
+def _table(rows: Iterable[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+    """The rows; these columns alone if there are none: a space without choices, budgets of seconds."""
+    rows = list(rows)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
 
 
 def score_columns(study: TuningConfig, record: dict[str, Any]) -> dict[str, Any]:
