@@ -99,6 +99,16 @@ def experiment(
     return dataset, transmission
 
 
+def true_state(start, dataset, transmission):
+    """A start with the true object (slice, y, x) and positions in it; the probe is the start's own."""
+    pixel = np.asarray(dataset.grid.pixel_a)
+    origin = np.round(start.origin_a / pixel).astype(int)
+    canvas = np.ones(start.object.shape, complex)
+    part = transmission[:, origin[0] : origin[0] + canvas.shape[1], origin[1] : origin[1] + canvas.shape[2]]
+    canvas[:, : part.shape[1], : part.shape[2]] = part
+    return start.replace(object=canvas, positions_px=dataset.positions_a / pixel - origin, origin_a=origin * pixel)
+
+
 def phase_error(state, transmission, dataset) -> float:
     """Rms phase error in rad over the scanned region, after removing a constant and a ramp (sum over slices)."""
     pixel = dataset.grid.pixel_a[0]

@@ -164,7 +164,6 @@ def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members:
     spectrum = fft2(state.probe)
     turn = turned(memory.probe, state.probe)
     seeing = slice(None) if dict(static)["object_modes"] == "all" else slice(1)
-    brightness = jnp.sum(jnp.abs(state.probe[seeing]) ** 2, axis=0)
     # RAAR's model does not fit 2 M psi - psi before the second sweep
     beta = jnp.where(memory.age > 0, parameters["beta"], 0.0) if reflect else parameters["beta"]
 
@@ -181,7 +180,10 @@ def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members:
         old = jnp.einsum("mn,nyx->myx", turn, waves) if len(waves) > 1 else waves
         new = rule(old * moved(before, fraction[slot], o), model, constrain, beta)
         fitted = ifft2(2 * constrain(new) - new if reflect else new)
-        return new, jnp.sum((jnp.conj(probe) * fitted)[seeing], axis=0)[None], first, loss
+        # of the probe where it stands: that of the unshifted one would not cancel in the quotient
+        seen_probe = probe[seeing]
+        lit = jnp.sum(seen_probe.real**2 + seen_probe.imag**2, axis=0)
+        return new, jnp.sum((jnp.conj(probe) * fitted)[seeing], axis=0)[None], lit, first, loss
 
     chunk = chunk_size(shape, state.probe.shape[0], size)
 
@@ -189,9 +191,9 @@ def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members:
         memory, found, total = carry
         waves = put(memory.waves, *found)  # of the last pass: see `forward` for why not at its end
         indices = members.indices[slots]
-        new, patches, first, losses = jax.vmap(one)(waves[indices], memory.fraction[indices], slots)
+        new, patches, lit, first, losses = jax.vmap(one)(waves[indices], memory.fraction[indices], slots)
         real = weight.astype(losses.dtype)
-        lit = jnp.broadcast_to(brightness, (len(slots), *shape)) * real[:, None, None]
+        lit = lit * real[:, None, None]
         memory = memory._replace(
             waves=waves,
             fraction=put(memory.fraction, indices, fraction[slots], weight),
