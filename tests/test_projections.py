@@ -54,7 +54,7 @@ def sweeps_in_numpy(engine, state, patterns, sweeps, beta, inertia):
         lit = np.zeros(object_.shape)
         total = np.zeros(object_.shape, complex)
         for j, window in enumerate(windows):
-            lit[window] += np.abs(probe) ** 2
+            lit[window] += np.abs(probes[j]) ** 2
             total[window] += np.conj(probes[j]) * fitted[j]
         object_ = (total + inertia * lit.max() * object_) / (lit + inertia * lit.max())
         spectra = [np.fft.fft2(np.conj(object_[w]) * f) for w, f in zip(windows, fitted, strict=True)]
