@@ -18,6 +18,7 @@ ENGINES = ("epie", "lsqml", "gradient")
 GROUP = 64
 SCORED = 24  # sweeps of a run
 PILOT = 0.25  # of the time: how long each of a program's settings is tried
+NAMES = ("error_rad", "phaser_error_rad")
 LEVEL = 1.2  # the stated quality: times the final error
 
 
@@ -106,7 +107,9 @@ def markdown(summed: pd.DataFrame) -> str:
     lines = []
     for row in summed.to_dict("records"):
         errors = [
-            f"{1e3 * row[f'error_rad_{f}']:.1f} / {1e3 * row[f'phaser_error_rad_{f}']:.1f}"
+            " / ".join(
+                "no sweep yet" if np.isnan(e) else f"{1e3 * e:.1f}" for e in (row[f"{name}_{f}"] for name in NAMES)
+            )
             for f in ("0.25", "0.5", "1")
         ]
         theirs = row["phaser_to_level_s"]
