@@ -30,7 +30,7 @@ def data():
 def result(data):
     plan = api.make_plan(
         engines=[{"engine": "lsqml", "sweeps": 2, "group": 8}],
-        probe={"mode_powers": [0.2]},
+        probe={"mode_powers": [0.2], "opr_modes": 2},
         object={"slices": 2, "slice_thickness_a": 40.0},
     )
     return api.reconstruct_dataset(data, plan, progress=False)
@@ -51,6 +51,13 @@ def test_show_draws_every_picture(name, pictures, files, tmp_path, capsys):
     assert sorted(p.name for p in (tmp_path / "p").iterdir()) == wanted
     assert all(p.stat().st_size > 2000 for p in (tmp_path / "p").iterdir())
     assert len(capsys.readouterr().out.splitlines()) == len(wanted)
+
+
+def test_a_probe_that_does_not_vary_has_no_picture_of_it(result, tmp_path):
+    state = result.state.replace(opr_modes=None, opr_weights=None)
+    io.write_reconstruction(tmp_path / "still.h5", dataclasses.replace(result, state=state))
+    assert main(["show", str(tmp_path / "still.h5"), "-o", str(tmp_path / "p")]) == 0
+    assert {p.stem for p in (tmp_path / "p").iterdir()} == set(reconstruction_pictures.PICTURES) - {"variation"}
 
 
 def test_show_refuses_other_files(files, tmp_path):
