@@ -31,6 +31,7 @@ from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
 LBFGS_PAIRS = 8
+ROUNDING = 4.0  # units in the last place of a loss per electron
 RULES = {"lbfgs": lambda: optax.scale_by_lbfgs(LBFGS_PAIRS), "polyak": optax.scale_by_polyak}
 
 
@@ -61,7 +62,9 @@ def step(
         # of a real function the slope along z is 2 Re <gradient, z>
         twice = jax.tree.map(lambda g: 2 * g, gradient)
         costs = cost_of(state, options["costs"], parameters, problem.counts)
-        rule = optax.scale_by_polyak(parameters["floor"], jnp.inf, variant="sps+")
+        # what rounding leaves of a loss per electron is no distance from the minimum
+        floor = jnp.maximum(parameters["floor"], ROUNDING * jnp.finfo(scale.dtype).eps)
+        rule = optax.scale_by_polyak(floor, jnp.inf, variant="sps+")
         value = down.loss / electrons + costs
         found, kept = rule.update(twice, memory.rule, value=value)
         length = parameters["step"]
