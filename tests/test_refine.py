@@ -12,7 +12,7 @@ import pytest
 import toy
 
 from ptydesign.config import build
-from ptydesign.reconstruct import forward, refine
+from ptydesign.reconstruct import fisher, forward, propagation, refine, refinements
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import one_sweep, reconstruct
@@ -132,7 +132,7 @@ def test_members_beyond_the_count_have_no_part():
         g, h = position_scores(state, jnp.asarray([2, 1, 0, 0]), jnp.asarray(2), problem, o, "amplitude", static)
         assert np.all(np.asarray(g[:2]) != 0)
         assert np.all(np.asarray(g[2:]) == 0)
-        steps = refine.steps_of(g, h, jnp.asarray(2))
+        steps = fisher.steps_of(g, h, jnp.asarray(2))
         assert np.all(np.isfinite(steps))
         assert np.all(np.asarray(steps[2:]) == 0)
 
@@ -240,7 +240,7 @@ def test_tilt_and_thickness_derivatives_against_finite_differences(noise, thickn
     with jax.enable_x64(True):
         state, problem = some_state(3)
         static = (("refine_tilt", True), ("refine_thickness", thickness))
-        scored = jax.jit(refine.propagation_scores, static_argnames=("noise", "static"))
+        scored = jax.jit(propagation.propagation_scores, static_argnames=("noise", "static"))
         g, h = scored(state, jnp.arange(4), jnp.asarray(3), problem, noise, static)
 
         def numeric(changed, step):
@@ -299,7 +299,7 @@ def test_shear_of_the_object_and_tilt_of_the_propagators_are_the_same():
             wave = forward.exit_waves(shifted, forward.take(s.object, seen.first[0], (48, 56)), o.propagators)
             return np.abs(np.asarray(forward.fft2(wave))[0]) ** 2
 
-        straight = jax.jit(lambda s: functools.reduce(lambda s, _: refine.straightened(s), range(25), s))(state)
+        straight = jax.jit(lambda s: functools.reduce(lambda s, _: propagation.straightened(s), range(25), s))(state)
         np.testing.assert_allclose(straight.tilt_rad, tilt, atol=0.5e-3)
         same, upright = pattern(straight), pattern(straight.replace(tilt_rad=jnp.zeros(2)))
         scale = np.linalg.norm(pattern(state))
@@ -332,8 +332,8 @@ def test_the_thickness_of_slices_is_found(engine, settings):
 
 def test_settings_that_are_off_leave_a_plan_as_it_was():
     """Trials are stored under a hash of the plan."""
-    assert not refine.Refinements.quiet & set(plan_of().model_dump()["engines"][0])
+    assert not refinements.Refinements.quiet & set(plan_of().model_dump()["engines"][0])
     dumped = plan_of(refine_positions=True, position_affine=0.5).model_dump(mode="json")["engines"][0]
     assert dumped["refine_positions"] is True
     assert dumped["position_affine"] == 0.5
-    assert set(refine.Refinements.model_fields) == refine.Refinements.quiet
+    assert set(refinements.Refinements.model_fields) == refinements.Refinements.quiet

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from ptydesign.errors import InputError, nearest
 from ptydesign.reconstruct.forward import Optical, Problem
-from ptydesign.reconstruct.refine import Refinements
+from ptydesign.reconstruct.refinements import Refinements
 from ptydesign.reconstruct.regularise import AnyConstraint, values_of
 from ptydesign.reconstruct.resample import Resample
 from ptydesign.reconstruct.schedule import Schedule, Stop
@@ -55,6 +55,7 @@ class EngineConfig(Refinements):
             "batches",
             "probe_start",
             "positions_start",
+            "search_every",
             "intensity_start",
             "propagation_start",
             "opr_start",

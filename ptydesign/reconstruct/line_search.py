@@ -24,8 +24,8 @@ import optax
 from ptydesign.reconstruct.costs import scanned_area_px
 from ptydesign.reconstruct.directions import Direction
 from ptydesign.reconstruct.engine import Group
+from ptydesign.reconstruct.fisher import change_of_pattern, scores
 from ptydesign.reconstruct.forward import Problem, chunk_size, exit_waves, over_chunks, probes_of, take, views
-from ptydesign.reconstruct.refine import change_of_pattern, scores
 from ptydesign.reconstruct.regularise import cost_of, turned
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2

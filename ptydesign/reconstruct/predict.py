@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ptydesign.reconstruct import refine
+from ptydesign.reconstruct import fisher, refine
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.forward import exit_waves, optical, probes_of, take, views
 from ptydesign.reconstruct.run import make_problem
@@ -59,7 +59,7 @@ def _misfit(state: ReconState, problem) -> jax.Array:
 
     def step(_, state: ReconState) -> ReconState:
         g, h = refine.position_scores(state, indices, count, problem, o, NOISE, static)
-        steps = refine.steps_of(g[:, :3], h[:, :3, :3], count)
+        steps = fisher.steps_of(g[:, :3], h[:, :3, :3], count)
         moved = state.positions_px + jnp.clip(steps[:, :2], -CLIP_PX, CLIP_PX)
         factor = jnp.exp(jnp.clip(steps[:, 2], -0.1, 0.1))
         return state.replace(positions_px=refine.inside(moved, state), intensity=state.intensity * factor)

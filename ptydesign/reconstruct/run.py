@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ptydesign.errors import InputError
-from ptydesign.reconstruct import accelerate, cores, opr, refine
+from ptydesign.reconstruct import accelerate, cores, opr, position_search, refine
 from ptydesign.reconstruct.batches import padded_groups, sizes_of
 from ptydesign.reconstruct.checkpoint import Checkpoints, Record, Saved, identity, load, restored_memory, save
 from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Memory, Parameters, Static
@@ -112,6 +112,11 @@ def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, real):
             values = {**settings.parameters_at(record.sweep), **settings.starts(record.sweep)}
             values["probe_on"] = float(record.sweep >= settings.probe_start)
             parameters = {n: jnp.asarray(v, state.positions_px.dtype) for n, v in values.items()}
+            if position_search.due(settings, record.sweep):
+                worst = jnp.asarray(position_search.searched(settings, count), jnp.int32)
+                state = position_search.search(
+                    state, problem, jnp.asarray(count, jnp.int32), worst, parameters, settings.noise, over
+                )
             state, memory, loss = one_sweep(state, memory, problem, groups, members, parameters, engine, static)
             record.loss.append(float(loss) / electrons)
             record.work_gflop.append(cost + (record.work_gflop[-1] if record.work_gflop else 0.0))
@@ -186,6 +191,7 @@ def work_gflop(engine: Engine, settings: EngineConfig, count: int, state: ReconS
     slices, (modes, ny, nx) = state.object.shape[0], state.probe.shape
     transforms = sum(engine.transforms(settings, int(size), slices) for size in sizes)
     transforms += refine.transforms(settings, count, len(sizes), state, sweep)
+    transforms += position_search.transforms(settings, count, state, sweep)
     return transforms * modes * 5 * ny * nx * float(np.log2(ny * nx)) / 1e9
 
 

@@ -1,0 +1,96 @@
+"""Settings of what is refined besides object and probe; see `refine`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_serializer
+
+from ptydesign.config import Strict
+
+
+class Refinements(Strict):
+    """What is refined besides object and probe; part of every engine's settings. Everything is off by default."""
+
+    refine_positions: bool = Field(False, description="correct scan positions")
+    positions_start: int = Field(3, ge=0, description="sweeps before positions are corrected")
+    position_step: float = Field(1.0, gt=0, le=2, description="factor of a position's step")
+    position_clip_px: float = Field(0.3, gt=0, description="largest step of a position in a sweep, in object pixels")
+    position_affine: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="part of each departure from an affine map of the nominal positions that is taken back in a sweep",
+    )
+    position_error_a: float = Field(
+        0.0,
+        ge=0,
+        description="expected error of a position along one axis, about an affine map of the nominal ones: a prior "
+        "that low doses need, for counts of electrons; 0 is no prior",
+    )
+    search_every: int = Field(
+        10, ge=0, description="sweeps from one search for positions that descent cannot reach to the next; 0 is never"
+    )
+    search_radius_a: float = Field(1.5, gt=0, description="how far from where its neighbours put it a position may be")
+    search_part: float = Field(
+        0.05, gt=0, le=1, description="part of the positions, those that fit worst, to search for"
+    )
+    opr_start: int = Field(3, ge=0, description="sweeps before the probe may vary over the scan (probe.opr_modes)")
+    refine_intensity: bool = Field(False, description="correct an intensity factor of each pattern")
+    intensity_start: int = Field(3, ge=0, description="sweeps before intensity factors are corrected")
+    refine_tilt: bool = Field(False, description="refine the specimen's tilt; needs two slices or more")
+    slices_alike: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="part of the slices' departure from their mean that is taken back in each sweep that refines the "
+        "tilt; with 0 a tilt is hardly found",
+    )
+    refine_thickness: Literal["off", "total", "each"] = Field(
+        "off", description="refine one factor of all slices' thicknesses, or each slice's"
+    )
+    propagation_start: int = Field(5, ge=0, description="sweeps before tilt and thickness are refined")
+    propagation_step: float = Field(1.0, gt=0, le=10, description="factor of the step of tilt and thickness")
+
+    quiet: ClassVar[frozenset[str]] = frozenset(
+        {
+            "refine_positions",
+            "positions_start",
+            "position_step",
+            "position_clip_px",
+            "position_affine",
+            "position_error_a",
+            "search_every",
+            "search_radius_a",
+            "search_part",
+            "opr_start",
+            "refine_intensity",
+            "intensity_start",
+            "refine_tilt",
+            "slices_alike",
+            "refine_thickness",
+            "propagation_start",
+            "propagation_step",
+        }
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_off(self, handler) -> dict[str, Any]:
+        """A plan that refines nothing is written as it was before there were refinements: stored trials stay valid. One
+        that refines positions says whether it searches for them: before there was a search it had other numbers."""
+        fields = type(self).model_fields
+        said = {"search_every"} if self.refine_positions else set()
+        return {
+            k: v
+            for k, v in handler(self).items()
+            if k not in self.quiet or k in said or getattr(self, k) != fields[k].default
+        }
+
+    def starts(self, sweep: int) -> dict[str, float]:
+        """Switches (0 or 1) of what is refined in a sweep, as arguments of the compiled sweep."""
+        return {
+            "positions_on": float(sweep >= self.positions_start),
+            "intensity_on": float(sweep >= self.intensity_start),
+            "opr_on": float(sweep >= self.opr_start),
+            "propagation_on": float(sweep >= self.propagation_start),
+        }
