@@ -131,8 +131,9 @@ def rms(values: np.ndarray) -> float:
 
 def positions() -> pd.DataFrame:
     """Scan positions from jitter, 1 % scale and 0.5 deg rotation; wanted: 0.05 A rms in two dimensions. Jitter of
-    0.35 A rms along each axis is 0.5 A rms in two dimensions; at 0.5 A along each axis a few positions start beyond the
-    reach of a gradient and stay wrong: the median tells of the others."""
+    0.35 A rms along each axis is 0.5 A rms in two dimensions. At 0.5 A along each axis a few positions start beyond the
+    reach of a gradient: the search for positions, which is on by default, finds them (`search_every: 0` leaves 8 to
+    10 of 400 wrong, and 0.32 to 0.34 A rms)."""
     rows = []
     for jitter in (0.5 / np.sqrt(2), 0.5):
         made = experiment(jitter_a=jitter, scale_error=0.01, rotation_error_rad=0.5 * DEG)
