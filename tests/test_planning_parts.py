@@ -19,6 +19,7 @@ from ptydesign.planning.collect import pareto
 from ptydesign.planning.resolve import Mode, Resolved, load, mode_study, to_experiment_config
 from ptydesign.planning.search import tolerances
 from ptydesign.planning.sheet import _tolerance, defocus_words
+from ptydesign.planning.tolerance import kept_range, values_to_try
 from ptydesign.planning.trial import PlannedTrial, tilted
 from ptydesign.study.trial import Trial
 from ptydesign.types import Potential
@@ -153,11 +154,34 @@ def test_tolerance_is_the_range_about_the_point():
     assert found["semiangle_mrad"] == [10.0, 20.0]  # 4 % are lost beyond 20 mrad too, but that is less sure
 
 
+def test_values_to_try_for_a_tolerance():
+    space = build_space({"defocus_nm": {"low": -10, "high": 60}, "semiangle_mrad": {"choices": [10, 20, 30]}})
+    defocus, aperture = space.dimensions
+    tried = values_to_try(defocus, 40.0, [20.0, 41.0], least=6)
+    assert tried == [(-1, 30.0), (-1, 20.0), (1, 43.0), (1, 46.0)]  # 1 nm above is too little to look at
+    assert values_to_try(defocus, 60.0, None, least=6) == [(-1, 57.0), (-1, 54.0)]  # the range ends here
+    assert values_to_try(aperture, 20, [20, 20], least=0) == [(-1, 10), (1, 30)]
+    assert values_to_try(aperture, 30, None, least=0) == [(-1, 20)]
+
+
+def test_tolerance_ends_where_a_simulation_loses_more():
+    def tried(*scores):
+        return [{"side": s, "value": v, "score": x} for (s, v), x in zip(places, scores, strict=True)]
+
+    places = [(-1, 30.0), (-1, 20.0), (1, 50.0), (1, 60.0)]
+    assert kept_range(40.0, tried(0.79, 0.77, 0.78, 0.5), 0.8) == ([20.0, 50.0], [True, False])
+    assert kept_range(40.0, tried(0.5, 0.79, None, 0.79), 0.8) == ([40.0, 40.0], [False, False])  # no gap is jumped
+
+
 def test_words_of_a_tolerance():
-    found = {"defocus_nm": [30.0, 54.0], "step_a": [1.0, 3.0], "semiangle_mrad": [20.0, 20.0]}
+    found = {
+        "defocus_nm": {"range": [30.0, 54.0], "more": [True, False]},
+        "step_a": {"range": [1.0, 3.0], "more": [True, True]},
+        "semiangle_mrad": {"range": [20.0, 20.0], "more": [False, False]},
+    }
     setting = {"defocus_nm": 42.0, "step_a": 1.2, "semiangle_mrad": 20.0}
     assert _tolerance(found, setting, "defocus_nm", "nm") == "42 ± 12 nm"
-    assert _tolerance(found, setting, "step_a", "Å") == "1 to 3 Å"
+    assert _tolerance(found, setting, "step_a", "Å") == "1 to 3 Å or further"
     assert _tolerance(found, setting, "semiangle_mrad", "mrad") == "this one"
     assert _tolerance(found, setting, "camera", "mm") == ""
 
@@ -175,7 +199,9 @@ def test_searches_are_warm_started_and_static(tmp_path):
     plan = resolved_of(tmp_path).study
     found = layout.searches(plan)
     assert [(s.before, s.sizes) for s in found.values()] == [(None, (4, 2)), (2000, (2, 2))]
-    assert layout.total_trials(plan) == 10 + 3 * (2 + 8)
+    tolerance = sum(2 if name in ("semiangle_mrad", "camera") else 4 for name in layout.parameters(plan))
+    assert tolerance > 0
+    assert layout.total_trials(plan) == 10 + 3 * (2 + 8) + tolerance
 
 
 def test_examples_are_valid():

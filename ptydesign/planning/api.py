@@ -54,12 +54,13 @@ class Design:
 
     @property
     def tolerance(self) -> dict[str, list[float]]:
-        """[low, high] of each parameter within which 95 % of the score is kept, the others held."""
-        return self.results.recommendation["tolerance"]
+        """[low, high] of each parameter within which simulations keep 95 % of the score, the others held."""
+        return {name: found["range"] for name, found in self.results.recommendation["tolerance"].items()}
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Tables by name: trials, robustness, candidates, tolerances, pareto, limits, screen, summary."""
+        """Tables by name: trials, robustness, candidates, tolerances (of the model), tolerance (simulated),
+        pareto, limits, screen, summary."""
         return self.results.frames
 
     @property
@@ -70,7 +71,7 @@ class Design:
         return pd.read_csv(self.folder / "card.csv")
 
     def figure(self, name: str) -> Figure:
-        """A figure by name: prediction, fronts, robustness, limits, screen."""
+        """A figure by name: prediction, fronts, robustness, tolerance, limits, screen."""
         from ptydesign.errors import nearest
         from ptydesign.planning.figures import FIGURES, draw
 

@@ -16,9 +16,9 @@ from ptydesign.planning import layout
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.layout import EXPERT_DESIGN, LIMIT_DESIGNS
 from ptydesign.planning.resolve import EXPERT, Resolved
-from ptydesign.planning.robust import recommend, summarise
 from ptydesign.planning.search import read_round
 from ptydesign.planning.space import setting_of
+from ptydesign.planning.tolerance import read_robust, recommended
 from ptydesign.study.search import read_json
 from ptydesign.study.store import PointStore
 
@@ -27,16 +27,15 @@ LEAST_FOR_RANKS = 5
 
 def collect(resolved: Resolved) -> list[Path]:
     """Write tables/ and return the paths."""
-    robust = {name: read_json(resolved.results / f"robust/{name}.json") for name in layout.designs(resolved.study)}
-    robust = {name: content for name, content in robust.items() if content["setting"] is not None}
-    summaries = [summarise(content, resolved.study.robustness.failed_below) for content in robust.values()]
-    chosen = recommend(summaries)
+    robust = read_robust(resolved)
+    chosen, summaries = recommended(resolved, robust)
     trials = pd.DataFrame(_trials(resolved))
     frames = {
         "trials": trials,
         "robustness": pd.DataFrame(_robustness(robust)),
         "candidates": pd.DataFrame(_candidates(resolved, robust, summaries, chosen)),
         "tolerances": pd.DataFrame(_tolerances(resolved)),
+        "tolerance": pd.DataFrame(_tolerance(resolved)),
         "pareto": pareto(trials),
         "limits": pd.DataFrame(_limits(resolved)),
         "screen": pd.DataFrame(_screen(resolved)),
@@ -110,7 +109,19 @@ def _candidates(resolved: Resolved, robust: dict, summaries: list[dict], chosen:
         }
 
 
+def _tolerance(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    """The recommended design with other values of one parameter, simulated."""
+    for file in layout.tolerance_files(resolved.study):
+        content = read_json(resolved.results / file)
+        own = {"value": content["value"], "score": content["score"], "possible": True}
+        for tried in sorted([own, *content["tried"]], key=lambda t: t["value"]):
+            kept = None if tried["score"] is None else tried["score"] / content["score"]
+            row = {"parameter": content["parameter"], **{n: tried[n] for n in ("value", "possible")}}
+            yield {**row, "ssim": tried["score"], "kept": kept}
+
+
 def _tolerances(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    """What the search's model predicts, at each dose for each candidate."""
     for search in layout.searches(resolved.study).values():
         best = read_json(resolved.results / search.best_file)
         for design, ranges in best["tolerances"].items():
@@ -190,7 +201,6 @@ def _recommendation(resolved: Resolved, robust: dict, summaries: list[dict], cho
     """All that the sheet says, in the microscope's units and sign."""
     plan, bench = resolved.study, resolved.bench
     limit = plan.goal.dose_limit
-    best = read_json(resolved.results / layout.searches(plan)[layout.dose_name(limit)].best_file)
     found = {}
     for name, design in (("recommended", chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
         setting = Setting(**robust[design]["setting"])
@@ -219,19 +229,23 @@ def _recommendation(resolved: Resolved, robust: dict, summaries: list[dict], cho
     return {
         **found,
         "expert_name": EXPERT,
-        "tolerance": _shown_tolerance(resolved, best, found["recommended"]["design"]),
+        "tolerance": _shown_tolerance(resolved),
         "limits": {name: limits[design] for name, design in (("winner", LIMIT_DESIGNS[0]), ("expert", EXPERT_DESIGN))},
         "winner_error_rad": _measured_error(robust[LIMIT_DESIGNS[0]]),
         "warnings": list(resolved.warnings),
     }
 
 
-def _shown_tolerance(resolved: Resolved, best: dict[str, Any], design: str) -> dict[str, list[float]]:
-    """How far each parameter of the recommended design may be off, in the microscope's sign."""
+def _shown_tolerance(resolved: Resolved) -> dict[str, dict[str, Any]]:
+    """How far each parameter of the recommended design may be off, in the microscope's sign: `range` [low, high], and
+    whether each end is the last value that was tried (`more`: it may reach further)."""
     found, sign = {}, resolved.bench.defocus_sign
-    for name, (low, high) in best["tolerances"].get(design, {}).items():
-        ends = [sign * low, sign * high] if name == "defocus_nm" else [low, high]
-        found[name] = sorted(ends)
+    for file in layout.tolerance_files(resolved.study):
+        content = read_json(resolved.results / file)
+        ends, more = [content["low"], content["high"]], list(content["is_last"])
+        if content["parameter"] == "defocus_nm" and sign < 0:
+            ends, more = [-v for v in reversed(ends)], more[::-1]
+        found[content["parameter"]] = {"range": ends, "more": more}
     return found
 
 

@@ -50,6 +50,13 @@ def robust(resolved: Resolved, options: argparse.Namespace) -> None:
     run(resolved, options.design, make_progress(resolved, options.cores))
 
 
+def tolerance(resolved: Resolved, options: argparse.Namespace) -> None:
+    from ptydesign.planning.search import make_progress
+    from ptydesign.planning.tolerance import write_tolerance
+
+    write_tolerance(resolved, options.parameter, make_progress(resolved, options.cores))
+
+
 def limits(resolved: Resolved, options: argparse.Namespace) -> None:
     from ptydesign.planning.limits import write_limits
 
@@ -86,6 +93,10 @@ def _design(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--design", required=True, help="candidate-0, ... or expert")
 
 
+def _parameter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--parameter", required=True, help="as defocus_nm")
+
+
 ROUND = ("search", "round_")
 
 STEPS = (
@@ -95,6 +106,7 @@ STEPS = (
     Step("planevaluate", evaluate, "Evaluate one chunk of a plan's round.", _chunk, ROUND, jax=True),
     Step("planchoose", choose, "Choose a plan's winner and its neighbours at a dose.", _search, ("search",)),
     Step("planrobust", robust, "Try a design of a plan again under errors.", _design, ("design",), jax=True),
+    Step("plantolerance", tolerance, "Simulate how far a parameter may be off.", _parameter, ("parameter",), jax=True),
     Step("planlimits", limits, "Compute the Cramer-Rao bound of a design.", _design, ("design",), jax=True),
     Step(
         "planscreen", screen, "Look at all settings of a search by Fisher information.", _search, ("search",), jax=True

@@ -162,6 +162,7 @@ class RobustnessConfig(Strict):
 
     candidates: PositiveInt = Field(3, description="designs that are tried again: the winner and its neighbours")
     repeats: PositiveInt = Field(3, description="fresh noise and fresh starts without any error")
+    tolerance_repeats: PositiveInt = Field(1, description="fresh noise for each value that is tried for a tolerance")
     draws: PositiveInt = Field(8, description="draws of all errors together")
     incoherent: int = Field(
         1, ge=0, description="draws that have source size and focal spread too: each takes 9 to 50 times as long"

@@ -12,10 +12,17 @@ from matplotlib.ticker import FuncFormatter
 
 from ptydesign import drawing
 from ptydesign.drawing import BLUE, GREY, ORANGE, TWO_COLUMNS_IN, VERMILLION, empty_panel, panel_letter, scale_bar
+from ptydesign.planning.search import WITHIN
 from ptydesign.planning.tables import Tables, read_tables
 
 FRC_THRESHOLD = 0.5  # of a correlation with the truth (Rosenthal & Henderson, J. Mol. Biol. 333:721, 2003)
 NAMES = {"recommended": "recommended", "expert": "rule of thumb"}
+PARAMETERS = {
+    "defocus_nm": "defocus on the display (nm)",
+    "step_a": "scan step (Å)",
+    "semiangle_mrad": "aperture (mrad)",
+    "camera": "camera (mm or mrad)",
+}
 COLOURS = {"recommended": BLUE, "expert": VERMILLION}
 
 
@@ -128,6 +135,32 @@ def robustness(tables: Tables) -> Figure:
     return figure
 
 
+def tolerance(tables: Tables) -> Figure:
+    """The recommended design with other values of one parameter, the others held: simulated."""
+    frame, item = tables["tolerance"], tables.recommended
+    names = list(dict.fromkeys(frame["parameter"]))
+    figure = drawing.new_figure(TWO_COLUMNS_IN, 2.2)
+    for number, axes in enumerate(np.atleast_1d(figure.subplots(1, len(names), sharey=True))):
+        name = names[number]
+        rows = frame[(frame["parameter"] == name) & frame["ssim"].notna()]
+        value, sign = item["setting"][name], -1 if name == "defocus_nm" and _turned(item) else 1
+        order = np.argsort(sign * rows["value"].to_numpy(float))
+        axes.plot(sign * rows["value"].to_numpy(float)[order], rows["ssim"].to_numpy(float)[order], "o-", color=BLUE)
+        axes.axvline(value, color=GREY, lw=0.8)
+        axes.axhline((1 - WITHIN) * item["planned"], color=VERMILLION, lw=0.8, ls="--", label="95 % of the score")
+        axes.set(xlabel=PARAMETERS.get(name, name))
+        if number == 0:
+            axes.set_ylabel("SSIM")
+            axes.legend(loc="lower left")
+        panel_letter(axes, number)
+    return figure
+
+
+def _turned(item: dict) -> bool:
+    """Whether the microscope shows the defocus with the other sign than the tables."""
+    return item["setting"]["defocus_nm"] * item["underfocus_nm"] < 0
+
+
 def _design_name(design: str) -> str:
     if design == "expert":
         return "rule of thumb"
@@ -177,6 +210,7 @@ FIGURES: dict[str, Callable[[Tables], Figure]] = {
     "prediction": prediction,
     "fronts": fronts,
     "robustness": robustness,
+    "tolerance": tolerance,
     "limits": limits,
     "screen": screen,
 }

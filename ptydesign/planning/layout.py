@@ -4,6 +4,7 @@ results/<study>[-<scale>]/
   plan.yaml, card.html, card.csv, card.json, potentials.json
   search/<dose>/round-<r>/points.json, chunk-<c>.json, and best.json
   robust/<design>.json                     the candidates and the rule of thumb under errors, at the dose limit
+  tolerance/<parameter>.json               the recommended design with other values of one parameter
   limits/<design>.json, screen/<dose>.json Fisher information
   tables/, figures/, sheet.html, sheet.pdf, settings.json, reconstruction.yaml, report.html
 """
@@ -14,11 +15,13 @@ import math
 from dataclasses import dataclass
 
 from ptydesign.planning.config import PlanConfig
+from ptydesign.planning.instrument import Bench
+from ptydesign.planning.space import make_space
 from ptydesign.study.layout import dose_name
 
 EXPERT_DESIGN = "expert"
 LIMIT_DESIGNS = ("candidate-0", EXPERT_DESIGN)  # the winner of the search, and the rule of thumb
-TABLES = ("trials", "robustness", "candidates", "tolerances", "pareto", "limits", "screen", "summary")
+TABLES = ("trials", "robustness", "candidates", "tolerances", "tolerance", "pareto", "limits", "screen", "summary")
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,23 @@ def robust_files(plan: PlanConfig) -> list[str]:
     return [f"robust/{name}.json" for name in designs(plan)]
 
 
+def parameters(plan: PlanConfig) -> list[str]:
+    """Parameters of which the tolerance is simulated: those with a choice, but for the voltage, which nobody sets
+    wrong."""
+    return [name for name in make_space(Bench(plan)).names if name != "voltage_kv"]
+
+
+def tolerance_files(plan: PlanConfig) -> list[str]:
+    """Files of the tolerances."""
+    return [f"tolerance/{name}.json" for name in parameters(plan)]
+
+
 def total_trials(plan: PlanConfig) -> int:
-    """Number of trials of the whole plan."""
+    """Number of trials of the whole plan; less where a parameter's range ends at the recommended value."""
     robust = len(designs(plan)) * (plan.robustness.repeats + plan.robustness.draws)
-    return sum(sum(search.sizes) for search in searches(plan).values()) + robust
+    values = sum(2 if name in ("semiangle_mrad", "camera") else 4 for name in parameters(plan))
+    tolerance = values * plan.robustness.tolerance_repeats
+    return sum(sum(search.sizes) for search in searches(plan).values()) + robust + tolerance
 
 
 def table_files() -> list[str]:

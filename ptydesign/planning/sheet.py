@@ -125,20 +125,19 @@ def defocus_words(item: dict[str, Any], bench: Bench) -> str:
     return f"{abs(under):.1f} nm {side} (display: + is {positive})"
 
 
-def _tolerance(found: dict[str, list[float]], setting: dict[str, Any], name: str, unit: str) -> str:
-    """As "42 +- 12", with an open end where the instrument's range ends; empty if unknown."""
+def _tolerance(found: dict[str, Any], setting: dict[str, Any], name: str, unit: str) -> str:
+    """As "42 ± 12 nm"; "or more" where the last values that were tried still keep the score; empty if unknown."""
     if name not in found:
         return ""
-    low, high = found[name]
-    value = setting[name]
+    (low, high), more, value = found[name]["range"], found[name]["more"], setting[name]
     if name in ("semiangle_mrad", "camera"):
         return f"{low:g} to {high:g} {unit}" if high > low else "this one"
     down, up = value - low, high - value
     if max(down, up) < 1e-9:
         return "tight"
     if abs(down - up) <= 0.25 * max(down, up):
-        return f"{value:.3g} ± {min(down, up):.2g} {unit}"
-    return f"{low:.3g} to {high:.3g} {unit}"
+        return f"{value:.3g} ± {min(down, up):.2g} {unit}" + (" or more" if all(more) else "")
+    return f"{low:.3g} to {high:.3g} {unit}" + (" or further" if all(more) else "")
 
 
 def _expected(tables: Tables) -> list[tuple[str, str]]:

@@ -36,7 +36,14 @@ def _base(resolved: Resolved) -> dict[str, Any]:
     return {**{n: content[n] for n in names}, "modes": modes, "planning": PLANNING}
 
 
-def settings(resolved: Resolved, step: str, search: str | None = None, round_: int = 0, design: str | None = None):
+def settings(
+    resolved: Resolved,
+    step: str,
+    search: str | None = None,
+    round_: int = 0,
+    design: str | None = None,
+    parameter: str | None = None,
+) -> dict[str, Any]:
     """Settings, by value, that a step's output depends on; what it reads from files of other steps is not repeated."""
     content, base = resolved.content, _base(resolved)
     config = content["search"]
@@ -60,7 +67,11 @@ def settings(resolved: Resolved, step: str, search: str | None = None, round_: i
             candidates = {"candidates": content["robustness"]["candidates"]}
             return {**{n: content[n] for n in names}, **candidates, **versions("design"), "planning": PLANNING}
         case "planrobust":
-            return {**base, "robustness": content["robustness"], "expert": content["expert"], "design": design}
+            robustness = {n: v for n, v in content["robustness"].items() if n != "tolerance_repeats"}
+            return {**base, "robustness": robustness, "expert": content["expert"], "design": design}
+        case "plantolerance":
+            robustness = {n: content["robustness"][n] for n in ("tolerance_repeats", "failed_below")}
+            return {**base, "robustness": robustness, "parameter": parameter}
         case "planlimits" | "planscreen":
             return {**base, "expert": content["expert"], "which": design or search}
         case "plancollect":
@@ -106,7 +117,8 @@ def _slices(resolved: Resolved) -> int:
 def _jobs(resolved: Resolved) -> int:
     searches = layout.searches(resolved.study).values()
     jobs = sum(search.chunks(r) + 1 for search in searches for r in range(len(search.sizes)))
-    return jobs + 2 * len(searches) + len(layout.designs(resolved.study)) + 8
+    designs, parameters = layout.designs(resolved.study), layout.parameters(resolved.study)
+    return jobs + 2 * len(searches) + len(designs) + len(parameters) + 8
 
 
 def memory_gib(resolved: Resolved) -> float:
@@ -181,7 +193,8 @@ def record_files(resolved: Resolved) -> list[str]:
     searches = layout.searches(resolved.study).values()
     files = [file for search in searches for file in [*search.all_files(), search.best_file]]
     files += [f"screen/{search.name}.json" for search in searches]
-    return [*files, *layout.robust_files(resolved.study), *(f"limits/{design}.json" for design in layout.LIMIT_DESIGNS)]
+    files += [*layout.robust_files(resolved.study), *layout.tolerance_files(resolved.study)]
+    return [*files, *(f"limits/{design}.json" for design in layout.LIMIT_DESIGNS)]
 
 
 def draw(results: Path) -> list[Path]:

@@ -14,6 +14,8 @@ def plan_which(wildcards):
     """The search and round, or the design, that a job belongs to."""
     if wildcards.get("design"):
         return {"design": wildcards.design}
+    if wildcards.get("parameter"):
+        return {"parameter": wildcards.parameter}
     if wildcards.get("plansearch"):
         found = {"search": wildcards.plansearch}
         return {**found, "round_": int(wildcards.round)} if wildcards.get("round") is not None else found
@@ -52,6 +54,11 @@ def plan_winner(wildcards):
     return of(wildcards.plan, [list(plan_searches(wildcards.plan).values())[-1].best_file])
 
 
+def plan_robust(wildcards):
+    """All designs under errors, among which one is recommended."""
+    return of(wildcards.plan, plan_layout.robust_files(PLANS[wildcards.plan].resolved.study))
+
+
 def plan_memory(wildcards, attempt):
     return plan_flow.job_memory_mb(PLANS[wildcards.plan].resolved, attempt)
 
@@ -60,6 +67,7 @@ wildcard_constraints:
     plan=names_of("plan"),
     plansearch="[0-9.e+-]+",
     design="candidate-[0-9]+|expert",
+    parameter="[a-z_]+",
 
 
 rule plancard:
@@ -158,6 +166,22 @@ rule planrobust:
         mem_mb=plan_memory,
     shell:
         "{PYTHON:q} {params.command} --threads {threads} --design {wildcards.design}"
+
+
+rule plantolerance:
+    input:
+        "results/{plan}/potentials.json",
+        plan_winner,
+        plan_robust,
+    output:
+        "results/{plan}/tolerance/{parameter}.json",
+    params:
+        settings=plan_settings("plantolerance"),
+        command=plan_command("plantolerance"),
+    resources:
+        mem_mb=plan_memory,
+    shell:
+        "{PYTHON:q} {params.command} --threads {threads} --parameter {wildcards.parameter}"
 
 
 rule planlimits:
