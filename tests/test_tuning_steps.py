@@ -264,6 +264,31 @@ def test_measured_data_are_split_into_halves(finished, tmp_path, cache):
     assert settings(resolved, "scan", repeat=0) != before  # another file of that name
 
 
+def test_two_measured_scans_within_equal_seconds(finished, tmp_path, cache):
+    """The paper's budget, wall-clock time, as a whole study on two files."""
+    folder = tmp_path / "studies" / "tiny"
+    folder.mkdir(parents=True)
+    for word in ("first", "second"):
+        shutil.copy(finished.results / "data" / "5000-0" / f"{word}.h5", folder)
+    changes = {"data": {"kind": "two_files", "first": "first.h5", "second": "second.h5"}, "validation": {}}
+    changes |= {"example": None, "budget": {"unit": "seconds", "values": [0.2, 0.4]}, "references": {}, "effects": []}
+    resolved = resolved_in(tmp_path, **changes, search__repeats=1, search__random=False, search__segment=6)
+    run_all(resolved)
+    pair = read_pair(resolved.results, 0, "measured")
+    for word, scan_, out in zip(("first", "second"), pair.scans, pair.heldout, strict=True):
+        whole = io.read_dataset(folder / f"{word}.h5")
+        assert len(scan_.patterns) + len(out.patterns) == len(whole.patterns)
+        assert float(scan_.patterns.sum() + out.patterns.sum()) == pytest.approx(float(whole.patterns.sum()))
+    trials = pd.read_csv(resolved.results / "tables" / "trials.csv")
+    assert set(trials["budget"]) == {0.2, 0.4}
+    assert trials["frc_area"].notna().all()
+
+    other = io.read_dataset(folder / "second.h5")
+    io.write_dataset(folder / "second.h5", replace(other, voltage_kv=other.voltage_kv + 1))
+    with pytest.raises(InputError, match=r"data\.second.*voltage"):
+        scan(resolved, 0)
+
+
 def test_a_killed_study_goes_on_and_ends_bit_identical(finished, tmp_path, cache):
     shutil.copy(ROOT / "Snakefile", tmp_path)
     shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
