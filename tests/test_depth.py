@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from base64 import b64encode as b64
 from pathlib import Path
 
 import numpy as np
@@ -135,27 +139,53 @@ def test_bad_studies_are_refused(tmp_path, change, field, message):
     assert field in caught.value.field
 
 
-def snakemake(folder: Path, *more: str) -> subprocess.CompletedProcess:
+def command_of(*more: str) -> list[str]:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "studies/mine"]
-    command += ["--cores", "2", "--config", "scale=smoke", *more]
+    return [*command, "--cores", "2", "--config", "scale=smoke", *more]
+
+
+def snakemake(folder: Path, *more: str) -> subprocess.CompletedProcess:
+    command = command_of(*more)
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500, check=False)
 
 
-def test_a_whole_study_and_a_resumed_one(tmp_path):
-    write_study(tmp_path, lambda c: c["scales"]["smoke"].update(variants=[]))
-    done = snakemake(tmp_path)
+def test_a_whole_study_and_one_that_was_killed(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        write_study(folder, lambda c: c["scales"]["smoke"].update(variants=[]))
+    done = snakemake(whole)
     assert done.returncode == 0, done.stderr
-    results = tmp_path / "results" / "mine-smoke"
+    results = whole / "results" / "mine-smoke"
     page = (results / "report.html").read_text()
     assert "RMSE" in page
     assert page.count("data:image/png") >= 3
-    tables = {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv")}
     assert len(pd.read_csv(results / "tables" / "interstitials.csv")) == 2
-    # a chunk that is lost, as after a kill, is made again alone, and nothing changes
-    (results / "data" / "base" / "chunk-1.h5").unlink()
-    (results / "reconstruction" / "base.h5").unlink()
-    again = snakemake(tmp_path)
+
+    data = killed / "results" / "mine-smoke" / "data" / "base"
+
+    def finished() -> list[Path]:
+        """Chunks of which the job has ended, as Snakemake notes it; one that ends while it is killed is made again."""
+        noted = {p.name for p in (killed / ".snakemake" / "metadata").glob("*")}
+        return [p for p in data.glob("chunk-*.h5") if b64(str(p.relative_to(killed)).encode()).decode() in noted]
+
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command_of(), cwd=killed, start_new_session=True, **quiet)
+    try:
+        deadline = time.monotonic() + 500
+        while not finished() and time.monotonic() < deadline:
+            assert process.poll() is None, "ended before it could be killed"
+            time.sleep(0.02)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in finished()}
+    assert kept
+    assert snakemake(killed, "--unlock").returncode == 0
+    again = snakemake(killed)
     assert again.returncode == 0, again.stderr
-    assert {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv")} == tables
-    rest = snakemake(tmp_path, "--dry-run")
+    for path, moment in kept.items():
+        assert path.stat().st_mtime_ns == moment, "a chunk that was there was simulated again"
+    for path in (results / "tables").glob("*.csv"):
+        assert (killed / path.relative_to(whole)).read_bytes() == path.read_bytes(), path.name
+    rest = snakemake(killed, "--dry-run")
     assert "Nothing to be done" in rest.stdout + rest.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ptydesign import drawing
 from ptydesign.drawing import BLUE, GREY, ORANGE, TWO_COLUMNS_IN, VERMILLION, empty_panel, panel_letter, scale_bar
@@ -49,7 +49,7 @@ def prediction(tables: Tables) -> Figure:
             axes[3].plot(arrays["frc_q"], arrays["frc"], color=COLOURS[name], label=NAMES[name])
     axes[3].axhline(FRC_THRESHOLD, color=GREY, lw=0.7, ls=":")
     axes[3].set(xlabel="frequency (1/Å)", ylabel="correlation with truth", ylim=(-0.1, 1.05))
-    axes[3].legend(loc="lower left")
+    axes[3].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     for number, one in enumerate(axes):
         panel_letter(one, number, dx_pt=-10 if number < 3 else -26)
     return figure
@@ -105,8 +105,9 @@ def fronts(tables: Tables) -> Figure:
         if item["planned"] is not None and item["scan_time_s"]:
             right.plot(item["scan_time_s"], item["planned"], marker, color=COLOURS[name], ms=8, label=NAMES[name])
     right.set(xlabel="scan time (s)", ylabel="SSIM", xscale="log")
-    for which in ("major", "minor"):
-        getattr(right.xaxis, f"set_{which}_formatter")(FuncFormatter(lambda value, _: f"{value:.2g}"))
+    right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
+    right.xaxis.set_minor_formatter(NullFormatter())
     right.legend(loc="lower right")
     for number, one in enumerate((left, right)):
         panel_letter(one, number)
@@ -131,7 +132,7 @@ def robustness(tables: Tables) -> Figure:
     words = [_design_name(design) + ("\n(recommended)" if design == chosen else "") for design in order]
     axes.set_xticks(range(len(order)), words)
     axes.set(ylabel="SSIM", xlim=(-0.6, len(order) - 0.4))
-    axes.legend(loc="lower left", ncols=2)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return figure
 
 

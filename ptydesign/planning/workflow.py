@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ptydesign import __version__, io
 from ptydesign.planning import layout
 from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.resolve import Resolved, expert_at, load, to_experiment_config
+from ptydesign.planning.space import make_space, setting_of
 from ptydesign.study import estimate as study_estimate
 from ptydesign.study.resolve import PLAN
 from ptydesign.study.store import digest
@@ -82,16 +84,13 @@ def settings(
 
 
 def estimate(resolved: Resolved, cores: int) -> dict[str, Any]:
-    """Trials, time in minutes and memory in GiB, by the work of the rule of thumb's setting at the dose limit."""
-    plan, bench = resolved.study, resolved.bench
-    setting = expert_at(bench, plan.goal.dose_limit)
-    study = resolved.of(setting).study
-    config = to_experiment_config(bench, bench.operate(setting, plan.goal.dose_limit)) if _possible(resolved) else None
-    slices = _slices(resolved)
-    rate = study_estimate.fft_rate()
-    work = study_estimate.trial_work(study, config or study.experiment, slices)
+    """Trials, time in minutes and memory in GiB, by the mean work of settings that can be done at the dose limit."""
+    plan, rate = resolved.study, study_estimate.fft_rate()
     trials = layout.total_trials(plan)
-    minutes = (trials * work / rate + _jobs(resolved) * study_estimate.START_S + 60) / 60
+    slow = len(layout.designs(plan)) * min(plan.robustness.incoherent, plan.robustness.draws)
+    coherent, incoherent = _typical_work(resolved)
+    work = (trials - slow) * coherent + slow * incoherent
+    minutes = (work / rate + _jobs(resolved) * study_estimate.START_S + 60) / 60
     return {
         "trials_total": trials,
         "jobs": _jobs(resolved),
@@ -102,9 +101,20 @@ def estimate(resolved: Resolved, cores: int) -> dict[str, Any]:
     }
 
 
-def _possible(resolved: Resolved) -> bool:
-    limit = resolved.study.goal.dose_limit
-    return resolved.bench.operate(expert_at(resolved.bench, limit), limit).current_pa is not None
+def _typical_work(resolved: Resolved) -> tuple[float, float]:
+    """Mean work of a trial over settings that can be done: coherent, and with source size and focal spread."""
+    bench, limit = resolved.bench, resolved.study.goal.dose_limit
+    space = make_space(bench, limit)
+    points = space.from_cube(np.random.default_rng(0).random((study_estimate.SAMPLES, len(space.names))))
+    settings_ = [setting_of(bench, p) for p in points if space.allowed is None or space.allowed(p)]
+    each = []
+    for setting in settings_ or [expert_at(bench, limit)]:
+        study, operation = resolved.of(setting).study, bench.operate(setting, limit)
+        configs = [study.experiment] * 2
+        if operation.current_pa is not None:
+            configs = [to_experiment_config(bench, operation, source_factor=factor) for factor in (None, 1.0)]
+        each.append([study_estimate.trial_work(study, config, _slices(resolved)) for config in configs])
+    return tuple(np.mean(each, axis=0).tolist())
 
 
 def _slices(resolved: Resolved) -> int:

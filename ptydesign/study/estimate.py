@@ -16,6 +16,7 @@ import numpy as np
 
 from ptydesign.design.space import build_space
 from ptydesign.errors import InputError
+from ptydesign.simulate.coherence import focal_points, source_points
 from ptydesign.simulate.detector import choose_window
 from ptydesign.study import layout
 from ptydesign.study.checks import map_point
@@ -39,8 +40,10 @@ def trial_work(study: StudyConfig, config: ExperimentConfig, slices: int = 1, co
     sweeps = plan.sweeps * plan.probe.modes * plan.object.slices
     reconstruction = sweeps * SWEEP_TRANSFORMS * _transform(side**2)
     pixel = (study.potential.pixel_a, study.potential.pixel_a)
-    window = choose_window(to_experiment(config, study.doses_e_per_a2[0]), pixel)
-    simulation = slices * configurations * SIMULATION_TRANSFORMS * _transform(math.prod(window.grid.shape))
+    experiment = to_experiment(config, study.doses_e_per_a2[0])
+    window = choose_window(experiment, pixel)
+    waves = slices * configurations * len(source_points(experiment)[1]) * len(focal_points(experiment)[1])
+    simulation = waves * SIMULATION_TRANSFORMS * _transform(math.prod(window.grid.shape))
     return config.positions * (reconstruction + simulation)
 
 
