@@ -16,11 +16,13 @@ from ptydesign.design.space import build_space
 from ptydesign.errors import InputError
 from ptydesign.planning import layout, robust
 from ptydesign.planning.collect import pareto
+from ptydesign.planning.resolution import reached_resolution_a, ring_power
 from ptydesign.planning.resolve import Mode, Resolved, load, mode_study, to_experiment_config
 from ptydesign.planning.search import tolerances
 from ptydesign.planning.sheet import _tolerance, defocus_words
 from ptydesign.planning.tolerance import kept_range, values_to_try
 from ptydesign.planning.trial import PlannedTrial, tilted
+from ptydesign.score.metrics import radial_frc
 from ptydesign.study.trial import Trial
 from ptydesign.types import Potential
 
@@ -247,3 +249,20 @@ def test_a_plan_without_room_is_refused(tmp_path):
     with pytest.raises(InputError, match="half of the simulated field"):
         resolved_of(tmp_path, simulation__field_of_view_a=[2, 2])
     assert tiny_plan()["simulation"]["field_of_view_a"] == [7, 8]
+
+
+def test_resolution_ignores_rings_without_power():
+    """White noise below 1/A over a lattice: the correlation of a ring without a spot says nothing."""
+    size, pixel = 96, 0.25
+    y, x = np.mgrid[:size, :size] * pixel
+    truth = sum(np.cos(2 * np.pi * q * y) + np.cos(2 * np.pi * q * x) for q in (0.3125, 0.625, 0.9375))
+    found = radial_frc(truth, truth, (pixel, pixel))
+    frc = np.array(found.frc, float)
+    power = ring_power(truth, (pixel, pixel), np.array(found.q))
+    empty = power < 1e-3 * power.max()
+    assert empty.sum() > 10
+    frc[empty] = 0.0
+    frc[np.array(found.q) > 0.8] = 0.1  # the third harmonic isn't seen
+    arrays = {"truth": truth, "frc": frc, "frc_q": np.array(found.q)}
+    assert 1 / 0.9375 < reached_resolution_a(arrays, (pixel, pixel)) < 1 / 0.625
+    assert reached_resolution_a({**arrays, "frc": frc * 0.1}, (pixel, pixel)) is None

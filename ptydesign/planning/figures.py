@@ -12,10 +12,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ptydesign import drawing
 from ptydesign.drawing import BLUE, GREY, ORANGE, TWO_COLUMNS_IN, VERMILLION, empty_panel, panel_letter, scale_bar
+from ptydesign.planning.resolution import THRESHOLD, smoothed
 from ptydesign.planning.search import WITHIN
 from ptydesign.planning.tables import Tables, read_tables
 
-FRC_THRESHOLD = 0.5  # of a correlation with the truth (Rosenthal & Henderson, J. Mol. Biol. 333:721, 2003)
 NAMES = {"recommended": "recommended", "expert": "rule of thumb"}
 PARAMETERS = {
     "defocus_nm": "defocus on the display (nm)",
@@ -45,9 +45,10 @@ def prediction(tables: Tables) -> Figure:
     figure.colorbar(picture, ax=axes[2], label="phase (rad)", fraction=0.05, pad=0.03)
     for name in ("recommended", "expert"):
         if name in tables.images:
-            arrays = tables.images[name]["arrays"]
-            axes[3].plot(arrays["frc_q"], arrays["frc"], color=COLOURS[name], label=NAMES[name])
-    axes[3].axhline(FRC_THRESHOLD, color=GREY, lw=0.7, ls=":")
+            arrays, pixel_a = tables.images[name]["arrays"], tables.images[name]["attrs"]["pixel_a"]
+            axes[3].plot(arrays["frc_q"], arrays["frc"], color=COLOURS[name], lw=0.6, alpha=0.4)
+            axes[3].plot(arrays["frc_q"], smoothed(arrays, pixel_a), color=COLOURS[name], label=NAMES[name])
+    axes[3].axhline(THRESHOLD, color=GREY, lw=0.7, ls=":")
     axes[3].set(xlabel="frequency (1/Å)", ylabel="correlation with truth", ylim=(-0.1, 1.05))
     axes[3].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     for number, one in enumerate(axes):
@@ -65,20 +66,6 @@ def _image(axes: Axes, image: np.ndarray, pixel_a: list[float], low: float, high
     axes.set_title(title)
     drawing.bare(axes)
     return shown
-
-
-def reached_resolution_a(tables: Tables, name: str) -> float | None:
-    """1 / the frequency where the correlation with the truth first falls below 0.5; None if it never rises above."""
-    if name not in tables.images:
-        return None
-    q, frc = (tables.images[name]["arrays"][n] for n in ("frc_q", "frc"))
-    good = np.asarray(frc) >= FRC_THRESHOLD
-    start = int(np.argmax(good)) if good.any() else None  # the lowest ring or two have hardly any signal
-    if start is None:
-        return None
-    below = np.flatnonzero(~good[start:])
-    last = start + (below[0] - 1 if len(below) else len(good) - start - 1)
-    return float(1 / q[last]) if q[last] > 0 else None
 
 
 def fronts(tables: Tables) -> Figure:

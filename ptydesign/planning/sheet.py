@@ -11,9 +11,10 @@ import yaml
 
 from ptydesign import io
 from ptydesign.planning.config import PlanConfig
-from ptydesign.planning.figures import FIGURES, reached_resolution_a
+from ptydesign.planning.figures import FIGURES
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.reconstruction import day_reconstruction
+from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.resolve import plan_cards
 from ptydesign.planning.show import MARKS, environment, setting_text
 from ptydesign.planning.tables import Tables, read_tables
@@ -152,10 +153,15 @@ def _expected(tables: Tables) -> list[tuple[str, str]]:
         )
     )
     facts.append(("Rule of thumb", _rule_of_thumb(item, expert)))
-    reached = reached_resolution_a(tables, "recommended")
-    facts.append(("Resolution expected (correlation 0.5)", f"{reached:.2f} Å" if reached else "none reached"))
+    facts.append(("Resolution expected (correlation 0.5)", _resolution(tables)))
     facts.append(("Limit of the dose", _limit_words(tables)))
     return facts
+
+
+def _resolution(tables: Tables) -> str:
+    found = tables.images.get("recommended")
+    reached = reached_resolution_a(found["arrays"], found["attrs"]["pixel_a"]) if found else None
+    return f"{reached:.2f} Å" if reached else "none reached"
 
 
 def _rule_of_thumb(item: dict[str, Any], expert: dict[str, Any]) -> str:

@@ -1,0 +1,53 @@
+"""The resolution to expect: how far the prediction's correlation with the truth reaches.
+
+A crystal has hardly any power between its diffraction spots, and a ring without power correlates by chance alone. So
+rings are averaged with their neighbours, each weighted by the truth's power in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ptydesign.score.metrics import taper_window
+
+THRESHOLD = 0.5  # of a correlation with the truth (Rosenthal & Henderson, J. Mol. Biol. 333:721, 2003)
+NEIGHBOURS = 2  # rings on each side
+
+
+def ring_power(image: np.ndarray, pixel_a: tuple[float, float], q_per_a: np.ndarray) -> np.ndarray:
+    """(rings,) summed power of a tapered (y, x) image without its mean, in evenly spaced rings at q_per_a."""
+    (ny, nx), width = image.shape, q_per_a[1] - q_per_a[0]
+    window = taper_window(ny, 0.25)[:, None] * taper_window(nx, 0.25)[None, :]
+    spectrum = np.abs(np.fft.fft2((image - np.average(image, weights=window)) * window)) ** 2
+    q = np.hypot(np.fft.fftfreq(ny, pixel_a[0])[:, None], np.fft.fftfreq(nx, pixel_a[1])[None, :])
+    first = round(float(q_per_a[0] / width))
+    ring = np.rint(q / width).astype(int).ravel() - first
+    inside = (ring >= 0) & (ring < len(q_per_a))
+    return np.bincount(ring[inside], spectrum.ravel()[inside], minlength=len(q_per_a))
+
+
+def smoothed(arrays: Mapping[str, Any], pixel_a: tuple[float, float]) -> np.ndarray:
+    """(rings,) correlation with the truth, averaged over 2 NEIGHBOURS + 1 rings with the truth's power as weight.
+
+    arrays: `truth`, `frc`, `frc_q` of a trial's images.
+    """
+    q, frc = np.asarray(arrays["frc_q"], float), np.asarray(arrays["frc"], float)
+    power = ring_power(np.asarray(arrays["truth"], float), pixel_a, q)
+    box = np.ones(2 * NEIGHBOURS + 1)
+    return np.convolve(frc * power, box, "same") / np.maximum(np.convolve(power, box, "same"), 1e-30)
+
+
+def reached_resolution_a(arrays: Mapping[str, Any], pixel_a: tuple[float, float]) -> float | None:
+    """1 / the last frequency up to which the averaged correlation stays at THRESHOLD or above; None if it never is.
+
+    The lowest rings may lie below it: phases that vary slowly are hardly transferred. No finer than the last ring.
+    """
+    good = smoothed(arrays, pixel_a) >= THRESHOLD
+    if not good.any():
+        return None
+    start = int(np.argmax(good))
+    count = len(good) - start if good[start:].all() else int(np.argmin(good[start:]))
+    return float(1 / np.asarray(arrays["frc_q"])[start + count - 1])
