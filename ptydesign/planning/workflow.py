@@ -28,6 +28,7 @@ MODEL = PlanConfig
 __all__ = ["check_memory", "draw", "load", "report", "settings", "summary", "table_files", "write_plan"]
 
 PLANNING = 1  # version of planning's own algorithms: cards, draws, choice, limits
+BOUND_TRIALS = 8  # a Cramer-Rao bound takes about as long as so many trials
 
 
 def _base(resolved: Resolved) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def estimate(resolved: Resolved, cores: int) -> dict[str, Any]:
     trials = layout.total_trials(plan)
     slow = len(layout.designs(plan)) * min(plan.robustness.incoherent, plan.robustness.draws)
     coherent, incoherent = _typical_work(resolved)
-    work = (trials - slow) * coherent + slow * incoherent
+    work = (trials - slow + BOUND_TRIALS * len(layout.LIMIT_DESIGNS)) * coherent + slow * incoherent
     minutes = (work / rate + _jobs(resolved) * study_estimate.START_S + 60) / 60
     return {
         "trials_total": trials,
