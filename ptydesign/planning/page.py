@@ -74,15 +74,16 @@ def _settings(figure: Figure, rows: list[dict[str, str]], place: float) -> float
         figure.text(left, place, words, fontsize=7.5, color=GREY, va="top")
     place -= 0.018
     for number, row in enumerate(rows):
-        notes = textwrap.wrap(row["note"], 42) or [""]
-        height = LINE * max(1, 0.75 * len(notes)) + 0.005
+        notes, ranges = textwrap.wrap(row["note"], 42) or [""], textwrap.wrap(row["tolerance"], 20) or [""]
+        height = LINE * max(1, 0.75 * len(notes), 0.9 * len(ranges)) + 0.005
         if number % 2 == 0:
             axes = figure.add_axes((LEFT - 0.01, place - height + 0.003, RIGHT - LEFT + 0.02, height))
             axes.set_axis_off()
             axes.add_patch(Rectangle((0, 0), 1, 1, color=PALE, transform=axes.transAxes))
         figure.text(columns[0], place, row["name"], fontsize=9, va="top")
         figure.text(columns[1], place, row["value"], fontsize=9, fontweight="bold", va="top")
-        figure.text(columns[2], place, row["tolerance"], fontsize=8.5, va="top")
+        for offset, line in enumerate(ranges):
+            figure.text(columns[2], place - 0.9 * LINE * offset, line, fontsize=8.5, va="top")
         for offset, line in enumerate(notes):
             figure.text(columns[3], place - 0.75 * LINE * offset, line, fontsize=7, va="top")
         place -= height
