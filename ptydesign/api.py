@@ -47,11 +47,14 @@ def reconstruct_dataset(
     observers: Sequence[Observer] = (),
     checkpoints: Checkpoints | None = None,
     resume: Path | None = None,
+    chunk_gib: float | None = None,
 ) -> Reconstruction:
     """Reconstruct, and keep the plan, the seed and the provenance with the result.
 
     progress: a bar on stderr. observers: called after each sweep with (sweep, loss, state).
     checkpoints: where to write them; resume: a checkpoint of the same dataset, plan and seed to go on from.
+    chunk_gib: patterns that take more stay where they are, in memory or (`read_dataset(path, mapped=True)`) on the
+    disk, and are worked on in chunks of at most this size; None: more than half of the device's free memory.
     A diverged run is an outcome, not an exception. Raises InputError for data that can't be reconstructed.
     """
     import jax
@@ -59,7 +62,7 @@ def reconstruct_dataset(
     begin = time.perf_counter()
     with SweepBar(plan.sweeps) if progress else nullcontext() as bar:
         watching = [*observers, *([bar] if bar is not None else [])]
-        state, history, outcome = reconstruct(dataset, plan, seed, watching, checkpoints, resume)
+        state, history, outcome = reconstruct(dataset, plan, seed, watching, checkpoints, resume, chunk_gib)
     provenance = {
         "data": dataset.provenance,
         "ptydesign": __version__,

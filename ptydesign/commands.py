@@ -6,6 +6,7 @@ Imports are inside the commands, as in `cli`.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -85,10 +86,10 @@ def reconstruct(options: argparse.Namespace) -> None:
     from ptydesign import io
     from ptydesign.api import read_plan, reconstruct_dataset
     from ptydesign.reconstruct import cores
-    from ptydesign.reconstruct.checkpoint import Checkpoints
+    from ptydesign.reconstruct.checkpoint import Checkpoints, cores_to_resume
 
     plan = read_plan(options.plan)
-    dataset = io.read_dataset(options.data)
+    dataset = io.read_dataset(options.data, mapped=_larger(options.data, options.chunk_gib))
     path = options.checkpoint or options.resume
     if path is not None:
         _check_new(path, options.overwrite or path == options.resume)
@@ -99,10 +100,18 @@ def reconstruct(options: argparse.Namespace) -> None:
 
         _check_new(options.preview, options.overwrite)
         observers.append(Previews(options.preview, options.preview_every))
-    cores.use_cores(options.threads)
+    wanted = cores_to_resume(options.resume) if options.resume is not None else None
+    cores.use_cores(options.threads or wanted)
     _keep_compiled_code()
     result = reconstruct_dataset(
-        dataset, plan, options.seed, not options.quiet, observers, checkpoints, resume=options.resume
+        dataset,
+        plan,
+        options.seed,
+        not options.quiet,
+        observers,
+        checkpoints,
+        resume=options.resume,
+        chunk_gib=options.chunk_gib,
     )
     io.write_reconstruction(options.output, result)
     outcome = result.outcome
@@ -175,7 +184,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         _output(one, output)
         one.add_argument("--seed", type=int, default=0, help="of the batches' order, and of the split (default: 0)")
         one.add_argument("--quiet", action="store_true", help="no progress bar")
-        one.add_argument("--threads", type=int, default=None, help="cores to use (default: all)")
+        one.add_argument(
+            "--threads",
+            type=int,
+            default=None,
+            help="cores to use (default: all, or what the resumed checkpoint was made with)",
+        )
         if run is reconstruct:
             _live_options(one)
         else:
@@ -193,7 +207,23 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
+def _larger(path: Path, chunk_gib: float | None) -> bool:
+    """Whether a dataset's patterns take more than that, or more than half of what memory is free."""
+    from ptydesign import io
+    from ptydesign.reconstruct import feed
+
+    needed = 4 * math.prod(io.read_dataset_header(path)["shape"])
+    return feed.chunk_bytes(chunk_gib, needed, feed.free_host_bytes()) is not None
+
+
 def _live_options(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--chunk-gib",
+        type=float,
+        metavar="GIB",
+        help="leave patterns on the disk if they take more than this, and work on chunks of at most this size, with "
+        "the same result (default: if they take more than half of the device's free memory; inf: never)",
+    )
     one.add_argument("--checkpoint", type=Path, help="file to keep what is needed to go on (default: none)")
     one.add_argument("--checkpoint-every", type=int, default=10, metavar="SWEEPS", help="how often (default: 10)")
     one.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from it, and keep it up to date")

@@ -24,6 +24,7 @@ from ptydesign.grids import Grid
 from ptydesign.types import Dataset, Optics, Outcome, Potential, ReconState, Reconstruction, Truth
 
 SCHEMA = 1
+MAPPED_BYTES = 2**25  # unpacked at once
 
 
 @contextmanager
@@ -76,8 +77,10 @@ def write_hdf5(path: Path, kind: str, arrays: Mapping[str, Array], attributes: M
             dataset.attrs.update(units=array.units, axes=array.axes)
 
 
-def read_hdf5(path: Path, kind: str, required: Iterable[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays by name and attributes of a file of this kind.
+def read_hdf5(
+    path: Path, kind: str, required: Iterable[str] = (), mapped: Iterable[str] = ()
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays by name and attributes of a file of this kind; those named in `mapped` as `map_array` gives them.
 
     Raises InputError if it is missing, is no HDF5 file, is truncated, is of another kind, has a newer schema, or lacks
     an array that is `required`.
@@ -92,12 +95,32 @@ def read_hdf5(path: Path, kind: str, required: Iterable[str] = ()) -> tuple[dict
         )
     arrays: dict[str, np.ndarray] = {}
     with _complete(path), h5py.File(path, "r") as file:
-        file.visititems(lambda n, item: arrays.update({n: item[()]}) if isinstance(item, h5py.Dataset) else None)
+
+        def take(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset):
+                arrays[name] = map_array(path, item) if name in mapped else item[()]
+
+        file.visititems(take)
         attributes = json.loads(file.attrs["attributes"])
     missing = sorted(set(required) - set(arrays))
     if missing:
         raise InputError(str(path), f"must hold {', '.join(missing)}", sorted(arrays), "Write it again.")
     return arrays, attributes
+
+
+def map_array(path: Path, item: h5py.Dataset) -> np.ndarray:
+    """An array of an open file that need not fit into memory, read-only: the file itself where it holds the array in
+    one piece, else an unpacked copy in a temporary file, beside it if possible, that vanishes with the array."""
+    if item.chunks is None and item.id.get_offset() is not None and item.size:
+        return np.memmap(path, item.dtype, "r", item.id.get_offset(), item.shape)
+    beside = path.parent if os.access(path.parent, os.W_OK) else None
+    with tempfile.TemporaryFile(dir=beside) as room:
+        copy = np.memmap(room, item.dtype, "w+", shape=item.shape)
+    step = max(1, MAPPED_BYTES // max(1, copy[:1].nbytes))
+    for start in range(0, len(copy), step):
+        copy[start : start + step] = item[start : start + step]
+    copy.flags.writeable = False
+    return copy
 
 
 def read_hdf5_attributes(path: Path, kind: str) -> dict[str, Any]:
@@ -180,9 +203,10 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
     write_hdf5(path, "dataset", arrays, attributes)
 
 
-def read_dataset(path: Path) -> Dataset:
-    """Read a file written by `write_dataset`."""
-    arrays, attributes = read_hdf5(path, "dataset", ("patterns", "positions", "mask"))
+def read_dataset(path: Path, mapped: bool = False) -> Dataset:
+    """Read a file written by `write_dataset`. mapped: leave the patterns on the disk, see `map_array`."""
+    mappings = ("patterns",) if mapped else ()
+    arrays, attributes = read_hdf5(path, "dataset", ("patterns", "positions", "mask"), mappings)
     with _complete(Path(path)):
         optics = attributes["optics"]
         return Dataset(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -129,11 +130,23 @@ class Potential:
         return Grid(self.slices_va.shape[-2:], self.pixel_a)
 
 
+BLOCK_BYTES = 2**25
+
+
+def blocks(patterns: np.ndarray) -> Iterator[np.ndarray]:
+    """Consecutive parts of patterns (position, ky, kx), BLOCK_BYTES each in double precision: a measurement may be
+    larger than memory."""
+    count, *shape = patterns.shape
+    step = max(1, BLOCK_BYTES // (8 * max(1, int(np.prod(shape)))))
+    return (patterns[start : start + step] for start in range(0, count, step))
+
+
 @dataclass(frozen=True)
 class Dataset:
     """What a detector gives and an operator knows.
 
-    patterns: (position, ky, kx) counts, float32, zero frequency at index (0, 0).
+    patterns: (position, ky, kx) counts, float32 or a detector's integers, zero frequency at index (0, 0); may be mapped
+    from a file.
     positions_a: (position, 2) nominal (y, x) in the specimen's frame.
     grid: real-space grid of the patterns' window. mask: (ky, kx), 1 = good, 0 = ignore.
     optics: nominal values, None when unknown. electrons_per_pattern: expected counts, None when unknown.
@@ -169,9 +182,10 @@ class Dataset:
             )
         if not np.all(np.isfinite(self.positions_a)):
             raise InputError("dataset.positions_a", "must be finite", "NaN or infinity", "Correct the positions.")
-        low = float(np.min(self.patterns * self.mask)) if count else 0.0
-        if not np.isfinite(low) or low < 0:
-            bad = int(np.sum(~(self.patterns >= 0)))
+        parts = (block * self.mask for block in blocks(self.patterns))
+        limits = [limit for part in parts for limit in (np.min(part), np.max(part))]
+        if not np.all(np.isfinite(limits)) or min(limits, default=0) < 0:
+            bad = sum(int(np.sum(~((block >= 0) & np.isfinite(block)))) for block in blocks(self.patterns))
             raise InputError(
                 "dataset.patterns",
                 "counts must be finite and not negative",

@@ -165,6 +165,25 @@ def test_truth_is_a_fixed_point(engine, noise, monkeypatch):
 
 
 @pytest.mark.parametrize("engine,noise", CASES)
+def test_a_known_background_belongs_to_the_model(engine, noise, monkeypatch):
+    """With it the truth stays a fixed point; with half of it the truth no longer fits."""
+    dataset, transmission = data_of(engine, noisy=False)
+    monkeypatch.setattr(
+        run, "start_state", lambda data, plan: toy.true_state(start_state(data, plan), data, transmission)
+    )
+    background = 0.2 * dataset.patterns.mean() * (1 + np.cos(np.arange(SHAPE[1]))) * np.ones(SHAPE)
+    dirty = dataclasses.replace(dataset, patterns=dataset.patterns + background)
+    small = {"object_rate": 1e-5, "probe_rate": 1e-5} if engine == "gradient" else {}
+    right, wrong = (
+        run.reconstruct(dataclasses.replace(dirty, background=b), plan_of(engine, noise, sweeps=4, **small))
+        for b in (background, background / 2)
+    )
+    assert np.abs(right[1].loss).max() < 2e-6
+    assert toy.phase_error(right[0], transmission, dataset) < 2e-3
+    assert wrong[1].loss.min() > 5e-4
+
+
+@pytest.mark.parametrize("engine,noise", CASES)
 def test_masked_pixels_have_no_effect(engine, noise):
     dataset = data_of(engine)[0]
     mask = np.ones(SHAPE)

@@ -1,4 +1,7 @@
-"""One conformance suite over every engine, batch kind and noise model."""
+"""Every engine: the object is found, whatever the batches, noise model, slices, modes, scale and precision.
+
+What must not have an effect, or must always hold, is in `test_conformance`.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,13 @@ import toy
 
 from ptydesign.config import build
 from ptydesign.errors import InputError
+from ptydesign.reconstruct import run
 from ptydesign.reconstruct.batches import BATCHES
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.noise import NOISE_MODELS
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import one_sweep, reconstruct
+from ptydesign.reconstruct.start import start_state
 
 # Continuous settings of each engine, different from the defaults.
 CONTINUOUS = {
@@ -30,7 +35,9 @@ FALLS = {"epie": 0.5, "rpie": 0.6}
 
 # Engines that update once a sweep: which positions form a group has no effect.
 WHOLE = ("difference_map", "raar")
-CASES = [(e, b, n) for e in ENGINES for b in BATCHES if e not in WHOLE or b == "sparse" for n in NOISE_MODELS]
+# Batches and noise models meet in no line of code: each with one of the other.
+CASES = [(e, b, "amplitude") for e in ENGINES for b in BATCHES if e not in WHOLE or b == "sparse"]
+CASES += [(e, "sparse", n) for e in ENGINES for n in NOISE_MODELS if n != "amplitude"]
 
 
 def plan_of(engine="lsqml", sweeps=12, precision="single", slices=1, mode_powers=(), **settings):
@@ -76,19 +83,6 @@ def test_counts_may_have_any_scale(engine, batches, noise, data):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_masked_pixels_have_no_effect(engine, data):
-    dataset, _ = data
-    mask = np.ones(dataset.grid.shape)
-    mask[3:6, 2:9] = 0
-    rng = np.random.default_rng(0)
-    dirt = np.where(mask > 0, dataset.patterns, rng.uniform(0, 1e4, dataset.patterns.shape))
-    plan = plan_of(engine, sweeps=3)
-    clean = reconstruct(dataclasses.replace(dataset, mask=mask), plan)[0]
-    dirty = reconstruct(dataclasses.replace(dataset, mask=mask, patterns=dirt), plan)[0]
-    np.testing.assert_array_equal(clean.object, dirty.object)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("batches", ["sparse", "compact"])
 def test_seeds_reach_the_engine(engine, batches, data):
     dataset, _ = data
@@ -110,12 +104,23 @@ def test_nothing_recompiles_for_other_continuous_settings_or_fewer_positions(eng
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_double_precision(engine, data):
+def test_double_precision(engine, data, monkeypatch):
+    """Agrees with single precision, whose rounding it does not have: a loss at the truth is its square."""
     dataset, _ = data
-    single = reconstruct(dataset, plan_of(engine, sweeps=3))[0]
-    double = reconstruct(dataset, plan_of(engine, sweeps=3, precision="double"))[0]
-    assert double.object.dtype == np.complex128
+    single = reconstruct(dataset, plan_of(engine, sweeps=3, group=72))[0]
+    double = reconstruct(dataset, plan_of(engine, sweeps=3, group=72, precision="double"))[0]
+    for item in dataclasses.fields(double):
+        value = getattr(double, item.name)
+        assert value is None or value.dtype in (np.complex128, np.float64), item.name
     np.testing.assert_allclose(single.object, double.object, atol=2e-3)
+    scale = np.abs(double.probe).max()
+    np.testing.assert_allclose(single.probe / scale, double.probe / scale, atol=2e-3)
+    exact, transmission = toy.experiment(noisy=False)
+    monkeypatch.setattr(run, "start_state", lambda d, plan: toy.true_state(start_state(d, plan), d, transmission))
+    losses = {
+        p: reconstruct(exact, plan_of(engine, sweeps=1, group=72, precision=p))[1].loss[0] for p in ("single", "double")
+    }
+    assert losses["double"] < 1e-22 < 1e-17 < losses["single"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -19,6 +19,8 @@ from ptydesign.cli import main
 from ptydesign.config import build
 from ptydesign.errors import InputError
 from ptydesign.progress import SweepBar, duration
+from ptydesign.reconstruct import cores
+from ptydesign.reconstruct.checkpoint import cores_to_resume
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.types import ReconState
 
@@ -142,6 +144,27 @@ def test_a_dataset_that_breaks_rules_is_refused(tmp_path, data):
             io.read_dataset(path)
 
 
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_patterns_may_stay_on_the_disk(packed, dtype, tmp_path, data, monkeypatch):
+    """Compressed ones are unpacked, a few at a time, into a file that nobody sees; others are mapped as they are."""
+    path = tmp_path / "data.h5"
+    io.write_dataset(path, dataclasses.replace(data, patterns=data.patterns.astype(dtype)))
+    if not packed:
+        with h5py.File(path, "a") as file:
+            values = file["patterns"][()]
+            del file["patterns"]
+            file["patterns"] = values
+    monkeypatch.setattr(io, "MAPPED_BYTES", 3 * data.patterns[0].nbytes)
+    whole, mapped = io.read_dataset(path), io.read_dataset(path, mapped=True)
+    assert isinstance(mapped.patterns, np.memmap)
+    assert mapped.patterns.dtype == dtype
+    assert not mapped.patterns.flags.writeable
+    np.testing.assert_array_equal(mapped.patterns, whole.patterns)
+    np.testing.assert_array_equal(mapped.positions_a, whole.positions_a)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_failed_write_leaves_nothing(tmp_path, data):
     bad = dataclasses.replace(data, provenance={"no": object()})
     with pytest.raises(TypeError):
@@ -206,6 +229,32 @@ main(["reconstruct", {str(folder / "data.h5")!r}, {str(folder / "plan.yaml")!r},
     np.testing.assert_array_equal(resumed.history["loss"], whole.history["loss"])
     assert resumed.outcome == whole.outcome
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_checkpoint_remembers_its_cores(folder, monkeypatch):
+    """The command takes as many, if there are so many; another number is a warning."""
+    kept, used = folder / "kept.h5", []
+    assert run(folder, "--checkpoint", str(kept)) == 0
+    assert cores_to_resume(kept) == 1
+    monkeypatch.setattr(cores, "use_cores", used.append)
+    arguments = ["reconstruct", str(folder / "data.h5"), str(folder / "plan.yaml"), "--quiet", "--resume", str(kept)]
+    assert main([*arguments, "-o", str(folder / "same.h5")]) == 0
+    assert main([*arguments, "-o", str(folder / "other.h5"), "--threads", "2"]) == 0
+    assert used == [1, 2]
+    with h5py.File(kept, "a") as file:
+        content = json.loads(file.attrs["attributes"])
+        file.attrs["attributes"] = json.dumps({**content, "cores": 3})
+    monkeypatch.setattr(cores, "available", lambda: 3)
+    assert cores_to_resume(kept) == 3
+    monkeypatch.setattr(cores, "available", lambda: 2)
+    assert cores_to_resume(kept) is None
+    with pytest.warns(UserWarning, match="made with 3 cores and this run has 1.*resume with --threads 3"):
+        assert main([*arguments, "-o", str(folder / "fewer.h5")]) == 0
+    with h5py.File(kept, "a") as file:  # from before checkpoints said
+        del content["cores"]
+        file.attrs["attributes"] = json.dumps(content)
+    assert cores_to_resume(kept) is None
+    assert main([*arguments, "-o", str(folder / "old.h5")]) == 0
 
 
 def test_what_can_not_be_resumed_is_refused(folder, capsys):

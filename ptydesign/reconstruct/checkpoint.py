@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from ptydesign import io
 from ptydesign.errors import InputError
+from ptydesign.reconstruct import cores
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.types import Dataset, ReconState
 
@@ -66,13 +68,14 @@ class Record:
 @dataclass(frozen=True)
 class Saved:
     """Content of a checkpoint. memory: leaves of the engine's memory; batch_positions: (position, 2) px that batches
-    are made from; rng: state of the generator."""
+    are made from; rng: state of the generator; cores: how many shared the work, None where that was not written."""
 
     record: Record
     state: ReconState
     memory: list[np.ndarray]
     batch_positions: np.ndarray
     rng: Mapping[str, Any]
+    cores: int | None = None
 
 
 def identity(dataset: Dataset, plan: Plan, seed: int) -> dict[str, Any]:
@@ -111,6 +114,7 @@ def save(path: Path, saved: Saved, who: Mapping[str, Any], plan: Plan) -> None:
         "record": dataclasses.asdict(saved.record),
         "rng": saved.rng,
         "memory": len(saved.memory),
+        "cores": saved.cores,
     }
     io.write_hdf5(path, "checkpoint", arrays, attributes)
 
@@ -133,7 +137,25 @@ def load(path: Path, who: Mapping[str, Any]) -> Saved:
         memory=[arrays[f"memory/{i}"] for i in range(attributes["memory"])],
         batch_positions=arrays["batch_positions"],
         rng=attributes["rng"],
+        cores=attributes.get("cores"),
     )
+
+
+def cores_to_resume(path: Path) -> int | None:
+    """How many cores a run must use to go on bit by bit from a checkpoint; None, as many as one likes: it does not say,
+    or this machine has fewer. Raises InputError if it is no checkpoint."""
+    wanted = io.read_hdf5_attributes(path, "checkpoint").get("cores")
+    return wanted if wanted is not None and wanted <= cores.available() else None
+
+
+def check_cores(saved: Saved, path: Path) -> None:
+    """Warn if another number of cores goes on than made the checkpoint."""
+    if saved.cores is not None and saved.cores != cores.number():
+        text = (
+            f"{path} was made with {saved.cores} cores and this run has {cores.number()}: its result will differ by "
+            f"rounding from an unbroken run's. For the same bits resume with --threads {saved.cores}."
+        )
+        warnings.warn(text, stacklevel=2)
 
 
 def restored_memory(template: Any, leaves: list[np.ndarray], path: Path) -> Any:

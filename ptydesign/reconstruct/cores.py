@@ -27,10 +27,20 @@ def use_cores(number: int | None = None) -> int:
 
     Returns how many they are: if JAX has started already, as many as before.
     """
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", number or available)
+        jax.config.update("jax_num_cpu_devices", number or available())
     return len(jax.devices("cpu"))
+
+
+def available() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def number() -> int:
+    """How many cores share the work: results depend on it in their last bits. One on an accelerator."""
+    over = mesh()
+    return 1 if over is None else over.size
 
 
 def mesh() -> Mesh | None:
@@ -53,10 +63,11 @@ def placed(tree: Any, over: Mesh | None) -> Any:
 
 
 def shared(array: np.ndarray, over: Mesh | None) -> jax.Array:
-    """A large array that nothing writes to: one copy in memory for all cores."""
-    if over is None:
-        return jax.numpy.asarray(array)
+    """A large array that nothing writes to any more: on a CPU that memory itself, for all cores; on an accelerator a
+    copy, which may still be under way."""
     array = aligned(array)
+    if over is None:
+        return jax.device_put(array, jax.devices()[0], may_alias=True)
     parts = [jax.device_put(array, device, may_alias=True) for device in over.devices.flat]
     return jax.make_array_from_single_device_arrays(array.shape, NamedSharding(over, PartitionSpec()), parts)
 
@@ -65,11 +76,17 @@ def aligned(array: np.ndarray) -> np.ndarray:
     """The array at an address that XLA takes as it is, a multiple of 64 bytes; copied if need be."""
     if array.ctypes.data % 64 == 0 and array.flags.c_contiguous:
         return array
-    room = np.empty(array.nbytes + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy = zeros(array.shape, array.dtype)
     copy[...] = array
     return copy
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Zeros at such an address."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.zeros(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def shares() -> int:

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from ptydesign.errors import InputError
-from ptydesign.types import Dataset, ReconState
+from ptydesign.types import Dataset, ReconState, blocks
 
 BRIGHT = 1e-3  # bright field: pixels with more than this part of the probe's largest intensity
 CHUNK_FREQUENCIES = 16
@@ -45,7 +45,8 @@ def single_sideband(
     spectrum = np.fft.fft2(np.fft.ifftshift(probe, axes=(-2, -1)), norm="ortho")
     brightness = np.sum(np.abs(spectrum) ** 2, axis=0)
     bright = (brightness > BRIGHT * brightness.max()) & (np.asarray(dataset.mask) > 0)
-    patterns = np.asarray(dataset.patterns, np.float32)[:, bright] / np.asarray(state.intensity)[:, None]
+    seen = np.concatenate([np.asarray(block, np.float32)[:, bright] for block in blocks(dataset.patterns)])
+    patterns = seen / np.asarray(state.intensity)[:, None]
     patterns = (patterns - patterns.mean(axis=0)).astype(np.complex64)
     area_px = spacing**2 / np.prod(pixel)
 

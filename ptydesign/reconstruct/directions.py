@@ -71,7 +71,7 @@ def directions(
         index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
         probe = ifft2(probes.at(index) * factor)
         wave, adjoint = exit_waves_and_adjoint(probe, take(state.object, first, shape), o.propagators, modes)
-        step, loss = compare_with_data(wave, problem.patterns[index], state.intensity[index], problem, noise, gradient)
+        step, loss = compare_with_data(wave, problem.pattern(index), state.intensity[index], problem, noise, gradient)
         d_probe, d_patch = adjoint(step * weight)
         return fft2(d_probe) * jnp.conj(factor), d_patch, first, loss * weight
 

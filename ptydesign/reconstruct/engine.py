@@ -152,6 +152,11 @@ def gradient_transforms(settings: EngineConfig, members: int, slices: int) -> fl
     return members * 4 * slices + 2
 
 
+def nobody(static: Static, groups: int, members: int) -> int:
+    """No patterns are needed at the end of a sweep."""
+    return 0
+
+
 @dataclass(frozen=True)
 class Engine:
     """An algorithm as pure functions.
@@ -163,6 +168,8 @@ class Engine:
     transforms(settings, members, slices): Fourier transforms of one probe mode that a group of `members` positions
     takes; what a work budget counts.
     shares: whether cores may share a group's positions: all sums over them come from `forward.over_chunks`.
+    looks_back(static, groups, members): how many first members of each of so many groups the end of a sweep looks at
+    the patterns of. `problem` of `sweep` has no others where patterns stay on the host.
     """
 
     config: type[EngineConfig]
@@ -171,3 +178,4 @@ class Engine:
     sweep: Callable[[ReconState, Memory, Group, Problem, Optical, Parameters, Static], tuple[ReconState, Memory]]
     transforms: Callable[[EngineConfig, int, int], float] = gradient_transforms
     shares: bool = False
+    looks_back: Callable[[Static, int, int], int] = nobody

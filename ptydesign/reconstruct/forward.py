@@ -28,8 +28,9 @@ CHUNK_ELEMENTS = 2**24  # complex numbers of a chunk's waves on an accelerator: 
 
 
 class Problem(NamedTuple):
-    """What stays fixed during a reconstruction. patterns: (position, ky, kx) counts; mask, background: (ky, kx);
-    offset: counts; counts: mean counts per pattern (scale of the loss); nominal_a: (position, 2) as measured."""
+    """What stays fixed during a reconstruction. patterns: (position, ky, kx) counts, zero where masked; mask,
+    background: (ky, kx); offset: counts; counts: mean counts per pattern (scale of the loss); nominal_a: (position, 2)
+    as measured. rows: None, or, where patterns are a chunk as it was stored (`feed`), the (position,) row of each."""
 
     patterns: jax.Array
     mask: jax.Array
@@ -37,6 +38,13 @@ class Problem(NamedTuple):
     offset: jax.Array
     counts: jax.Array
     nominal_a: jax.Array | None = None
+    rows: jax.Array | None = None
+
+    def pattern(self, index: jax.Array) -> jax.Array:
+        """(ky, kx) counts of a position, zero where masked."""
+        if self.rows is None:
+            return self.patterns[index]
+        return self.patterns[self.rows[index]].astype(self.mask.dtype) * self.mask
 
 
 class Optical(NamedTuple):

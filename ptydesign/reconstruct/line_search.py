@@ -123,7 +123,7 @@ def patterns_along(
         far, d_far = jax.jvp(lambda p, q: fft2(exit_waves(p, q, o.propagators)), here, along)
         scale = state.intensity[index]
         change = change_of_pattern(far, d_far, scale)[None]
-        g, h = scores(far, change, problem.patterns[index], scale, problem, noise)
+        g, h = scores(far, change, problem.pattern(index), scale, problem, noise)
         return weight * g[0], weight * h[0, 0]
 
     def body(carry, slots, weight):

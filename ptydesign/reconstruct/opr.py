@@ -95,7 +95,7 @@ def basis_direction(state: ReconState, indices, count, problem: Problem, o: Opti
         wave = (
             jnp.concatenate([first_wave, exit_waves(probe[1:], patch, o.propagators)]) if len(probe) > 1 else first_wave
         )
-        step, _ = compare_with_data(wave, problem.patterns[index], state.intensity[index], problem, noise)
+        step, _ = compare_with_data(wave, problem.pattern(index), state.intensity[index], problem, noise)
         d_probe, _ = adjoint(step[:1])
         spectrum = fft2(d_probe[0]) * jnp.conj(factor)
         return (weight * state.opr_weights[index])[:, None, None] * spectrum

@@ -20,6 +20,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ptydesign.reconstruct import cores
+from ptydesign.reconstruct.feed import Host
 from ptydesign.reconstruct.forward import (
     Optical,
     Problem,
@@ -68,65 +69,121 @@ def transforms(settings: Refinements, count: int, state: ReconState, sweep: int)
     return (count + searched(settings, count) * TRIED) * 2 * state.object.shape[0] + 1
 
 
-@functools.partial(jax.jit, static_argnames=("noise", "over"))
 def search(
     state: ReconState,
     problem: Problem,
-    count: jax.Array,
-    worst: jax.Array,
+    count: int,
+    worst: int,
     parameters: dict[str, jax.Array],
     noise: str,
     over: Mesh | None = None,
+    host: Host | None = None,
 ) -> ReconState:
     """The state with those of the `worst` fitting of its first `count` positions moved that fit better elsewhere.
 
     parameters: search_radius_a, position_error_a (the prior of `refine` counts in the misfit). over: the cores that
-    share the work.
+    share the work. host: where the problem has no patterns, those of the host.
     """
-    return cores.on_all(functools.partial(_search, noise), over)(state, problem, count, worst, parameters)
+    call = functools.partial(_compiled, noise=noise, over=over)
+    total, looking = jnp.asarray(count, jnp.int32), jnp.asarray(worst, jnp.int32)
+    if host is None:
+        return call(_search, state, problem, total, looking, parameters)
+    room = len(state.positions_px)
+
+    def for_all(part, indices: np.ndarray, *more: np.ndarray) -> list[np.ndarray]:
+        """What a part finds for indices (n,), chunk by chunk; zero up to the room for positions."""
+        size, found = host.groups * host.members, []
+        for first in range(0, len(indices), size):
+            here = [array[first : first + size] for array in (indices.astype(np.int32), *more)]
+            number = len(here[0])
+            chunk, *others = (np.pad(a, [(0, size - number)] + [(0, 0)] * (a.ndim - 1)) for a in here)
+            sent = host.put(problem, chunk[None], np.asarray([number]))
+            own = jnp.asarray(number, jnp.int32)
+            values = call(part, state, jnp.asarray(chunk), *map(jnp.asarray, others), own, total, sent, parameters)
+            found.append([np.asarray(value)[:number] for value in values])
+        joined = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+        return [np.pad(a, [(0, room - len(a))] + [(0, 0)] * (a.ndim - 1)) for a in joined]
+
+    present = jnp.asarray(for_all(_present, np.arange(count))[0])
+    order, expected, margin = call(_ranked, state, present, problem, total, looking)
+    best = for_all(_tried, np.asarray(order)[:worst], np.asarray(expected)[:worst])
+    return call(_moved, state, present, order, margin, looking, tuple(map(jnp.asarray, best)))
+
+
+@functools.partial(jax.jit, static_argnames=("part", "noise", "over"))
+def _compiled(part, *arguments, noise: str, over: Mesh | None):
+    return cores.on_all(functools.partial(part, noise), over)(*arguments)
 
 
 def _search(noise: str, state: ReconState, problem: Problem, count, worst, parameters) -> ReconState:
-    o = optical(state, state.probe.shape[-2:])
-    room = len(state.positions_px)
-    real = state.positions_px.dtype
-    member = jnp.arange(room) < count
-    nominal = (problem.nominal_a - state.origin_a) / state.pixel_a
-    middle = affine(nominal, state.positions_px, member.astype(real)[:, None])
+    everyone = jnp.arange(len(state.positions_px), dtype=jnp.int32)
+    (present,) = _present(noise, state, everyone, count, count, problem, parameters)
+    order, expected, margin = _ranked(noise, state, present, problem, count, worst)
+    best = _tried(noise, state, order, expected, worst, count, problem, parameters)
+    return _moved(noise, state, present, order, margin, worst, best)
+
+
+def _penalty(noise: str, state: ReconState, problem: Problem, count, parameters):
+    """Function of points (..., 2) px and the indices whose they are: the prior's part of a misfit."""
+    member = (jnp.arange(len(state.positions_px)) < count).astype(state.positions_px.dtype)[:, None]
+    middle = affine(_nominal_px(state, problem), state.positions_px, member)
     spread = parameters["position_error_a"] / state.pixel_a
     weight = jnp.where(spread > 0, half_likelihood(noise) / jnp.where(spread > 0, spread, 1.0) ** 2, 0.0)
+    return lambda points_px, index: jnp.sum(weight * (points_px - middle[index]) ** 2, axis=-1) / 2
 
-    def penalised(misfit, positions_px, index):
-        return misfit + jnp.sum(weight * (positions_px - middle[index]) ** 2, axis=-1) / 2
 
-    everyone = jnp.arange(room, dtype=jnp.int32)
-    found = misfits(state, everyone, state.positions_px[:, None], count, problem, o, noise)[:, 0]
-    present = penalised(found, state.positions_px, everyone)
-    typical = median_of(present, member)
-    margin = MARGIN * median_of(jnp.abs(present - typical), member)
-    order = jnp.argsort(jnp.where(member, -present, jnp.inf), stable=True)
+def _nominal_px(state: ReconState, problem: Problem) -> jax.Array:
+    return (problem.nominal_a - state.origin_a) / state.pixel_a
+
+
+def _present(noise: str, state: ReconState, indices, number, count, problem: Problem, parameters) -> tuple[jax.Array]:
+    """((n,),) misfit of the first `number` of indices (n,) where they are."""
+    here = state.positions_px[indices]
+    o = optical(state, state.probe.shape[-2:])
+    found = misfits(state, indices, here[:, None], number, problem, o, noise)[:, 0]
+    return (found + _penalty(noise, state, problem, count, parameters)(here, indices),)
+
+
+def _ranked(noise: str, state: ReconState, present, problem: Problem, count, worst):
+    """All positions (room,), the worst first; where their neighbours put these (room, 2); what a move must gain."""
+    member = jnp.arange(len(present)) < count
+    margin = MARGIN * median_of(jnp.abs(present - median_of(present, member)), member)
+    order = jnp.argsort(jnp.where(member, -present, jnp.inf), stable=True).astype(jnp.int32)
+    nominal = _nominal_px(state, problem)
 
     def expect(slot, points):
         return points.at[slot].set(expected_position(state.positions_px, nominal, member, order[slot]))
 
-    expected = jax.lax.fori_loop(0, worst, expect, state.positions_px[order])
+    return order, jax.lax.fori_loop(0, worst, expect, state.positions_px[order]), margin
+
+
+def _tried(noise: str, state: ReconState, indices, expected, number, count, problem: Problem, parameters):
+    """Best point (n, 2) and its misfit (n,) of the first `number` of indices (n,), around expected (n, 2)."""
+    real = state.positions_px.dtype
+    o = optical(state, state.probe.shape[-2:])
+    penalty = _penalty(noise, state, problem, count, parameters)
     step = parameters["search_radius_a"] / state.pixel_a / RINGS
 
     def tried(best, points_px):
-        """Best positions and misfits (room, ...) of `order` after trying points (room, k, 2) too."""
+        """Best points and misfits after trying points (n, k, 2) too."""
         points_px = inside(points_px, state)
-        values = misfits(state, order, points_px, worst, problem, o, noise)
-        values = penalised(values, points_px, order[:, None])
+        values = misfits(state, indices, points_px, number, problem, o, noise)
+        values = values + penalty(points_px, indices[:, None])
         least = jnp.argmin(values, axis=1)
         value = jnp.take_along_axis(values, least[:, None], axis=1)[:, 0]
         point = jnp.take_along_axis(points_px, least[:, None, None], axis=1)[:, 0]
         better = value < best[1]
         return jnp.where(better[:, None], point, best[0]), jnp.where(better, value, best[1])
 
-    best = tried((expected, jnp.full(room, jnp.inf, real)), expected[:, None] + jnp.asarray(DISC, real) * step)
+    best = expected, jnp.full(len(indices), jnp.inf, real)
+    best = tried(best, expected[:, None] + jnp.asarray(DISC, real) * step)
     for halving in range(1, HALVINGS + 1):
         best = tried(best, best[0][:, None] + jnp.asarray(AROUND, real) * step / 2**halving)
-    moves = (jnp.arange(room) < worst) & (best[1] < present[order] - margin)
+    return best
+
+
+def _moved(noise: str, state: ReconState, present, order, margin, worst, best) -> ReconState:
+    moves = (jnp.arange(len(order)) < worst) & (best[1] < present[order] - margin)
     there = jnp.where(moves[:, None], best[0], state.positions_px[order])
     return state.replace(positions_px=state.positions_px.at[order].set(there))
 
@@ -146,7 +203,7 @@ def misfits(state: ReconState, indices, points_px, count, problem: Problem, o: O
         def at(k: jax.Array) -> jax.Array:
             patch = take(state.object, seen.first[k], shape)
             far = fft2(exit_waves(ifft2(spectrum * seen.shift(k)), patch, o.propagators))
-            return jnp.sum(compare_far(far, problem.patterns[index], state.intensity[index], problem, noise)[1])
+            return jnp.sum(compare_far(far, problem.pattern(index), state.intensity[index], problem, noise)[1])
 
         return weight * jax.lax.map(at, jnp.arange(number))
 

@@ -51,7 +51,7 @@ def propagation_scores(state: ReconState, indices, count, problem: Problem, nois
 
         far, along = jax.linearize(model, o.propagators)
         changed = jax.lax.map(lambda change: change_of_pattern(far, along(change), scale), changes)
-        g, h = scores(far, changed, problem.patterns[index], scale, problem, noise)
+        g, h = scores(far, changed, problem.pattern(index), scale, problem, noise)
         return weight * g, weight * h
 
     def body(carry, slots, weight):
@@ -115,10 +115,22 @@ def straightened(state: ReconState) -> ReconState:
     return state.replace(object=1 + ifft2(spectrum).astype(state.object.dtype), tilt_rad=tilt)
 
 
+def looks_back(static, groups: int, members: int) -> int:
+    """How many first members of each group the end of a sweep looks at the patterns of."""
+    options = dict(static)
+    wanted = options["refine_tilt"] or options["refine_thickness"] != "off"
+    return of_each(groups, members, MEASURED) if wanted else 0
+
+
+def of_each(groups: int, members: int, number: int) -> int:
+    """Members of each of `groups` groups of `members` that make about `number` together."""
+    return max(1, min(members, number // groups))
+
+
 def sample_of(groups: tuple[jax.Array, jax.Array], number: int) -> tuple[jax.Array, jax.Array]:
     """(indices, count): about `number` members, a few of each group. groups: indices (n, m) and counts (n,)."""
     indices, counts = groups
-    per_group = max(1, min(indices.shape[1], number // indices.shape[0]))
+    per_group = of_each(*indices.shape, number)
     chosen = indices[:, :per_group].reshape(-1)
     taken = (jnp.arange(per_group)[None, :] < counts[:, None]).reshape(-1)
     return chosen[jnp.argsort(~taken, stable=True)], jnp.sum(taken)

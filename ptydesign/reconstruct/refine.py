@@ -61,7 +61,7 @@ def position_scores(state: ReconState, indices, count, problem: Problem, o: Opti
         if varying:
             along = jax.lax.map(lambda v: model((v * factor)[None]), probes.basis)
             changes += [change_of_pattern(far[:1], along[k], scale) for k in range(varying)]
-        g, h = scores(far, jnp.stack(changes), problem.patterns[index], scale, problem, noise)
+        g, h = scores(far, jnp.stack(changes), problem.pattern(index), scale, problem, noise)
         return weight * g, weight * h
 
     def body(carry, slots, weight):

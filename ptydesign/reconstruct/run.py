@@ -1,9 +1,7 @@
-"""The only loop. A sweep over all groups is one compiled function; between sweeps:
-schedules, history, stops, checkpoints."""
+"""The only loop. A sweep is compiled (`sweep`); between sweeps: schedules, history, stops, checkpoints."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,17 +13,26 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ptydesign.errors import InputError
-from ptydesign.reconstruct import accelerate, cores, opr, position_search, refine
+from ptydesign.reconstruct import accelerate, cores, feed, position_search, refine
 from ptydesign.reconstruct.batches import padded_groups, sizes_of
-from ptydesign.reconstruct.checkpoint import Checkpoints, Record, Saved, identity, load, restored_memory, save
-from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Memory, Parameters, Static
+from ptydesign.reconstruct.checkpoint import (
+    Checkpoints,
+    Record,
+    Saved,
+    check_cores,
+    identity,
+    load,
+    restored_memory,
+    save,
+)
+from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Static
 from ptydesign.reconstruct.engines import ENGINES
-from ptydesign.reconstruct.forward import Problem, optical
+from ptydesign.reconstruct.forward import Problem
 from ptydesign.reconstruct.plan import Plan
-from ptydesign.reconstruct.regularise import clamp, constrain, orthogonal_modes
-from ptydesign.reconstruct.resample import resample_dataset, resample_state
+from ptydesign.reconstruct.resample import fit_spectrum, resample_dataset, resample_state
 from ptydesign.reconstruct.schedule import Clock
 from ptydesign.reconstruct.start import start_state
+from ptydesign.reconstruct.sweep import cores_of, one_sweep, sweep_in_chunks
 from ptydesign.types import Dataset, Outcome, ReconState
 
 Observer = Callable[[int, float, ReconState], None]
@@ -51,6 +58,7 @@ def reconstruct(
     observers: Sequence[Observer] = (),
     checkpoints: Checkpoints | None = None,
     resume: Path | None = None,
+    chunk_gib: float | None = None,
 ) -> tuple[ReconState, History, Outcome]:
     """Reconstruct a dataset.
 
@@ -59,35 +67,42 @@ def reconstruct(
     except where the plan limits seconds.
     checkpoints: where to write them; resume: a checkpoint of the same dataset, plan and seed to go on from, with the
     result that an unbroken run would have had. Raises InputError if it is another's.
+    chunk_gib: patterns that take more stay on the host and reach the device in chunks of at most so many GiB, with the
+    same result; None: where they take more than half of the device's free memory; inf: never. Raises InputError if an
+    engine needs more of them at once.
     """
     x64 = plan.precision == "double"
     with jax.enable_x64(True) if x64 else nullcontext():
-        return _reconstruct(dataset, plan, seed, observers, checkpoints, resume, np.float64 if x64 else np.float32)
+        return _reconstruct(
+            dataset, plan, seed, observers, checkpoints, resume, chunk_gib, np.float64 if x64 else np.float32
+        )
 
 
-def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, real):
+def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib, real):
     rng = np.random.default_rng([seed, 0x7265636F])
     count = len(dataset.positions_a)
     room = capacity(count)
+    hosts = _hosts(dataset, plan, room, real, chunk_gib)
     who = identity(dataset, plan, seed) if checkpoints or resume else {}
     saved = load(resume, who) if resume else None
     if saved is None:
         record, state = Record(), _to_device(_pad_positions(start_state(dataset, plan), room), real)
         _check_inside(state, count)
     else:
+        check_cores(saved, resume)
         record, state = saved.record, _to_device(saved.state, real)
         rng.bit_generator.state = saved.rng
     clock = Clock(record.seconds[-1] if record.seconds else 0.0)
 
     def keep(state, memory, positions):
         if checkpoints:
-            content = Saved(record, state, jax.tree.leaves(memory), positions, rng.bit_generator.state)
+            content = Saved(record, state, jax.tree.leaves(memory), positions, rng.bit_generator.state, cores.number())
             save(checkpoints.path, content, who, plan)
 
     for number in range(record.engine, len(plan.engines)):
         settings = plan.engines[number]
         engine, static = ENGINES[settings.engine], _static(settings)
-        over = _cores_of(engine)
+        over = cores_of(engine)
         if saved is None:
             if settings.resample is not None:
                 changed = jax.tree.map(np.asarray, state)
@@ -101,23 +116,40 @@ def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, real):
             memory = restored_memory(fresh, saved.memory, resume)
             positions, saved = saved.batch_positions, None
         state, memory = cores.placed((state, memory), over)
-        problem = make_problem(resample_dataset(dataset, state.probe.shape[-2:]), settings, room, real, over)
+        host = hosts[number]
+        if host is None:
+            problem = make_problem(resample_dataset(dataset, state.probe.shape[-2:]), settings, room, real, over)
+        else:
+            problem = cores.placed(small_problem(dataset, host.pixels, settings, room, real), over)
         electrons = float(problem.counts) * count
         while True:
             cost = work_gflop(engine, settings, count, state, record.sweep)
             outcome, last = _ended(plan, settings, record, clock, cost)
             if outcome is not None:
                 break
-            groups, members = _groups(positions, settings, rng, room)
+            indices, counts = _groups(positions, settings, rng, room)
             values = {**settings.parameters_at(record.sweep), **settings.starts(record.sweep)}
             values["probe_on"] = float(record.sweep >= settings.probe_start)
             parameters = {n: jnp.asarray(v, state.positions_px.dtype) for n, v in values.items()}
             if position_search.due(settings, record.sweep):
-                worst = jnp.asarray(position_search.searched(settings, count), jnp.int32)
                 state = position_search.search(
-                    state, problem, jnp.asarray(count, jnp.int32), worst, parameters, settings.noise, over
+                    state,
+                    problem,
+                    count,
+                    position_search.searched(settings, count),
+                    parameters,
+                    settings.noise,
+                    over,
+                    host,
                 )
-            state, memory, loss = one_sweep(state, memory, problem, groups, members, parameters, engine, static)
+            if host is None:
+                groups, used = Group(jnp.asarray(indices), jnp.asarray(counts)), np.count_nonzero(counts)
+                used = jnp.asarray(used, jnp.int32)
+                state, memory, loss = one_sweep(state, memory, problem, groups, used, parameters, engine, static)
+            else:
+                state, memory, loss = sweep_in_chunks(
+                    state, memory, problem, indices, counts, parameters, engine, static, host
+                )
             record.loss.append(float(loss) / electrons)
             record.work_gflop.append(cost + (record.work_gflop[-1] if record.work_gflop else 0.0))
             record.seconds.append(clock.seconds)
@@ -177,12 +209,24 @@ def _static(settings: EngineConfig) -> Static:
     return (*settings.static(), ("compact", settings.batches == "compact"))
 
 
-def _groups(positions, settings: EngineConfig, rng, room: int) -> tuple[Group, jax.Array]:
-    """The groups of a sweep and how many there are."""
+def _hosts(dataset: Dataset, plan: Plan, room: int, real: type, chunk_gib: float | None) -> list[feed.Host | None]:
+    """Of each engine: how its patterns are fed, None where they are on the device. Raises InputError, before anything
+    is computed, if that is impossible."""
+    hosts, pixels = [], dataset.grid.shape
+    for settings in plan.engines:
+        if settings.resample is not None and settings.resample.pixels is not None:
+            pixels = settings.resample.pixels
+        limit = feed.chunk_bytes(chunk_gib, room * int(np.prod(pixels)) * np.dtype(real).itemsize)
+        engine = ENGINES[settings.engine]
+        common = dataset, pixels, settings, engine, _static(settings), room, real
+        hosts.append(None if limit is None else feed.host_of(*common, limit, cores_of(engine)))
+    return hosts
+
+
+def _groups(positions, settings: EngineConfig, rng, room: int) -> tuple[np.ndarray, np.ndarray]:
+    """The groups of a sweep: indices (n, m) and counts (n,), zero where there is no group."""
     size = settings.members(room)
-    indices, counts = padded_groups(positions, size, settings.batches, rng, (-(-room // size), size))
-    number = -(-len(positions) // size)
-    return Group(jnp.asarray(indices), jnp.asarray(counts)), jnp.asarray(number, jnp.int32)
+    return padded_groups(positions, size, settings.batches, rng, (-(-room // size), size))
 
 
 def work_gflop(engine: Engine, settings: EngineConfig, count: int, state: ReconState, sweep: int) -> float:
@@ -193,54 +237,6 @@ def work_gflop(engine: Engine, settings: EngineConfig, count: int, state: ReconS
     transforms += refine.transforms(settings, count, len(sizes), state, sweep)
     transforms += position_search.transforms(settings, count, state, sweep)
     return transforms * modes * 5 * ny * nx * float(np.log2(ny * nx)) / 1e9
-
-
-@functools.partial(jax.jit, static_argnames=("engine", "static"), donate_argnums=(0, 1))
-def one_sweep(
-    state: ReconState,
-    memory: Memory,
-    problem: Problem,
-    groups: Group,
-    number: jax.Array,
-    parameters: Parameters,
-    engine: Engine,
-    static: Static,
-) -> tuple[ReconState, Memory, jax.Array]:
-    """All groups of a sweep (the first `number` rows), then the engine's end of a sweep. Returns the summed loss."""
-    run = functools.partial(_one_sweep, engine, static)
-    return cores.on_all(run, _cores_of(engine))(state, memory, problem, groups, number, parameters)
-
-
-def _cores_of(engine: Engine) -> Mesh | None:
-    return cores.mesh() if engine.shares else None
-
-
-def _one_sweep(engine: Engine, static: Static, state, memory, problem, groups, number, parameters):
-    options = dict(static)
-    constraints, accelerated, last = options["constraints"], options["accelerated"], state
-    if accelerated:
-        whole, memory = memory, memory.own
-        state = accelerate.ahead(state, whole, parameters["acceleration"])
-    derived, before = optical(state, state.probe.shape[-2:]), state
-    total_members = jnp.sum(groups.count)
-
-    def body(i, carry):
-        state, memory, total = carry
-        members = Group(groups.indices[i], groups.count[i])
-        state = refine.group(state, members.indices, members.count, problem, derived, parameters, static, total_members)
-        state = opr.group(state, members.indices, members.count, problem, derived, parameters, options["noise"])
-        state, memory, loss = engine.group(state, memory, members, problem, derived, parameters, static)
-        state = clamp(state, parameters["max_amplitude"])
-        return constrain(state, constraints, "group", parameters), memory, total + loss
-
-    start = (state, memory, jnp.zeros((), state.positions_px.dtype))
-    state, memory, loss = jax.lax.fori_loop(0, number, body, start)
-    state, memory = engine.sweep(state, memory, groups, problem, derived, parameters, static)
-    state = opr.sweep(state, total_members)
-    state = refine.sweep(state, before, (groups.indices, groups.count), problem, parameters, static)
-    state = constrain(clamp(state, parameters["max_amplitude"]), constraints, "sweep", parameters)
-    state = orthogonal_modes(state)
-    return state, accelerate.after(last, before, state, memory, whole, loss) if accelerated else memory, loss
 
 
 def capacity(count: int) -> int:
@@ -254,21 +250,25 @@ def capacity(count: int) -> int:
 def make_problem(dataset: Dataset, settings: EngineConfig, room: int, real: type, over: Mesh | None = None) -> Problem:
     """The dataset as arrays on the device, or on all cores `over` which it is shared, padded to `room` positions."""
     count = len(dataset.patterns)
-    patterns = np.zeros((room, *dataset.grid.shape), real)
-    patterns[:count] = dataset.patterns * dataset.mask
-    mean = float(patterns[:count].mean())
-    background = np.zeros(dataset.grid.shape) if dataset.background is None else dataset.background
-    if mean == 0:
-        raise InputError("dataset.patterns", "must hold at least one count", 0, "Raise the dose, or check the mask.")
-    small = Problem(
+    problem = cores.placed(small_problem(dataset, dataset.grid.shape, settings, room, real), over)
+    patterns = cores.zeros((room, *dataset.grid.shape), real)
+    np.multiply(dataset.patterns, dataset.mask, out=patterns[:count], casting="unsafe")
+    return problem._replace(patterns=cores.shared(patterns, over))
+
+
+def small_problem(dataset: Dataset, pixels: tuple[int, int], settings: EngineConfig, room: int, real: type) -> Problem:
+    """All of a problem but its patterns, for patterns that are cropped or padded to `pixels`."""
+    mask = fit_spectrum(np.asarray(dataset.mask), pixels)
+    background = np.zeros(pixels) if dataset.background is None else fit_spectrum(dataset.background, pixels)
+    mean = feed.mean_counts(dataset, pixels)
+    return Problem(
         patterns=None,
-        mask=jnp.asarray(dataset.mask, real),
+        mask=jnp.asarray(mask, real),
         background=jnp.asarray(background, real),
         offset=jnp.asarray(settings.offset * mean, real),
-        counts=jnp.asarray(mean * dataset.mask.size, real),
+        counts=jnp.asarray(mean * mask.size, real),
         nominal_a=jnp.asarray(_padded(dataset.positions_a, room), real),
     )
-    return cores.placed(small, over)._replace(patterns=cores.shared(patterns, over))
 
 
 def _pad_positions(state: ReconState, room: int) -> ReconState:

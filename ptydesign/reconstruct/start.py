@@ -10,7 +10,7 @@ from ptydesign.reconstruct.direct import single_sideband
 from ptydesign.reconstruct.opr import start_basis
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import CANVAS_MULTIPLE, MARGIN_PX, orthonormal_modes
-from ptydesign.types import Dataset, ReconState
+from ptydesign.types import Dataset, ReconState, blocks
 from ptydesign.units import wavelength_a
 
 ROOM_A, ROOM_PX = 2.0, 8  # more of it where positions are corrected: they stay on the canvas
@@ -78,5 +78,11 @@ def start_probe(dataset: Dataset, plan: Plan) -> np.ndarray:
     modes = orthonormal_modes(first, grid, guess, plan.probe.modes)
     powers = np.asarray([1 - sum(plan.probe.mode_powers), *plan.probe.mode_powers])
     background = 0.0 if dataset.background is None else dataset.background
-    counts = np.mean(np.sum(np.clip((dataset.patterns - background), 0, None) * dataset.mask, axis=(-2, -1)))
+    counts = np.mean(
+        [
+            total
+            for block in blocks(dataset.patterns)
+            for total in np.sum(np.clip(block - background, 0, None) * dataset.mask, axis=(-2, -1))
+        ]
+    )
     return modes * np.sqrt(powers * counts)[:, None, None]

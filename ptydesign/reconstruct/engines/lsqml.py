@@ -105,8 +105,7 @@ def sweep(state: ReconState, memory: Memory, groups: Group, problem, o, paramete
     if not options["compact"]:
         return state, memory
     d_object = preconditioned(memory.direction, parameters["delta"])
-    # a few members of each group measure the step: together they sample the whole scan
-    per_group = max(1, min(groups.indices.shape[1], 4 * options["step_positions"] // groups.indices.shape[0]))
+    per_group = looks_back(static, *groups.indices.shape)
     chosen = groups.indices[:, :per_group].reshape(-1)
     taken = (jnp.arange(per_group)[None, :] < groups.count[:, None]).reshape(-1)
     chosen = chosen[jnp.argsort(~taken, stable=True)]  # real members first
@@ -122,6 +121,12 @@ def sweep(state: ReconState, memory: Memory, groups: Group, problem, o, paramete
     return state, Memory(no_direction(state), velocity, age)
 
 
+def looks_back(static, groups: int, members: int) -> int:
+    """Compact: a few members of each group measure the step; together they sample the whole scan."""
+    options = dict(static)
+    return max(1, min(members, 4 * options["step_positions"] // groups)) if options["compact"] else 0
+
+
 def transforms(settings: LSQMLConfig, members: int, slices: int) -> float:
     """Directions, and for the positions that measure the step: two Jacobian-vector products.
 
@@ -131,4 +136,4 @@ def transforms(settings: LSQMLConfig, members: int, slices: int) -> float:
     return gradient_transforms(settings, members, slices) + measured * (2 + 6 * (slices - 1)) + 2
 
 
-ENGINE = Engine(LSQMLConfig, init, group, sweep, transforms, shares=True)
+ENGINE = Engine(LSQMLConfig, init, group, sweep, transforms, shares=True, looks_back=looks_back)

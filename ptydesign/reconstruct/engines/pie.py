@@ -78,7 +78,7 @@ def group(state: ReconState, memory, members: Group, problem, o, parameters, sta
         wave, pull, lit = jax.vjp(
             lambda p, q: lit_exit_waves(*seen_by(p, q, modes), o.propagators, modes), probe, patch, has_aux=True
         )
-        step, loss = compare_with_data(wave, problem.patterns[index], state.intensity[index], problem, noise)
+        step, loss = compare_with_data(wave, problem.pattern(index), state.intensity[index], problem, noise)
         d_probe, d_patch = (jnp.conj(d) for d in pull(jnp.conj(step)))
         opaque = patch.real**2 + patch.imag**2
         peaks = jnp.max(opaque, axis=(-2, -1))

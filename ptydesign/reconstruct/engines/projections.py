@@ -172,7 +172,7 @@ def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members:
         weight = state.intensity[index]
         probe = ifft2(spectrum * factor)
         model = fft2(exit_waves(probe, take(state.object, first, shape), o.propagators))
-        loss = compare_far(model, problem.patterns[index], weight, problem, noise)[1]
+        loss = compare_far(model, problem.pattern(index), weight, problem, noise)[1]
 
         def constrain(waves: Waves) -> Waves:
             return constrained(waves, index, weight, problem, parameters, noise)
@@ -211,7 +211,7 @@ def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members:
 
 def constrained(waves: Waves, index: jax.Array, weight: jax.Array, problem, parameters, noise: str) -> Waves:
     """M: the noise model's step, bounded by parts of the way to the amplitude that the pattern has."""
-    pattern, least, most = problem.patterns[index], parameters["least"], parameters["most"]
+    pattern, least, most = problem.pattern(index), parameters["least"], parameters["most"]
     step, whole = (compare_far(waves, pattern, weight, problem, name)[0] for name in (noise, "amplitude"))
     length, longest = jnp.abs(step), jnp.abs(whole)
     low, high = least * whole, most * whole

@@ -1,0 +1,169 @@
+"""Bad input: the command says which field breaks which rule with what value and what to do, before work starts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import h5py
+import numpy as np
+import pytest
+import toy
+
+from ptydesign import io
+from ptydesign.cli import main
+from ptydesign.config import build
+from ptydesign.errors import InputError
+from ptydesign.reconstruct import run
+from ptydesign.reconstruct.checkpoint import Checkpoints
+from ptydesign.reconstruct.plan import Plan
+
+PLAN = "engines: [{engine: epie, sweeps: 1, group: 4}]"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A good dataset and plan; nothing may be computed from them."""
+    io.write_dataset(tmp_path / "data.h5", toy.experiment(shape=(16, 20), steps=(4, 5))[0])
+    (tmp_path / "plan.yaml").write_text(PLAN)
+
+    def computed(*_):
+        raise AssertionError("work has started")
+
+    monkeypatch.setattr(run, "one_sweep", computed)
+    monkeypatch.setattr(run, "sweep_in_chunks", computed)
+    return tmp_path
+
+
+def replaced(name, change):
+    """A dataset file with one array replaced by a function of it."""
+
+    def spoil(path):
+        with h5py.File(path, "a") as file:
+            values, attributes = change(file[name][()]), dict(file[name].attrs)
+            del file[name]
+            file[name] = values
+            file[name].attrs.update(attributes)
+
+    return spoil
+
+
+def put(index, value):
+    def change(values):
+        values[index] = value
+        return values
+
+    return change
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def foreign(path):
+    with h5py.File(path, "w") as file:
+        file["scan"] = np.ones((4, 4))
+
+
+# name -> (what is done to the data file, field, rule, value, remedy)
+DATA = {
+    "nan": (
+        replaced("patterns", put((3, 4, 5), np.nan)),
+        ("dataset.patterns", "finite and not negative", "1 bad values", "mask them"),
+    ),
+    "infinite": (
+        replaced("patterns", put((3, 4, 5), np.inf)),
+        ("dataset.patterns", "finite and not negative", "1 bad values", "mask them"),
+    ),
+    "negative": (
+        replaced("patterns", put((3, slice(2), 5), -1.0)),
+        ("dataset.patterns", "finite and not negative", "2 bad values", "mask them"),
+    ),
+    "no counts": (replaced("patterns", np.zeros_like), ("dataset.patterns", "at least one count", "got 0", "dose")),
+    "far positions": (
+        replaced("positions", put(0, 1e7)),
+        ("dataset.positions_a", "must span an object of at most", "999", "Check the positions' unit"),
+    ),
+    "positions without a number": (
+        replaced("positions", put(0, np.nan)),
+        ("dataset.positions_a", "must be finite", "NaN", "Correct the positions"),
+    ),
+    "too few positions": (
+        replaced("positions", lambda values: values[:-1]),
+        ("dataset.positions_a", "one (y, x) for each of the 20 patterns", "(19, 2)", "Give one position"),
+    ),
+    "another mask": (
+        replaced("mask", lambda values: values[:-1]),
+        ("dataset.patterns", "same pixels", "(15, 20)", "Crop or bin"),
+    ),
+    "truncated": (truncated, ("data.h5", "must be a readable, complete HDF5 file", "truncated", "Write it again")),
+    "foreign": (foreign, ("data.h5", "must be a ptydesign dataset file", "got None", "`ptydesign import`")),
+    "no HDF5": (
+        lambda path: path.write_text("x"),
+        ("data.h5", "must be a readable, complete HDF5 file", "signature", "another file"),
+    ),
+}
+
+
+@pytest.mark.parametrize("chunks", [(), ("--chunk-gib", "0.000005")])
+@pytest.mark.parametrize("name", DATA)
+def test_bad_data(name, chunks, folder, capsys):
+    """Read at once, and left on the disk."""
+    spoil, words = DATA[name]
+    spoil(folder / "data.h5")
+    refused(folder, capsys, words, *chunks)
+
+
+# plan -> (field, rule, value, remedy)
+PLANS = {
+    "engines: [{engine: lsqlm}]": ("engines.0.engine", "is not known", "'lsqlm'", "Did you mean 'lsqml'?"),
+    "engines: [{engine: epie, sweps: 3}]": ("engines.0.sweps", "is not a known key", "got 3", "Did you mean 'sweeps'?"),
+    "enginse: [{engine: epie}]": ("enginse", "is not a known key", "epie", "Did you mean 'engines'?"),
+    "{engines: [{engine: epie}], precison: double}": ("precison", "not a known key", "'double'", "mean 'precision'?"),
+}
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_bad_plans(plan, folder, capsys):
+    (folder / "plan.yaml").write_text(plan)
+    refused(folder, capsys, ("plan.yaml", *PLANS[plan]))
+
+
+def test_a_chunk_that_holds_no_group(folder, capsys):
+    words = "chunk_gib", "must hold one group of epie: 20 patterns", "e-10", "larger chunks (--chunk-gib)"
+    (folder / "plan.yaml").write_text("engines: [{engine: epie, group: 20}]")
+    refused(folder, capsys, words, "--chunk-gib", "1e-9")
+
+
+def test_a_resume_from_another_plan(folder, capsys, monkeypatch):
+    data, kept = io.read_dataset(folder / "data.h5"), folder / "kept.h5"
+    other = build(Plan, {"engines": [{"engine": "epie", "sweeps": 1, "object_step": 0.4}]}, "plan")
+    monkeypatch.undo()
+    run.reconstruct(data, other, checkpoints=Checkpoints(kept))
+    words = f"{kept}: plan", "must be the plan that the checkpoint was made with", "got '", "Resume with that plan"
+    refused(folder, capsys, words, "--resume", str(kept))
+
+
+def test_positions_outside_the_object(folder, monkeypatch):
+    """A state whose canvas is too small is refused by name; one made from the data always has the room."""
+    data, right = io.read_dataset(folder / "data.h5"), run.start_state
+
+    def beyond(dataset, plan):
+        state = right(dataset, plan)
+        return dataclasses.replace(state, positions_px=np.add(state.positions_px, (0, 1000)))
+
+    monkeypatch.setattr(run, "start_state", beyond)
+    with pytest.raises(InputError, match=r"positions: must lie inside the object; got \[.*10\d\d.*Enlarge the object"):
+        run.reconstruct(data, build(Plan, {"engines": [{"engine": "epie"}]}, "plan"))
+
+
+def refused(folder, capsys, words, *options):
+    """Exit status 2, one message with all words, nothing written."""
+    before = sorted(folder.iterdir())
+    out = str(folder / "out.h5")
+    command = ["reconstruct", str(folder / "data.h5"), str(folder / "plan.yaml"), "-o", out, "--quiet", *options]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    for word in words:
+        assert word in error, error
+    assert "Traceback" not in error
+    assert sorted(folder.iterdir()) == before
