@@ -81,6 +81,18 @@ def test_what_is_measured_at_the_end_of_a_sweep_sees_its_patterns(data):
     same(whole, reconstruct(data, plan, chunk_gib=36 * PATTERN_GIB / 2))
 
 
+def test_a_search_for_positions_sees_all_patterns(data):
+    """Twelve at a time, of 30; one position is far off."""
+    wrong = data.positions_a.copy()
+    wrong[11] += 1.5
+    data = dataclasses.replace(data, positions_a=wrong)
+    settings = {"engine": "epie", "refine_positions": True, "positions_start": 0, "search_part": 0.5}
+    searched, plain = (plan_of({**settings, "search_every": every}) for every in (1, 0))
+    whole = reconstruct(data, searched)
+    assert np.abs(whole[0].positions_px - reconstruct(data, plain)[0].positions_px).max() > 0.5
+    same(whole, reconstruct(data, searched, chunk_gib=12 * PATTERN_GIB / 2))
+
+
 def test_a_run_in_chunks_goes_on_from_a_checkpoint_of_one_without(data, tmp_path):
     """In two engines; the second one's patterns are padded and cropped on their way."""
     plan = plan_of({"engine": "epie"}, {"engine": "gradient", "resample": {"pixels": [12, 26]}})

@@ -100,9 +100,9 @@ def test_a_prior_keeps_a_position_near_its_neighbours():
 
 def test_continuous_settings_compile_nothing():
     searched_case()
-    compiled = position_search.search._cache_size()
+    compiled = position_search._compiled._cache_size()
     searched_case(search_radius_a=1.2, search_part=0.2, position_error_a=2.0)
-    assert position_search.search._cache_size() == compiled
+    assert position_search._compiled._cache_size() == compiled
 
 
 def test_when_it_is_due_and_what_it_costs():
