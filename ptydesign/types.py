@@ -130,7 +130,7 @@ class Potential:
         return Grid(self.slices_va.shape[-2:], self.pixel_a)
 
 
-BLOCK_BYTES = 2**25
+BLOCK_BYTES = 2**22
 
 
 def blocks(patterns: np.ndarray) -> Iterator[np.ndarray]:
