@@ -14,7 +14,8 @@ from ptydesign.reconstruct import forward
 from ptydesign.reconstruct.batches import BATCHES, padded_groups
 from ptydesign.reconstruct.noise import NOISE_MODELS
 from ptydesign.reconstruct.plan import Plan
-from ptydesign.reconstruct.run import capacity, make_problem, orthogonal_modes, reconstruct
+from ptydesign.reconstruct.regularise import orthogonal_modes
+from ptydesign.reconstruct.run import capacity, make_problem, reconstruct
 from ptydesign.reconstruct.start import start_state
 
 
