@@ -30,6 +30,10 @@ RULES = {
 }
 
 
+# Of the group's (loss - floor) / |gradient|^2: without the floor that noise leaves a whole step fits the group's noise.
+POLYAK_STEP = 0.3
+
+
 class GradientConfig(EngineConfig):
     """Settings of gradient descent; see the module's text."""
 
@@ -39,7 +43,9 @@ class GradientConfig(EngineConfig):
     )
     object_rate: float = Field(0.02, gt=0, description="object change per step")
     probe_rate: float = Field(0.01, ge=0, description="probe change per step, relative to its largest modulus")
-    step: float = Field(1.0, gt=0, le=2, description="lbfgs, polyak: factor of the measured step")
+    step: float = Field(
+        1.0, gt=0, le=2, description="lbfgs, polyak: factor of the measured step; if it isn't given 0.3 for polyak"
+    )
     floor: float = Field(0.0, ge=0, description="polyak: the loss per electron that noise leaves")
     costs: tuple[Cost, ...] = Field((), description="regularisers that are added to the likelihood")
 
@@ -54,6 +60,8 @@ class GradientConfig(EngineConfig):
         for name in unused.get(self.rule, ("step", "floor")):
             if getattr(self, name) != type(self).model_fields[name].default or name in self.schedules:
                 raise InputError(name, f"has no meaning for the rule {self.rule}", getattr(self, name), "Leave it out.")
+        if self.rule == "polyak" and "step" not in self.model_fields_set:
+            self.__dict__["step"] = POLYAK_STEP  # as in `lsqml`: a plan that gives no step may change its rule
         return self
 
     def members(self, positions: int) -> int:

@@ -8,10 +8,11 @@ the object along the direction preconditioned by sqrt(W^2 + (delta max W)^2).
 `compact` batches (the paper's MLc): the probe takes a step after each group; the object's direction is gathered over
 the whole sweep and taken once, at its end.
 
-Deviations from the paper, each because it converged faster or is cheaper:
+Deviations from the paper, each because it converged faster, is cheaper or heeds noise:
 - the step lengths solve the group's normal equations, summed over at most `step_positions` positions of the group,
   instead of averaging one solution per position: an exact line search of the quadratic model. The change of the exit
   wave is an exact Jacobian-vector product for any number of slices, where the paper decouples the slices;
+- the sparse object step is a part of the measured one (`GROUP_STEP`), which at low dose fits noise;
 - the compact object step is measured on the preconditioned direction that is taken (the paper's smallest batch step
   belongs to the unpreconditioned one), and is accelerated by Nesterov momentum with restart by the gradient
   (O'Donoghue & Candes, Found. Comput. Math. 15:715, 2015).
@@ -23,7 +24,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ptydesign.reconstruct.directions import (
     Direction,
@@ -37,12 +38,18 @@ from ptydesign.reconstruct.directions import (
 from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, gradient_transforms
 from ptydesign.types import ReconState
 
+# A whole least-squares step fits the noise of its group: the last groups that saw a pixel decide it. A compact sweep's
+# step is that of all patterns.
+GROUP_STEP = 0.3
+
 
 class LSQMLConfig(EngineConfig):
     """Settings of LSQ-ML; see the module's text."""
 
     engine: Literal["lsqml"] = "lsqml"
-    object_step: float = Field(1.0, ge=0, le=2, description="factor of the object's least-squares step")
+    object_step: float = Field(
+        1.0, ge=0, le=2, description="factor of the object's least-squares step; if it isn't given 0.3 unless compact"
+    )
     probe_step: float = Field(1.0, ge=0, le=2, description="factor of the probe's least-squares step")
     delta: float = Field(0.1, gt=0, le=1, description="regulariser of the object's preconditioner")
     damping: float = Field(0.1, ge=0, description="damping of the diagonal of the least-squares system")
@@ -50,6 +57,14 @@ class LSQMLConfig(EngineConfig):
         0.9, ge=0, lt=1, description="largest momentum of the compact object step; 0 switches it off"
     )
     step_positions: int = Field(16, ge=1, description="positions of a group that measure its step lengths")
+
+    @model_validator(mode="after")
+    def _step_of_a_group(self) -> LSQMLConfig:
+        # not by a second field or None: plans of compact batches are written as before, and a search that changes the
+        # batches of a plan which gives no step changes the step, too
+        if self.batches != "compact" and "object_step" not in self.model_fields_set:
+            self.__dict__["object_step"] = GROUP_STEP
+        return self
 
 
 class Memory(NamedTuple):

@@ -13,7 +13,8 @@ divided by max |O|^2 of each slice that it passes, and |P|^2 is the intensity th
 
 Deviations: passing back through a slice divides by max |O|^2 for rPIE, too, since a divisor that varied from pixel to
 pixel would not be the adjoint of the model. Intensities are sums over the probe modes. The default steps are below the
-papers' 1: the last position that saw a pixel decides its noise, so that a step of 1 fits noise at any dose.
+papers' 1: the last position that saw a pixel decides its noise, so that a step of 1 fits noise at any dose. The probe's
+is smaller still, since every position changes all of the probe: with 0.5 it wanders off at 400 electrons per pattern.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class EPIEConfig(EngineConfig):
     """Settings of ePIE; see the module's text."""
 
     engine: Literal["epie"] = "epie"
-    object_step: float = Field(0.5, ge=0, le=2, description="factor of the object's step")
-    probe_step: float = Field(0.5, ge=0, le=2, description="factor of the probe's step")
+    object_step: float = Field(0.3, ge=0, le=2, description="factor of the object's step")
+    probe_step: float = Field(0.1, ge=0, le=2, description="factor of the probe's step")
 
 
 class RPIEConfig(EngineConfig):
@@ -51,8 +52,8 @@ class RPIEConfig(EngineConfig):
 
     engine: Literal["rpie"] = "rpie"
     object_step: float = Field(0.2, ge=0, le=2, description="factor of the object's step")
-    probe_step: float = Field(0.5, ge=0, le=2, description="factor of the probe's step")
-    object_alpha: float = Field(0.1, gt=0, le=1, description="object: 1 divides by the largest intensity (ePIE)")
+    probe_step: float = Field(0.1, ge=0, le=2, description="factor of the probe's step")
+    object_alpha: float = Field(0.5, gt=0, le=1, description="object: 1 divides by the largest intensity (ePIE)")
     probe_alpha: float = Field(1.0, gt=0, le=1, description="probe: likewise")
 
 
