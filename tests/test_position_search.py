@@ -70,7 +70,9 @@ def test_a_position_far_off_is_found_and_the_others_stay(noise, slices, modes):
     assert off_a(start, true)[[*WRONG]].min() > 1.2
     assert off_a(found, true)[[*WRONG]].max() < 0.08
     right = np.setdiff1d(np.arange(len(true)), [*WRONG])
-    np.testing.assert_allclose(found[right], true[right], atol=1e-4)
+    moved = found[right] - true[right]  # all together: the mean of all positions stays
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-4)
+    np.testing.assert_allclose(found.mean(axis=0), start.mean(axis=0), atol=1e-3)
 
 
 def test_masked_pixels_and_padding_have_no_effect():

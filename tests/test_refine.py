@@ -168,7 +168,8 @@ def test_wrong_positions_are_recovered(engine, slices, sweeps):
     true, _ = toy.experiment(shape=(48, 56), steps=(16, 16), slices=slices)
     wrong = misplaced(true)
     assert misplacement_a(wrong.positions_a, true.positions_a) > 0.65
-    state, _, _ = reconstruct(wrong, plan_of(engine, sweeps=sweeps, slices=slices, refine_positions=True))
+    quick = {"object_step": 1.0} if engine == "lsqml" else {}  # the scale needs more sweeps with the default
+    state, _, _ = reconstruct(wrong, plan_of(engine, sweeps=sweeps, slices=slices, refine_positions=True, **quick))
     assert misplacement_a(state.positions_a, true.positions_a) < 0.05
     assert np.abs(np.mean(state.positions_a - wrong.positions_a, axis=0)).max() < 1e-3
 
@@ -319,7 +320,7 @@ def test_the_tilt_of_a_crystal_is_found(engine, settings):
     assert np.abs(state.tilt_rad - tilt).max() < 0.5e-3
 
 
-@pytest.mark.parametrize("engine,settings", [("lsqml", {}), ("gradient", {"object_rate": 0.005})])
+@pytest.mark.parametrize("engine,settings", [("lsqml", {"object_step": 1.0}), ("gradient", {"object_rate": 0.005})])
 def test_the_thickness_of_slices_is_found(engine, settings):
     """From a start that is 20 % thin to within 4 %; with steps of factor one it takes twice the sweeps."""
     true, _ = toy.experiment(shape=(40, 48), slices=3, thickness_a=50.0, phases=crystal(np.zeros(2), 3, 50.0))

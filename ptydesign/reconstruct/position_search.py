@@ -185,7 +185,10 @@ def _tried(noise: str, state: ReconState, indices, expected, number, count, prob
 def _moved(noise: str, state: ReconState, present, order, margin, worst, best) -> ReconState:
     moves = (jnp.arange(len(order)) < worst) & (best[1] < present[order] - margin)
     there = jnp.where(moves[:, None], best[0], state.positions_px[order])
-    return state.replace(positions_px=state.positions_px.at[order].set(there))
+    moved = state.positions_px.at[order].set(there)
+    # as in `refine.sweep`: nothing holds a common shift but this
+    drift = jnp.sum(jnp.where(member[:, None], moved - state.positions_px, 0.0), axis=0) / count
+    return state.replace(positions_px=inside(jnp.where(member[:, None], moved - drift, moved), state))
 
 
 def misfits(state: ReconState, indices, points_px, count, problem: Problem, o: Optical, noise: str) -> jax.Array:
