@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,8 @@ GREY, PALE = "#6E6E6E", "#ECECEC"
 # Order of elements' colours differs: neighbours in a compound must differ in lightness too.
 ELEMENT_COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#000000")
 
+# Suffix -> metadata that would differ from run to run, left out.
+_FORMATS = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
 _RC = {
     "font.family": "DejaVu Sans",
     "font.size": 7.5,
@@ -74,11 +76,28 @@ def new_figure(width_in: float, height_in: float, automatic: bool = True) -> Fig
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write name.png and name.pdf, each under a temporary name first; equal figures give equal bytes."""
     paths = []
-    for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):
+    for suffix, metadata in _FORMATS.items():
         path = folder / f"{name}.{suffix}"
         with atomic(path) as temporary:
             figure.savefig(temporary, format=suffix, dpi=DPI, metadata=metadata)
         paths.append(path)
+    return paths
+
+
+def draw_all(figures: Mapping[str, Callable[[], Figure | None]], results: Path) -> list[Path]:
+    """Draw and save figures, by their file names, into results/figures; returns the paths written.
+
+    A figure whose function returns None can't be drawn: its file of an earlier run is removed.
+    """
+    folder, paths = Path(results) / "figures", []
+    for name, draw in figures.items():
+        with styled():
+            figure = draw()
+            if figure is not None:
+                paths += save(figure, folder, name)
+        if figure is None:
+            for suffix in _FORMATS:
+                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
     return paths
 
 

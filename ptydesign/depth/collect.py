@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ptydesign.depth.reconstruct import guesses
 from ptydesign.score.align import region_slices
 from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.steps import read_specimen
+from ptydesign.thick.tables import write_tables
 from ptydesign.units import interaction_parameter
 
 INTERSTITIALS = [
@@ -38,25 +38,14 @@ THICKNESS = [
 
 def collect(resolved: ThickResolved) -> list[Path]:
     """Write tables/ of a finished study; returns the paths."""
-    measured = {name: _read(resolved, f"measure/{name}.json") for name in resolved.study.names}
+    measured = {name: resolved.read_json(f"measure/{name}.json") for name in resolved.study.names}
     frames = {
         "interstitials": pd.DataFrame(_rows(measured, "interstitials"), columns=INTERSTITIALS),
         "columns": pd.DataFrame(_rows(measured, "columns"), columns=COLUMNS),
         "summary": pd.DataFrame(_summary(resolved, measured)),
         "thickness": pd.DataFrame(_thickness(resolved), columns=THICKNESS),
     }
-    paths = []
-    for name, frame in frames.items():
-        path = resolved.results / "tables" / f"{name}.csv"
-        io.write_text(path, frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
-        paths.append(path)
-    images = resolved.results / "tables" / "images.h5"
-    io.write_images(images, _images(resolved, measured[BASE]))
-    return [*paths, images]
-
-
-def _read(resolved: ThickResolved, file: str) -> dict[str, Any]:
-    return json.loads((resolved.results / file).read_text(encoding="utf-8"))
+    return write_tables(resolved.results, frames, _images(resolved, measured[BASE]))
 
 
 def _rows(measured: dict[str, dict[str, Any]], what: str) -> Iterable[dict[str, Any]]:
@@ -75,7 +64,7 @@ def _summary(resolved: ThickResolved, measured: dict[str, dict[str, Any]]) -> It
 
 def _thickness(resolved: ThickResolved) -> Iterable[dict[str, Any]]:
     for guess in guesses(resolved):
-        found = _read(resolved, f"thickness/{guess.name}.json")
+        found = resolved.read_json(f"thickness/{guess.name}.json")
         for varied in found["varied"]:
             yield {**found, "varied": varied}
 

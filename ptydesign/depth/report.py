@@ -9,7 +9,7 @@ import pandas as pd
 
 from ptydesign.depth.figures import FIGURES, WORDS
 from ptydesign.depth.tables import Tables, read_tables
-from ptydesign.thick.page import Picture, Table, write_page
+from ptydesign.thick.page import Table, defect_words, experiment_words, fixed, write_page
 
 PAPER_RMSE_A, PAPER_FWHM_A = 1.1, 18.8  # Gilgenbach, Zhu & LeBeau (2025), Fig. 8
 
@@ -17,31 +17,24 @@ PAPER_RMSE_A, PAPER_FWHM_A = 1.1, 18.8  # Gilgenbach, Zhu & LeBeau (2025), Fig. 
 def write_report(results: Path) -> Path:
     """Write report.html; returns its path."""
     tables = read_tables(Path(results))
-    drawn = [name for name in FIGURES if (tables.folder / "figures" / f"{name}.png").is_file()]
-    pictures = [Picture(name, FIGURES[name][0], _captions(tables)[name]) for name in drawn]
+    captions = _captions(tables)
+    pictures = {name: (title, captions[name]) for name, (title, _) in FIGURES.items()}
     return write_page(tables.folder, tables.plan, _facts(tables), sentences(tables), _tables(tables), pictures)
 
 
 def _facts(tables: Tables) -> list[tuple[str, str]]:
     plan = tables.plan
-    header, experiment, sample = plan["resolved"], plan["experiment"], plan["sample"]
+    header, sample = plan["resolved"], plan["sample"]
     y, x, z = header["supercell_a"]
     thermal = plan["potential"]["thermal"]
-    defects = ", ".join(
-        f"{d.get('count') or len(d['at_a'])} {d.get('element') or d['host']} {d['kind']}" for d in sample["defects"]
-    )
     return [
         (
             "Sample",
-            f"{sample['file']} along {sample['zone_axis']}, {x:.1f} × {y:.1f} × {z:.1f} Å (x × y × z); {defects}",
+            f"{sample['file']} along {sample['zone_axis']}, {x:.1f} × {y:.1f} × {z:.1f} Å (x × y × z); "
+            + defect_words(plan),
         ),
         ("Thermal motion", "none" if not thermal else thermal["kind"].replace("_", " ")),
-        (
-            "Experiment",
-            f"{experiment['voltage_kv']:g} kV, {experiment['semiangle_mrad']:g} mrad, defocus "
-            f"{experiment['defocus_nm']:g} nm (positive is underfocus), "
-            f"step {experiment['step_a']:g} Å, {experiment['applied_dose_e_per_a2']:.3g} e/Å²",
-        ),
+        ("Experiment", experiment_words(plan)),
         (
             "Reconstruction",
             f"{plan['slices']} slices of {z / plan['slices']:.2f} Å; data from {header['potential_shape'][0]} slices",
@@ -92,10 +85,10 @@ def _tables(tables: Tables) -> list[Table]:
             f"{r['applied_dose_e_per_a2']:.3g}",
             f"{_whole(r['detected'])} of {_whole(r['interstitial_count'])}",
             _whole(r["false_positives"]),
-            _fixed(r["rmse_a"], 2),
-            _fixed(r["bias_a"], 2),
-            f"{_fixed(r['fwhm_a'], 1)} ± {_fixed(r['fwhm_sd_a'], 1)}",
-            _fixed(r["mse_rad2"], 4),
+            fixed(r["rmse_a"], 2),
+            fixed(r["bias_a"], 2),
+            f"{fixed(r['fwhm_a'], 1)} ± {fixed(r['fwhm_sd_a'], 1)}",
+            fixed(r["mse_rad2"], 4),
         )
         for _, r in tables.summary.iterrows()
     ]
@@ -104,10 +97,10 @@ def _tables(tables: Tables) -> list[Table]:
             str(r["element"]),
             f"{r['x_a']:.2f}, {r['y_a']:.2f}",
             f"{r['depth_a']:.1f}",
-            _fixed(r["found_depth_a"], 1) if r["detected"] else "not detected",
-            _fixed(r["error_a"], 2),
-            _fixed(r["fwhm_a"], 1),
-            _fixed(r["height_v"], 1),
+            fixed(r["found_depth_a"], 1) if r["detected"] else "not detected",
+            fixed(r["error_a"], 2),
+            fixed(r["fwhm_a"], 1),
+            fixed(r["height_v"], 1),
         )
         for _, r in tables.base("interstitials").sort_values("depth_a").iterrows()
     ]
@@ -150,10 +143,6 @@ def _captions(tables: Tables) -> dict[str, str]:
             "Grey values run from the 1st to the 99.5th percentile."
         ),
     }
-
-
-def _fixed(value: Any, decimals: int) -> str:
-    return "–" if value is None or pd.isna(value) else f"{value:.{decimals}f}"
 
 
 def _whole(value: Any) -> str:

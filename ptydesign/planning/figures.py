@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -212,8 +213,5 @@ def draw(tables: Tables, name: str) -> Figure:
 
 def draw_all(folder: Path) -> list[Path]:
     """Draw all figures of a results folder as PNG and PDF."""
-    tables, paths = read_tables(folder), []
-    with drawing.styled():
-        for name, function in FIGURES.items():
-            paths += drawing.save(function(tables), tables.folder / "figures", name)
-    return paths
+    tables = read_tables(folder)
+    return drawing.draw_all({name: partial(function, tables) for name, function in FIGURES.items()}, folder)

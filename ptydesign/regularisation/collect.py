@@ -18,6 +18,7 @@ from ptydesign.score.align import affine_part, region_slices, sample_truth
 from ptydesign.score.metrics import taper_window
 from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.steps import read_specimen, truth_of
+from ptydesign.thick.tables import write_tables
 
 ERRORS = ["item", "plan", "factor", "value", "sweep", "loss", "rmse_projected_rad", "rmse_slices_rad", "frc_area"]
 SUMMARY = [
@@ -30,8 +31,8 @@ DUMBBELLS = ["item", "y_a", "x_a", "true_a", "separation_a", "dip"]
 
 def collect(resolved: ThickResolved) -> list[Path]:
     """Write tables/ of a finished study; returns the paths."""
-    found = {item.name: _read(resolved, f"errors/{item.name}.json") for item in items(resolved.study)}
-    tuned = {name: _read(resolved, f"tuning/{name}.json") for name in tuned_plans(resolved)}
+    found = {item.name: resolved.read_json(f"errors/{item.name}.json") for item in items(resolved.study)}
+    tuned = {name: resolved.read_json(f"tuning/{name}.json") for name in tuned_plans(resolved)}
     frames = {
         "errors": pd.DataFrame(_errors(found), columns=ERRORS),
         "summary": pd.DataFrame(_summary(resolved, found, tuned), columns=SUMMARY),
@@ -42,18 +43,7 @@ def collect(resolved: ThickResolved) -> list[Path]:
     }
     if frames["trials"].empty:
         frames["trials"] = pd.DataFrame(columns=["plan", "trial", "status", "rmse_slices_rad"])
-    paths = []
-    for name, frame in frames.items():
-        path = resolved.results / "tables" / f"{name}.csv"
-        io.write_text(path, frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
-        paths.append(path)
-    images = resolved.results / "tables" / "images.h5"
-    io.write_images(images, _images(resolved, found))
-    return [*paths, images]
-
-
-def _read(resolved: ThickResolved, file: str) -> dict[str, Any]:
-    return json.loads((resolved.results / file).read_text(encoding="utf-8"))
+    return write_tables(resolved.results, frames, _images(resolved, found))
 
 
 def _errors(found: dict[str, dict[str, Any]]) -> Iterable[dict[str, Any]]:

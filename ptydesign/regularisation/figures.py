@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -181,13 +182,4 @@ FIGURES: dict[str, tuple[str, Callable[[Tables], Figure | None]]] = {
 def draw_all(results: Path) -> list[Path]:
     """Draw every figure that the tables allow into figures/, as PNG and PDF."""
     tables = read_tables(results)
-    paths = []
-    for name, (_, draw) in FIGURES.items():
-        with drawing.styled():
-            figure = draw(tables)
-            if figure is None:
-                for suffix in ("png", "pdf"):
-                    (Path(results) / "figures" / f"{name}.{suffix}").unlink(missing_ok=True)
-                continue
-            paths += drawing.save(figure, Path(results) / "figures", name)
-    return paths
+    return drawing.draw_all({name: partial(draw, tables) for name, (_, draw) in FIGURES.items()}, results)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ptydesign.regularisation.figures import FIGURES, WORDS
 from ptydesign.regularisation.tables import Tables, read_tables
-from ptydesign.thick.page import Picture, Table, write_page
+from ptydesign.thick.page import Table, defect_words, experiment_words, fixed, write_page
 
 CAPTIONS = {
     "errors": (
@@ -32,27 +32,18 @@ CAPTIONS = {
 def write_report(results: Path) -> Path:
     """Write report.html; returns its path."""
     tables = read_tables(Path(results))
-    drawn = [name for name in FIGURES if (tables.folder / "figures" / f"{name}.png").is_file()]
-    pictures = [Picture(name, FIGURES[name][0], CAPTIONS[name]) for name in drawn]
+    pictures = {name: (title, CAPTIONS[name]) for name, (title, _) in FIGURES.items()}
     return write_page(tables.folder, tables.plan, _facts(tables), sentences(tables), _tables(tables), pictures)
 
 
 def _facts(tables: Tables) -> list[tuple[str, str]]:
     plan = tables.plan
-    header, experiment, sample = plan["resolved"], plan["experiment"], plan["sample"]
+    header, sample = plan["resolved"], plan["sample"]
     y, x, z = header["supercell_a"]
-    defects = ", ".join(
-        f"{d.get('count') or len(d['at_a'])} {d.get('element') or d['host']} {d['kind']}" for d in sample["defects"]
-    )
     return [
         ("Sample", f"{sample['file']} along {sample['zone_axis']}, {x:.1f} × {y:.1f} × {z:.1f} Å (x × y × z)"),
-        ("Defects", defects or "none"),
-        (
-            "Experiment",
-            f"{experiment['voltage_kv']:g} kV, {experiment['semiangle_mrad']:g} mrad, defocus "
-            f"{experiment['defocus_nm']:g} nm (positive is underfocus), step {experiment['step_a']:g} Å, "
-            f"{experiment['applied_dose_e_per_a2']:.3g} e/Å²",
-        ),
+        ("Defects", defect_words(plan) or "none"),
+        ("Experiment", experiment_words(plan)),
         ("Plans", ", ".join(item["name"] for item in plan["plans"])),
         ("Slices", f"{plan['slices']} of {z / plan['slices']:.2f} Å; data from {header['potential_shape'][0]}"),
         ("Scale", plan["scale"]),
@@ -101,11 +92,11 @@ def _tables(tables: Tables) -> list[Table]:
             str(int(r["sweeps"])),
             str(int(r["slices"])),
             f"{r['thickness_a']:.1f}",
-            _fixed(r["rmse_slices_rad"], 4),
-            f"{_fixed(r['best_slices_rad'], 4)} ({'–' if pd.isna(r['best_sweep']) else int(r['best_sweep'])})",
-            _fixed(r["rmse_projected_rad"], 4),
-            _fixed(r["contrast"], 3),
-            _fixed(r["dumbbell_a"], 3),
+            fixed(r["rmse_slices_rad"], 4),
+            f"{fixed(r['best_slices_rad'], 4)} ({'–' if pd.isna(r['best_sweep']) else int(r['best_sweep'])})",
+            fixed(r["rmse_projected_rad"], 4),
+            fixed(r["contrast"], 3),
+            fixed(r["dumbbell_a"], 3),
             _values(r["tuned"]),
         )
         for _, r in tables.plans.iterrows()
@@ -114,10 +105,10 @@ def _tables(tables: Tables) -> list[Table]:
     varied = [
         (
             f"{WORDS.get(factor, factor)} = {value:g}" + (" (plan)" if own else ""),
-            _fixed(r["rmse_slices_rad"], 4),
-            f"{_fixed(r['best_slices_rad'], 4)} ({'–' if pd.isna(r['best_sweep']) else int(r['best_sweep'])})",
-            _fixed(r["rmse_projected_rad"], 4),
-            _fixed(r["loss"], 6),
+            fixed(r["rmse_slices_rad"], 4),
+            f"{fixed(r['best_slices_rad'], 4)} ({'–' if pd.isna(r['best_sweep']) else int(r['best_sweep'])})",
+            fixed(r["rmse_projected_rad"], 4),
+            fixed(r["loss"], 6),
             str(r["status"]).replace("_", " "),
         )
         for factor in tables.factors
@@ -134,7 +125,3 @@ def _values(text: Any) -> str:
     if not isinstance(text, str) or not text:
         return "no"
     return ", ".join(f"{path} {value:.3g}" for path, value in json.loads(text).items())
-
-
-def _fixed(value: Any, decimals: int) -> str:
-    return "–" if value is None or pd.isna(value) else f"{value:.{decimals}f}"

@@ -63,7 +63,7 @@ def tuned_values(resolved: ThickResolved, plan: str) -> dict[str, Any]:
     named = next(item for item in resolved.study.plans if item.name == plan)
     if named.tune is None:
         return {}
-    return json.loads((resolved.results / "tuning" / f"{plan}.json").read_text(encoding="utf-8"))["best"]
+    return resolved.read_json(f"tuning/{plan}.json")["best"]
 
 
 def plan_of(resolved: ThickResolved, item: Item) -> Plan:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from ptydesign import io
-from ptydesign.errors import InputError
+from ptydesign.regularisation.workflow import TABLES
+from ptydesign.thick.tables import read_contents
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,4 @@ def _at(content: Any, path: str) -> float:
 
 def read_tables(folder: Path) -> Tables:
     """Read plan.yaml and tables/. Raises InputError naming what is missing."""
-    folder = Path(folder)
-    frames = {}
-    for name in ("errors", "summary", "dumbbells", "trials"):
-        path = folder / "tables" / f"{name}.csv"
-        if not path.is_file():
-            raise InputError(str(path), "must exist", "no file", "Run the study again.")
-        frames[name] = pd.read_csv(path)
-    plan = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8"))
-    return Tables(folder, plan, **frames, images=io.read_images(folder / "tables" / "images.h5"))
+    return Tables(**read_contents(folder, TABLES))

@@ -10,7 +10,7 @@ from ptydesign.errors import InputError
 from ptydesign.regularisation.config import BASE, SLICES, THICKNESS, RegularisationStudy
 from ptydesign.regularisation.run import find_item, items
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
-from ptydesign.thick import estimate
+from ptydesign.thick import estimate, tables
 from ptydesign.thick import resolve as thick
 from ptydesign.thick.config import check_slices
 from ptydesign.thick.resolve import ThickResolved
@@ -118,7 +118,7 @@ def error_files(resolved: ThickResolved) -> list[str]:
 
 def table_files(resolved: ThickResolved) -> list[str]:
     """What figures and report are drawn from, relative to the results folder."""
-    return [f"tables/{name}.csv" for name in TABLES] + ["tables/images.h5"]
+    return tables.table_files(TABLES)
 
 
 def memory(resolved: ThickResolved) -> dict[str, float]:

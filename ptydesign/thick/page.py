@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import jinja2
 import yaml
 
 import ptydesign.study
-from ptydesign.errors import InputError
 from ptydesign.io import write_text
 from ptydesign.study.file import DEFAULT_SCALE
 
@@ -27,13 +27,27 @@ class Table:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the page: file name in figures/ without suffix."""
+def fixed(value: float | None, decimals: int) -> str:
+    """A number of a table; a dash for one that is missing."""
+    return "–" if value is None or math.isnan(value) else f"{value:.{decimals}f}"
 
-    name: str
-    title: str
-    caption: str
+
+def defect_words(plan: dict[str, Any]) -> str:
+    """Defects of the sample, as "8 Al interstitial"; nothing if there are none."""
+    return ", ".join(
+        f"{d.get('count') or len(d['at_a'])} {d.get('element') or d['host']} {d['kind']}"
+        for d in plan["sample"]["defects"]
+    )
+
+
+def experiment_words(plan: dict[str, Any]) -> str:
+    """The experiment in a line."""
+    experiment = plan["experiment"]
+    return (
+        f"{experiment['voltage_kv']:g} kV, {experiment['semiangle_mrad']:g} mrad, defocus "
+        f"{experiment['defocus_nm']:g} nm (positive is underfocus), step {experiment['step_a']:g} Å, "
+        f"{experiment['applied_dose_e_per_a2']:.3g} e/Å²"
+    )
 
 
 def write_page(
@@ -42,11 +56,11 @@ def write_page(
     facts: Sequence[tuple[str, str]],
     sentences: Sequence[str],
     tables: Sequence[Table],
-    pictures: Sequence[Picture],
+    pictures: Mapping[str, tuple[str, str]],
 ) -> Path:
     """Write folder/report.html and return its path; the same content gives the same bytes.
 
-    plan: of plan.yaml. Raises InputError for a figure that is missing.
+    plan: of plan.yaml. pictures: title and caption of each figure that may be in figures/, in the page's order.
     """
     places = [Path(__file__).parent, Path(ptydesign.study.__file__).parent]
     environment = jinja2.Environment(
@@ -69,8 +83,9 @@ def write_page(
         sentences=sentences,
         tables=tables,
         figures=[
-            {"title": p.title, "caption": p.caption, "png": _encoded(folder / "figures" / f"{p.name}.png")}
-            for p in pictures
+            {"title": title, "caption": caption, "png": base64.b64encode(file.read_bytes()).decode("ascii")}
+            for name, (title, caption) in pictures.items()
+            if (file := folder / "figures" / f"{name}.png").is_file()
         ],
         reproduce={
             "command": command if plan["scale"] == DEFAULT_SCALE else f"{command} --config scale={plan['scale']}",
@@ -84,9 +99,3 @@ def write_page(
     path = folder / "report.html"
     write_text(path, page)
     return path
-
-
-def _encoded(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(str(path), "must exist", "no file", "Draw the figures first: ptydesign figures <folder>.")
-    return base64.b64encode(path.read_bytes()).decode("ascii")

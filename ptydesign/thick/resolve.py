@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from dataclasses import asdict, dataclass, field
@@ -104,6 +105,10 @@ class ThickResolved:
     def noise_seed(self, name: str) -> int:
         """Seed of the counting noise, keyed by content."""
         return seed_of(self.study.seed, "noise", asdict(self.experiments[name]))
+
+    def read_json(self, file: str) -> Any:
+        """Content of a JSON file of the results folder."""
+        return json.loads((self.results / file).read_text(encoding="utf-8"))
 
     def specimen_settings(self) -> dict[str, Any]:
         """What the specimen and its potential depend on."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
+from ptydesign import drawing
 from ptydesign.study.figures import convergence, maps, reconstructions, settings, structure
-from ptydesign.study.figures.style import save, styled
 from ptydesign.study.figures.tables import Tables, read_tables
 
 # File name -> module, in the order of the report.
@@ -33,16 +33,8 @@ def draw_all(results_folder: Path) -> list[Path]:
     report says why. Raises InputError naming the table that is missing or wrong.
     """
     tables = read_tables(results_folder)
-    folder = Path(results_folder) / "figures"
-    paths = []
-    for name, module in FIGURES.items():
-        if module.skip(tables):
-            for suffix in ("png", "pdf"):
-                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
-            continue
-        with styled():
-            paths += save(module.draw(tables), folder, name)
-    return paths
+    draw = {n: lambda m=module: None if m.skip(tables) else m.draw(tables) for n, module in FIGURES.items()}
+    return drawing.draw_all(draw, results_folder)
 
 
 __all__ = ["FIGURES", "Tables", "draw_all", "read_tables"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from ptydesign.drawing import save, styled
+from ptydesign import drawing
 from ptydesign.tuning.figures import (
     budgets,
     chosen,
@@ -38,16 +38,8 @@ FIGURES: dict[str, ModuleType] = {
 def draw_all(results_folder: Path) -> list[Path]:
     """Draw every figure that the tables allow into results_folder/figures, as PNG and PDF; returns the paths."""
     tables = read_tables(results_folder)
-    folder = Path(results_folder) / "figures"
-    paths = []
-    for name, module in FIGURES.items():
-        if module.skip(tables):
-            for suffix in ("png", "pdf"):
-                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
-            continue
-        with styled():
-            paths += save(module.draw(tables), folder, name)
-    return paths
+    draw = {n: lambda m=module: None if m.skip(tables) else m.draw(tables) for n, module in FIGURES.items()}
+    return drawing.draw_all(draw, results_folder)
 
 
 __all__ = ["FIGURES", "Tables", "draw_all", "read_tables"]
