@@ -102,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         one = _add(commands, step.name, step.help, functools.partial(run_step, step))
         _add_study(one)
         _add_expect(one)
-        step.arguments(one)
+        for option in (*step.which, *step.more):
+            option.add_to(one)
     for run in DRAWING:
         one = _add(commands, run.__name__, run.__doc__, run)
         one.add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
@@ -140,7 +141,7 @@ def run_step(step: Step, options: argparse.Namespace) -> None:
         known = [one.name for one in kinds.steps(run.kind)]
         mend = f"Its steps are: {', '.join(known)}."
         raise InputError(str(options.study), f"must be a study with the step {step.name}", f"kind {run.kind}", mend)
-    _check_expected(run, step.name, options, {name: getattr(options, name) for name in step.which})
+    _check_expected(run, step.name, options, {o.attribute: getattr(options, o.attribute) for o in step.which})
     if step.jax:
         _set_up_jax(run.resolved.results.parent)
     step.run(run.resolved, options)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import yaml
+from study_files import changed
 
 TINY_PLAN: dict[str, Any] = {
     "kind": "plan",
@@ -37,14 +37,7 @@ TINY_PLAN: dict[str, Any] = {
 
 def tiny_plan(**changes: Any) -> dict[str, Any]:
     """The tiny plan with some values replaced; `goal__resolution_a=1` reaches inside."""
-    content = copy.deepcopy(TINY_PLAN)
-    for path, value in changes.items():
-        *parents, last = path.split("__")
-        section = content
-        for name in parents:
-            section = section.setdefault(name, {})
-        section[last] = value
-    return content
+    return changed(TINY_PLAN, changes)
 
 
 def write_plan(path: Path, **changes: Any) -> Path:

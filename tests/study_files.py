@@ -44,7 +44,12 @@ TINY: dict[str, Any] = {
 
 def tiny(**changes: Any) -> dict[str, Any]:
     """The tiny study with some values replaced; `space__step_a__low=3` reaches inside."""
-    content = copy.deepcopy(TINY)
+    return changed(TINY, changes)
+
+
+def changed(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a study's content with some values replaced; a key as `space__step_a__low` reaches inside."""
+    content = copy.deepcopy(content)
     for path, value in changes.items():
         *parents, last = path.split("__")
         section = content

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
+
+from study_files import changed
 
 TINY: dict[str, Any] = {
     "kind": "tuning",
@@ -50,11 +51,4 @@ TINY: dict[str, Any] = {
 
 def tiny(**changes: Any) -> dict[str, Any]:
     """The tiny study with some values replaced; `budget__values=[1]` reaches inside."""
-    content = copy.deepcopy(TINY)
-    for path, value in changes.items():
-        *parents, last = path.split("__")
-        section = content
-        for name in parents:
-            section = section.setdefault(name, {})
-        section[last] = value
-    return content
+    return changed(TINY, changes)

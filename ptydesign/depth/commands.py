@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ptydesign.study.step import Step
+from ptydesign.study.step import CHUNK, Option, Step
 
 if TYPE_CHECKING:
     from ptydesign.thick.resolve import ThickResolved
@@ -47,24 +47,15 @@ def collect(resolved: ThickResolved, options: argparse.Namespace) -> None:
     run(resolved)
 
 
-def _variant(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--variant", required=True, help="base, or the name of one of the study's variants")
-
-
-def _chunk(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", required=True, help="experiment whose patterns are simulated: base, or a variant")
-    parser.add_argument("--chunk", type=int, required=True)
-
-
-def _guess(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--guess", required=True, help="assumed slices, as 16x9.701")
-
+DATA = Option("data", "experiment whose patterns are simulated: base, or a variant")
+VARIANT = Option("variant", "base, or the name of one of the study's variants")
+GUESS = Option("guess", "assumed slices, as 16x9.701")
 
 STEPS = (
     Step("depth-specimen", specimen, "Build a thick sample with its defects, and its potential."),
-    Step("depth-simulate", simulate, "Simulate one chunk of patterns of a thick sample.", _chunk, ("data",), jax=True),
-    Step("depth-reconstruct", reconstruct, "Reconstruct the patterns.", _variant, ("variant",), jax=True),
-    Step("depth-measure", measure, "Look for interstitials in a reconstruction.", _variant, ("variant",)),
-    Step("depth-thickness", thickness, "Misfit under an assumed thickness.", _guess, ("guess",), jax=True),
+    Step("depth-simulate", simulate, "Simulate one chunk of patterns of a thick sample.", (DATA,), (CHUNK,), jax=True),
+    Step("depth-reconstruct", reconstruct, "Reconstruct the patterns.", (VARIANT,), jax=True),
+    Step("depth-measure", measure, "Look for interstitials in a reconstruction.", (VARIANT,)),
+    Step("depth-thickness", thickness, "Misfit under an assumed thickness.", (GUESS,), jax=True),
     Step("depth-collect", collect, "Write the tables of a study of depth."),
 )

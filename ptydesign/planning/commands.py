@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ptydesign.study.step import Step
+from ptydesign.study.step import CHUNK, ROUND, Option, Step
 
 if TYPE_CHECKING:
     from ptydesign.planning.resolve import Resolved
@@ -75,41 +75,19 @@ def collect(resolved: Resolved, options: argparse.Namespace) -> None:
     run(resolved)
 
 
-def _search(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--search", required=True, help="dose of the search, as 1000")
-
-
-def _round(parser: argparse.ArgumentParser) -> None:
-    _search(parser)
-    parser.add_argument("--round", type=int, required=True, dest="round_")
-
-
-def _chunk(parser: argparse.ArgumentParser) -> None:
-    _round(parser)
-    parser.add_argument("--chunk", type=int, required=True)
-
-
-def _design(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--design", required=True, help="candidate-0, ... or expert")
-
-
-def _parameter(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--parameter", required=True, help="as defocus_nm")
-
-
-ROUND = ("search", "round_")
+SEARCH = Option("search", "dose of the search, as 1000")
+DESIGN = Option("design", "candidate-0, ... or expert")
+PARAMETER = Option("parameter", "as defocus_nm")
 
 STEPS = (
     Step("plancard", card, "Write a plan's feasibility card."),
     Step("planpotentials", potentials, "Build a plan's potentials, or find them in the cache."),
-    Step("planpropose", propose, "Write the points of one round of a plan's search.", _round, ROUND),
-    Step("planevaluate", evaluate, "Evaluate one chunk of a plan's round.", _chunk, ROUND, jax=True),
-    Step("planchoose", choose, "Choose a plan's winner and its neighbours at a dose.", _search, ("search",)),
-    Step("planrobust", robust, "Try a design of a plan again under errors.", _design, ("design",), jax=True),
-    Step("plantolerance", tolerance, "Simulate how far a parameter may be off.", _parameter, ("parameter",), jax=True),
-    Step("planlimits", limits, "Compute the Cramer-Rao bound of a design.", _design, ("design",), jax=True),
-    Step(
-        "planscreen", screen, "Look at all settings of a search by Fisher information.", _search, ("search",), jax=True
-    ),
+    Step("planpropose", propose, "Write the points of one round of a plan's search.", (SEARCH, ROUND)),
+    Step("planevaluate", evaluate, "Evaluate one chunk of a plan's round.", (SEARCH, ROUND), (CHUNK,), jax=True),
+    Step("planchoose", choose, "Choose a plan's winner and its neighbours at a dose.", (SEARCH,)),
+    Step("planrobust", robust, "Try a design of a plan again under errors.", (DESIGN,), jax=True),
+    Step("plantolerance", tolerance, "Simulate how far a parameter may be off.", (PARAMETER,), jax=True),
+    Step("planlimits", limits, "Compute the Cramer-Rao bound of a design.", (DESIGN,), jax=True),
+    Step("planscreen", screen, "Look at all settings of a search by Fisher information.", (SEARCH,), jax=True),
     Step("plancollect", collect, "Write the tables of a finished plan."),
 )

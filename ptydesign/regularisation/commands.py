@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ptydesign.study.step import Step
+from ptydesign.study.step import CHUNK, Option, Step
 
 if TYPE_CHECKING:
     from ptydesign.thick.resolve import ThickResolved
@@ -42,22 +42,13 @@ def collect(resolved: ThickResolved, options: argparse.Namespace) -> None:
     run(resolved)
 
 
-def _chunk(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--chunk", type=int, required=True)
-
-
-def _plan(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--plan", required=True, help="name of one of the study's plans")
-
-
-def _item(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--item", required=True, help="name of a plan, or <factor>_<number of its value>")
-
+PLAN = Option("plan", "name of one of the study's plans")
+ITEM = Option("item", "name of a plan, or <factor>_<number of its value>")
 
 STEPS = (
     Step("regularisation-specimen", specimen, "Build a thick sample and its potential."),
-    Step("regularisation-simulate", simulate, "Simulate one chunk of its patterns.", _chunk, jax=True),
-    Step("regularisation-tune", tune, "Tune a plan before it is compared.", _plan, ("plan",), jax=True),
-    Step("regularisation-reconstruct", reconstruct, "Reconstruct, and watch errors.", _item, ("item",), jax=True),
+    Step("regularisation-simulate", simulate, "Simulate one chunk of its patterns.", (), (CHUNK,), jax=True),
+    Step("regularisation-tune", tune, "Tune a plan before it is compared.", (PLAN,), jax=True),
+    Step("regularisation-reconstruct", reconstruct, "Reconstruct, and watch errors.", (ITEM,), jax=True),
     Step("regularisation-collect", collect, "Write the tables of a study of regularisation."),
 )

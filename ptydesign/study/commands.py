@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ptydesign.study.step import Step
+from ptydesign.study.step import CHUNK, ROUND, Option, Step
 
 if TYPE_CHECKING:
     from ptydesign.study.resolve import Resolved
@@ -54,32 +54,14 @@ def collect(resolved: Resolved, options: argparse.Namespace) -> None:
     run(resolved)
 
 
-def _search(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--search", required=True, help="as bo-1000, random-1000, map-1000")
-
-
-def _round(parser: argparse.ArgumentParser) -> None:
-    _search(parser)
-    parser.add_argument("--round", type=int, required=True, dest="round_")
-
-
-def _chunk(parser: argparse.ArgumentParser) -> None:
-    _round(parser)
-    parser.add_argument("--chunk", type=int, required=True)
-
-
-def _winner(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dose", type=float, required=True, help="in e/A^2")
-    parser.add_argument("--simulator", required=True, help="jax or abtem")
-
-
-ROUND = ("search", "round_")
+SEARCH = Option("search", "as bo-1000, random-1000, map-1000")
+WINNER = (Option("dose", "in e/A^2", float), Option("simulator", "jax or abtem"))
 
 STEPS = (
     Step("potential", potential, "Build the sample's potential, or find it in the cache."),
-    Step("propose", propose, "Write the points of one round of a search.", _round, ROUND),
-    Step("evaluate", evaluate, "Evaluate one chunk of a round.", _chunk, ROUND, jax=True),
-    Step("choose", choose, "Choose the winner of a search.", _search, ("search",)),
-    Step("validate", validate, "Re-simulate a dose's winner and the reference with fresh noise.", _winner, jax=True),
+    Step("propose", propose, "Write the points of one round of a search.", (SEARCH, ROUND)),
+    Step("evaluate", evaluate, "Evaluate one chunk of a round.", (SEARCH, ROUND), (CHUNK,), jax=True),
+    Step("choose", choose, "Choose the winner of a search.", (SEARCH,)),
+    Step("validate", validate, "Re-simulate a dose's winner and the reference with fresh noise.", (), WINNER, jax=True),
     Step("collect", collect, "Write the tables of a finished study."),
 )

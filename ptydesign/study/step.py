@@ -8,21 +8,38 @@ from dataclasses import dataclass
 from typing import Any
 
 
-def no_arguments(parser: argparse.ArgumentParser) -> None:
-    """For a step without options of its own."""
+@dataclass(frozen=True)
+class Option:
+    """An option that a step needs: `--name`."""
+
+    name: str
+    help: str | None = None
+    type: type = str
+
+    @property
+    def attribute(self) -> str:
+        """Its name among the parsed options and in `workflow.settings`."""
+        return {"round": "round_"}.get(self.name, self.name)
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Add it to a parser."""
+        parser.add_argument(f"--{self.name}", type=self.type, required=True, dest=self.attribute, help=self.help)
+
+
+ROUND, CHUNK = Option("round", type=int), Option("chunk", type=int)
 
 
 @dataclass(frozen=True)
 class Step:
     """A subcommand that does one job of a study: `run(resolved, options)` reads files and writes files.
 
-    name: of the subcommand, unique among all kinds, and of the step in `workflow.settings`. arguments: adds its options
-    to a parser. which: names of those options (as attributes) that `workflow.settings` takes. jax: it compiles.
+    name: of the subcommand, unique among all kinds, and of the step in `workflow.settings`. which: options that
+    `workflow.settings` takes too. more: its other options. jax: it compiles.
     """
 
     name: str
     run: Callable[[Any, argparse.Namespace], None]
     help: str
-    arguments: Callable[[argparse.ArgumentParser], None] = no_arguments
-    which: tuple[str, ...] = ()
+    which: tuple[Option, ...] = ()
+    more: tuple[Option, ...] = ()
     jax: bool = False

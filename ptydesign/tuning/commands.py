@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ptydesign.study.step import Step
+from ptydesign.study.step import Option, Step
 
 if TYPE_CHECKING:
     from ptydesign.tuning.resolve import Resolved
@@ -54,23 +54,14 @@ def _progress(resolved: Resolved, options: argparse.Namespace) -> Any:
     return Progress(resolved.results, total_trials(resolved.study), options.cores, version, unit)
 
 
-def _repeat(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--repeat", type=int, required=True, help="0: what searches see; 1, 2, ...: fresh data")
-
-
-def _search(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--search", required=True, help="as bo-w25-0, random-w25-0")
-    parser.add_argument("--segment", type=int, required=True)
-
-
-def _group(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--group", required=True, help="as validation-1, effects-w25, example")
-
+REPEAT = Option("repeat", "0: what searches see; 1, 2, ...: fresh data", int)
+SEARCH = (Option("search", "as bo-w25-0, random-w25-0"), Option("segment", type=int))
+GROUP = Option("group", "as validation-1, effects-w25, example")
 
 STEPS = (
-    Step("scan", scan, "Make the two scans of a tuning study, or split measured ones.", _repeat, ("repeat",), jax=True),
-    Step("tune", tune, "Do one segment of a search of plans.", _search, ("search", "segment"), jax=True),
+    Step("scan", scan, "Make the two scans of a tuning study, or split measured ones.", (REPEAT,), jax=True),
+    Step("tune", tune, "Do one segment of a search of plans.", SEARCH, jax=True),
     Step("pick", pick, "Choose the best plan at each budget."),
-    Step("assess", assess, "Evaluate plans on other data, or one parameter at a time.", _group, ("group",), jax=True),
+    Step("assess", assess, "Evaluate plans on other data, or one parameter at a time.", (GROUP,), jax=True),
     Step("tabulate", tabulate, "Write the tables of a finished tuning study."),
 )
