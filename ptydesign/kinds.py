@@ -27,7 +27,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ptydesign.errors import InputError, nearest
-from ptydesign.study.file import DEFAULT_SCALE, kind_of
+from ptydesign.study.file import DEFAULT_SCALE, PLAN, kind_of
 from ptydesign.study.step import Step
 from ptydesign.study.store import digest
 
@@ -46,7 +46,6 @@ KINDS = {
 }
 
 OPTIONS = ("scale",)
-PLAN = "plan.yaml"
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import pytest
 from ptydesign import config as configuration
 from ptydesign.errors import InputError
 from ptydesign.grids import resample
-from ptydesign.score.align import register, sample_truth
+from ptydesign.score.align import sample_truth
 from ptydesign.score.compare import ScoreConfig, compare, frc_of_halves, scanned_region
 from ptydesign.score.metrics import ScoreFailure, radial_frc
+from ptydesign.score.register import register
 from ptydesign.types import Truth
 
 TRUTH_PIXEL = (0.125, 0.125)

@@ -12,10 +12,7 @@ from ptydesign.errors import InputError, nearest
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.simulate.defects import Interstitial
 from ptydesign.study.experiment import VARIABLE, ExperimentConfig
-from ptydesign.thick.config import ThickStudy, varied
-
-BASE = "base"
-NAME = r"^[a-z0-9][a-z0-9_]*$"  # it becomes part of file names
+from ptydesign.thick.config import BASE, NAME, ThickStudy, varied
 
 
 class Variant(Strict):

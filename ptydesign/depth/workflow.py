@@ -8,7 +8,7 @@ from typing import Any
 
 from ptydesign.depth.config import BASE, DepthStudy
 from ptydesign.depth.reconstruct import find_guess, guesses, plan_of, slice_thickness
-from ptydesign.errors import InputError
+from ptydesign.study.file import in_file
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
 from ptydesign.thick import estimate, tables
 from ptydesign.thick import resolve as thick
@@ -22,15 +22,13 @@ TABLES = ("interstitials", "columns", "summary", "thickness")
 
 def load(folder: Path, scale: str, root: Path) -> ThickResolved:
     """The checked study of a folder."""
-    resolved = thick.resolve(KIND, DepthStudy, folder, scale, root)
+    resolved = thick.resolve(DepthStudy, folder, scale, root)
     study = resolved.study
-    try:
+    with in_file(Path(folder) / "study.yaml"):
         check_slices(study, resolved.shape, study.slices, slice_thickness(resolved), "slices")
         for guess in guesses(resolved):
             field = {"thickness": "thickness_a"}.get(guess.varied[0], guess.varied[0])
             check_slices(study, resolved.shape, guess.slices, guess.slice_a, f"thickness.{field}")
-    except InputError as error:
-        raise thick.in_file(folder, error) from None
     return resolved
 
 
@@ -131,7 +129,7 @@ def summary(resolved: ThickResolved, cores: int, numbers: Mapping[str, Any] | No
 def write_plan(resolved: ThickResolved, cores: int) -> dict[str, Any]:
     """Write plan.yaml; returns the estimate in it."""
     numbers = _numbers(resolved, cores)
-    thick.write_plan(resolved, numbers)
+    thick.write_plan(resolved, KIND, numbers)
     return numbers
 
 

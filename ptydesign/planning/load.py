@@ -11,7 +11,7 @@ from ptydesign.config import build, merge, read_yaml
 from ptydesign.errors import InputError
 from ptydesign.planning.checks import check_plan
 from ptydesign.planning.config import PlanConfig
-from ptydesign.study.file import DEFAULT_SCALE, load_study
+from ptydesign.study.file import DEFAULT_SCALE, in_file, load_study
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
 KIND = "plan"
@@ -29,10 +29,8 @@ def read_plan(path: Path, scale: str = DEFAULT_SCALE) -> tuple[PlanConfig, list[
         source, plan = path / "study.yaml", load_study(path, scale, PlanConfig)
     else:
         source, plan = path, _build(read_yaml(path), str(path), study_name(path), scale)
-    try:
+    with in_file(source):
         return check_plan(plan, source.parent)
-    except InputError as error:
-        raise InputError(f"{source}: {error.field}", error.rule, error.value, error.mend) from None
 
 
 def make_plan(content: Mapping[str, Any], name: str, scale: str = DEFAULT_SCALE) -> tuple[PlanConfig, list[str]]:

@@ -21,6 +21,7 @@ from ptydesign.planning.load import read_plan
 from ptydesign.planning.reconstruction import in_slices, trial_reconstruction
 from ptydesign.simulate.potential import potential_key
 from ptydesign.simulate.specimen import StructureSample
+from ptydesign.study.checked import Checked
 from ptydesign.study.checks import check_results, potential_shape
 from ptydesign.study.config import StudyConfig
 from ptydesign.study.experiment import ExperimentConfig
@@ -41,22 +42,10 @@ class Mode(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """A checked plan. results: its results folder."""
+class Resolved(Checked):
+    """A checked plan."""
 
     study: PlanConfig
-    results: Path
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def root(self) -> Path:
-        """Folder that holds the results of all studies, their point store and cache."""
-        return self.results.parent
-
-    @cached_property
-    def content(self) -> dict[str, Any]:
-        """The plan's settings, JSON-able. Not to be changed."""
-        return self.study.model_dump(mode="json")
 
     @cached_property
     def bench(self) -> Bench:
@@ -89,7 +78,7 @@ def load(folder: Path, scale: str, root: Path) -> Resolved:
     plan, warnings = read_plan(Path(folder), scale)
     results = Path(root) / folder_name(plan.study, scale)
     check_results(results, plan.study)
-    return Resolved(plan, results, tuple(warnings))
+    return Resolved(plan, results, warnings=tuple(warnings))
 
 
 def _reaches(bench: Bench, voltage_kv: float, camera: float) -> bool:

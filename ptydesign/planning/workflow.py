@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from ptydesign import __version__, io
 from ptydesign.planning import layout
 from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.resolve import Resolved, expert_at, load, to_experiment_config
 from ptydesign.planning.space import make_space, setting_of
 from ptydesign.study import estimate as study_estimate
-from ptydesign.study.resolve import PLAN
-from ptydesign.study.store import digest
+from ptydesign.study.checked import check_job_memory, write_plan_file
 from ptydesign.study.trial import study_inputs
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
 
@@ -147,38 +142,20 @@ def job_memory_mb(resolved: Resolved, attempt: int) -> int:
 
 def check_memory(resolved: Resolved, cores: int, machine_gib: float) -> str | None:
     """Refuse a plan of which one job doesn't fit into the machine; a warning if `cores` jobs at a time don't."""
-    from ptydesign.errors import InputError
-
-    each = memory_gib(resolved)
-    if each > machine_gib:
-        rule = f"a job must fit into this machine's {machine_gib:.0f} GiB of memory"
-        mend = "Simulate a smaller field of view, bin the detector, or take thicker slices."
-        raise InputError(f"studies/{resolved.study.study}", rule, f"an estimate of {each:.1f} GiB", mend)
-    if cores * each > machine_gib:
-        return f"{cores} jobs need about {cores * each:.0f} GiB: run with --cores {max(1, int(machine_gib / each))}"
-    return None
+    mend = "Simulate a smaller field of view, bin the detector, or take thicker slices."
+    return check_job_memory(resolved.study.study, memory_gib(resolved), cores, machine_gib, mend)
 
 
 def write_plan(resolved: Resolved, cores: int) -> dict[str, Any]:
     """Write plan.yaml and return the estimate in it."""
     numbers = estimate(resolved, cores)
-    header = {
-        "layout": LAYOUT,
-        "kind": "plan",
-        "study": resolved.study.study,
-        "ptydesign": __version__,
+    more = {
         "algorithms": {**ALGORITHMS, "planning": PLANNING},
-        "hash": digest(resolved.content),
         "modes": {"/".join(f"{v:g}" for v in mode): one.key for mode, one in resolved.modes.items()},
         "estimate": numbers,
-        "warnings": list(resolved.warnings),
         "detector": resolved.bench.detector.model_dump(mode="json"),
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
-    text = "# Written by `ptydesign resolve`: every setting of this plan, and what made it.\n"
-    text += yaml.safe_dump({**resolved.content, "resolved": header}, sort_keys=False, allow_unicode=True)
-    io.write_text(resolved.results / PLAN, text)
+    write_plan_file(resolved, "plan", more)
     return numbers
 
 

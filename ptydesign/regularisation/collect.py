@@ -14,8 +14,9 @@ from ptydesign import io
 from ptydesign.regularisation.config import value_at
 from ptydesign.regularisation.run import Item, items, region_of
 from ptydesign.regularisation.workflow import tuned_plans
-from ptydesign.score.align import affine_part, region_slices, sample_truth
+from ptydesign.score.align import region_slices, sample_truth
 from ptydesign.score.metrics import taper_window
+from ptydesign.score.register import affine_part
 from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.steps import read_specimen, truth_of
 from ptydesign.thick.tables import write_tables

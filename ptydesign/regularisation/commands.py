@@ -18,7 +18,7 @@ def specimen(resolved: ThickResolved, options: argparse.Namespace) -> None:
 
 
 def simulate(resolved: ThickResolved, options: argparse.Namespace) -> None:
-    from ptydesign.thick.resolve import BASE
+    from ptydesign.thick.config import BASE
     from ptydesign.thick.steps import simulate as run
 
     run(resolved, BASE, options.chunk)

@@ -7,16 +7,14 @@ from typing import Any
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from ptydesign.config import Strict
-from ptydesign.depth.config import NAME
 from ptydesign.design.settings import SearchConfig
 from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.study.experiment import ExperimentConfig
-from ptydesign.thick.config import ThickStudy
+from ptydesign.thick.config import BASE, NAME, ThickStudy
 from ptydesign.tuning.paths import with_values
 
-BASE = "base"
 SLICES, THICKNESS = "slices", "thickness_a"  # of the whole sample: paths of their own beside those of a plan
 
 

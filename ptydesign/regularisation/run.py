@@ -17,7 +17,8 @@ from ptydesign.score.compare import ScoreConfig, compare
 from ptydesign.score.dumbbells import measure_pair, pairs
 from ptydesign.score.metrics import ScoreFailure
 from ptydesign.score.slices import slice_error, true_slices
-from ptydesign.thick.resolve import BASE, ThickResolved
+from ptydesign.thick.config import BASE
+from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.steps import load_dataset, read_specimen, resumed, truth_of
 from ptydesign.types import ReconState, Truth
 

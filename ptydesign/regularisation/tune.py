@@ -20,7 +20,8 @@ from ptydesign.regularisation.config import RegularisationStudy
 from ptydesign.regularisation.run import Watch
 from ptydesign.study.store import PointStore, digest, seed_of
 from ptydesign.study.versions import versions
-from ptydesign.thick.resolve import BASE, ThickResolved
+from ptydesign.thick.config import BASE
+from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.steps import load_dataset, read_specimen, truth_of
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ptydesign.errors import InputError
 from ptydesign.regularisation.config import BASE, SLICES, THICKNESS, RegularisationStudy
 from ptydesign.regularisation.run import find_item, items
+from ptydesign.study.file import in_file
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
 from ptydesign.thick import estimate, tables
 from ptydesign.thick import resolve as thick
@@ -22,9 +23,9 @@ TABLES = ("errors", "summary", "dumbbells", "trials")
 
 def load(folder: Path, scale: str, root: Path) -> ThickResolved:
     """The checked study of a folder."""
-    resolved = thick.resolve(KIND, RegularisationStudy, folder, scale, root)
+    resolved = thick.resolve(RegularisationStudy, folder, scale, root)
     study, whole = resolved.study, float(resolved.shape.thickness_a)
-    try:
+    with in_file(Path(folder) / "study.yaml"):
         check_slices(study, resolved.shape, study.slices, whole / study.slices, "slices")
         for number, item in enumerate(study.plans):
             most = most_slices(study, item.name)
@@ -34,8 +35,6 @@ def load(folder: Path, scale: str, root: Path) -> ThickResolved:
                     check_slices(study, resolved.shape, most, value / most, f"plans.{number}.tune.{THICKNESS}")
         if study.dumbbells is not None:
             _check_element(study)
-    except InputError as error:
-        raise thick.in_file(folder, error) from None
     return resolved
 
 
@@ -158,7 +157,7 @@ def summary(resolved: ThickResolved, cores: int, numbers: Mapping[str, Any] | No
 def write_plan(resolved: ThickResolved, cores: int) -> dict[str, Any]:
     """Write plan.yaml; returns the estimate in it."""
     numbers = _numbers(resolved, cores)
-    thick.write_plan(resolved, numbers)
+    thick.write_plan(resolved, KIND, numbers)
     return numbers
 
 

@@ -10,17 +10,8 @@ from pydantic import Field, field_validator
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.score import metrics
-from ptydesign.score.align import (
-    affine_part,
-    align,
-    flat_object,
-    move_patch,
-    patch_margin,
-    region_of,
-    region_slices,
-    register,
-    truth_range,
-)
+from ptydesign.score.align import align, flat_object, region_of, region_slices, truth_range
+from ptydesign.score.register import affine_part, move_patch, patch_margin, register
 from ptydesign.types import Score, Truth
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ptydesign.errors import InputError
-from ptydesign.score.align import affine_part, flat_object, move_patch, patch_margin, register
+from ptydesign.score.align import flat_object
 from ptydesign.score.metrics import FrcCurve, radial_frc
+from ptydesign.score.register import affine_part, move_patch, patch_margin, register
 from ptydesign.types import ReconState
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ptydesign.design.space import build_space
-from ptydesign.errors import InputError
 from ptydesign.simulate.coherence import focal_points, source_points
 from ptydesign.simulate.detector import choose_window
 from ptydesign.study import layout
+from ptydesign.study.checked import check_job_memory
 from ptydesign.study.checks import map_point
 from ptydesign.study.config import StudyConfig
 from ptydesign.study.experiment import ExperimentConfig, at_point, to_experiment
@@ -38,12 +38,12 @@ def trial_work(study: StudyConfig, config: ExperimentConfig, slices: int = 1, co
     plan = study.reconstruction
     side = config.detector_pixels
     sweeps = plan.sweeps * plan.probe.modes * plan.object.slices
-    reconstruction = sweeps * SWEEP_TRANSFORMS * _transform(side**2)
+    reconstruction = sweeps * SWEEP_TRANSFORMS * transform(side**2)
     pixel = (study.potential.pixel_a, study.potential.pixel_a)
     experiment = to_experiment(config, study.doses_e_per_a2[0])
     window = choose_window(experiment, pixel)
     waves = slices * configurations * len(source_points(experiment)[1]) * len(focal_points(experiment)[1])
-    simulation = waves * SIMULATION_TRANSFORMS * _transform(math.prod(window.grid.shape))
+    simulation = waves * SIMULATION_TRANSFORMS * transform(math.prod(window.grid.shape))
     return config.positions * (reconstruction + simulation)
 
 
@@ -80,7 +80,7 @@ def fft_rate(seconds: float = 0.15) -> float:
     while (passed := time.process_time() - start) < seconds:
         fft2(waves, workers=1)
         count += len(waves)
-    return count * _transform(128**2) / passed
+    return count * transform(128**2) / passed
 
 
 def estimate(study: StudyConfig, shape: tuple[int, int], cores: int, rate: float | None = None) -> dict[str, Any]:
@@ -112,20 +112,23 @@ def estimate(study: StudyConfig, shape: tuple[int, int], cores: int, rate: float
 def summary(study: StudyConfig, numbers: Mapping[str, Any]) -> str:
     """The estimate in two lines, for a terminal."""
     parts = ", ".join(f"{name} {count}" for name, count in numbers["trials"].items())
+    minutes, work = duration(numbers["minutes"]), duration(numbers["core_minutes"])
     return (
         f"{study.study} ({study.scale}): {numbers['trials_total']} trials ({parts}) in {numbers['jobs']} jobs\n"
-        f"estimate: {_time(numbers['minutes'])} on {numbers['cores']} cores ({_time(numbers['core_minutes'])} of one "
-        f"core), {numbers['memory_gib']:g} GiB for each job, {numbers['memory_gib_all_cores']:g} GiB in all"
+        f"estimate: {minutes} on {numbers['cores']} cores ({work} of one core), "
+        f"{numbers['memory_gib']:g} GiB for each job, {numbers['memory_gib_all_cores']:g} GiB in all"
     )
 
 
-def _time(minutes: float) -> str:
+def duration(minutes: float) -> str:
+    """A time in words."""
     if minutes < 90:
         return f"{max(1, round(minutes))} min"
     return f"{minutes / 60:.0f} h" if minutes < 48 * 60 else f"{minutes / 1440:.0f} days"
 
 
-def _transform(pixels: float) -> float:
+def transform(pixels: float) -> float:
+    """Work of a Fourier transform, in FFT units."""
     return pixels * math.log2(pixels)
 
 
@@ -137,20 +140,8 @@ def _shapes(study: StudyConfig) -> int:
 
 def check_memory(study: StudyConfig, shape: tuple[int, int], cores: int, machine_gib: float) -> str | None:
     """Refuse a study of which one job doesn't fit into the machine; a warning if `cores` jobs at a time don't."""
-    each = memory_gib(study, shape)
-    if each > machine_gib:
-        raise InputError(
-            f"studies/{study.study}",
-            f"a job must fit into this machine's {machine_gib:.0f} GiB of memory",
-            f"an estimate of {each:.1f} GiB",
-            "Take a smaller field of view, fewer detector pixels or larger steps, or run it with an executor plugin.",
-        )
-    if cores * each > machine_gib:
-        return (
-            f"{cores} jobs at a time need about {cores * each:.0f} GiB, this machine has {machine_gib:.0f}: "
-            f"run with --cores {max(1, int(machine_gib / each))}"
-        )
-    return None
+    mend = "Take a smaller field of view, fewer detector pixels or larger steps, or run it with an executor plugin."
+    return check_job_memory(study.study, memory_gib(study, shape), cores, machine_gib, mend)
 
 
 def memory_gib(study: StudyConfig, shape: tuple[int, int]) -> float:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ SCALES = ("smoke", "preview", "paper")
 DEFAULT_SCALE = "preview"
 FOLDER_NAME = r"^[A-Za-z0-9_]+$"  # it becomes part of file names and of Snakemake's rules
 KIND, DEFAULT_KIND = "kind", "experiment"
+PLAN = "plan.yaml"  # in the results: every setting of the study, and what made it
 
 
 def kind_of(folder: Path, known: Iterable[str]) -> str:
@@ -33,6 +35,15 @@ def kind_of(folder: Path, known: Iterable[str]) -> str:
 def folder_name(study: str, scale: str) -> str:
     """Name of the results folder: results/<study>, or results/<study>-<scale> for a scale that isn't the default."""
     return study if scale == DEFAULT_SCALE else f"{study}-{scale}"
+
+
+@contextmanager
+def in_file(path: Path) -> Iterator[None]:
+    """Errors inside are raised with the file before their field."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error.field}", error.rule, error.value, error.mend) from None
 
 
 def load_study(folder: Path, scale: str, model: type[Model]) -> Model:

@@ -15,6 +15,9 @@ from ptydesign.simulate.thick import Shape, ThickSample, shape_of
 from ptydesign.study.experiment import VARIABLE, ExperimentConfig, at_point
 from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
 
+BASE = "base"  # name of a study's own experiment; the others are its variants
+NAME = r"^[a-z0-9][a-z0-9_]*$"  # of a variant or a plan: it becomes part of file names
+
 
 class PotentialSection(Strict):
     """The potential of the simulation.

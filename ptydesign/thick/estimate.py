@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ptydesign.errors import InputError
 from ptydesign.reconstruct.plan import Plan
-from ptydesign.study.estimate import fft_rate
+from ptydesign.study.checked import check_job_memory
+from ptydesign.study.estimate import duration, fft_rate, transform
 from ptydesign.thick import data
 from ptydesign.thick.resolve import ThickResolved
 
@@ -25,7 +25,7 @@ def simulation_work(resolved: ThickResolved) -> float:
         pixels = math.prod(resolved.windows[name].grid.shape)
         slices = len(resolved.slices_a) * resolved.study.potential.configurations
         count = data.pattern_count(resolved.experiments[name])
-        total += count * slices * 2 * _transform(pixels) * SIMULATION_OVERHEAD
+        total += count * slices * 2 * transform(pixels) * SIMULATION_OVERHEAD
     return total
 
 
@@ -33,7 +33,7 @@ def reconstruction_work(resolved: ThickResolved, name: str, plan: Plan) -> float
     """Work of one reconstruction in FFT units."""
     experiment = resolved.experiments[name]
     transforms = 4 + 6 * (plan.object.slices - 1)
-    each = plan.sweeps * plan.probe.modes * transforms * _transform(math.prod(experiment.detector.pixels))
+    each = plan.sweeps * plan.probe.modes * transforms * transform(math.prod(experiment.detector.pixels))
     return data.pattern_count(experiment) * each * RECONSTRUCTION_OVERHEAD
 
 
@@ -95,44 +95,23 @@ def summary(resolved: ThickResolved, found: dict[str, Any], words: str) -> str:
     size = f"{shape.extent_a[1]:.1f} x {shape.extent_a[0]:.1f} x {shape.thickness_a:.1f} A"
     patterns = ", ".join(f"{name} {count}" for name, count in found["patterns"].items())
     memory = ", ".join(f"{name} {value:g}" for name, value in found["memory_gib"].items())
+    whole, work, part = (duration(found[f"{name}minutes"]) for name in ("", "core_", "simulation_core_"))
     return (
         f"{study.study} ({study.scale}): {size} (x, y, z), {len(resolved.slices_a)} slices of {resolved.grid.shape[1]} "
         f"x {resolved.grid.shape[0]} px, {study.potential.configurations} thermal configurations\n"
         f"patterns: {patterns}; {words}; {found['jobs']} jobs\n"
-        f"estimate: {_time(found['minutes'])} on {found['cores']} cores ({_time(found['core_minutes'])} of one core, "
-        f"{_time(found['simulation_core_minutes'])} of it simulation); GiB of memory of a job: {memory}; "
-        f"{found['data_gib']:g} GiB of data"
+        f"estimate: {whole} on {found['cores']} cores ({work} of one core, {part} of it simulation); "
+        f"GiB of memory of a job: {memory}; {found['data_gib']:g} GiB of data"
     )
 
 
 def check_memory(resolved: ThickResolved, found: dict[str, float], cores: int, machine_gib: float) -> str | None:
     """Refuse a study of which one job doesn't fit into the machine; a warning if `cores` jobs at a time don't."""
-    step, each = max(found.items(), key=lambda item: item[1])
-    if each > machine_gib:
-        raise InputError(
-            f"studies/{resolved.study.study}",
-            f"a job must fit into this machine's {machine_gib:.0f} GiB of memory",
-            f"an estimate of {each:.1f} GiB ({step})",
-            "Take a smaller field of view, fewer slices or configurations, or run it with an executor plugin.",
-        )
-    if cores * each > machine_gib:
-        return (
-            f"{cores} jobs at a time need up to {cores * each:.0f} GiB, this machine has {machine_gib:.0f}: "
-            f"run with --cores {max(1, int(machine_gib / each))}"
-        )
-    return None
+    job, gib = max(found.items(), key=lambda item: item[1])
+    mend = "Take a smaller field of view, fewer slices or configurations, or run it with an executor plugin."
+    return check_job_memory(resolved.study.study, gib, cores, machine_gib, mend, job)
 
 
 def job_memory_mb(gib: float, attempt: int) -> int:
     """Memory to ask for; grows with the attempt."""
     return int(1024 * gib * (0.8 + 0.2 * attempt))
-
-
-def _time(minutes: float) -> str:
-    if minutes < 90:
-        return f"{max(1, round(minutes))} min"
-    return f"{minutes / 60:.0f} h" if minutes < 48 * 60 else f"{minutes / 1440:.0f} days"
-
-
-def _transform(pixels: float) -> float:
-    return pixels * math.log2(pixels)

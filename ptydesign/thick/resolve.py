@@ -3,49 +3,37 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ptydesign import __version__, io
-from ptydesign.errors import InputError
 from ptydesign.grids import Grid
 from ptydesign.simulate.detector import Window
 from ptydesign.simulate.potential import file_digest
 from ptydesign.simulate.thick import Shape, place_defects, slice_thicknesses
+from ptydesign.study.checked import Checked, write_plan_file
 from ptydesign.study.checks import check_results
-from ptydesign.study.file import folder_name, load_study
-from ptydesign.study.store import digest, seed_of
-from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
+from ptydesign.study.file import folder_name, in_file, load_study
+from ptydesign.study.store import seed_of
+from ptydesign.study.versions import ALGORITHMS, versions
 from ptydesign.thick import data
-from ptydesign.thick.config import ThickStudy, check_files
+from ptydesign.thick.config import BASE, ThickStudy, check_files
 from ptydesign.thick.experiment import fitted_experiment, potential_grid, scan_centre, window_of
 from ptydesign.types import Experiment
 
-BASE = "base"
-LIBRARIES = ("numpy", "scipy", "jax", "jaxlib", "abtem", "ase")
-
 
 @dataclass(frozen=True)
-class ThickResolved:
+class ThickResolved(Checked):
     """A checked study, ready to run. shape: of the supercell; grid: of its potential; file_sha256: of the structure
     file's content. experiments, windows: by the names of the study's experiments."""
 
-    kind: str
     study: ThickStudy
-    results: Path
     shape: Shape
     grid: Grid
     file_sha256: str
     experiments: dict[str, Experiment]
     windows: dict[str, Window]
-    warnings: tuple[str, ...] = field(default=())
 
     @cached_property
     def content(self) -> dict[str, Any]:
@@ -54,11 +42,6 @@ class ThickResolved:
         sample = {n: v for n, v in content["sample"].items() if n != "file"}
         name = self.study.sample.file.name
         return {**content, "sample": {"file": name, "file_sha256": self.file_sha256, **sample}}
-
-    @property
-    def root(self) -> Path:
-        """Folder of all results."""
-        return self.results.parent
 
     @property
     def centre_a(self) -> tuple[float, float]:
@@ -123,11 +106,11 @@ class ThickResolved:
         return {**self.specimen_settings(), "experiment": self.simulated(name), **more}
 
 
-def resolve(kind: str, model: type[ThickStudy], folder: Path, scale: str, root: Path) -> ThickResolved:
+def resolve(model: type[ThickStudy], folder: Path, scale: str, root: Path) -> ThickResolved:
     """The study of a folder, checked as far as all kinds of thick samples go. Raises InputError; about a second."""
     folder = Path(folder)
     study = load_study(folder, scale, model)
-    try:
+    with in_file(folder / "study.yaml"):
         study, shape = check_files(study, folder)
         grid = potential_grid(shape, study.potential.pixel_a)
         place_defects(
@@ -139,27 +122,14 @@ def resolve(kind: str, model: type[ThickStudy], folder: Path, scale: str, root: 
             where = "experiment" if name == BASE else f"variants.{name}"
             experiments[name] = fitted_experiment(study.experiment_of(name), grid, where, point)
             windows[name] = window_of(experiments[name], grid, shape, where, point)
-    except InputError as error:
-        raise in_file(folder, error) from None
     results = Path(root) / folder_name(study.study, scale)
     check_results(results, study.study)
-    return ThickResolved(kind, study, results, shape, grid, file_digest(study.sample.file), experiments, windows, ())
+    return ThickResolved(study, results, shape, grid, file_digest(study.sample.file), experiments, windows)
 
 
-def in_file(folder: Path, error: InputError) -> InputError:
-    """An error with the study file before its field."""
-    return InputError(f"{Path(folder) / 'study.yaml'}: {error.field}", error.rule, error.value, error.mend)
-
-
-def write_plan(resolved: ThickResolved, numbers: dict[str, Any]) -> None:
+def write_plan(resolved: ThickResolved, kind: str, numbers: dict[str, Any]) -> None:
     """Write results/<study>/plan.yaml."""
-    header = {
-        "layout": LAYOUT,
-        "kind": resolved.kind,
-        "study": resolved.study.study,
-        "ptydesign": __version__,
-        "algorithms": dict(ALGORITHMS),
-        "hash": digest(resolved.content),
+    more = {
         "supercell_a": [float(v) for v in (*resolved.shape.extent_a, resolved.shape.thickness_a)],
         "crystal_faces_a": [float(v) for v in resolved.shape.faces_a],
         "potential_shape": [len(resolved.slices_a), *resolved.grid.shape],
@@ -168,18 +138,5 @@ def write_plan(resolved: ThickResolved, numbers: dict[str, Any]) -> None:
         "window_px": {name: list(w.grid.shape) for name, w in resolved.windows.items()},
         "noise_seeds": {name: resolved.noise_seed(name) for name in resolved.experiments},
         "estimate": numbers,
-        "warnings": list(resolved.warnings),
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "libraries": {name: _version(name) for name in LIBRARIES},
     }
-    text = "# Written by `ptydesign resolve`: every setting of this study, and what made it.\n"
-    text += yaml.safe_dump({**resolved.content, "resolved": header}, sort_keys=False, allow_unicode=True)
-    io.write_text(resolved.results / "plan.yaml", text)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+    write_plan_file(resolved, kind, more)

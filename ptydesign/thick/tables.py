@@ -10,7 +10,7 @@ import yaml
 
 from ptydesign import io
 from ptydesign.errors import InputError
-from ptydesign.study.resolve import PLAN
+from ptydesign.study.file import PLAN
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ from ptydesign.errors import InputError
 from ptydesign.simulate.dataset import check_experiment, required_shape
 from ptydesign.simulate.potential import potential_key
 from ptydesign.simulate.specimen import check_sample
+from ptydesign.study.checked import Checked
 from ptydesign.study.checks import check_results
 from ptydesign.study.estimate import START_S, fft_rate
 from ptydesign.study.experiment import OPERATOR_NAMES
-from ptydesign.study.file import folder_name, load_study
+from ptydesign.study.file import folder_name, in_file, load_study
 from ptydesign.tuning import layout
 from ptydesign.tuning.assess import count, values_of
 from ptydesign.tuning.config import OneFile, SimulatedData, TuningConfig
@@ -34,26 +34,14 @@ SCORING_S, SEARCH_START_S, PROPOSAL_S, COMPILE_S = 0.2, 8.0, 0.3, 4.0
 
 
 @dataclass(frozen=True)
-class Resolved:
+class Resolved(Checked):
     """A checked study, ready to run. shape, key: of the sample's potential, None for measured data."""
 
     study: TuningConfig
-    results: Path
     shape: tuple[int, int] | None
     key: str | None
     positions: int
     pixels: tuple[int, int]
-    warnings: tuple[str, ...] = ()
-
-    @cached_property
-    def content(self) -> dict[str, Any]:
-        """The study's settings, JSON-able. Not to be changed."""
-        return self.study.model_dump(mode="json")
-
-    @property
-    def root(self) -> Path:
-        """Folder that holds the results of all studies, their point store and cache."""
-        return self.results.parent
 
 
 def resolve(folder: Path, scale: str, root: Path) -> Resolved:
@@ -61,15 +49,13 @@ def resolve(folder: Path, scale: str, root: Path) -> Resolved:
     folder = Path(folder)
     study = load_study(folder, scale, TuningConfig)
     results = Path(root) / folder_name(study.study, scale)
-    try:
+    with in_file(folder / "study.yaml"):
         _check_plans(study)
         study, shape, positions, pixels, pixel_a = _check_data(study, folder)
         warnings = _check_scores(study, pixels, pixel_a)
-    except InputError as error:
-        raise InputError(f"{folder / 'study.yaml'}: {error.field}", error.rule, error.value, error.mend) from None
     check_results(results, study.study)
     key = None if shape is None else potential_key(study.data.sample, study.data.potential, shape, study.seed)
-    return Resolved(study, results, shape, key, positions, pixels, tuple(warnings))
+    return Resolved(study, results, shape, key, positions, pixels, warnings=tuple(warnings))
 
 
 def _check_plans(study: TuningConfig) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ptydesign.errors import InputError
-from ptydesign.study.resolve import write_plan_file
+from ptydesign.study.checked import check_job_memory, write_plan_file
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, TRIAL, versions
 from ptydesign.tuning import layout
 from ptydesign.tuning import resolve as resolving
@@ -24,14 +23,8 @@ def load(folder: Path, scale: str, root: Path) -> Resolved:
 
 def check_memory(resolved: Resolved, cores: int, machine_gib: float) -> str | None:
     """A warning if jobs side by side need more memory than there is. Raises InputError if one does."""
-    each = resolving.memory_gib(resolved)
-    if each > machine_gib:
-        rule = f"a job must fit into this machine's {machine_gib:.0f} GiB of memory"
-        mend = "Scan fewer positions, or run it with an executor plugin."
-        raise InputError(f"studies/{resolved.study.study}", rule, f"an estimate of {each:.1f} GiB", mend)
-    if cores * each > machine_gib:
-        return f"{cores} jobs at a time need about {cores * each:.0f} GiB: run with --cores {int(machine_gib / each)}"
-    return None
+    mend = "Scan fewer positions, or run it with an executor plugin."
+    return check_job_memory(resolved.study.study, resolving.memory_gib(resolved), cores, machine_gib, mend)
 
 
 def write_plan(resolved: Resolved, cores: int) -> dict[str, Any]:
