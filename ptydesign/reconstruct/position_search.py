@@ -107,7 +107,7 @@ def search(
     present = jnp.asarray(for_all(_present, np.arange(count))[0])
     order, expected, margin = call(_ranked, state, present, problem, total, looking)
     best = for_all(_tried, np.asarray(order)[:worst], np.asarray(expected)[:worst])
-    return call(_moved, state, present, order, margin, looking, tuple(map(jnp.asarray, best)))
+    return call(_moved, state, present, order, margin, total, looking, tuple(map(jnp.asarray, best)))
 
 
 @functools.partial(jax.jit, static_argnames=("part", "noise", "over"))
@@ -120,7 +120,7 @@ def _search(noise: str, state: ReconState, problem: Problem, count, worst, param
     (present,) = _present(noise, state, everyone, count, count, problem, parameters)
     order, expected, margin = _ranked(noise, state, present, problem, count, worst)
     best = _tried(noise, state, order, expected, worst, count, problem, parameters)
-    return _moved(noise, state, present, order, margin, worst, best)
+    return _moved(noise, state, present, order, margin, count, worst, best)
 
 
 def _penalty(noise: str, state: ReconState, problem: Problem, count, parameters):
@@ -182,13 +182,14 @@ def _tried(noise: str, state: ReconState, indices, expected, number, count, prob
     return best
 
 
-def _moved(noise: str, state: ReconState, present, order, margin, worst, best) -> ReconState:
+def _moved(noise: str, state: ReconState, present, order, margin, count, worst, best) -> ReconState:
+    member = (jnp.arange(len(order)) < count)[:, None]
     moves = (jnp.arange(len(order)) < worst) & (best[1] < present[order] - margin)
     there = jnp.where(moves[:, None], best[0], state.positions_px[order])
     moved = state.positions_px.at[order].set(there)
     # as in `refine.sweep`: nothing holds a common shift but this
-    drift = jnp.sum(jnp.where(member[:, None], moved - state.positions_px, 0.0), axis=0) / count
-    return state.replace(positions_px=inside(jnp.where(member[:, None], moved - drift, moved), state))
+    drift = jnp.sum(jnp.where(member, moved - state.positions_px, 0.0), axis=0) / count
+    return state.replace(positions_px=inside(jnp.where(member, moved - drift, moved), state))
 
 
 def misfits(state: ReconState, indices, points_px, count, problem: Problem, o: Optical, noise: str) -> jax.Array:
