@@ -158,20 +158,28 @@ def illumination(unknowns: Unknowns, imaging: Imaging) -> jax.Array:
 
 
 def least_variance(
-    unknowns: Unknowns, imaging: Imaging, combination: np.ndarray, probe_known: bool = True, iterations: int = 60
+    unknowns: Unknowns,
+    imaging: Imaging,
+    combination: np.ndarray,
+    probe_known: bool = True,
+    iterations: int = 60,
+    tolerance: float = 1e-4,
 ) -> tuple[float, float]:
     """(bound, residual): c^T F^-1 c of a combination c (slices, Y, X) of phases, and |F x - c| / |c| of its solution.
 
-    combination: orthogonal to the gauges of the case (`windowed_mode`), or the number means nothing.
+    combination: orthogonal to the gauges of the case (`windowed_mode`), or the number means nothing. tolerance: the
+    residual at which conjugate gradients stop; the bound's own error is of its square.
     """
     real = unknowns.phase.dtype
     c = Unknowns(jnp.asarray(combination, real), None if probe_known else jnp.zeros_like(unknowns.probe))
-    x, rest = _solve(unknowns, imaging, c, iterations)
+    x, rest = _solve(unknowns, imaging, c, jnp.asarray(tolerance, real), iterations)
     return float(jnp.vdot(c.phase, x.phase)), float(rest)
 
 
 @jax.jit(static_argnames="iterations")
-def _solve(unknowns: Unknowns, imaging: Imaging, c: Unknowns, iterations: int) -> tuple[Unknowns, jax.Array]:
+def _solve(
+    unknowns: Unknowns, imaging: Imaging, c: Unknowns, tolerance: jax.Array, iterations: int
+) -> tuple[Unknowns, jax.Array]:
     lit = illumination(unknowns, imaging)
     weight = 1 / (lit + 0.01 * jnp.max(lit))
     power = 4 * jnp.sum(imaging.electrons)
@@ -183,7 +191,7 @@ def _solve(unknowns: Unknowns, imaging: Imaging, c: Unknowns, iterations: int) -
     def product(v: Unknowns) -> Unknowns:
         return fisher_product(unknowns, imaging, v)
 
-    x, _ = jax.scipy.sparse.linalg.cg(product, c, tol=1e-4, maxiter=iterations, M=precondition)
+    x, _ = jax.scipy.sparse.linalg.cg(product, c, tol=tolerance, maxiter=iterations, M=precondition)
     rest = jax.tree.map(jnp.subtract, product(x), c)
     return x, jnp.sqrt(_square(rest) / _square(c))
 

@@ -26,9 +26,10 @@ from ptydesign.types import Potential
 from ptydesign.units import MRAD, NM, interaction_parameter, wavelength_a
 
 RINGS = 8  # frequencies at which the bound is computed
-PHASES = (0.0, math.pi / 2)
-DIRECTIONS = (0.3, 1.9)  # rad: two directions that are no symmetry axis of a crystal along x
+# (direction, phase) in rad of the waves whose variances are averaged; no direction is a crystal's symmetry axis
+WAVES = ((0.3, 0.0), (1.9, math.pi / 2))
 ITERATIONS = 40
+TOLERANCE = 0.01
 SCREEN_RINGS = 8
 SEED = 1
 
@@ -127,15 +128,14 @@ def bound(scene: Scene, qmax: float) -> dict[str, list[float]]:
     }
     for q in rings(scene, RINGS, qmax):
         values: dict[str, list[float]] = {"known": [], "unknown": [], "object": [], "residual": []}
-        for angle in DIRECTIONS:
+        for angle, shift in WAVES:
             frequency = (q * scene.pixel_a * math.sin(angle), q * scene.pixel_a * math.cos(angle))
-            for shift in PHASES:
-                mode = limits.windowed_mode(scene.phase, scene.window, frequency, shift, probe_known=False)
-                known, rest = limits.least_variance(scene.unknowns, scene.imaging, mode, True, ITERATIONS)
-                unknown, _ = limits.least_variance(scene.unknowns, scene.imaging, mode, False, ITERATIONS)
-                values["known"].append(known)
-                values["unknown"].append(max(unknown, known))
-                values["residual"].append(rest)
+            mode = limits.windowed_mode(scene.phase, scene.window, frequency, shift, probe_known=False)
+            known, rest = limits.least_variance(scene.unknowns, scene.imaging, mode, True, ITERATIONS, TOLERANCE)
+            unknown, _ = limits.least_variance(scene.unknowns, scene.imaging, mode, False, ITERATIONS, TOLERANCE)
+            values["known"].append(known)
+            values["unknown"].append(max(unknown, known))
+            values["residual"].append(rest)
         found["q_per_a"].append(float(q))
         found["known_rad"].append(float(np.sqrt(np.mean(values["known"]))))
         found["unknown_rad"].append(float(np.sqrt(np.mean(values["unknown"]))))

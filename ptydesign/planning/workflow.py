@@ -23,7 +23,8 @@ MODEL = PlanConfig
 __all__ = ["check_memory", "draw", "load", "report", "settings", "summary", "table_files", "write_plan"]
 
 PLANNING = 1  # version of planning's own algorithms: cards, draws, choice, limits
-BOUND_TRIALS = 8  # a Cramer-Rao bound takes about as long as so many trials
+BOUND = 2  # version of the bound
+BOUND_TRIALS = 3  # a Cramer-Rao bound takes about as long as so many trials
 
 
 def _base(resolved: Resolved) -> dict[str, Any]:
@@ -70,8 +71,10 @@ def settings(
         case "plantolerance":
             robustness = {n: content["robustness"][n] for n in ("tolerance_repeats", "failed_below")}
             return {**base, "robustness": robustness, "parameter": parameter}
-        case "planlimits" | "planscreen":
-            return {**base, "expert": content["expert"], "which": design or search}
+        case "planlimits":
+            return {**base, "expert": content["expert"], "which": design, "bound": BOUND}
+        case "planscreen":
+            return {**base, "expert": content["expert"], "which": search}
         case "plancollect":
             return {**content, **versions("collect"), "planning": PLANNING}
         case "figures" | "report":
