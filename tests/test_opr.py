@@ -79,6 +79,8 @@ def test_a_true_variation_is_found(engine, kind, modes):
     weights follow the drift."""
     dataset, transmission, spectra = drifting(kind)
     settings = {"sweeps": 50, "noise": "poisson"}
+    if engine == "lsqml":  # with the default step weights are found less far: correlations of 0.90 and 0.88
+        settings["object_step"] = 1.0
     fixed = reconstruct(dataset, plan_of(engine, 0, **settings))[0]
     free = reconstruct(dataset, plan_of(engine, modes, **settings))[0]
     before, after = (toy.phase_error(s, transmission, dataset) for s in (fixed, free))
