@@ -138,12 +138,13 @@ def test_the_loss_falls(engine, noise):
 def test_each_regulariser_acts(engine, noise):
     """Alone; another engine or noise model never switches one off."""
     dataset = data_of(engine)[0]
-    free = run.reconstruct(dataset, plan_of(engine, noise))[0]
+    sweeps = 6  # until some phases are negative
+    free = run.reconstruct(dataset, plan_of(engine, noise, sweeps=sweeps))[0]
     names = [*ACTING, *(COSTS if engine == "gradient" else ())]
     if slices_of(engine) == 1:
         names = [n for n in names if not n.startswith("layer")]
     for name in names:
-        state, _, outcome = run.reconstruct(dataset, plan_of(engine, noise, [name]))
+        state, _, outcome = run.reconstruct(dataset, plan_of(engine, noise, [name], sweeps))
         assert outcome.status == "budget_spent", (name, outcome.reason)
         assert np.all(np.isfinite(state.object)), name
         change = max(np.abs(state.object - free.object).max(), np.abs(state.probe - free.probe).max())
