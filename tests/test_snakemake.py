@@ -135,7 +135,7 @@ def test_a_study_killed_at_any_moment_ends_bit_identical(finished, environment, 
             start_new_session=True,
         )
         try:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 600
             while len(stored()) < enough and time.monotonic() < deadline:
                 assert process.poll() is None, "ended before it could be killed"
                 time.sleep(0.02)

@@ -65,6 +65,9 @@ def switched(study: TuningConfig, values: Point) -> dict[str, Any]:
     return result
 
 
+DIGITS = 12  # of a score; further ones depend on where in memory an image lies, and tables are to be identical
+
+
 @dataclass(frozen=True)
 class Trial:
     """What determines a trial: the plan's values, the budget, the data."""
@@ -183,6 +186,7 @@ def run_trial(trial: Trial) -> tuple[dict[str, Any], dict[str, Any] | None]:
     }
     if truth_image is not None:
         arrays["truth"] = io.Array(truth_image.astype(np.float32), "rad", "y,x")
+    scores = {name: None if v is None else float(f"{v:.{DIGITS}g}") for name, v in scores.items()}
     return {**result, "status": "ok", "scores": scores}, {"arrays": arrays, "attrs": {"pixel_a": list(pixel)}}
 
 
