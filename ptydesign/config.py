@@ -117,6 +117,7 @@ _RULES = {
     "dict_type": "must be a mapping of keys to values",
     "tuple_type": "must be a list",
     "path_type": "must be a file's path",
+    "too_short": "must hold more values",
 }
 
 # What PyYAML says, in part -> what an author of a study should know.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
@@ -47,11 +46,14 @@ def test_from_file_to_sheet(tmp_path):
     calibration = yaml.safe_load((folder / "calibration.yaml").read_text())
     assert calibration["defocus_nm"] == pytest.approx(item["underfocus_nm"], abs=1e-3)
 
-    start = time.perf_counter()
+    made = {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*")) if path.is_file()}
     design = ptydesign.plan(tmp_path / "my.yaml", workspace=tmp_path, cores=2)
-    assert time.perf_counter() - start < 60
+    assert {path: path.stat().st_mtime_ns for path in made} == made  # nothing was computed again
     assert design.settings["step_a"] == found["step_a"]
     assert set(design.tables) >= {"trials", "pareto", "robustness", "limits", "screen"}
+    assert set(design.tables["limits"]["design"]) == {"recommended", "expert"}
+    for name in ("trials", "candidates", "pareto"):  # the display's sign everywhere
+        assert design.tables[name]["defocus_nm"].between(0, 6).all()
     assert len(design.tables["trials"]) == 5
     assert (design.tables["limits"]["unknown_rad"] >= design.tables["limits"]["known_rad"]).all()
     assert len(design.figure("prediction").axes) >= 4

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 
+import numpy as np
 import pytest
 from plan_files import write_plan
 
 from ptydesign.design.propose import initial_design
+from ptydesign.design.sampling import saturated_fraction
 from ptydesign.errors import InputError
-from ptydesign.planning.config import PlanConfig
+from ptydesign.planning.config import DetectorChoice, PlanConfig
+from ptydesign.planning.constraints import most_counts
 from ptydesign.planning.detectors import detector_names, find_detector
 from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.layout import total_trials
 from ptydesign.planning.load import TEMPLATE, read_plan
-from ptydesign.planning.space import make_space, setting_of
+from ptydesign.planning.space import check_possible, make_space, setting_of
 from ptydesign.units import wavelength_a
 
 ELECTRONS_PER_PA_US = 6.241509
@@ -23,9 +28,10 @@ def plan_of(tmp_path, **changes) -> PlanConfig:
     return read_plan(write_plan(tmp_path / "p.yaml", **changes))[0]
 
 
-def test_template_is_a_plan():
-    plan, _ = read_plan(TEMPLATE)
-    assert plan.detector.name == "EMPAD"
+def test_template_is_a_plan_at_every_scale():
+    trials = {scale: total_trials(read_plan(TEMPLATE, scale)[0]) for scale in ("smoke", "preview", "paper")}
+    assert trials["smoke"] < trials["preview"] / 2
+    assert trials["paper"] > trials["preview"] * 2
 
 
 @pytest.mark.parametrize("name", detector_names())
@@ -109,7 +115,8 @@ def test_constraints_bind_and_their_mend_is_feasible(tmp_path):
     operation = bench.operate(setting, 20)
     assert operation.violations[0].name == "frame rate"
     step = math.sqrt(100 * ELECTRONS_PER_PA_US / 20)  # 1 pA in a frame of 100 us
-    assert f"{step:.2g} A" in operation.violations[0].mend
+    assert step > 3  # more than the scan generator does, so a step isn't offered; the dose is
+    assert operation.violations[0].mend == "Use a current of 0.13 pA, if it can be set, or a dose of 156 e/A^2 or more."
     assert violation(bench, setting, 1e7) == "beam current"
     most = 20 * 20000 * ELECTRONS_PER_PA_US / 4
     assert f"{most:.3g}" in bench.operate(setting, 1e7).violations[0].mend
@@ -142,9 +149,43 @@ def test_search_space_keeps_choices_discrete_and_constraints(tmp_path):
     assert all(bench.operate(setting_of(bench, p), 400).feasible for p in points)
 
 
+def test_counters_lose_what_scatters_above_their_most(tmp_path):
+    """A counter of one electron that gets 0.989 on average loses 36 %, not nothing."""
+    assert saturated_fraction(0.989, 1) == pytest.approx(1 - (1 - math.exp(-0.989)) / 0.989, rel=1e-9)
+    assert saturated_fraction(0.989, 1) == pytest.approx(0.364, abs=1e-3)
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(60, 200_000)
+    assert saturated_fraction(60, 63) == pytest.approx(1 - np.minimum(counts, 63).sum() / counts.sum(), abs=2e-3)
+    assert most_counts(1) == pytest.approx(0.104, abs=0.001)
+    assert saturated_fraction(most_counts(63), 63) == pytest.approx(0.05)
+    assert most_counts(0.1) == 0.1  # a mean itself
+    override = {"pixels": [32, 32], "frames_per_s": 10000, "counts_per_frame": 1}
+    bench = Bench(plan_of(tmp_path, goal__doses_e_per_a2=[200]))
+    one_bit = Bench(bench.plan.model_copy(update={"detector": DetectorChoice(name="x", override=override)}))
+    setting = Setting(80, 20, -4, 2, 4.0)
+    dose = 0.5 * math.pi * 25 / 4  # half an electron in a bright pixel
+    assert one_bit.operate(setting, dose).counts_bright == pytest.approx(0.5)
+    assert "counts per frame" in [v.name for v in one_bit.operate(setting, dose).violations]
+    assert "counts per frame" not in [v.name for v in one_bit.operate(setting, dose / 6).violations]
+
+
+def test_every_mend_can_be_followed(tmp_path):
+    """Steps that are named can be done, and so can the nearest dose."""
+    for dose in (1e-3, 1, 5, 20, 1e7, 1e8, 1e9):
+        with pytest.raises(InputError) as caught:
+            plan_of(tmp_path, goal__doses_e_per_a2=[dose])
+        mend = caught.value.mend
+        assert caught.value.field.endswith("goal.doses_e_per_a2")
+        bench = Bench(plan_of(tmp_path))
+        check_possible(bench, float(re.search(r"is ([0-9.e+]+) e/A", mend).group(1)))
+        for step in re.findall(r"a step of ([0-9.]+) A", mend):
+            assert 1.2 <= float(step) <= 3
+        assert "camera" not in mend  # there is one only
+
+
 BAD = {
-    "gun": ({"goal__doses_e_per_a2": [1e7]}, "instrument.currents_pa", "beam current binds.*dose of at most"),
-    "too faint": ({"goal__doses_e_per_a2": [5]}, "goal.doses_e_per_a2", "frame rate binds.*a current of"),
+    "gun": ({"goal__doses_e_per_a2": [1e7]}, "goal.doses_e_per_a2", "beam current binds.*dose of at most.*nearest"),
+    "too faint": ({"goal__doses_e_per_a2": [5]}, "goal.doses_e_per_a2", "frame rate binds.*a dose of"),
     "frame rate": ({"instrument__dwell_us": {"low": 1, "high": 50}}, "instrument.dwell_us.high", "10000 frames/s"),
     "aperture": ({"expert": {"semiangle_mrad": 23.7}}, "expert.semiangle_mrad", "nearest is 25 mrad"),
     "camera": ({"expert": {"camera": 3}}, "expert.camera", "nearest is 4 mrad"),
@@ -158,6 +199,12 @@ BAD = {
     "too many pixels": ({"detector": {"name": "K3"}}, "detector.bin", "bin: 8"),
     "twice": ({"instrument__apertures_mrad": [20, 20]}, "instrument.apertures_mrad", "once"),
     "range": ({"instrument__defocus_nm": {"low": 5, "high": -5}}, "instrument.defocus_nm", "must not exceed high"),
+    "radian": ({"instrument__apertures_mrad": [0.02, 0.025]}, "apertures_mrad", r"in mrad.*\[20, 25\]"),
+    "volt": ({"instrument__voltages_kv": [80000]}, "voltages_kv", r"in kV.*\[80\]"),
+    "empty": ({"instrument__apertures_mrad": []}, "apertures_mrad", "must hold more values"),
+    "scales": ({"scales": {"tiny": {}}}, "scales.tiny", "smoke"),
+    "misspelt scale": ({"scales": {"smoke": {"serach": {}}}}, "serach", "search"),
+    "value of a scale": ({"scales": {"paper": {"search": {"initial": -1}}}}, "scales.paper.search.initial", "greater"),
     "word": ({"goal__resolution_a": "fine"}, "goal.resolution_a", "must be a number"),
     "unknown key": ({"goal__resolutoin_a": 1}, "goal.resolutoin_a", "resolution_a"),
     "step": ({"instrument__step_a": {"low": 5, "high": 6}}, "instrument.step_a.low", "half of the simulated field"),
@@ -172,8 +219,6 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_nonsense_is_refused_with_what_to_do(tmp_path, name):
-    import re
-
     changes, field, words = BAD[name]
     with pytest.raises(InputError) as caught:
         read_plan(write_plan(tmp_path / "p.yaml", **changes))

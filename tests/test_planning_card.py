@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import resource
 import subprocess
 import sys
@@ -81,6 +82,29 @@ def test_impossible_current_is_a_red_row(tmp_path):
     assert "dose of at most" in rows["beam current"].change
 
 
+def test_counts_are_judged_by_what_a_counter_loses(tmp_path):
+    changes = {
+        "detector__override": {"pixels": [32, 32], "frames_per_s": 10000, "counts_per_frame": 63},
+        "goal__doses_e_per_a2": [2000],
+    }
+    rows = rows_of(tmp_path, Setting(80, 20, -4, 2.0, 4.0), dose=600, **changes)
+    row = rows["Electrons in a bright pixel"]
+    assert row.value == pytest.approx(30.56, rel=1e-3)
+    assert row.status == "green"
+    rows = rows_of(tmp_path, Setting(80, 20, -4, 2.0, 4.0), dose=1200, **changes)
+    assert rows["Electrons in a bright pixel"].status == "amber"  # 61 on average fit into 63, but scatter
+    assert 1 < rows["Lost above the most counts"].value < 5
+
+
+def test_the_side_of_focus_is_spelled_out(tmp_path, capsys):
+    write_plan(tmp_path / "p.yaml", instrument__conventions={"defocus_positive": "overfocus"},
+               instrument__defocus_nm={"low": 0, "high": 6})  # fmt: skip
+    assert main(["card", str(tmp_path / "p.yaml")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"defocus [0-9.]+ nm \(overfocus\)", shown)
+    assert "-o FOLDER" in shown
+
+
 def test_rule_of_thumb_uses_what_exists(tmp_path):
     plan, _ = read_plan(write_plan(tmp_path / "p.yaml"))
     cards = plan_cards(plan)
@@ -118,7 +142,7 @@ def test_plan_refuses_nonsense_in_the_users_own_file(tmp_path, capsys, monkeypat
     assert main(["plan", "bad.yaml"]) == 2
     message = capsys.readouterr().err
     assert message.startswith("error: bad.yaml: goal.doses_e_per_a2: no setting is possible at 5 e/A^2")
-    assert "Use a step of 11 A or more, a current of 0.072 pA, or a dose of 69.4 e/A^2." in message
+    assert "Use a dose of 69.4 e/A^2 or more. The nearest dose at which there is a setting is 69.4 e/A^2." in message
     assert not (tmp_path / "studies").exists()
     (tmp_path / "studies" / "taken").mkdir(parents=True)
     (tmp_path / "studies" / "taken" / "study.yaml").write_text("title: another kind of study")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,15 @@ from scipy.ndimage import gaussian_filter
 
 from ptydesign.design.space import build_space
 from ptydesign.errors import InputError
-from ptydesign.planning import layout, robust
+from ptydesign.planning import collect, layout, robust
 from ptydesign.planning.collect import pareto
+from ptydesign.planning.load import load
 from ptydesign.planning.resolution import reached_resolution_a, ring_power
-from ptydesign.planning.resolve import Mode, Resolved, load, mode_study, to_experiment_config
+from ptydesign.planning.resolve import Mode, Resolved, mode_study, to_experiment_config
 from ptydesign.planning.search import tolerances
 from ptydesign.planning.sheet import _tolerance, defocus_words
-from ptydesign.planning.tolerance import kept_range, values_to_try
+from ptydesign.planning.space import make_space
+from ptydesign.planning.tolerance import apart, ends_of, kept_range, values_to_try
 from ptydesign.planning.trial import PlannedTrial, tilted
 from ptydesign.score.metrics import radial_frc
 from ptydesign.study.trial import Trial
@@ -117,9 +120,9 @@ def test_the_plateau_wins_not_the_peak():
     peak = summary("candidate-0", [0.95, 0.95], [0.9, 0.4, None, 0.3])
     plateau = summary("candidate-1", [0.85, 0.86], [0.84, 0.85, 0.83, 0.84])
     assert robust.recommend([peak, plateau]) == "candidate-1"
-    assert (peak["failed"], peak["tried"]) == (3, 6)
-    assert plateau["failed"] == 0
-    assert 0 < plateau["failure_high"] < 0.5  # six trials without a failure prove little
+    assert (peak["failed"], peak["tried"], peak["unplanned"]) == (3, 4, 0)  # of the draws: the repeats have no errors
+    assert (plateau["failed"], plateau["failure_low"]) == (0, 0.0)
+    assert 0.4 < plateau["failure_high"] < 0.6  # four draws without a failure prove little
     dead = summary("candidate-2", [None], [None])
     assert robust.recommend([dead, plateau]) == "candidate-1"
     with pytest.raises(InputError, match="could be scored"):
@@ -130,6 +133,7 @@ def test_wilson_interval():
     low, high = robust.wilson(2, 10)
     assert (low, high) == pytest.approx((0.0567, 0.5098), abs=1e-3)
     assert robust.wilson(0, 0) == (0, 1)
+    assert (robust.wilson(0, 7)[0], robust.wilson(7, 7)[1]) == (0.0, 1.0)  # to the last bit
 
 
 def test_pareto_keeps_what_nothing_beats():
@@ -159,11 +163,36 @@ def test_tolerance_is_the_range_about_the_point():
 def test_values_to_try_for_a_tolerance():
     space = build_space({"defocus_nm": {"low": -10, "high": 60}, "semiangle_mrad": {"choices": [10, 20, 30]}})
     defocus, aperture = space.dimensions
-    tried = values_to_try(defocus, 40.0, [20.0, 41.0], least=6)
-    assert tried == [(-1, 30.0), (-1, 20.0), (1, 43.0), (1, 46.0)]  # 1 nm above is too little to look at
-    assert values_to_try(defocus, 60.0, None, least=6) == [(-1, 57.0), (-1, 54.0)]  # the range ends here
-    assert values_to_try(aperture, 20, [20, 20], least=0) == [(-1, 10), (1, 30)]
-    assert values_to_try(aperture, 30, None, least=0) == [(-1, 20)]
+    tried = values_to_try(defocus, 40.0, [22.0, 41.0], (-10, 60), gap=6)
+    assert tried == [(-1, 34.0), (-1, 28.0), (-1, 22.0), (1, 46.0), (1, 52.0)]  # 1 nm above is too little to look at
+    assert values_to_try(defocus, 60.0, None, (-10, 60), gap=6) == [(-1, 54.0), (-1, 48.0)]  # the range ends here
+    far = [v for _, v in values_to_try(defocus, 40.0, [-10.0, 40.0], (-10, 40), gap=6)]
+    assert far == [34, 28, 22, 16, 10, 4]  # no further than six gaps
+    through = [v for _, v in values_to_try(defocus, 10.0, [-10.0, 10.0], (-10, 10), gap=6)]
+    assert through == [5, 0, -5, -10]
+    odd = [v for _, v in values_to_try(defocus, 8.0, [-7.0, 8.0], (-10, 8), gap=6)]
+    assert odd == [3, 0, -2, -7]  # focus itself is looked at
+    assert values_to_try(aperture, 20, [20, 20], (), gap=1) == [(-1, 10), (1, 30)]
+    assert values_to_try(aperture, 30, None, (), gap=1) == [(-1, 20)]
+
+
+def test_a_tolerance_ends_where_the_card_turns_red(tmp_path):
+    """On the way to focus a scan with large steps loses its overlap; 0.4 is the card's least."""
+    resolved = resolved_of(
+        tmp_path, instrument__defocus_nm={"low": -30, "high": 60}, instrument__pixels_mrad=[2.5], goal__resolution_a=1.2
+    )
+    bench, setting = resolved.bench, robust.Setting(80, 20, 12, 2, 2.5)
+    defocus, step = (make_space(bench).dimensions[i] for i in (1, 2))
+    low, high = ends_of(bench, setting, "defocus_nm", defocus)
+    radius = 2 / 2 / (1 - 0.4)
+    expected = np.sqrt(radius**2 - (0.61 * 0.0417572 / 0.02) ** 2) / 0.02 / 10
+    assert expected < low < expected + apart(setting, "defocus_nm") / 5
+    assert apart(setting, "defocus_nm") == pytest.approx(0.0417572 / 0.02**2 / 10, rel=1e-4)
+    probe_in_window = 0.0417572 / 2.5e-3 / 2 / 0.02 / 10
+    assert high == pytest.approx(probe_in_window, rel=0.1)  # there the probe outgrows the window
+    assert ends_of(bench, setting, "step_a", step)[0] == 1.2  # the instrument's
+    in_focus = robust.Setting(80, 20, 0, 2, 2.5)  # red already: nothing new turns red
+    assert ends_of(bench, in_focus, "defocus_nm", defocus)[0] < -low
 
 
 def test_tolerance_ends_where_a_simulation_loses_more():
@@ -171,19 +200,26 @@ def test_tolerance_ends_where_a_simulation_loses_more():
         return [{"side": s, "value": v, "score": x} for (s, v), x in zip(places, scores, strict=True)]
 
     places = [(-1, 30.0), (-1, 20.0), (1, 50.0), (1, 60.0)]
-    assert kept_range(40.0, tried(0.79, 0.77, 0.78, 0.5), 0.8) == ([20.0, 50.0], [True, False])
-    assert kept_range(40.0, tried(0.5, 0.79, None, 0.79), 0.8) == ([40.0, 40.0], [False, False])  # no gap is jumped
+    ends = (10.0, 70.0)
+    assert kept_range(40.0, tried(0.79, 0.77, 0.78, 0.5), 0.8, ends) == ([20.0, 50.0], [True, False])
+    assert kept_range(40.0, tried(0.79, 0.77, 0.78, 0.5), 0.8, (20.0, 70.0)) == ([20.0, 50.0], [False, False])
+    assert kept_range(40.0, tried(0.5, 0.79, None, 0.79), 0.8, ends) == (
+        [40.0, 40.0],
+        [False, False],
+    )  # no gap is jumped
 
 
 def test_words_of_a_tolerance():
     found = {
-        "defocus_nm": {"range": [30.0, 54.0], "more": [True, False]},
+        "defocus_nm": {"range": [30.0, 54.0], "more": [False, False]},
         "step_a": {"range": [1.0, 3.0], "more": [True, True]},
         "semiangle_mrad": {"range": [20.0, 20.0], "more": [False, False]},
     }
     setting = {"defocus_nm": 42.0, "step_a": 1.2, "semiangle_mrad": 20.0}
     assert _tolerance(found, setting, "defocus_nm", "nm") == "42 ± 12 nm"
     assert _tolerance(found, setting, "step_a", "Å") == "1 to 3 Å or further"
+    found["step_a"]["more"] = [False, True]
+    assert _tolerance(found, setting, "step_a", "Å") == "1 to 3 Å, or higher"
     assert _tolerance(found, setting, "semiangle_mrad", "mrad") == "this one"
     assert _tolerance(found, setting, "camera", "mm") == ""
 
@@ -201,7 +237,7 @@ def test_searches_are_warm_started_and_static(tmp_path):
     plan = resolved_of(tmp_path).study
     found = layout.searches(plan)
     assert [(s.before, s.sizes) for s in found.values()] == [(None, (4, 2)), (2000, (2, 2))]
-    tolerance = sum(2 if name in ("semiangle_mrad", "camera") else 4 for name in layout.parameters(plan))
+    tolerance = sum(2 if name in ("semiangle_mrad", "camera") else 5 for name in layout.parameters(plan))
     assert tolerance > 0
     assert layout.total_trials(plan) == 10 + 3 * (2 + 8) + tolerance
 
@@ -266,3 +302,36 @@ def test_resolution_ignores_rings_without_power():
     arrays = {"truth": truth, "frc": frc, "frc_q": np.array(found.q)}
     assert 1 / 0.9375 < reached_resolution_a(arrays, (pixel, pixel)) < 1 / 0.625
     assert reached_resolution_a({**arrays, "frc": frc * 0.1}, (pixel, pixel)) is None
+
+
+def test_tables_are_in_the_microscopes_sign(tmp_path):
+    resolved = resolved_of(
+        tmp_path,
+        instrument__conventions={"defocus_positive": "overfocus"},
+        instrument__defocus_nm={"low": 0, "high": 6},
+    )
+    content = {"parameter": "defocus_nm", "value": -4.0, "score": 0.8, "low": -5.0, "high": -2.0, "more": [True, False]}
+    tried = [(-5.0, 0.79), (-2.0, 0.78), (-1.0, 0.5)]
+    content["tried"] = [{"value": v, "score": s, "possible": True} for v, s in tried]
+    path = resolved.results / "tolerance"
+    path.mkdir(parents=True)
+    (path / "defocus_nm.json").write_text(json.dumps(content))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "tolerance_files", lambda plan: ["tolerance/defocus_nm.json"])
+        rows = list(collect._tolerance(resolved))
+        shown = collect._shown_tolerance(resolved)
+    assert [row["value"] for row in rows] == [1.0, 2.0, 4.0, 5.0]
+    assert shown["defocus_nm"] == {"range": [2.0, 5.0], "more": [False, True]}
+
+
+def test_what_a_trial_could_not_simulate_is_refused_with_the_plans_field(tmp_path):
+    """The error says which plan it is, and which of the plan's own fields to change."""
+    with pytest.raises(InputError) as caught:
+        resolved_of(tmp_path, simulation__field_of_view_a=[5000, 5000])
+    assert "tiny" in caught.value.field
+    assert caught.value.field.endswith("simulation.field_of_view_a")
+
+
+def test_a_slice_thicker_than_the_sample_is_refused(tmp_path):
+    with pytest.raises(InputError, match="thicker than the sample"):
+        resolved_of(tmp_path, simulation__slice_thickness_a=50)

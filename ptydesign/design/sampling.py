@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.special import pdtrc
 
 
 def probe_radius_a(intensity: np.ndarray, pixel_a: tuple[float, float], fraction: float = 0.9) -> float:
@@ -97,6 +98,16 @@ def depth_resolution_of_angle_a(wavelength_a: float, largest_rad: float) -> floa
 def lost_fraction(rate_per_s: float, dead_time_s: float) -> float:
     """Part of the electrons that a dead time hides: 1 - counted/rate, detector not paralysable."""
     return 1 - counted_rate(rate_per_s, dead_time_s) / rate_per_s if rate_per_s > 0 else 0.0
+
+
+def saturated_fraction(mean_counts: float, most_counts: float) -> float:
+    """Part of the electrons of a pixel that a counter of at most L loses, their number being Poisson's with mean m:
+    E[max(n - L, 0)] / m = P(n >= L) - L/m P(n >= L + 1)."""
+    if mean_counts <= 0:
+        return 0.0
+    full = math.floor(most_counts)
+    at_least = 1.0 if full < 1 else pdtrc(full - 1, mean_counts)
+    return float(max(0.0, at_least - full / mean_counts * pdtrc(full, mean_counts)))
 
 
 def drift_a(rate_a_per_min: float, time_s: float) -> float:

@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ptydesign.design import sampling
-from ptydesign.planning.instrument import Bench, Operation
+from ptydesign.planning.constraints import most_counts
+from ptydesign.planning.instrument import Bench, Operation, Setting
 from ptydesign.planning.reconstruction import in_slices, thickness_a, trial_reconstruction
 from ptydesign.units import MRAD, NM, wavelength_a
 
 GREEN, AMBER, RED, INFO = "green", "amber", "red", "information"
 RULE = "rule of thumb"
+COMFORTABLE_LOSS = 0.01  # of the electrons of a bright pixel; `constraints.MOST_LOST` is refused
 EDO = "Edo et al., Phys. Rev. A 87:053850 (2013)"
 BUNK = "Bunk et al., Ultramicroscopy 108:481 (2008)"
 KNOLL = "Knoll, Radiation Detection and Measurement, ch. 4"
@@ -43,11 +45,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Card:
-    """A setting (in the microscope's units and sign) and its rows."""
+    """A setting (in the microscope's units and sign) and its rows. underfocus_nm: its defocus in ptydesign's sign."""
 
     title: str
     what: str
     setting: dict[str, Any]
+    underfocus_nm: float
     dose_e_per_a2: float
     rows: tuple[Row, ...]
 
@@ -64,7 +67,7 @@ class Card:
 
 def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: float) -> Card:
     """The card of a setting. what: which setting it is, in words. fft_units_per_s: of this machine (study.estimate)."""
-    rows = [*_geometry(bench, operation), *_counting(bench, operation), *_time(bench, operation)]
+    rows = [*geometry(bench, operation.setting), *_counting(bench, operation), *_time(bench, operation)]
     rows += [*_specimen(bench, operation), *_computing(bench, operation, fft_units_per_s)]
     named = {violation.name for violation in operation.violations}
     covered = {"window", "counts per frame", "time", "detector edge"}
@@ -81,7 +84,8 @@ def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: fl
                 "both can be set", GREEN, "current = dose s^2 e / dwell", "the instrument's limits",
             ),
         )  # fmt: skip
-    return Card(bench.plan.title, what, bench.shown(operation.setting), operation.dose_e_per_a2, tuple(rows))
+    setting, dose = operation.setting, operation.dose_e_per_a2
+    return Card(bench.plan.title, what, bench.shown(setting), setting.defocus_nm, dose, tuple(rows))
 
 
 def graded(value: float, green: float, amber: float) -> str:
@@ -91,8 +95,8 @@ def graded(value: float, green: float, amber: float) -> str:
     return GREEN if value <= green else AMBER if value <= amber else RED
 
 
-def _geometry(bench: Bench, operation: Operation) -> Iterator[Row]:
-    setting = operation.setting
+def geometry(bench: Bench, setting: Setting) -> Iterator[Row]:
+    """Rules of probe, window, step and detector: those that don't depend on the dose."""
     alpha, step = setting.semiangle_mrad * MRAD, setting.step_a
     radius, window = bench.probe_radius_a(setting), bench.window_a(setting)
     dk = 1 / window
@@ -144,12 +148,21 @@ def _counting(bench: Bench, operation: Operation) -> Iterator[Row]:
         RULE, _unless(value >= 30, "A larger step with more defocus, or more dose."),
     )  # fmt: skip
     limit = detector.counts_per_frame
+    comfortable, most = (most_counts(limit, COMFORTABLE_LOSS), most_counts(limit)) if limit else (math.inf, math.inf)
     yield Row(
-        "Electrons in a bright pixel", counts, "per frame", f"{_number(limit)} or less" if limit else "no limit known",
-        graded(counts, 0.5 * limit, limit) if limit else INFO, "dose s^2 / (pi (alpha/dtheta)^2)",
+        "Electrons in a bright pixel", counts, "per frame on average",
+        f"{_number(comfortable)} or less: a pixel holds {_number(limit)}" if limit else "no limit known",
+        graded(counts, comfortable, most) if limit else INFO, "dose s^2 / (pi (alpha/dtheta)^2)",
         detector.source("counts_per_frame"),
-        _unless(limit is None or counts <= 0.5 * limit, "Share the dose out over several scans, or a smaller step."),
+        _unless(counts <= comfortable, "Share the dose out over several scans, or a smaller step."),
     )  # fmt: skip
+    if limit and limit >= 1:
+        yield Row(
+            "Lost above the most counts", 100 * sampling.saturated_fraction(counts, limit), "%",
+            f"{100 * COMFORTABLE_LOSS:g} or less", graded(counts, comfortable, most),
+            "E[max(n - most, 0)] / E[n], n of Poisson", "counts of a pixel scatter about their mean",
+            _unless(counts <= comfortable, "As above."),
+        )  # fmt: skip
     rate, limit = operation.rate_bright_s, detector.rate_per_px_s
     if rate is not None:
         yield Row(
@@ -217,7 +230,7 @@ def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
     depth = sampling.depth_resolution_a(wavelength_a(setting.voltage_kv), setting.semiangle_mrad * MRAD)
     thickness = thickness_a(bench.plan)
     slices = trial_reconstruction(bench.plan).final_slices[0]
-    status = GREEN if thickness <= depth or slices > 1 else AMBER
+    status = GREEN if slices > 1 else graded(thickness, depth, 3 * depth)
     yield Row(
         "Thickness", thickness, "A", f"depth of field {depth:.0f} A, or several slices", status, "2 lambda / alpha^2",
         RULE, _unless(status == GREEN, "Set simulation.slice_thickness_a, or take a smaller aperture."),

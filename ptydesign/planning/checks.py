@@ -7,8 +7,9 @@ from pathlib import Path
 from ptydesign.errors import InputError
 from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.instrument import Bench
+from ptydesign.planning.reconstruction import thickness_a
 from ptydesign.planning.space import check_possible, make_space
-from ptydesign.simulate.specimen import check_sample
+from ptydesign.simulate.specimen import ImageSample, check_sample
 from ptydesign.units import wavelength_a
 
 
@@ -21,6 +22,7 @@ def check_plan(plan: PlanConfig, folder: Path) -> tuple[PlanConfig, list[str]]:
     _check_camera(bench)
     _check_frame_rate(bench)
     _check_expert(bench)
+    _check_slices(plan)
     make_space(bench)
     for dose in plan.goal.doses_e_per_a2:
         check_possible(bench, dose)
@@ -52,6 +54,17 @@ def _check_frame_rate(bench: Bench) -> None:
         rule = f"must hold a frame of {detector.name}: {detector.frames_per_s:g} frames/s take {frame_us:.4g} us each"
         mend = f"Use {frame_us:.4g} us or more, or a detector with at least {1e6 / longest:.4g} frames/s."
         raise InputError("instrument.dwell_us.high", rule, longest, mend)
+
+
+def _check_slices(plan: PlanConfig) -> None:
+    slice_a = plan.simulation.slice_thickness_a
+    if slice_a is None or isinstance(plan.sample, ImageSample):
+        return
+    thickness = thickness_a(plan)
+    if slice_a > thickness * (1 + 1e-9):
+        rule = f"must not be thicker than the sample, {thickness:.4g} A"
+        mend = "Take thinner slices, or leave it out: the sample is then projected."
+        raise InputError("simulation.slice_thickness_a", rule, slice_a, mend)
 
 
 def _check_expert(bench: Bench) -> None:

@@ -52,6 +52,8 @@ def card(options: argparse.Namespace) -> None:
     if options.output is not None:
         for path in write_cards(options.output, cards, unit):
             print(path)
+    else:
+        print("(-o FOLDER writes it as card.html, card.csv and card.json)")
 
 
 def plan(options: argparse.Namespace) -> None:

@@ -1,4 +1,8 @@
-"""From records to tidy tables, units in the column names, and the recommendation that the sheet is made from."""
+"""From records to tidy tables, units in the column names, and the recommendation that the sheet is made from.
+
+Records (search/, robust/, tolerance/) are in ptydesign's sign of the defocus. Tables and recommendation are what the
+user reads: everything in them is in the microscope's sign, as in the plan file.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,11 @@ from scipy.stats import spearmanr
 from ptydesign import io
 from ptydesign.planning import layout
 from ptydesign.planning.instrument import Setting
-from ptydesign.planning.layout import EXPERT_DESIGN, LIMIT_DESIGNS
-from ptydesign.planning.resolve import EXPERT, Resolved
+from ptydesign.planning.layout import EXPERT_DESIGN, LIMIT_DESIGNS, RECOMMENDED
+from ptydesign.planning.resolve import Resolved, expert_name
+from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.search import read_round
 from ptydesign.planning.space import setting_of
-from ptydesign.planning.tolerance import read_robust, recommended
 from ptydesign.study.search import read_json
 from ptydesign.study.store import PointStore
 
@@ -32,9 +36,8 @@ def collect(resolved: Resolved) -> list[Path]:
     trials = pd.DataFrame(_trials(resolved))
     frames = {
         "trials": trials,
-        "robustness": pd.DataFrame(_robustness(robust)),
+        "robustness": pd.DataFrame(_robustness(resolved, robust)),
         "candidates": pd.DataFrame(_candidates(resolved, robust, summaries, chosen)),
-        "tolerances": pd.DataFrame(_tolerances(resolved)),
         "tolerance": pd.DataFrame(_tolerance(resolved)),
         "pareto": pareto(trials),
         "limits": pd.DataFrame(_limits(resolved)),
@@ -44,7 +47,7 @@ def collect(resolved: Resolved) -> list[Path]:
     folder, paths = resolved.results / "tables", []
     for name, frame in frames.items():
         paths.append(folder / f"{name}.csv")
-        io.write_text(paths[-1], frame.to_csv(index=False, lineterminator="\n"))
+        io.write_text(paths[-1], frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
     io.write_images(folder / "images.h5", _images(resolved, robust, chosen))
     io.write_json(folder / "recommendation.json", _recommendation(resolved, robust, summaries, chosen))
     return [*paths, folder / "images.h5", folder / "recommendation.json"]
@@ -61,7 +64,7 @@ def _trials(resolved: Resolved) -> Iterable[dict[str, Any]]:
                     "dose_e_per_a2": search.dose_e_per_a2,
                     "round": round_,
                     "index": record["index"],
-                    **asdict(setting),
+                    **bench.shown(setting),
                     "current_pa": operation.current_pa,
                     "dwell_us": operation.dwell_us,
                     "scan_time_s": operation.scan_time_s,
@@ -81,12 +84,15 @@ def _scores(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _robustness(robust: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    names = ("kind", "number", "defocus_nm", "drift", "drift_angle_rad", "source", "thickness")
+def _robustness(resolved: Resolved, robust: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    names = ("drift", "drift_angle_rad", "source", "thickness")
     for design, content in robust.items():
         for trial in content["trials"]:
             yield {
                 "design": design,
+                "kind": trial["kind"],
+                "number": trial["number"],
+                "defocus_error_nm": resolved.bench.defocus_sign * trial["defocus_nm"] or 0.0,  # no -0
                 **{name: trial[name] for name in names},
                 "tilt_y_mrad": trial["tilt_mrad"][0],
                 "tilt_x_mrad": trial["tilt_mrad"][1],
@@ -102,7 +108,7 @@ def _candidates(resolved: Resolved, robust: dict, summaries: list[dict], chosen:
         yield {
             **summary,
             "recommended": summary["design"] == chosen,
-            **asdict(setting),
+            **bench.shown(setting),
             "current_pa": operation.current_pa,
             "dwell_us": operation.dwell_us,
             "scan_time_s": operation.scan_time_s,
@@ -114,21 +120,11 @@ def _tolerance(resolved: Resolved) -> Iterable[dict[str, Any]]:
     for file in layout.tolerance_files(resolved.study):
         content = read_json(resolved.results / file)
         own = {"value": content["value"], "score": content["score"], "possible": True}
-        for tried in sorted([own, *content["tried"]], key=lambda t: t["value"]):
+        sign = resolved.bench.defocus_sign if content["parameter"] == "defocus_nm" else 1
+        for tried in sorted([own, *content["tried"]], key=lambda t: sign * t["value"]):
             kept = None if tried["score"] is None else tried["score"] / content["score"]
-            row = {"parameter": content["parameter"], **{n: tried[n] for n in ("value", "possible")}}
+            row = {"parameter": content["parameter"], "value": sign * tried["value"], "possible": tried["possible"]}
             yield {**row, "ssim": tried["score"], "kept": kept}
-
-
-def _tolerances(resolved: Resolved) -> Iterable[dict[str, Any]]:
-    """What the search's model predicts, at each dose for each candidate."""
-    for search in layout.searches(resolved.study).values():
-        best = read_json(resolved.results / search.best_file)
-        for design, ranges in best["tolerances"].items():
-            for name, (low, high) in ranges.items():
-                value = best["points"][design][name]
-                row = {"dose_e_per_a2": search.dose_e_per_a2, "design": design, "parameter": name, "value": value}
-                yield {**row, "low": low, "high": high}
 
 
 def pareto(trials: pd.DataFrame) -> pd.DataFrame:
@@ -187,7 +183,7 @@ def _images(resolved: Resolved, robust: dict[str, Any], chosen: str) -> dict[str
     """Picture and ring correlation of the first repeat of the recommended design and of the rule of thumb."""
     store, groups = PointStore(resolved.root), {}
     units = {"phase": ("rad", "y,x"), "truth": ("rad", "y,x"), "frc_q": ("1/angstrom", "ring"), "frc": ("1", "ring")}
-    for name, design in (("recommended", chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
+    for name, design in ((RECOMMENDED, chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
         first = next(t for t in robust[design]["trials"] if t["kind"] == "repeat")
         if first["status"] != "ok":
             continue
@@ -202,7 +198,7 @@ def _recommendation(resolved: Resolved, robust: dict, summaries: list[dict], cho
     plan, bench = resolved.study, resolved.bench
     limit = plan.goal.dose_limit
     found = {}
-    for name, design in (("recommended", chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
+    for name, design in ((RECOMMENDED, chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
         setting = Setting(**robust[design]["setting"])
         operation = bench.operate(setting, limit)
         found[name] = {
@@ -228,21 +224,20 @@ def _recommendation(resolved: Resolved, robust: dict, summaries: list[dict], cho
     limits = {d: read_json(resolved.results / f"limits/{d}.json") for d in LIMIT_DESIGNS}
     return {
         **found,
-        "expert_name": EXPERT,
+        "expert_name": expert_name(plan),
         "tolerance": _shown_tolerance(resolved),
-        "limits": {name: limits[design] for name, design in (("winner", LIMIT_DESIGNS[0]), ("expert", EXPERT_DESIGN))},
-        "winner_error_rad": _measured_error(robust[LIMIT_DESIGNS[0]]),
+        "limits": limits,
         "warnings": list(resolved.warnings),
     }
 
 
 def _shown_tolerance(resolved: Resolved) -> dict[str, dict[str, Any]]:
     """How far each parameter of the recommended design may be off, in the microscope's sign: `range` [low, high], and
-    whether each end is the last value that was tried (`more`: it may reach further)."""
+    whether each end may reach further (`more`: the last value that was tried kept the score, and no limit ended it)."""
     found, sign = {}, resolved.bench.defocus_sign
     for file in layout.tolerance_files(resolved.study):
         content = read_json(resolved.results / file)
-        ends, more = [content["low"], content["high"]], list(content["is_last"])
+        ends, more = [content["low"], content["high"]], list(content["more"])
         if content["parameter"] == "defocus_nm" and sign < 0:
             ends, more = [-v for v in reversed(ends)], more[::-1]
         found[content["parameter"]] = {"range": ends, "more": more}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
@@ -17,6 +17,7 @@ from ptydesign.study.file import FOLDER_NAME
 Dose = Annotated[float, Field(gt=0, le=1e9)]
 Voltage = Annotated[float, Field(ge=10, le=1000)]
 Aperture = Annotated[float, Field(gt=0, le=200)]
+LEAST_APERTURE_MRAD = 1.0  # below, a list of apertures is in radian
 
 
 class Range(Strict):
@@ -87,6 +88,24 @@ class InstrumentConfig(Strict):
         if values is not None and len(set(values)) < len(values):
             raise InputError("list", "must hold each value once", list(values), "Remove the repeated one.")
         return values if values is None else tuple(sorted(values))
+
+    @field_validator("apertures_mrad")
+    @classmethod
+    def _not_in_radian(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if min(values) < LEAST_APERTURE_MRAD:
+            milli = ", ".join(f"{1e3 * v:g}" for v in values)
+            rule = f"must be semi-angles in mrad, {LEAST_APERTURE_MRAD:g} or more"
+            raise InputError("apertures_mrad", rule, list(values), f"If they are in rad, write [{milli}].")
+        return values
+
+    @field_validator("voltages_kv", mode="before")
+    @classmethod
+    def _not_in_volt(cls, values: Any) -> Any:
+        given = values if isinstance(values, list | tuple) else []
+        if any(isinstance(v, int | float) and v > 1000 for v in given):
+            kilo = ", ".join(f"{v / 1e3:g}" for v in given)
+            raise InputError("voltages_kv", "must be in kV", list(given), f"If they are in V, write [{kilo}].")
+        return values
 
     @model_validator(mode="after")
     def _one_camera(self) -> InstrumentConfig:
@@ -163,7 +182,7 @@ class RobustnessConfig(Strict):
     candidates: PositiveInt = Field(3, description="designs that are tried again: the winner and its neighbours")
     repeats: PositiveInt = Field(3, description="fresh noise and fresh starts without any error")
     tolerance_repeats: PositiveInt = Field(1, description="fresh noise for each value that is tried for a tolerance")
-    draws: PositiveInt = Field(8, description="draws of all errors together")
+    draws: PositiveInt = Field(8, description="draws of all errors together; how often a design fails is of these")
     incoherent: int = Field(
         1, ge=0, description="draws that have source size and focal spread too: each takes 9 to 50 times as long"
     )

@@ -17,12 +17,11 @@ from ptydesign.planning.resolution import THRESHOLD, smoothed
 from ptydesign.planning.search import WITHIN
 from ptydesign.planning.tables import Tables, read_tables
 
-NAMES = {"recommended": "recommended", "expert": "rule of thumb"}
 PARAMETERS = {
     "defocus_nm": "defocus on the display (nm)",
     "step_a": "scan step (Å)",
     "semiangle_mrad": "aperture (mrad)",
-    "camera": "camera (mm or mrad)",
+    "camera": "camera ({camera})",
 }
 COLOURS = {"recommended": BLUE, "expert": VERMILLION}
 
@@ -36,19 +35,21 @@ def prediction(tables: Tables) -> Figure:
     low, high = np.percentile(truth, [0.5, 99.8])
     picture = _image(axes[0], truth, shown["attrs"]["pixel_a"], low, high, "truth")
     scale_bar(axes[0], *_extent(truth, shown["attrs"]["pixel_a"]))
-    for place, name in ((1, "recommended"), (2, "expert")):
+    names = names_of(tables)
+    for place, name in enumerate(names, 1):
         item = tables.images.get(name)
         if item is None:
-            empty_panel(axes[place], f"{NAMES[name]}:\nfailed")
+            empty_panel(axes[place], f"{names[name]}:\nfailed")
             continue
-        title = f"{NAMES[name]}\nSSIM {item['attrs']['ssim']:.2f}"
+        title = f"{names[name]}\nSSIM {item['attrs']['ssim']:.2f}"
         _image(axes[place], item["arrays"]["phase"], item["attrs"]["pixel_a"], low, high, title)
     figure.colorbar(picture, ax=axes[2], label="phase (rad)", fraction=0.05, pad=0.03)
-    for name in ("recommended", "expert"):
+    for name in names:
         if name in tables.images:
             arrays, pixel_a = tables.images[name]["arrays"], tables.images[name]["attrs"]["pixel_a"]
             axes[3].plot(arrays["frc_q"], arrays["frc"], color=COLOURS[name], lw=0.6, alpha=0.4)
-            axes[3].plot(arrays["frc_q"], smoothed(arrays, pixel_a), color=COLOURS[name], label=NAMES[name])
+            axes[3].plot(arrays["frc_q"], smoothed(arrays, pixel_a), color=COLOURS[name], label=names[name])
+    axes[3].plot([], [], color=GREY, lw=0.6, alpha=0.6, label="single rings")
     axes[3].axhline(THRESHOLD, color=GREY, lw=0.7, ls=":")
     axes[3].set(xlabel="frequency (1/Å)", ylabel="correlation with truth", ylim=(-0.1, 1.05))
     axes[3].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
@@ -88,10 +89,14 @@ def fronts(tables: Tables) -> Figure:
     right.plot(here["scan_time_s"], here["ssim"], ".", color=GREY, alpha=0.5, label="trials")
     front = here[here["ssim"] >= here["ssim"].cummax() - 1e-12]
     right.step(front["scan_time_s"], front["ssim"], where="post", color=BLUE, label=f"front at {limit:g} e/Å²")
-    for name, marker in (("recommended", "*"), ("expert", "s")):
+    names = names_of(tables)
+    for name, marker, size, order in (("expert", "s", 6, 3), ("recommended", "*", 9, 4)):
         item = tables.recommendation[name]
         if item["planned"] is not None and item["scan_time_s"]:
-            right.plot(item["scan_time_s"], item["planned"], marker, color=COLOURS[name], ms=8, label=NAMES[name])
+            right.plot(
+                item["scan_time_s"], item["planned"], marker, color=COLOURS[name], ms=size, zorder=order,
+                label=names[name],
+            )  # fmt: skip
     right.set(xlabel="scan time (s)", ylabel="SSIM", xscale="log")
     right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
@@ -117,7 +122,7 @@ def robustness(tables: Tables) -> Figure:
             axes.plot(place, values, "o", color=colour, ms=3.5, alpha=0.8, label=label)
             axes.plot([number + shift - 0.12, number + shift + 0.12], [values.mean()] * 2, color=colour, lw=2)
     chosen = tables.recommended["design"]
-    words = [_design_name(design) + ("\n(recommended)" if design == chosen else "") for design in order]
+    words = [_design_name(tables, design) + ("\n(recommended)" if design == chosen else "") for design in order]
     axes.set_xticks(range(len(order)), words)
     axes.set(ylabel="SSIM", xlim=(-0.6, len(order) - 0.4))
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
@@ -132,44 +137,40 @@ def tolerance(tables: Tables) -> Figure:
     for number, axes in enumerate(np.atleast_1d(figure.subplots(1, len(names), sharey=True))):
         name = names[number]
         rows = frame[(frame["parameter"] == name) & frame["ssim"].notna()]
-        value, sign = item["setting"][name], -1 if name == "defocus_nm" and _turned(item) else 1
-        order = np.argsort(sign * rows["value"].to_numpy(float))
-        axes.plot(sign * rows["value"].to_numpy(float)[order], rows["ssim"].to_numpy(float)[order], "o-", color=BLUE)
-        axes.axvline(value, color=GREY, lw=0.8)
+        axes.plot(rows["value"], rows["ssim"], "o-", color=BLUE, ms=3.5)
+        axes.axvline(item["setting"][name], color=GREY, lw=0.8, label="recommended" if number == 0 else None)
         axes.axhline((1 - WITHIN) * item["planned"], color=VERMILLION, lw=0.8, ls="--", label="95 % of the score")
-        axes.set(xlabel=PARAMETERS.get(name, name))
+        axes.set(xlabel=PARAMETERS[name].format(camera=item["camera_unit"]))
         if number == 0:
             axes.set_ylabel("SSIM")
-            axes.legend(loc="lower left")
         panel_letter(axes, number)
+    figure.legend(loc="outside upper right", ncols=2)
     return figure
 
 
-def _turned(item: dict) -> bool:
-    """Whether the microscope shows the defocus with the other sign than the tables."""
-    return item["setting"]["defocus_nm"] * item["underfocus_nm"] < 0
+def names_of(tables: Tables) -> dict[str, str]:
+    """What the recommended design and the one that it is compared with are called."""
+    return {"recommended": "recommended", "expert": tables.recommendation["expert_name"]}
 
 
-def _design_name(design: str) -> str:
+def _design_name(tables: Tables, design: str) -> str:
     if design == "expert":
-        return "rule of thumb"
+        return names_of(tables)["expert"]
     rank = int(design.rpartition("-")[2])
     return "winner" if rank == 0 else f"neighbour {rank}"
 
 
 def limits(tables: Tables) -> Figure:
     """The least error of a phase wave that the dose allows, and what the object has to show there."""
-    figure = drawing.new_figure(TWO_COLUMNS_IN * 0.62, 2.5)
+    figure = drawing.new_figure(TWO_COLUMNS_IN * 0.8, 2.5)
     axes, frame = figure.subplots(), tables["limits"]
-    for design, colour, words in (("candidate-0", BLUE, "winner"), ("expert", VERMILLION, "rule of thumb")):
-        rows = frame[frame["design"] == design] if len(frame) else frame
-        if len(rows):
-            axes.plot(rows["q_per_a"], rows["known_rad"], "--", color=colour, label=f"{words}, probe known")
-            axes.plot(rows["q_per_a"], rows["unknown_rad"], "-", color=colour, label=f"{words}, probe unknown")
-            last = rows
-    axes.plot(last["q_per_a"], last["object_rad"], "k.-", lw=0.8, label="the sample's own")
+    for design, words in names_of(tables).items():
+        rows, colour = frame[frame["design"] == design], COLOURS[design]
+        axes.plot(rows["q_per_a"], rows["known_rad"], "--", color=colour, label=f"{words}, probe known")
+        axes.plot(rows["q_per_a"], rows["unknown_rad"], "-", color=colour, label=f"{words}, probe unknown")
+    axes.plot(rows["q_per_a"], rows["object_rad"], "k.-", lw=0.8, label="the sample's own")
     axes.set(xlabel="frequency (1/Å)", ylabel="rms amplitude of a unit wave (rad)", yscale="log")
-    axes.legend(fontsize=6)
+    axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
@@ -190,7 +191,7 @@ def screen(tables: Tables) -> Figure:
         axes.set(title=f"{dose:g} e/Å², {words}", xlabel="recoverable part of the object's power")
         if number == 0:
             axes.set_ylabel("SSIM of the simulation")
-            axes.legend(loc="upper left")
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.12), ncols=2)
         panel_letter(axes, number)
     return figure
 

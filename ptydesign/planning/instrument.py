@@ -11,15 +11,14 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scipy.constants import elementary_charge
-
 from ptydesign.design import sampling
+from ptydesign.planning import constraints
 from ptydesign.planning.config import PlanConfig
+from ptydesign.planning.constraints import PER_PA_US, Violation
 from ptydesign.planning.detectors import Detector, find_detector
 from ptydesign.units import MRAD, NM, wavelength_a
 
 MM_PER_UM = 1e-3
-PER_PA_US = 1e-18 / elementary_charge  # electrons in a picoampere and microsecond
 EXPERT_MRAD = 21.0  # common semi-angle of ptychography
 EXPERT_WINDOW = 0.5  # of the window is filled by the expert's probe
 EXPERT_OVERLAP = 0.8  # linear
@@ -34,16 +33,6 @@ class Setting:
     defocus_nm: float
     step_a: float
     camera: float
-
-
-@dataclass(frozen=True)
-class Violation:
-    """A constraint that a setting breaks. rule, value: in words; mend: the nearest feasible choice."""
-
-    name: str
-    rule: str
-    value: str
-    mend: str
 
 
 @dataclass(frozen=True)
@@ -153,155 +142,38 @@ class Bench:
         electrons = sampling.electrons_per_pattern(dose_e_per_a2, setting.step_a)
         alpha, pixel = setting.semiangle_mrad, self.physical_pixel_mrad(setting.camera)
         counts = sampling.counts_per_bright_pixel(electrons, alpha * MRAD, pixel * MRAD)
-        found = [*self.optics_violations(setting), *self._counts(setting, electrons, counts)]
+        found = [*constraints.optics(self, setting), *constraints.counts(self, setting, counts)]
         shape = self.scan_shape(setting.step_a)
-        current, dwell, why = self._current(setting, electrons, counts)
-        time_s = rate = None
+        current = self._current(electrons, counts)
+        dwell = time_s = rate = None
         if current is None:
-            found.append(why)
+            found.append(constraints.no_current(self, setting, electrons, counts))
         else:
+            dwell = electrons / PER_PA_US / current
             time_s = sampling.scan_time_s(shape[0] * shape[1], 1e6 / dwell, shape[0], self.instrument.flyback_us * 1e-6)
             rate = counts / (dwell * 1e-6)
-            found += self._time(setting, time_s, shape)
+            found += constraints.time(self, setting, time_s, shape)
         size = shape[0] * shape[1] * self.detector.bytes_per_pattern(electrons, self.bin) / 1e9
         return Operation(
             setting, dose_e_per_a2, electrons, current, dwell, shape, time_s, counts, rate, size, tuple(found)
         )
 
-    def optics_violations(self, setting: Setting) -> list[Violation]:
-        """Constraints of aperture, window and detector that a setting breaks, whatever the dose."""
-        found = []
-        edge = self.edge_mrad(setting.camera)
-        if setting.semiangle_mrad >= edge:
-            fits = [a for a in self.instrument.apertures_mrad if a < edge]
-            mend = f"Use {max(fits):g} mrad or less" if fits else "Use a shorter camera length"
-            found.append(
-                Violation(
-                    "aperture",
-                    f"must lie inside the detector, {edge:.1f} mrad",
-                    f"{setting.semiangle_mrad:g} mrad",
-                    f"{mend}.",
-                )
-            )
-        pixel = 2 * wavelength_a(setting.voltage_kv) / self.goal.resolution_a / MRAD / self.pixels / self.bin
-        needed = wavelength_a(setting.voltage_kv) / self.goal.resolution_a / MRAD
-        if edge < needed * (1 - 1e-9):
-            found.append(
-                Violation(
-                    "detector edge",
-                    f"must reach lambda / resolution = {needed:.1f} mrad",
-                    f"{edge:.1f} mrad",
-                    f"Use a camera length that gives at least {pixel:.3g} mrad per pixel, or "
-                    f"ask for a resolution of {wavelength_a(setting.voltage_kv) / (edge * MRAD):.2f} A.",
-                )
-            )
-        probe, window = 2 * self.probe_radius_a(setting), self.window_a(setting)
-        if probe > window:
-            most = window / 2 / (setting.semiangle_mrad * MRAD) / NM
-            found.append(
-                Violation(
-                    "window",
-                    f"the probe must fit into the window lambda/dtheta = {window:.1f} A",
-                    f"{probe:.1f} A",
-                    f"Use at most {most:.0f} nm of defocus, a smaller aperture, or a longer camera length.",
-                )
-            )
-        return found
-
-    def _counts(self, setting: Setting, electrons: float, counts: float) -> list[Violation]:
-        limit = self.detector.counts_per_frame
-        if limit is None or counts <= limit:
-            return []
-        scans = math.ceil(counts / limit)
-        step = setting.step_a * math.sqrt(limit / counts)
-        return [
-            Violation(
-                "counts per frame",
-                f"a pixel of {self.detector.name} holds {limit:g} electrons in a frame",
-                f"{counts:.3g} in the bright-field disk",
-                f"Share the dose out over {scans} scans, or use a step of {step:.2g} A or a longer camera length.",
-            )
-        ]
-
-    def _current(self, setting: Setting, electrons: float, counts: float):
-        """(current, dwell, None), or (None, None, the constraint that binds)."""
+    def timed_currents(self, electrons: float) -> list[float]:
+        """Currents in pA, the largest first, for which so many electrons take a dwell time that can be done."""
         charge = electrons / PER_PA_US
         shortest, longest = self.shortest_dwell_us(), self.instrument.dwell_us.high
         ranked = sorted(self.instrument.currents_pa, reverse=True)
-        timed = [i for i in ranked if shortest * (1 - 1e-9) <= charge / i <= longest * (1 + 1e-9)]
-        for current in timed:
-            dwell = charge / current
-            if self._rate_fits(counts / dwell * 1e6, electrons / dwell * 1e6):
-                return current, dwell, None
-        return None, None, self._why_no_current(setting, electrons, counts, timed)
+        return [i for i in ranked if shortest * (1 - 1e-9) <= charge / i <= longest * (1 + 1e-9)]
 
-    def _why_no_current(self, setting: Setting, electrons: float, counts: float, timed: list[float]) -> Violation:
-        """The constraint that binds, with the nearest choice. timed: currents that would fit the dwell times."""
-        dose, step, detector = electrons / setting.step_a**2, setting.step_a, self.detector
-        charge = electrons / PER_PA_US
-        shortest, longest = self.shortest_dwell_us(), self.instrument.dwell_us.high
-        weakest, strongest = min(self.instrument.currents_pa), max(self.instrument.currents_pa)
-        wanted = f"{electrons:.3g} electrons per pattern ({dose:g} e/A^2 x ({step:g} A)^2)"
-        if timed:
-            rate, hits = (n / charge * timed[-1] * 1e6 for n in (counts, electrons))
-            limit, most = detector.rate_per_px_s or math.inf, detector.hits_per_s or math.inf
-            slower = max(rate / limit, hits / most)
-            dwell = charge / timed[-1] * slower
-            return Violation(
-                "count rate",
-                f"{detector.name} counts at most {limit:g} electrons per pixel and second, {most:g} in all",
-                f"{rate:.3g} and {hits:.3g} with the smallest current, {timed[-1]:g} pA",
-                f"A current of {timed[-1] / slower:.2g} pA for {dwell:.3g} us would do, or a longer camera length.",
-            )
-        if weakest * shortest > charge:
-            by_detector = 1e6 / detector.frames_per_s > self.instrument.dwell_us.low
-            least = weakest * shortest * PER_PA_US
-            which = f"a frame of {detector.name}" if by_detector else "of the scan generator"
-            return Violation(
-                "frame rate" if by_detector else "shortest dwell",
-                f"the smallest current, {weakest:g} pA, gives {least:.3g} electrons in the shortest dwell time, "
-                f"{shortest:.4g} us ({which})",
-                wanted,
-                f"Use a step of {math.sqrt(least / dose):.2g} A or more, a current of {charge / shortest:.2g} pA, or a "
-                f"dose of {least / step**2:.3g} e/A^2.",
-            )
-        if strongest * longest < charge:
-            most = strongest * longest * PER_PA_US
-            return Violation(
-                "beam current",
-                f"the largest current, {strongest:g} pA, gives {most:.3g} electrons in the longest dwell time, "
-                f"{longest:g} us",
-                wanted,
-                f"Use a dose of at most {most / step**2:.3g} e/A^2, a step of {math.sqrt(most / dose):.2g} A or less, "
-                f"or a dwell time of {charge / strongest:.3g} us.",
-            )
-        return Violation(
-            "list of currents",
-            f"a current between {charge / longest:.3g} and {charge / shortest:.3g} pA is needed",
-            f"{list(self.instrument.currents_pa)} pA",
-            "Add one that can be set, or allow longer dwell times.",
-        )
-
-    def _rate_fits(self, per_pixel_s: float, per_s: float) -> bool:
-        limits = (self.detector.rate_per_px_s or math.inf, self.detector.hits_per_s or math.inf)
-        return per_pixel_s <= limits[0] and per_s <= limits[1]
-
-    def _time(self, setting: Setting, time_s: float, shape: tuple[int, int]) -> list[Violation]:
-        limit = self.goal.time_limit_s
-        if limit is None or time_s <= limit:
-            return []
-        factor = math.sqrt(time_s / limit)
-        step = setting.step_a * factor
-        larger = f"a step of {step:.2g} A, or " if step <= self.instrument.step_a.high else ""
-        fov = " x ".join(f"{size / factor:.0f}" for size in self.goal.field_of_view_a)
-        return [
-            Violation(
-                "time",
-                f"the scan must take at most {limit:g} s",
-                f"{time_s:.3g} s for {shape[0]} x {shape[1]} positions",
-                f"Use {larger}a field of {fov} A.",
-            )
-        ]
+    def _current(self, electrons: float, counts: float) -> float | None:
+        """The largest current in pA that dwell times, frame rate and count rates allow."""
+        per_pixel = self.detector.rate_per_px_s or math.inf
+        per_s = self.detector.hits_per_s or math.inf
+        for current in self.timed_currents(electrons):
+            dwell_s = electrons / PER_PA_US / current * 1e-6
+            if counts / dwell_s <= per_pixel and electrons / dwell_s <= per_s:
+                return current
+        return None
 
     def expert(self) -> Setting:
         """The rule of thumb: 21 mrad or what is next to it, a probe that fills half of the window, 80 % linear overlap,

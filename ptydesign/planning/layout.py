@@ -20,8 +20,10 @@ from ptydesign.planning.space import make_space
 from ptydesign.study.layout import dose_name
 
 EXPERT_DESIGN = "expert"
-LIMIT_DESIGNS = ("candidate-0", EXPERT_DESIGN)  # the winner of the search, and the rule of thumb
-TABLES = ("trials", "robustness", "candidates", "tolerances", "tolerance", "pareto", "limits", "screen", "summary")
+RECOMMENDED = "recommended"  # whichever design it is
+LIMIT_DESIGNS = (RECOMMENDED, EXPERT_DESIGN)
+TRIED_IN_RANGE = 5  # values of a range that are simulated for its tolerance, typically
+TABLES = ("trials", "robustness", "candidates", "tolerance", "pareto", "limits", "screen", "summary")
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,9 @@ def tolerance_files(plan: PlanConfig) -> list[str]:
 
 
 def total_trials(plan: PlanConfig) -> int:
-    """Number of trials of the whole plan; less where a parameter's range ends at the recommended value."""
+    """About the number of trials of the whole plan: how many a tolerance takes depends on where it ends."""
     robust = len(designs(plan)) * (plan.robustness.repeats + plan.robustness.draws)
-    values = sum(2 if name in ("semiangle_mrad", "camera") else 4 for name in parameters(plan))
+    values = sum(2 if name in ("semiangle_mrad", "camera") else TRIED_IN_RANGE for name in parameters(plan))
     tolerance = values * plan.robustness.tolerance_repeats
     return sum(sum(search.sizes) for search in searches(plan).values()) + robust + tolerance
 

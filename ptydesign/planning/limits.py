@@ -14,11 +14,13 @@ import numpy as np
 
 from ptydesign import io, waves
 from ptydesign.design import limits
+from ptydesign.errors import InputError, nearest
 from ptydesign.grids import Grid, crop_spectrum
 from ptydesign.planning.instrument import Setting
+from ptydesign.planning.layout import EXPERT_DESIGN, RECOMMENDED
 from ptydesign.planning.reconstruction import trial_reconstruction
 from ptydesign.planning.resolve import Resolved, detected_dose
-from ptydesign.planning.robust import design_setting
+from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.search import find_search, read_round
 from ptydesign.planning.space import setting_of
 from ptydesign.study.search import potential_file
@@ -175,12 +177,13 @@ def resolution_a(q_per_a: list[float], sigma_rad: list[float], object_rad: list[
 
 
 def write_limits(resolved: Resolved, design: str) -> Path:
-    """The bound of a design at the dose limit; write limits/<design>.json."""
-    setting = design_setting(resolved, design)
+    """The bound of the recommended design or of the rule of thumb, at the dose limit; write limits/<design>.json."""
+    robust = read_robust(resolved)
+    found = {RECOMMENDED: recommended(resolved, robust)[0], EXPERT_DESIGN: EXPERT_DESIGN}
+    if design not in found:
+        raise InputError("design", "must have a bound", design, nearest(design, found))
+    setting = Setting(**robust[found[design]]["setting"])
     path = resolved.results / f"limits/{design}.json"
-    if setting is None:
-        io.write_json(path, {"design": design})
-        return path
     potential = io.read_potential(potential_file(resolved.of(setting)))
     scene = make_scene(resolved, setting, resolved.study.goal.dose_limit, potential)
     qmax = 0.5 / scene.pixel_a  # all that the reconstruction has, as its measured error

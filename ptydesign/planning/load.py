@@ -7,14 +7,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ptydesign.config import build, merge, read_yaml
+from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.planning.checks import check_plan
 from ptydesign.planning.config import PlanConfig
-from ptydesign.study.file import DEFAULT_SCALE, in_file, load_study
+from ptydesign.planning.resolve import Resolved
+from ptydesign.study.checks import check_results
+from ptydesign.study.file import DEFAULT_SCALE, build_study, folder_name, in_file, load_study
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
 KIND = "plan"
+# Fields of the studies that trials belong to -> what they follow from in a plan.
+MODE_FIELDS = {
+    "step_a": "simulation.field_of_view_a",
+    "field_of_view_a": "simulation.field_of_view_a",
+    "specimen_a": "simulation.field_of_view_a",
+    "frc_qmax": "goal.resolution_a",
+    "ssim_widths_px": "simulation.field_of_view_a",
+    "defocus_nm": "instrument.defocus_nm",
+    "semiangle_mrad": "instrument.apertures_mrad",
+    "source_size_a": "instrument.source_size_a",
+    "focal_spread_nm": "instrument.focal_spread_nm",
+    "position_jitter_a": "instrument.position_jitter_a",
+    "slice_thickness_a": "simulation.slice_thickness_a",
+}
 
 
 def study_name(path: Path) -> str:
@@ -30,17 +46,38 @@ def read_plan(path: Path, scale: str = DEFAULT_SCALE) -> tuple[PlanConfig, list[
     else:
         source, plan = path, _build(read_yaml(path), str(path), study_name(path), scale)
     with in_file(source):
-        return check_plan(plan, source.parent)
+        return _checked(plan, source.parent)
 
 
 def make_plan(content: Mapping[str, Any], name: str, scale: str = DEFAULT_SCALE) -> tuple[PlanConfig, list[str]]:
     """(checked plan, warnings) of a dict, as a file would hold it. Raises InputError."""
-    return check_plan(_build(dict(content), "plan", name, scale), Path.cwd())
+    return _checked(_build(content, "plan", name, scale), Path.cwd())
 
 
-def _build(content: dict[str, Any], source: str, name: str, scale: str) -> PlanConfig:
+def _build(content: Mapping[str, Any], source: str, name: str, scale: str) -> PlanConfig:
+    content = dict(content)
     kind = content.pop("kind", KIND)
     if kind != KIND:
         raise InputError(f"{source}: kind", f"must be {KIND}", kind, "Give a plan; `ptydesign init` writes one.")
-    changes = (content.pop("scales", None) or {}).get(scale) or {}
-    return build(PlanConfig, merge(content, changes), source, {"study": name, "scale": scale})
+    return build_study(content, source, name, scale, PlanConfig)
+
+
+def load(folder: Path, scale: str, root: Path) -> Resolved:
+    """The checked plan of a study's folder. Raises InputError."""
+    plan, warnings = read_plan(Path(folder), scale)
+    results = Path(root) / folder_name(plan.study, scale)
+    check_results(results, plan.study)
+    return Resolved(plan, results, warnings=tuple(warnings))
+
+
+def _checked(plan: PlanConfig, folder: Path) -> tuple[PlanConfig, list[str]]:
+    """The plan with its sample's file found from `folder`, all rules checked: also those of the studies that its trials
+    belong to, which are named by the plan's own fields."""
+    plan, warnings = check_plan(plan, folder)
+    try:
+        assert Resolved(plan, Path()).modes
+    except InputError as error:
+        section, _, name = error.field.removeprefix(f"{plan.study}: ").rpartition(".")
+        field = MODE_FIELDS.get(name, f"simulation ({section}.{name})")
+        raise InputError(field, error.rule, error.value, error.mend) from None
+    return plan, warnings

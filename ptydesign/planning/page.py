@@ -92,7 +92,7 @@ def _settings(figure: Figure, rows: list[dict[str, str]], place: float) -> float
 
 def _pictures(figure: Figure, tables: Tables, top: float) -> float:
     """Truth and predictions in a row."""
-    from ptydesign.planning.figures import NAMES
+    from ptydesign.planning.figures import names_of
 
     size, gap = 0.235, 0.03
     height = size * A4_IN[0] / A4_IN[1]
@@ -100,10 +100,10 @@ def _pictures(figure: Figure, tables: Tables, top: float) -> float:
     truth = shown["arrays"]["truth"]
     low, high = np.percentile(truth, [0.5, 99.8])
     panels = [("truth", truth, shown["attrs"]["pixel_a"])]
-    for name in ("recommended", "expert"):
+    for name, called in names_of(tables).items():
         item = tables.images.get(name)
         if item is not None:
-            words = f"{NAMES[name]}: SSIM {item['attrs']['ssim']:.2f}"
+            words = f"{called}: SSIM {item['attrs']['ssim']:.2f}"
             panels.append((words, item["arrays"]["phase"], item["attrs"]["pixel_a"]))
     for number, (words, image, pixel_a) in enumerate(panels):
         axes = figure.add_axes((LEFT + number * (size + gap), top - 0.02 - height, size, height))

@@ -11,24 +11,21 @@ import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from ptydesign.planning import constraints
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.instrument import Bench, Operation, Setting
-from ptydesign.planning.load import read_plan
 from ptydesign.planning.reconstruction import in_slices, trial_reconstruction
 from ptydesign.simulate.potential import potential_key
 from ptydesign.simulate.specimen import StructureSample
 from ptydesign.study.checked import Checked
-from ptydesign.study.checks import check_results, potential_shape
+from ptydesign.study.checks import potential_shape
 from ptydesign.study.config import StudyConfig
 from ptydesign.study.experiment import ExperimentConfig
-from ptydesign.study.file import folder_name
 from ptydesign.study.resolve import Resolved as StudyResolved
 
-EXPERT = "rule of thumb"
 SSIM_WIDTH_A = 0.375  # of SSIM's Gaussian, the same length whatever the pixel: 1.5 px of 0.25 A, as Cao et al.
 FINEST_A = 0.13  # about the pixel that the simulation has
 
@@ -73,17 +70,9 @@ class Resolved(Checked):
         return StudyResolved(study, self.results, shape, key)
 
 
-def load(folder: Path, scale: str, root: Path) -> Resolved:
-    """The checked plan of a study's folder. Raises InputError."""
-    plan, warnings = read_plan(Path(folder), scale)
-    results = Path(root) / folder_name(plan.study, scale)
-    check_results(results, plan.study)
-    return Resolved(plan, results, warnings=tuple(warnings))
-
-
 def _reaches(bench: Bench, voltage_kv: float, camera: float) -> bool:
     setting = Setting(voltage_kv, bench.instrument.apertures_mrad[0], 0.0, 1.0, camera)
-    names = {violation.name for violation in bench.optics_violations(setting)}
+    names = {violation.name for violation in constraints.optics(bench, setting)}
     return not names & {"detector edge", "aperture"}
 
 
@@ -202,11 +191,16 @@ def plan_cards(plan: PlanConfig, settings: dict[str, Setting] | None = None) -> 
     from ptydesign.study.estimate import fft_rate
 
     bench, rate = Bench(plan), fft_rate()
-    doses = plan.goal.doses_e_per_a2
+    doses, name = plan.goal.doses_e_per_a2, expert_name(plan)
     if settings is None:
-        return [make_card(bench, bench.operate(expert_at(bench, dose), dose), EXPERT, rate) for dose in doses]
+        return [make_card(bench, bench.operate(expert_at(bench, dose), dose), name, rate) for dose in doses]
     limit = plan.goal.dose_limit
     return [make_card(bench, bench.operate(setting, limit), name, rate) for name, setting in settings.items()]
+
+
+def expert_name(plan: PlanConfig) -> str:
+    """What the setting that the plan is compared with is called: the built-in rule of thumb, or the user's own."""
+    return "your own setting" if plan.expert.model_dump(exclude_none=True) else "rule of thumb"
 
 
 def expert_at(bench: Bench, dose_e_per_a2: float) -> Setting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -129,31 +130,42 @@ def _saver(resolved: Resolved) -> Any:
     return save
 
 
+def read_robust(resolved: Resolved) -> dict[str, dict[str, Any]]:
+    """robust/<design>.json of the designs that there are, by name."""
+    found = {name: read_json(resolved.results / f"robust/{name}.json") for name in layout.designs(resolved.study)}
+    return {name: content for name, content in found.items() if content["setting"] is not None}
+
+
+def recommended(resolved: Resolved, contents: Mapping[str, dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+    """The recommended design, and what each design's trials say. contents: of `read_robust`."""
+    summaries = [summarise(content, resolved.study.robustness.failed_below) for content in contents.values()]
+    return recommend(summaries), summaries
+
+
 def summarise(content: dict[str, Any], failed_below: float) -> dict[str, Any]:
     """What a design's trials say: scores without and with errors, and, apart from them, how often it fails.
 
-    A trial fails if it diverges, can't be scored, or scores less than `failed_below` times the design's own mean
-    without errors. The mean over draws counts a failed one with its score, or 0. The interval is Wilson's, 95 %.
+    A draw of errors fails if it diverges, can't be scored, or scores less than `failed_below` times the design's own
+    mean without errors; trials without errors don't count, since on the day there are errors. The mean over draws
+    counts a failed one with its score, or 0. The interval is Wilson's, 95 %. unplanned: how many failed without errors.
     """
     repeats = [t["objective"] for t in content["trials"] if t["kind"] == "repeat"]
     draws = [t["objective"] for t in content["trials"] if t["kind"] == "draw"]
     own = [v for v in repeats if v is not None]
-    if not own:
-        return {"design": content["design"], "planned": None, "robust": 0.0, "failed": len(draws), "draws": len(draws)}
-    planned = float(np.mean(own))
-    failed = sum(v is None or v < failed_below * planned for v in draws) + sum(v is None for v in repeats)
-    count = len(draws) + len(repeats)
-    low, high = wilson(failed, count)
+    planned = float(np.mean(own)) if own else None
+    failed = sum(v is None or planned is None or v < failed_below * planned for v in draws)
+    low, high = wilson(failed, len(draws))
     values = [v or 0.0 for v in draws]
     return {
         "design": content["design"],
         "planned": planned,
         "planned_std": float(np.std(own, ddof=1)) if len(own) > 1 else None,
-        "robust": float(np.mean(values)) if values else planned,
+        "robust": float(np.mean(values)),
         "robust_std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-        "worst": float(np.min(values)) if values else planned,
+        "worst": float(np.min(values)),
         "failed": failed,
-        "tried": count,
+        "tried": len(draws),
+        "unplanned": len(repeats) - len(own),
         "failure_low": low,
         "failure_high": high,
     }
@@ -167,7 +179,8 @@ def wilson(failed: int, count: int, level: float = 0.95) -> tuple[float, float]:
     share = failed / count
     middle = (share + z**2 / 2 / count) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / 4 / count**2)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # at the ends the sums are 0 and 1 but for rounding
+    return middle - half if failed else 0.0, middle + half if failed < count else 1.0
 
 
 def recommend(summaries: list[dict[str, Any]]) -> str:

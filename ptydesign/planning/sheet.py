@@ -21,6 +21,10 @@ from ptydesign.planning.tables import Tables, read_tables
 
 DOSE_LIMITED = 2.0  # measured error over the bound, up to which the dose is what limits
 
+CALIBRATION_HEADER = """# for `ptydesign import --calibration`, in ptydesign's signs, not those of the display:
+# defocus_nm > 0 is underfocus, rotation_deg > 0 turns from +x towards +y
+"""
+
 CHECKLIST = (
     "beam current, measured (Faraday cup or calibrated detector), before and after",
     "a pattern without specimen at the same aperture and camera length: angle of the aperture, centre, probe",
@@ -29,7 +33,7 @@ CHECKLIST = (
     "defocus as displayed, and which way it was changed from focus; astigmatism and coma of the last alignment",
     "thickness and tilt of the specimen, if known; waiting time after the stage moved",
     "bad pixels, dark reference, counts per electron of the detector; scan shape as stored",
-    "a second scan of the same place, for a ring correlation of halves and to see damage",
+    "if the specimen stands twice this dose: a second scan of the same place, for a ring correlation and to see damage",
 )
 
 
@@ -45,7 +49,7 @@ def write_sheet(results: Path) -> Path:
     write_pdf(tables.folder / "sheet.pdf", content, tables)
     io.write_json(tables.folder / "settings.json", {**content, "recommendation": tables.recommendation})
     calibration = yaml.safe_dump(content["calibration"], sort_keys=False)
-    io.write_text(tables.folder / "calibration.yaml", "# for `ptydesign import --calibration`\n" + calibration)
+    io.write_text(tables.folder / "calibration.yaml", CALIBRATION_HEADER + calibration)
     day = yaml.safe_dump(day_reconstruction(plan).model_dump(mode="json"), sort_keys=False)
     io.write_text(
         tables.folder / "reconstruction.yaml", "# for `ptydesign reconstruct data.h5 reconstruction.yaml`\n" + day
@@ -127,7 +131,7 @@ def defocus_words(item: dict[str, Any], bench: Bench) -> str:
 
 
 def _tolerance(found: dict[str, Any], setting: dict[str, Any], name: str, unit: str) -> str:
-    """As "42 ± 12 nm"; "or more" where the last values that were tried still keep the score; empty if unknown."""
+    """As "42 ± 12 nm"; "or more" where the last value that was tried still keeps the score; empty if unknown."""
     if name not in found:
         return ""
     (low, high), more, value = found[name]["range"], found[name]["more"], setting[name]
@@ -136,9 +140,10 @@ def _tolerance(found: dict[str, Any], setting: dict[str, Any], name: str, unit: 
     down, up = value - low, high - value
     if max(down, up) < 1e-9:
         return "tight"
-    if abs(down - up) <= 0.25 * max(down, up):
+    if abs(down - up) <= 0.25 * max(down, up) and more[0] == more[1]:
         return f"{value:.3g} ± {min(down, up):.2g} {unit}" + (" or more" if all(more) else "")
-    return f"{low:.3g} to {high:.3g} {unit}" + (" or further" if all(more) else "")
+    further = {(True, True): " or further", (True, False): ", or lower", (False, True): ", or higher"}
+    return f"{low:.3g} to {high:.3g} {unit}" + further.get(tuple(more), "")
 
 
 def _expected(tables: Tables) -> list[tuple[str, str]]:
@@ -148,11 +153,12 @@ def _expected(tables: Tables) -> list[tuple[str, str]]:
     facts.append(
         (
             "Failures",
-            f"{item['failed']} of {item['tried']} (95 %: {100 * item['failure_low']:.0f} to "
+            f"{item['failed']} of {item['tried']} draws of errors (95 %: {100 * item['failure_low']:.0f} to "
             f"{100 * item['failure_high']:.0f} %)",
         )
     )
-    facts.append(("Rule of thumb", _rule_of_thumb(item, expert)))
+    name = tables.recommendation["expert_name"]
+    facts.append((name[0].upper() + name[1:], _rule_of_thumb(item, expert)))
     facts.append(("Resolution expected (correlation 0.5)", _resolution(tables)))
     facts.append(("Limit of the dose", _limit_words(tables)))
     return facts
@@ -160,8 +166,13 @@ def _expected(tables: Tables) -> list[tuple[str, str]]:
 
 def _resolution(tables: Tables) -> str:
     found = tables.images.get("recommended")
-    reached = reached_resolution_a(found["arrays"], found["attrs"]["pixel_a"]) if found else None
-    return f"{reached:.2f} Å" if reached else "none reached"
+    if not found:
+        return "none reached"
+    reached = reached_resolution_a(found["arrays"], found["attrs"]["pixel_a"])
+    if reached is None:
+        return "none reached"
+    at_edge = reached <= 1.001 / found["arrays"]["frc_q"][-1]
+    return f"{reached:.2f} Å" + (" or better: the last frequency that was compared" if at_edge else "")
 
 
 def _rule_of_thumb(item: dict[str, Any], expert: dict[str, Any]) -> str:
@@ -174,8 +185,8 @@ def _rule_of_thumb(item: dict[str, Any], expert: dict[str, Any]) -> str:
 
 
 def _limit_words(tables: Tables) -> str:
-    """Whether dose or algorithm limits, from the winner's measured error and its bound."""
-    limit, measured = tables.recommendation["limits"]["winner"], tables.recommendation["winner_error_rad"]
+    """Whether dose or algorithm limits, from the measured error and the bound of the recommended design."""
+    limit, measured = tables.recommendation["limits"]["recommended"], tables.recommended["measured_error_rad"]
     if not limit.get("error_unknown_rad") or measured is None:
         return "not known"
     bound = limit["error_unknown_rad"]
@@ -207,12 +218,15 @@ def _calibration(item: dict[str, Any], plan: PlanConfig) -> dict[str, Any]:
 
 
 def _report(tables: Tables, plan: PlanConfig, content: dict[str, Any]) -> str:
-    settings = {"recommended": _setting(tables.recommended), "rule of thumb": _setting(tables.expert)}
+    settings = {
+        "recommended": _setting(tables.recommended),
+        tables.recommendation["expert_name"]: _setting(tables.expert),
+    }
     cards = plan_cards(plan, settings)
     unit = Bench(plan).camera_unit
     return environment().get_template("report.html.j2").render(
         **content,
-        cards=[(card, setting_text(card.setting, unit)) for card in cards],
+        cards=[(card, setting_text(card, unit)) for card in cards],
         marks=MARKS,
         pictures=[(name, FIGURES[name].__doc__, _picture(tables, name)) for name in FIGURES],
         candidates=_rounded(tables["candidates"]),

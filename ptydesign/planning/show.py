@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io as text_io
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -29,9 +28,11 @@ def environment() -> jinja2.Environment:
     )
 
 
-def setting_text(setting: dict[str, Any], camera_unit: str) -> str:
-    """A setting in one line."""
-    parts = [f"{WORDS[n]} {setting[n]:g} {UNITS[n]}" for n in WORDS]
+def setting_text(card: Card, camera_unit: str) -> str:
+    """A card's setting in one line, the defocus as displayed and its side in words."""
+    setting = card.setting
+    side = "underfocus" if card.underfocus_nm > 0 else "overfocus" if card.underfocus_nm < 0 else "in focus"
+    parts = [f"{WORDS[n]} {setting[n]:g} {UNITS[n]}" + (f" ({side})" if n == "defocus_nm" else "") for n in WORDS]
     return ", ".join([*parts, f"camera {setting['camera']:g} {camera_unit}"])
 
 
@@ -42,7 +43,7 @@ def print_card(card: Card, camera_unit: str) -> None:
 
     console = Console()
     console.print(f"[bold]{card.title}[/bold]: {card.what} at {card.dose_e_per_a2:g} e/A^2")
-    console.print(setting_text(card.setting, camera_unit))
+    console.print(setting_text(card, camera_unit))
     table = Table(show_lines=False, pad_edge=False)
     for name in ("", "rule", "value", "wanted", "what to change"):
         table.add_column(name, overflow="fold")
@@ -67,7 +68,7 @@ def card_csv(cards: list[Card]) -> str:
 
 def card_page(cards: list[Card], camera_unit: str) -> str:
     """One self-contained HTML page."""
-    settings = [setting_text(card.setting, camera_unit) for card in cards]
+    settings = [setting_text(card, camera_unit) for card in cards]
     return (
         environment()
         .get_template("card.html.j2")

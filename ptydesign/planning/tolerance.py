@@ -1,12 +1,15 @@
 """How far each parameter of the recommended design may be off, by simulation: "42 +- 12 nm keeps 95 % of the score".
 
-The search's model only says how far to look. Values on both sides are simulated with fresh noise, the other parameters
-held, and the operator knows the value that was set (what happens where he doesn't is `robust`'s).
+Values on both sides are simulated with fresh noise, from the recommended one outwards until one loses too much, the
+other parameters held, and the operator knows the value that was set (what happens where he doesn't is `robust`'s). The
+search's model only says how far to look. Neighbouring values are so near each other that nothing hides between them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,62 +20,95 @@ from ptydesign import io
 from ptydesign.design.space import Dimension
 from ptydesign.errors import InputError, nearest
 from ptydesign.planning import layout
-from ptydesign.planning.instrument import Setting
+from ptydesign.planning.card import RED, geometry
+from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.resolve import Resolved
-from ptydesign.planning.robust import recommend, summarise
+from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.search import WITHIN, Runners
 from ptydesign.planning.space import make_space
 from ptydesign.study.progress import Progress
 from ptydesign.study.search import read_json
+from ptydesign.units import MRAD, NM, wavelength_a
 
-LEVELS = (0.5, 1.0)  # of the way to the last value on a side
-LEAST_STEP = 0.15  # of the step: how far is looked even where the search's model is sure of nothing
-LEAST_DEFOCUS = 2.0  # the same, in standard deviations of the defocus
-LEAST_RANGE = 0.05  # the same, of the range of the instrument where it has no error of defocus
-
-
-def read_robust(resolved: Resolved) -> dict[str, dict[str, Any]]:
-    """robust/<design>.json of the designs that there are, by name."""
-    found = {name: read_json(resolved.results / f"robust/{name}.json") for name in layout.designs(resolved.study)}
-    return {name: content for name, content in found.items() if content["setting"] is not None}
+LEAST_LOOKS, MOST_LOOKS = 2, 6  # values on a side
+FINE = 60  # places on a side where the card is looked at
+STEP_APART = 0.1  # of the step: how far tried steps are apart
 
 
-def recommended(resolved: Resolved, robust: Mapping[str, dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
-    """The recommended design, and what each design's trials say."""
-    summaries = [summarise(content, resolved.study.robustness.failed_below) for content in robust.values()]
-    return recommend(summaries), summaries
+def apart(setting: Setting, parameter: str) -> float:
+    """How far the tried values of a range are apart: lambda / alpha^2 of defocus, which turns the phase of the probe at
+    the edge of the aperture by pi; a tenth of the step."""
+    if parameter == "step_a":
+        return STEP_APART * setting.step_a
+    return wavelength_a(setting.voltage_kv) / (setting.semiangle_mrad * MRAD) ** 2 / NM
+
+
+def ends_of(bench: Bench, setting: Setting, parameter: str, dimension: Dimension) -> tuple[float, float]:
+    """[low, high] beyond which a range isn't looked at: what the instrument has, and where a rule of the card's
+    geometry turns red that isn't red at the setting itself (as the overlap does on the way to focus)."""
+    value, found = getattr(setting, parameter), []
+    own = reds(bench, setting)
+    for end in (float(dimension.low), float(dimension.high)):
+        room = min(abs(end - value), MOST_LOOKS * apart(setting, parameter))
+        looked = [value + np.sign(end - value) * room * n / FINE for n in range(1, FINE + 1)]
+        good = list(itertools.takewhile(lambda v: reds(bench, replace(setting, **{parameter: v})) <= own, looked))
+        # nothing turned red: the end is the instrument's
+        found.append(end if len(good) == FINE else float(f"{good[-1] if good else value:.5g}"))
+    return found[0], found[1]
+
+
+def reds(bench: Bench, setting: Setting) -> set[str]:
+    """Names of the rules of the card's geometry that a setting breaks."""
+    return {row.name for row in geometry(bench, setting) if row.status == RED}
 
 
 def values_to_try(
-    dimension: Dimension, value: Any, predicted: Sequence[Any] | None, least: float
+    dimension: Dimension, value: Any, predicted: Sequence[Any] | None, ends: Sequence[float], gap: float
 ) -> list[tuple[int, Any]]:
     """(side, value) from the inside out: side -1 below and +1 above `value`.
 
-    Of a list of choices the next on each side. Of a range, LEVELS of the way to the end of what the search's model
-    predicts ([low, high] or None), or to `least` away if that is further, inside the range.
+    Of a list of choices the next on each side. Of a range, values that are at most `gap` apart as far as the search's
+    model predicts ([low, high] or None), LEAST_LOOKS gaps at least and MOST_LOOKS at most, between `ends`; focus is
+    among them where they cross it.
     """
     if dimension.choices is not None:
         values = sorted({*dimension.values, value})
         place = values.index(value)
         return [(side, values[place + side]) for side in (-1, 1) if 0 <= place + side < len(values)]
-    low, high = predicted if predicted is not None else (value, value)
-    ends = {-1: max(dimension.low, min(low, value - least)), 1: min(dimension.high, max(high, value + least))}
-    tried = [(side, float(f"{value + level * (end - value):.5g}")) for side, end in ends.items() for level in LEVELS]
-    return [(side, v) for side, v in tried if abs(v - value) > 1e-6]
+    tried: list[tuple[int, Any]] = []
+    for side, predicted_end, end in zip((-1, 1), predicted or (value, value), ends, strict=True):
+        room = max(0.0, side * (end - value))
+        reach = min(room, max(LEAST_LOOKS * gap, min(MOST_LOOKS * gap, side * (predicted_end - value))))
+        looks = math.ceil(reach / gap - 1e-6)
+        here = {value + side * reach * (n + 1) / looks for n in range(looks) if reach > 1e-6}
+        if here and value and min(here) < 0 < max(here):
+            here.add(0.0)
+        tried += [(side, float(f"{v:.5g}")) for v in sorted(here, reverse=side < 0)]
+    return tried
 
 
-def kept_range(value: Any, tried: Sequence[Mapping[str, Any]], score: float) -> tuple[list[Any], list[bool]]:
-    """[low, high] within which all values that were tried keep 1 - WITHIN of `score`, and whether each end is the last
-    one that was tried (so that more may be possible). tried: `side`, `value`, `score` from the inside out."""
-    ends, is_last = [value, value], [False, False]
+def kept_range(
+    value: Any, tried: Sequence[Mapping[str, Any]], score: float, ends: Sequence[float] | None
+) -> tuple[list[Any], list[bool]]:
+    """[low, high] within which all values that were tried keep 1 - WITHIN of `score`, and whether each end may reach
+    further: the last value on its side keeps the score too, and isn't the end of what may be tried.
+
+    tried: `side`, `value`, `score` from the inside out. ends: of `ends_of`; None of a list of choices.
+    """
+    found, more = [value, value], [False, False]
     for number, side in enumerate((-1, 1)):
         here = [t for t in tried if t["side"] == side]
-        good = 0
-        while good < len(here) and here[good]["score"] is not None and here[good]["score"] >= (1 - WITHIN) * score:
-            good += 1
+        good = list(itertools.takewhile(lambda t: keeps(t["score"], score), here))
         if good:
-            ends[number], is_last[number] = here[good - 1]["value"], good == len(here)
-    return ends, is_last
+            found[number] = good[-1]["value"]
+            at_end = ends is None or abs(found[number] - ends[number]) <= 1e-4 * abs(ends[number])
+            more[number] = len(good) == len(here) and not at_end
+    return found, more
+
+
+def keeps(value: float | None, score: float) -> bool:
+    """Whether a score is as good as `score`, less WITHIN."""
+    return value is not None and value >= (1 - WITHIN) * score
 
 
 def write_tolerance(resolved: Resolved, parameter: str, progress: Progress | None = None) -> Path:
@@ -87,29 +123,36 @@ def write_tolerance(resolved: Resolved, parameter: str, progress: Progress | Non
     setting = Setting(**robust[design]["setting"])
     space = make_space(bench, limit)
     dimension = dict(zip(space.names, space.dimensions, strict=True))[parameter]
+    ends = ends_of(bench, setting, parameter, dimension) if dimension.choices is None else None
     best = read_json(resolved.results / layout.searches(plan)[layout.dose_name(limit)].best_file)
     predicted = best["tolerances"].get(design, {}).get(parameter)
     value = getattr(setting, parameter)
-    runners, tried = Runners(resolved, progress), []
-    for side, other in values_to_try(dimension, value, predicted, _least(resolved, setting, parameter, dimension)):
-        changed = replace(setting, **{parameter: other})
-        row: dict[str, Any] = {"side": side, "value": other, "possible": bench.operate(changed, limit).feasible}
-        name = f"tolerance/{parameter}/{other:g}"
-        repeats = plan.robustness.tolerance_repeats if row["possible"] else 0
-        scores = [runners.planned(changed, limit, f"{name}/{r}", r)[2] for r in range(1, repeats + 1)]
-        known = [0.0 if v is None else v for v in scores]  # what fails keeps nothing
-        tried.append({**row, "scores": known, "score": float(np.mean(known)) if known else None})
-    (low, high), is_last = kept_range(value, tried, score)
+    values = values_to_try(dimension, value, predicted, ends or (), apart(setting, parameter))
+    tried = list(_try(Runners(resolved, progress), setting, parameter, values, score))
+    (low, high), more = kept_range(value, tried, score, ends)
     content = {"parameter": parameter, "design": design, "setting": asdict(setting), "value": value, "score": score}
-    content |= {"predicted": predicted, "tried": tried, "low": low, "high": high, "is_last": is_last}
+    content |= {"predicted": predicted, "ends": ends, "tried": tried, "low": low, "high": high, "more": more}
     path = resolved.results / f"tolerance/{parameter}.json"
     io.write_json(path, content)
     return path
 
 
-def _least(resolved: Resolved, setting: Setting, parameter: str, dimension: Dimension) -> float:
-    if parameter == "step_a":
-        return LEAST_STEP * setting.step_a
-    if parameter == "defocus_nm" and resolved.study.instrument.defocus_error_nm > 0:
-        return LEAST_DEFOCUS * resolved.study.instrument.defocus_error_nm
-    return LEAST_RANGE * (dimension.high - dimension.low) if dimension.choices is None else 0.0
+def _try(
+    runners: Runners, setting: Setting, parameter: str, values: Sequence[tuple[int, Any]], score: float
+) -> Iterator[dict[str, Any]]:
+    """Simulate values from the inside out, on each side up to the first that loses too much."""
+    plan, bench, limit = runners.resolved.study, runners.resolved.bench, runners.resolved.study.goal.dose_limit
+    lost: set[int] = set()
+    for side, value in values:
+        if side in lost:
+            continue
+        changed = replace(setting, **{parameter: value})
+        possible = bench.operate(changed, limit).feasible
+        repeats = range(1, plan.robustness.tolerance_repeats + 1) if possible else ()
+        name = f"tolerance/{parameter}/{value:g}"
+        found = [runners.planned(changed, limit, f"{name}/{repeat}", repeat)[2] for repeat in repeats]
+        scores = [0.0 if v is None else v for v in found]  # what fails keeps nothing
+        mean = float(np.mean(scores)) if scores else None
+        if not keeps(mean, score):
+            lost.add(side)
+        yield {"side": side, "value": value, "possible": possible, "scores": scores, "score": mean}

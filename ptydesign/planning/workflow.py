@@ -11,7 +11,8 @@ import numpy as np
 
 from ptydesign.planning import layout
 from ptydesign.planning.config import PlanConfig
-from ptydesign.planning.resolve import Resolved, expert_at, load, to_experiment_config
+from ptydesign.planning.load import load
+from ptydesign.planning.resolve import Resolved, expert_at, to_experiment_config
 from ptydesign.planning.space import make_space, setting_of
 from ptydesign.study import estimate as study_estimate
 from ptydesign.study.checked import check_job_memory, write_plan_file
@@ -22,8 +23,8 @@ MODEL = PlanConfig
 
 __all__ = ["check_memory", "draw", "load", "report", "settings", "summary", "table_files", "write_plan"]
 
-PLANNING = 1  # version of planning's own algorithms: cards, draws, choice, limits
-BOUND = 2  # version of the bound
+PLANNING = 2  # version of planning's own algorithms: cards, draws, choice, limits
+BOUND = 3  # version of the bound
 BOUND_TRIALS = 3  # a Cramer-Rao bound takes about as long as so many trials
 
 

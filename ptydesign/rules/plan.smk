@@ -66,7 +66,7 @@ def plan_memory(wildcards, attempt):
 wildcard_constraints:
     plan=names_of("plan"),
     plansearch="[0-9.e+-]+",
-    design="candidate-[0-9]+|expert",
+    design="candidate-[0-9]+|expert|recommended",
     parameter="[a-z_]+",
 
 
@@ -187,7 +187,7 @@ rule plantolerance:
 rule planlimits:
     input:
         "results/{plan}/potentials.json",
-        plan_winner,
+        plan_robust,
     output:
         "results/{plan}/limits/{design}.json",
     params:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -53,32 +53,45 @@ def load_study(folder: Path, scale: str, model: type[Model]) -> Model:
     Raises InputError naming the field, the rule, the value and the mend.
     """
     path = Path(folder) / "study.yaml"
-    if scale not in SCALES:
-        raise InputError("scale", "must be a known scale", scale, nearest(str(scale), SCALES))
     content = read_yaml(path)
     content.pop(KIND, None)
     name = Path(folder).resolve().name
     if not re.fullmatch(FOLDER_NAME, name):
         rule = "its folder's name must consist of letters (a to z), digits and underscores"
         raise InputError(f"{path}: study", rule, name, "Rename the folder.")
+    return build_study(content, str(path), name, scale, model)
+
+
+def build_study(content: Mapping[str, Any], source: str, name: str, scale: str, model: type[Model]) -> Model:
+    """`load_study` for the content of a file, without its kind. source, name: of the file, and of the study.
+
+    The other scales' values are checked too, so that a misspelt key is found before the long run.
+    """
+    if scale not in SCALES:
+        raise InputError("scale", "must be a known scale", scale, nearest(str(scale), SCALES))
+    content = dict(content)
     scales = content.pop("scales", None) or {}
     if not isinstance(scales, Mapping):
-        raise InputError(f"{path}: scales", "must be a mapping of scale to changes", scales, "See studies/lowdose.")
+        raise InputError(f"{source}: scales", "must be a mapping of scale to changes", scales, "See studies/lowdose.")
     for key, changes in scales.items():
         if key not in SCALES:
-            raise InputError(f"{path}: scales.{key}", "is not a known scale", key, nearest(str(key), SCALES))
+            raise InputError(f"{source}: scales.{key}", "is not a known scale", key, nearest(str(key), SCALES))
         if changes is not None and not isinstance(changes, Mapping):
-            raise InputError(f"{path}: scales.{key}", "must be a mapping", changes, "Write keys as at the top level.")
-    for key in ("study", "scale"):
-        if key in content or key in (scales.get(scale) or {}):
-            rule = "comes from the folder's name" if key == "study" else "is chosen by --config scale=..."
-            raise InputError(f"{path}: {key}", rule, content.get(key), "Remove it.")
-    changes = scales.get(scale) or {}
-    header = {"study": name, "scale": scale}
+            raise InputError(f"{source}: scales.{key}", "must be a mapping", changes, "Write keys as at the top level.")
+        for field, rule in (("study", "comes from the folder's name"), ("scale", "is chosen by --config scale=...")):
+            if field in content or field in (changes or {}):
+                raise InputError(f"{source}: {field}", rule, content.get(field), "Remove it.")
+    built = {one: _at_scale(content, source, name, one, scales.get(one) or {}, model) for one in {scale: 0, **scales}}
+    return built[scale]
+
+
+def _at_scale(
+    content: Mapping[str, Any], source: str, name: str, scale: str, changes: Mapping[str, Any], model: type[Model]
+) -> Model:
     try:
-        return build(model, merge(content, changes), str(path), header)
+        return build(model, merge(content, changes), source, {"study": name, "scale": scale})
     except InputError as error:
-        place = error.field.removeprefix(f"{path}: ")
+        place = error.field.removeprefix(f"{source}: ")
         if not holds(changes, place):
             raise
-        raise InputError(f"{path}: scales.{scale}.{place}", error.rule, error.value, error.mend) from None
+        raise InputError(f"{source}: scales.{scale}.{place}", error.rule, error.value, error.mend) from None

@@ -1,0 +1,225 @@
+"""Constraints that a setting may break: each with its rule, the value, and choices of this instrument that would do.
+
+A mend that nobody can follow (a step that the scan generator can't do, a camera length that isn't there) isn't given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from scipy.constants import elementary_charge
+from scipy.optimize import brentq
+
+from ptydesign.design import sampling
+from ptydesign.units import MRAD, NM, wavelength_a
+
+if TYPE_CHECKING:
+    from ptydesign.planning.instrument import Bench, Setting
+
+PER_PA_US = 1e-18 / elementary_charge  # electrons in a picoampere and microsecond
+MOST_LOST = 0.05  # of the electrons of a bright pixel, beyond what a counter holds
+MOST_SCANS = 20  # among which a dose may be shared out
+NEAR = 10  # times as much or as little as there is: how far off a current is worth naming
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A constraint that a setting breaks. rule, value: in words; mend: the nearest feasible choice."""
+
+    name: str
+    rule: str
+    value: str
+    mend: str
+
+
+def optics(bench: Bench, setting: Setting) -> Iterator[Violation]:
+    """Constraints of aperture, window and detector that a setting breaks, whatever the dose."""
+    wavelength, edge = wavelength_a(setting.voltage_kv), bench.edge_mrad(setting.camera)
+    if setting.semiangle_mrad >= edge:
+        fits = [a for a in bench.instrument.apertures_mrad if a < edge]
+        wider = [c for c in bench.cameras if bench.edge_mrad(c) > setting.semiangle_mrad]
+        yield Violation(
+            "aperture",
+            f"must lie inside the detector, {edge:.1f} mrad",
+            f"{setting.semiangle_mrad:g} mrad",
+            _choices(
+                f"an aperture of {max(fits):g} mrad or less" if fits else "",
+                f"a camera of {min(wider, key=bench.edge_mrad):g} {bench.camera_unit}" if wider else "",
+                otherwise="Calibrate a camera length whose detector holds an aperture, and add it to the list.",
+            ),
+        )
+    needed = wavelength / bench.goal.resolution_a / MRAD
+    if edge < needed * (1 - 1e-9):
+        wider = [c for c in bench.cameras if bench.edge_mrad(c) >= needed * (1 - 1e-9)]
+        least = 2 * needed / bench.pixels / bench.bin
+        yield Violation(
+            "detector edge",
+            f"must reach lambda / resolution = {needed:.1f} mrad",
+            f"{edge:.1f} mrad",
+            _choices(
+                f"a camera of {min(wider, key=bench.edge_mrad):g} {bench.camera_unit}" if wider else "",
+                "" if wider else f"a camera length that gives at least {least:.3g} mrad per pixel, if there is one",
+                f"a resolution of {wavelength / (edge * MRAD):.2f} A as the goal",
+            ),
+        )
+    probe, window = 2 * bench.probe_radius_a(setting), bench.window_a(setting)
+    if probe > window:
+        most = window / 2 / (setting.semiangle_mrad * MRAD) / NM
+        smaller = [a for a in bench.instrument.apertures_mrad if a < setting.semiangle_mrad]
+        yield Violation(
+            "window",
+            f"the probe must fit into the window lambda/dtheta = {window:.1f} A",
+            f"{probe:.1f} A",
+            _choices(
+                f"at most {most:.0f} nm of defocus" if bench.underfocus_nm[0] <= most else "",
+                "a smaller aperture" if smaller else "",
+                _finer_camera(bench, setting),
+                otherwise="Bin less, or allow less defocus.",
+            ),
+        )
+
+
+@lru_cache(maxsize=64)
+def most_counts(limit: float, lost: float = MOST_LOST) -> float:
+    """Largest mean of a pixel's Poisson counts at which at most a fraction `lost` of them is beyond `limit`.
+
+    A limit below 1 isn't a counter's, but a mean itself: the sparsity that counting of single electrons needs.
+    """
+    if limit < 1:
+        return limit
+    return brentq(lambda mean: sampling.saturated_fraction(mean, limit) - lost, 1e-9 * limit, 10 * limit + 10)
+
+
+def counts(bench: Bench, setting: Setting, mean: float) -> Iterator[Violation]:
+    """The detector's counts per pixel and frame. mean: of a physical pixel in the bright-field disk."""
+    limit = bench.detector.counts_per_frame
+    if limit is None or mean <= most_counts(limit):
+        return
+    most = most_counts(limit)
+    scans, step = math.ceil(mean / most), setting.step_a * math.sqrt(most / mean)
+    holds = f"a pixel of {bench.detector.name} holds {limit:g} electrons in a frame"
+    if limit >= 1:
+        holds += f", and loses {100 * MOST_LOST:g} % of {most:.3g} on average"
+    yield Violation(
+        "counts per frame",
+        holds,
+        f"{mean:.3g} on average in the bright-field disk",
+        _choices(
+            _step(bench, step, "or less"),
+            _finer_camera(bench, setting),
+            f"{scans} scans, with the dose shared out among them" if scans <= MOST_SCANS else "",
+        ),
+    )
+
+
+def no_current(bench: Bench, setting: Setting, electrons: float, mean: float) -> Violation:
+    """Why no current and dwell time give so many electrons in a pattern. mean: counts of a bright pixel."""
+    step, detector, instrument = setting.step_a, bench.detector, bench.instrument
+    dose, charge = electrons / step**2, electrons / PER_PA_US
+    shortest, longest = bench.shortest_dwell_us(), instrument.dwell_us.high
+    weakest, strongest = min(instrument.currents_pa), max(instrument.currents_pa)
+    wanted = f"{electrons:.3g} electrons per pattern ({dose:g} e/A^2 x ({step:.3g} A)^2)"
+    timed = bench.timed_currents(electrons)
+    if timed:
+        rate, hits = (n / charge * timed[-1] * 1e6 for n in (mean, electrons))
+        limit, most = detector.rate_per_px_s or math.inf, detector.hits_per_s or math.inf
+        slower = max(rate / limit, hits / most)
+        dwell = charge / timed[-1] * slower
+        known = [f"{limit:g} electrons per pixel and second"] if limit < math.inf else []
+        known += [f"{most:g} electrons per second in all"] if most < math.inf else []
+        return Violation(
+            "count rate",
+            f"{detector.name} counts at most {' and '.join(known)}",
+            f"{rate:.3g} and {hits:.3g} with {timed[-1]:g} pA",
+            _choices(
+                _current(bench, timed[-1] / slower, f" for {dwell:.3g} us") if dwell <= longest else "",
+                _finer_camera(bench, setting) if rate > limit else "",
+            ),
+        )
+    if weakest * shortest > charge:
+        by_detector = 1e6 / detector.frames_per_s > instrument.dwell_us.low
+        least = weakest * shortest * PER_PA_US
+        which = f"a frame of {detector.name}" if by_detector else "of the scan generator"
+        return Violation(
+            "frame rate" if by_detector else "shortest dwell",
+            f"the smallest current, {weakest:g} pA, gives {least:.3g} electrons in the shortest dwell time, "
+            f"{shortest:.4g} us ({which})",
+            wanted,
+            _choices(
+                _step(bench, math.sqrt(least / dose), "or more"),
+                _current(bench, charge / shortest),
+                f"a dose of {least / step**2:.3g} e/A^2 or more",
+            ),
+        )
+    if strongest * longest < charge:
+        most = strongest * longest * PER_PA_US
+        return Violation(
+            "beam current",
+            f"the largest current, {strongest:g} pA, gives {most:.3g} electrons in the longest dwell time, "
+            f"{longest:g} us",
+            wanted,
+            _choices(
+                f"a dose of at most {most / step**2:.3g} e/A^2",
+                _step(bench, math.sqrt(most / dose), "or less"),
+                f"a dwell time of {charge / strongest:.3g} us" if charge / strongest <= NEAR * longest else "",
+            ),
+        )
+    return Violation(
+        "list of currents",
+        f"a current between {charge / longest:.3g} and {charge / shortest:.3g} pA is needed",
+        f"{list(instrument.currents_pa)} pA",
+        "Add one that can be set, or allow longer dwell times.",
+    )
+
+
+def time(bench: Bench, setting: Setting, time_s: float, shape: tuple[int, int]) -> Iterator[Violation]:
+    """The time limit of the goal."""
+    limit = bench.goal.time_limit_s
+    if limit is None or time_s <= limit:
+        return
+    factor = math.sqrt(time_s / limit)
+    field = " x ".join(f"{size / factor:.0f}" for size in bench.goal.field_of_view_a)
+    yield Violation(
+        "time",
+        f"the scan must take at most {limit:g} s",
+        f"{time_s:.3g} s for {shape[0]} x {shape[1]} positions",
+        _choices(_step(bench, setting.step_a * factor, "or more"), f"a field of {field} A"),
+    )
+
+
+def _choices(*parts: str, otherwise: str = "Nothing that this instrument has would do at this dose.") -> str:
+    """A sentence that offers what there is among `parts`."""
+    known = [part for part in parts if part]
+    if not known:
+        return otherwise
+    return "Use " + (", ".join(known[:-1]) + f", or {known[-1]}" if len(known) > 1 else known[0]) + "."
+
+
+def _step(bench: Bench, step_a: float, which: str) -> str:
+    """A step, if the scan generator can do it. which: "or more" or "or less"; rounded to that side."""
+    shown = rounded(step_a, which == "or more")
+    low, high = bench.instrument.step_a.low, min(bench.instrument.step_a.high, bench.largest_step_a)
+    return f"a step of {shown:g} A {which}" if low <= shown <= high else ""
+
+
+def rounded(value: float, up: bool, digits: int = 2) -> float:
+    """To so many digits, never to the wrong side of a limit."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
+    return float(f"{(math.ceil if up else math.floor)(value / unit) * unit:.{digits}g}")
+
+
+def _current(bench: Bench, current_pa: float, more: str = "") -> str:
+    """A current that isn't on the list, if it is near it."""
+    low, high = min(bench.instrument.currents_pa) / NEAR, max(bench.instrument.currents_pa) * NEAR
+    return f"a current of {current_pa:.2g} pA{more}, if it can be set" if low <= current_pa <= high else ""
+
+
+def _finer_camera(bench: Bench, setting: Setting) -> str:
+    """The next camera length with a smaller angle per pixel, which still reaches the resolution."""
+    needed = max(wavelength_a(setting.voltage_kv) / bench.goal.resolution_a / MRAD, setting.semiangle_mrad)
+    finer = [c for c in bench.cameras if needed <= bench.edge_mrad(c) < bench.edge_mrad(setting.camera)]
+    return f"a camera of {max(finer, key=bench.edge_mrad):g} {bench.camera_unit}" if finer else ""
