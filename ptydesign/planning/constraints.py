@@ -152,7 +152,7 @@ def no_current(bench: Bench, setting: Setting, electrons: float, mean: float) ->
             _choices(
                 _step(bench, math.sqrt(least / dose), "or more"),
                 _current(bench, charge / shortest),
-                f"a dose of {least / step**2:.3g} e/A^2 or more",
+                f"a dose of {rounded(least / step**2, True, 3):g} e/A^2 or more",
             ),
         )
     if strongest * longest < charge:
@@ -163,7 +163,7 @@ def no_current(bench: Bench, setting: Setting, electrons: float, mean: float) ->
             f"{longest:g} us",
             wanted,
             _choices(
-                f"a dose of at most {most / step**2:.3g} e/A^2",
+                f"a dose of at most {rounded(most / step**2, False, 3):g} e/A^2",
                 _step(bench, math.sqrt(most / dose), "or less"),
                 f"a dwell time of {charge / strongest:.3g} us" if charge / strongest <= NEAR * longest else "",
             ),
