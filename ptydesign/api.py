@@ -26,6 +26,7 @@ from ptydesign.progress import SweepBar
 from ptydesign.reconstruct.checkpoint import Checkpoints
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import History, Observer, reconstruct
+from ptydesign.reconstruct.schedule import Stop
 from ptydesign.types import Dataset, Reconstruction
 
 
@@ -60,7 +61,9 @@ def reconstruct_dataset(
     import jax
 
     begin = time.perf_counter()
-    with SweepBar(plan.sweeps) if progress else nullcontext() as bar:
+    fewer = plan.budget.work_gflop is not None or any(engine.stop != Stop() for engine in plan.engines)
+    meter = SweepBar(plan.sweeps, seconds=plan.budget.seconds, fewer=fewer) if progress else nullcontext()
+    with meter as bar:
         watching = [*observers, *([bar] if bar is not None else [])]
         state, history, outcome = reconstruct(dataset, plan, seed, watching, checkpoints, resume, chunk_gib)
     provenance = {

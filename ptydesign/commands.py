@@ -11,8 +11,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ptydesign.errors import InputError
+
+if TYPE_CHECKING:
+    from ptydesign.types import Dataset
 
 
 def _pair(kind: type) -> Callable[[str], tuple]:
@@ -89,7 +93,7 @@ def reconstruct(options: argparse.Namespace) -> None:
     from ptydesign.reconstruct.checkpoint import Checkpoints, cores_to_resume
 
     plan = read_plan(options.plan)
-    dataset = io.read_dataset(options.data, mapped=_larger(options.data, options.chunk_gib))
+    dataset = _read(options.data, options.chunk_gib)
     path = options.checkpoint or options.resume
     if path is not None:
         _check_new(path, options.overwrite or path == options.resume)
@@ -128,7 +132,7 @@ def halves(options: argparse.Namespace) -> None:
     from ptydesign.pictures.halves import frc, table
     from ptydesign.reconstruct import cores
 
-    plan, dataset = read_plan(options.plan), io.read_dataset(options.data)
+    plan, dataset = read_plan(options.plan), _read(options.data)
     cores.use_cores(options.threads)
     _keep_compiled_code()
     first, second, agreement = reconstruct_halves(dataset, plan, options.by, options.seed, not options.quiet)
@@ -205,6 +209,17 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--flat", action="store_true", help="remove the mean phase and the mean slope")
     one.add_argument("--total", action="store_true", help="one image of all slices, not one image a slice")
     one.add_argument("--overwrite", action="store_true", help="replace an existing file")
+
+
+def _read(path: Path, chunk_gib: float | None = None) -> Dataset:
+    """A dataset, with warnings of what looks wrong in it; its patterns stay on the disk if they are large."""
+    from ptydesign import io
+    from ptydesign.diagnostics import doubts
+
+    dataset = io.read_dataset(path, mapped=_larger(path, chunk_gib))
+    for words in doubts(dataset):
+        print(f"warning: {path}: {words}", file=sys.stderr)
+    return dataset
 
 
 def _larger(path: Path, chunk_gib: float | None) -> bool:

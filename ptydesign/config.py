@@ -117,7 +117,7 @@ _RULES = {
     "dict_type": "must be a mapping of keys to values",
     "tuple_type": "must be a list",
     "path_type": "must be a file's path",
-    "too_short": "must hold more values",
+    "too_short": "must have at least {min_length} item(s)",
 }
 
 # What PyYAML says, in part -> what an author of a study should know.
@@ -210,7 +210,8 @@ def _explain(
         return InputError(f"{source}: {path}.{kind}", "is required", NOTHING, f"Say which {kind}.{more}")
     if first["type"] == "missing":
         return InputError(f"{source}: {path}", "is required", NOTHING, f"Add it.{more}")
-    rule = _RULES.get(first["type"], first["msg"][0].lower() + first["msg"][1:])
+    known = _RULES.get(first["type"])
+    rule = known.format(**first.get("ctx", {})) if known else first["msg"][0].lower() + first["msg"][1:]
     return InputError(f"{source}: {path}", rule, first["input"], f"Correct it in {source}.{more}")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from ptydesign import waves
 from ptydesign.design import sampling
 from ptydesign.errors import InputError
-from ptydesign.types import Dataset
+from ptydesign.types import Dataset, blocks
 from ptydesign.units import MRAD, wavelength_a
 
 BLOCK = 256  # patterns handled at a time
@@ -16,6 +16,27 @@ BLOCK = 256  # patterns handled at a time
 def pacbed(dataset: Dataset) -> np.ndarray:
     """Mean pattern (ky, kx) in counts, corner-centred, 0 where masked (position-averaged diffraction)."""
     return np.mean(dataset.patterns, axis=0, dtype=np.float64) * dataset.mask
+
+
+def doubts(dataset: Dataset) -> list[str]:
+    """What looks wrong in a dataset and can't be known to be: for warnings before a reconstruction."""
+    found = []
+    empty = [np.sum(block * dataset.mask, axis=(1, 2)) == 0 for block in blocks(dataset.patterns)]
+    places = np.flatnonzero(np.concatenate(empty))
+    if len(places):
+        first = ", ".join(str(p) for p in places[:5]) + (", ..." if len(places) > 5 else "")
+        found.append(f"{len(places)} of {len(dataset.patterns)} patterns have no counts (numbers {first})")
+    if dataset.optics is not None:
+        mean, (ky, kx) = pacbed(dataset), dataset.grid.frequencies()
+        distance = np.hypot(ky, kx)
+        inside = (distance < bright_field_radius(dataset)) & (dataset.mask > 0)
+        outside = (distance >= bright_field_radius(dataset)) & (dataset.mask > 0)
+        if inside.any() and outside.any() and mean[inside].mean() < mean[outside].mean():
+            found.append(
+                "the mean pattern is darker inside the aperture around pixel (0, 0) than outside: zero frequency must "
+                "be at pixel (0, 0), as after np.fft.ifftshift; `ptydesign import` puts it there"
+            )
+    return found
 
 
 def bright_field_radius(dataset: Dataset) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +22,10 @@ class Grid:
     pixel_a: tuple[float, float]
 
     def __post_init__(self) -> None:
-        if min(self.shape) < 1 or min(self.pixel_a) <= 0:
-            raise InputError(
-                "grid",
-                "shape and pixel size must be positive",
-                (self.shape, self.pixel_a),
-                "Correct the values.",
-            )
+        pair = len(self.shape) == len(self.pixel_a) == 2
+        if not pair or min(self.shape) < 1 or not all(0 < size < math.inf for size in self.pixel_a):
+            rule = "shape and pixel size in angstrom must be two positive numbers (y, x)"
+            raise InputError("grid", rule, (self.shape, self.pixel_a), "Correct the values.")
 
     @property
     def extent_a(self) -> tuple[float, float]:

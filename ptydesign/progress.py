@@ -13,11 +13,12 @@ PLAIN_EVERY_S = 10.0  # between lines where nothing can be redrawn: a log file, 
 class SweepBar:
     """A context manager and an observer of `reconstruct`: called after each sweep with (sweep, loss, state).
 
-    total: sweeps of the whole plan. In a terminal it redraws one line; elsewhere it prints a line now and then.
+    total: sweeps of the whole plan. seconds: its budget, which may end it sooner; fewer: whether something else may, so
+    that the time left is the most. In a terminal it redraws one line; elsewhere it prints a line now and then.
     """
 
-    def __init__(self, total: int, file: TextIO | None = None):
-        self.total, self.file = total, file or sys.stderr
+    def __init__(self, total: int, file: TextIO | None = None, seconds: float | None = None, fewer: bool = False):
+        self.total, self.file, self.seconds, self.fewer = total, file or sys.stderr, seconds, fewer
         self._live: Any = None
         self._task: Any = None
         self._start = self._printed = 0.0
@@ -54,11 +55,14 @@ class SweepBar:
             print(f"sweep {sweep}/{self.total}, {words}", file=self.file, flush=True)
 
     def words(self, sweep: int, loss: float, elapsed_s: float) -> str:
-        """`loss 0.0312, 0.21 s per sweep, 12 s left`."""
+        """`loss 0.0312, 0.21 s per sweep, 12 s left`, or `at most 12 s left`."""
         done = sweep - self._first
         each = (elapsed_s - self._first_s) / done if done > 0 else elapsed_s
         left = each * (self.total - sweep)
-        return f"loss {loss:.4g}, {each:.2g} s per sweep, {duration(left)} left"
+        if self.seconds is not None:
+            left = min(left, max(0.0, self.seconds - elapsed_s))
+        most = "at most " if self.fewer else ""
+        return f"loss {loss:.4g}, {each:.2g} s per sweep, {most}{duration(left)} left"
 
 
 def duration(seconds: float) -> str:

@@ -131,6 +131,7 @@ class Potential:
 
 
 BLOCK_BYTES = 2**22
+LEAST_KV, MOST_KV, MOST_RAD = 1.0, 3000.0, 0.2  # beyond, a number is in another unit
 
 
 def blocks(patterns: np.ndarray) -> Iterator[np.ndarray]:
@@ -165,6 +166,7 @@ class Dataset:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._check_optics()
         count, *shape = self.patterns.shape
         if tuple(shape) != self.grid.shape or self.mask.shape != self.grid.shape:
             raise InputError(
@@ -192,6 +194,21 @@ class Dataset:
                 f"{bad} bad values",
                 "Subtract less, set bad pixels to 0, and mask them.",
             )
+
+    def _check_optics(self) -> None:
+        """Numbers in another unit give a picture too, of something else."""
+        if not LEAST_KV <= self.voltage_kv <= MOST_KV:
+            rule = f"must be an acceleration voltage in kV, {LEAST_KV:g} to {MOST_KV:g}"
+            raise InputError("dataset.voltage_kv", rule, self.voltage_kv, "Correct it in the data's calibration.")
+        if self.optics is None:
+            return
+        angle, voltage = self.optics.semiangle_rad, self.optics.voltage_kv
+        if not 0 < angle <= MOST_RAD:
+            mend = f"If it is in mrad, write {angle / 1e3:g}."
+            raise InputError("dataset.optics.semiangle_rad", f"must be in rad, up to {MOST_RAD:g}", angle, mend)
+        if abs(voltage - self.voltage_kv) > 1e-6 * self.voltage_kv:
+            rule = f"must be the dataset's voltage_kv, {self.voltage_kv:g}"
+            raise InputError("dataset.optics.voltage_kv", rule, voltage, "Correct the one that is wrong.")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import h5py
 import numpy as np
@@ -55,6 +56,21 @@ def put(index, value):
     return change
 
 
+def attributed(**changes):
+    """A dataset file with other attributes; optics__voltage_kv reaches inside."""
+
+    def spoil(path):
+        with h5py.File(path, "a") as file:
+            attributes = json.loads(file.attrs["attributes"])
+            for name, value in changes.items():
+                *outer, last = name.split("__")
+                inside = attributes[outer[0]] if outer else attributes
+                inside[last] = value
+            file.attrs["attributes"] = json.dumps(attributes)
+
+    return spoil
+
+
 def truncated(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -94,6 +110,26 @@ DATA = {
     "another mask": (
         replaced("mask", lambda values: values[:-1]),
         ("dataset.patterns", "same pixels", "(15, 20)", "Crop or bin"),
+    ),
+    "no voltage": (
+        attributed(voltage_kv=0),
+        ("dataset.voltage_kv", "acceleration voltage in kV", "got 0", "Correct it"),
+    ),
+    "one pixel size": (
+        attributed(pixel_a=[0.6]),
+        ("grid", "two positive numbers (y, x)", "(0.6,)", "Correct the values"),
+    ),
+    "negative pixel": (
+        attributed(pixel_a=[0.6, -0.6]),
+        ("grid", "two positive numbers (y, x)", "-0.6", "Correct the values"),
+    ),
+    "milliradian": (
+        attributed(optics__semiangle_rad=21.4),
+        ("dataset.optics.semiangle_rad", "must be in rad", "21.4", "write 0.0214"),
+    ),
+    "two voltages": (
+        attributed(optics__voltage_kv=300),
+        ("dataset.optics.voltage_kv", "must be the dataset's voltage_kv", "300", "Correct the one"),
     ),
     "truncated": (truncated, ("data.h5", "must be a readable, complete HDF5 file", "truncated", "Write it again")),
     "foreign": (foreign, ("data.h5", "must be a ptydesign dataset file", "got None", "`ptydesign import`")),
@@ -167,3 +203,17 @@ def refused(folder, capsys, words, *options):
         assert word in error, error
     assert "Traceback" not in error
     assert sorted(folder.iterdir()) == before
+
+
+def test_doubts_are_warned_of():
+    """Patterns whose zero frequency is in the middle, and empty ones, may be right; they look wrong."""
+    from ptydesign.diagnostics import doubts
+
+    dataset = toy.experiment(shape=(16, 20), steps=(4, 5))[0]
+    assert doubts(dataset) == []
+    shifted = dataclasses.replace(dataset, patterns=np.fft.fftshift(dataset.patterns, axes=(1, 2)))
+    assert ["zero frequency" in words for words in doubts(shifted)] == [True]
+    patterns = dataset.patterns.copy()
+    patterns[[3, 7]] = 0
+    (words,) = doubts(dataclasses.replace(dataset, patterns=patterns))
+    assert words == "2 of 20 patterns have no counts (numbers 3, 7)"

@@ -349,6 +349,11 @@ def test_progress_line():
     resumed = SweepBar(9, shown)
     resumed._first, resumed._first_s = 6, 10.0
     assert resumed.words(8, 1.0, 13.0) == "loss 1, 1.5 s per sweep, 2 s left"
+    limited = SweepBar(100_000, shown, seconds=20)
+    limited._first, limited._first_s = 1, 5.0
+    assert limited.words(3, 1.0, 9.0).endswith(", 11 s left")
+    limited.fewer = True
+    assert limited.words(3, 1.0, 9.0).endswith(", at most 11 s left")
     assert [duration(s) for s in (5, 600, 20000)] == ["5 s", "10 min", "5.6 h"]
 
 

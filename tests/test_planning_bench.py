@@ -202,7 +202,7 @@ BAD = {
     "range": ({"instrument__defocus_nm": {"low": 5, "high": -5}}, "instrument.defocus_nm", "must not exceed high"),
     "radian": ({"instrument__apertures_mrad": [0.02, 0.025]}, "apertures_mrad", r"in mrad.*\[20, 25\]"),
     "volt": ({"instrument__voltages_kv": [80000]}, "voltages_kv", r"in kV.*\[80\]"),
-    "empty": ({"instrument__apertures_mrad": []}, "apertures_mrad", "must hold more values"),
+    "empty": ({"instrument__apertures_mrad": []}, "apertures_mrad", r"at least 1 item"),
     "scales": ({"scales": {"tiny": {}}}, "scales.tiny", "smoke"),
     "misspelt scale": ({"scales": {"smoke": {"serach": {}}}}, "serach", "search"),
     "value of a scale": ({"scales": {"paper": {"search": {"initial": -1}}}}, "scales.paper.search.initial", "greater"),

@@ -244,10 +244,8 @@ def test_costs_and_gradients_are_finite_where_they_have_kinks(kind, level, state
             assert np.isfinite(COSTS[kind](one, jnp.asarray(1.0)))
 
 
-@pytest.mark.parametrize("kind", COSTS)
+@pytest.mark.parametrize("kind", sorted(set(COSTS) - {"object_spectrum_l1"}))  # a spectrum is that of its canvas
 def test_costs_of_the_object_do_not_depend_on_the_canvas(kind, state):
-    if kind == "object_spectrum_l1":
-        pytest.skip("a spectrum is that of its canvas")
     smooth = np.ones_like(state.object)
     smooth[:, 10:40, 12:50] = state.object[:, 10:40, 12:50]
     wide = np.pad(smooth, ((0, 0), (0, 32), (0, 64)), constant_values=1.0)

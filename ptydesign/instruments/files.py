@@ -111,7 +111,7 @@ def _load(path: Path, specification: dict[str, Any], scan_shape: tuple[int, int]
             options["navigation_shape"] = scan_shape[::-1]
         try:
             return reader(str(path), lazy=True, **options)
-        except (NotImplementedError, TypeError):
+        except NotImplementedError:  # how a format's reader says that it can't be lazy
             return reader(str(path), **options)
     except ImportError as error:
         raise InputError(str(path), f"needs a further package: {error}", specification["name"], "Install it.") from None

@@ -34,6 +34,11 @@ class Budget:
         """As part of a file name: w12.5, s3."""
         return f"{'s' if self.unit == SECONDS else 'w'}{self.value:g}"
 
+    @property
+    def words(self) -> str:
+        """As 12.5 GFLOP, 3 s."""
+        return f"{self.value:g} {'s' if self.unit == SECONDS else 'GFLOP'}"
+
 
 @dataclass(frozen=True)
 class Search:

@@ -115,10 +115,11 @@ def read_trials(results: Path, search: Search) -> list[dict[str, Any]]:
 
 
 def choose(resolved: Any) -> Path:
-    """The best plan that any search tried, at each budget; each as a file for `ptydesign reconstruct`."""
+    """The best plan that any search tried, at each budget; each as a file for `ptydesign reconstruct`, with the number
+    of sweeps that the trial had."""
     import yaml
 
-    from ptydesign.tuning.trial import plan_of
+    from ptydesign.tuning.trial import plan_to_use
 
     study, results = resolved.study, resolved.results
     chosen: dict[str, Any] = {}
@@ -126,15 +127,18 @@ def choose(resolved: Any) -> Path:
         same = [s for s in layout.searches(study).values() if s.budget == budget]
         good = [(objective_value(study, t), t, s) for s in same for t in read_trials(results, s) if t["status"] == "ok"]
         entry: dict[str, Any] = {"point": None, "objective": None, "trials": sum(s.total for s in same)}
+        sweeps = study.plan.sweeps
         if good:
             value, trial, search = max(good, key=lambda found: found[0])
             entry |= {"point": trial["point"], "objective": value, "search": search.name, "key": trial["key"]}
+            sweeps = max(trial["sweeps"])
         chosen[budget.name] = entry
-        content = plan_of(study, entry["point"] or {}, budget).model_dump(mode="json", exclude_unset=True)
-        words = (
-            f"# The plan with the best {study.objective.metrics[0]} of {entry['trials']} trials of study {study.study}."
+        content = plan_to_use(study, entry["point"] or {}, sweeps).model_dump(mode="json", exclude_unset=True)
+        text = (
+            f"# The best {study.objective.metrics[0]} of {entry['trials']} trials of study {study.study},\n"
+            f"# with the sweeps that {budget.words} allowed for each scan; more of them may be better.\n"
+            f"# Use it with: ptydesign reconstruct data.h5 best-{budget.name}.yaml -o out.h5\n"
         )
-        text = f"{words}\n# Use it with: ptydesign reconstruct data.h5 {f'best-{budget.name}.yaml'} -o out.h5\n"
         io.write_text(results / f"best-{budget.name}.yaml", text + yaml.safe_dump(content, sort_keys=False))
     path = results / "best.json"
     io.write_json(path, chosen)

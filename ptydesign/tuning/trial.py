@@ -46,6 +46,15 @@ def plan_of(study: TuningConfig, values: Point, budget: Budget | None = None, wh
     return with_values(plan, switched(study, values), where)
 
 
+def plan_to_use(study: TuningConfig, values: Point, sweeps: int) -> Plan:
+    """The plan of a trial for data of any size: with as many sweeps in all as the trial had, without its budget, which
+    buys fewer of them on a larger scan, and without what a search alone needs."""
+    plan = study.plan.model_dump(mode="json", exclude_unset=True)
+    earlier = sum(engine.sweeps for engine in study.plan.engines[:-1])
+    plan["engines"][-1]["sweeps"] = max(1, sweeps - earlier)
+    return with_values(plan, values)
+
+
 def switched(study: TuningConfig, values: Point) -> dict[str, Any]:
     """The values, with what a space switches off written as what never starts: plans that differ in switches then share
     their compiled code, which takes longer to make than a short trial. Work and state are those of what is off."""

@@ -14,6 +14,7 @@ from ptydesign.tuning.config import TuningConfig
 from ptydesign.tuning.resolve import Resolved
 
 MODEL = TuningConfig
+BEST = 2  # version of best-<budget>.yaml: how the plan found is written
 
 
 def load(folder: Path, scale: str, root: Path) -> Resolved:
@@ -78,7 +79,7 @@ def settings(resolved: Resolved, step: str, **which: Any) -> dict[str, Any]:
             kept = {n: v for n, v in study["search"].items() if n not in ("repeats", "smaller", "random")}
             return {**searched, "search": kept, "which": which}
         case "pick":
-            return {**best, "search": study["search"], "plan": study["plan"], "prune": study["prune"]}
+            return {**best, "search": study["search"], "plan": study["plan"], "prune": study["prune"], "best": BEST}
         case "assess":
             group = layout.groups(resolved.study)[which["group"]]
             more = {"example": study["example"]} if group.kind == "example" else {}
