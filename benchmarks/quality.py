@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogFormatter, NullFormatter
 
 from benchmarks import ours, peer
 from benchmarks.data import Case
@@ -133,6 +133,9 @@ def figure(table: pd.DataFrame) -> Figure:
                 curve = table.query("slices == @number and engine == @engine and program == @name")
                 ax.loglog(curve.seconds, 1e3 * curve.error_rad, style, marker=".", ms=3, label=name)
             ax.xaxis.set_minor_formatter(NullFormatter())
+            plain = LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5))
+            for which in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+                which(plain)
             ax.set_title(f"{engine}, {number} slice{'s' if number > 1 else ''}", fontsize=8)
         row[0].set_ylabel("rms phase error (mrad)")
     for ax in axes[-1]:
