@@ -198,6 +198,7 @@ def test_masked_pixels_have_no_effect(engine, noise):
     np.testing.assert_array_equal(clean.probe, dirty.probe)
 
 
+@pytest.mark.slow  # two compilations of everything that an engine has
 @pytest.mark.parametrize("engine", ENGINE_SETTINGS)
 def test_room_for_more_positions_has_no_effect(engine, monkeypatch):
     """Padding: 30 positions in arrays of 32 or of 48."""

@@ -149,18 +149,28 @@ def snakemake(folder: Path, *more: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500, check=False)
 
 
-def test_a_whole_study_and_one_that_was_killed(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    for folder in (whole, killed):
-        write_study(folder, lambda c: c["scales"]["smoke"].update(variants=[]))
-    done = snakemake(whole)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder in which a whole study has run."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_study(folder, lambda c: c["scales"]["smoke"].update(variants=[]))
+    done = snakemake(folder)
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_whole_study(whole):
     results = whole / "results" / "mine-smoke"
     page = (results / "report.html").read_text()
     assert "RMSE" in page
     assert page.count("data:image/png") >= 3
     assert len(pd.read_csv(results / "tables" / "interstitials.csv")) == 2
 
+
+@pytest.mark.slow
+def test_a_killed_study_simulates_no_chunk_again_and_ends_bit_identical(whole, tmp_path):
+    killed, results = tmp_path, whole / "results" / "mine-smoke"
+    write_study(killed, lambda c: c["scales"]["smoke"].update(variants=[]))
     data = killed / "results" / "mine-smoke" / "data" / "base"
 
     def finished() -> list[Path]:

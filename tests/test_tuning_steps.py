@@ -292,6 +292,7 @@ def test_two_measured_scans_within_equal_seconds(finished, tmp_path, cache):
         scan(resolved, 0)
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_and_ends_bit_identical(finished, tmp_path, cache):
     shutil.copy(ROOT / "Snakefile", tmp_path)
     shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
