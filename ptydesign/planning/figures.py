@@ -23,6 +23,7 @@ PARAMETERS = {
     "semiangle_mrad": "aperture (mrad)",
     "camera": "camera ({camera})",
 }
+PERCENT = f"{100 * (1 - WITHIN):g} % of the score"
 COLOURS = {"recommended": BLUE, "expert": VERMILLION}
 
 
@@ -139,7 +140,9 @@ def tolerance(tables: Tables) -> Figure:
         rows = frame[(frame["parameter"] == name) & frame["ssim"].notna()]
         axes.plot(rows["value"], rows["ssim"], "o-", color=BLUE, ms=3.5)
         axes.axvline(item["setting"][name], color=GREY, lw=0.8, label="recommended" if number == 0 else None)
-        axes.axhline((1 - WITHIN) * item["planned"], color=VERMILLION, lw=0.8, ls="--", label="95 % of the score")
+        axes.axhline(
+            (1 - WITHIN) * item["planned"], color=VERMILLION, lw=0.8, ls="--", label=PERCENT if number == 0 else None
+        )
         axes.set(xlabel=PARAMETERS[name].format(camera=item["camera_unit"]))
         if number == 0:
             axes.set_ylabel("SSIM")

@@ -25,7 +25,10 @@ __all__ = ["check_memory", "draw", "load", "report", "settings", "summary", "tab
 
 PLANNING = 2  # version of planning's own algorithms: cards, draws, choice, limits
 BOUND = 3  # version of the bound
-BOUND_TRIALS = 3  # a Cramer-Rao bound takes about as long as so many trials
+BOUND_TRIALS = 10  # a Cramer-Rao bound takes about as long as so many trials
+TRIAL_S = (
+    5.0  # of a trial besides its transforms: nearly every design has shapes of its own, which are compiled; scores
+)
 
 
 def _base(resolved: Resolved) -> dict[str, Any]:
@@ -90,7 +93,7 @@ def estimate(resolved: Resolved, cores: int) -> dict[str, Any]:
     slow = len(layout.designs(plan)) * min(plan.robustness.incoherent, plan.robustness.draws)
     coherent, incoherent = _typical_work(resolved)
     work = (trials - slow + BOUND_TRIALS * len(layout.LIMIT_DESIGNS)) * coherent + slow * incoherent
-    minutes = (work / rate + _jobs(resolved) * study_estimate.START_S + 60) / 60
+    minutes = (work / rate + trials * TRIAL_S + _jobs(resolved) * study_estimate.START_S + 60) / 60
     return {
         "trials_total": trials,
         "jobs": _jobs(resolved),
