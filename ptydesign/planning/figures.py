@@ -139,10 +139,9 @@ def tolerance(tables: Tables) -> Figure:
         name = names[number]
         rows = frame[(frame["parameter"] == name) & frame["ssim"].notna()]
         axes.plot(rows["value"], rows["ssim"], "o-", color=BLUE, ms=3.5)
-        axes.axvline(item["setting"][name], color=GREY, lw=0.8, label="recommended" if number == 0 else None)
-        axes.axhline(
-            (1 - WITHIN) * item["planned"], color=VERMILLION, lw=0.8, ls="--", label=PERCENT if number == 0 else None
-        )
+        chosen, least = ("recommended", PERCENT) if number == 0 else (None, None)
+        axes.axvline(item["setting"][name], color=GREY, lw=0.8, label=chosen)
+        axes.axhline((1 - WITHIN) * item["planned"], color=VERMILLION, lw=0.8, ls="--", label=least)
         axes.set(xlabel=PARAMETERS[name].format(camera=item["camera_unit"]))
         if number == 0:
             axes.set_ylabel("SSIM")

@@ -26,9 +26,7 @@ __all__ = ["check_memory", "draw", "load", "report", "settings", "summary", "tab
 PLANNING = 2  # version of planning's own algorithms: cards, draws, choice, limits
 BOUND = 3  # version of the bound
 BOUND_TRIALS = 10  # a Cramer-Rao bound takes about as long as so many trials
-TRIAL_S = (
-    5.0  # of a trial besides its transforms: nearly every design has shapes of its own, which are compiled; scores
-)
+TRIAL_S = 5.0  # of a trial besides its transforms: nearly every design has shapes of its own to compile
 
 
 def _base(resolved: Resolved) -> dict[str, Any]:
