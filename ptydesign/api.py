@@ -61,11 +61,11 @@ def reconstruct_dataset(
     import jax
 
     begin = time.perf_counter()
-    fewer = plan.budget.work_gflop is not None or any(engine.stop != Stop() for engine in plan.engines)
-    meter = SweepBar(plan.sweeps, seconds=plan.budget.seconds, fewer=fewer) if progress else nullcontext()
-    with meter as bar:
-        watching = [*observers, *([bar] if bar is not None else [])]
-        state, history, outcome = reconstruct(dataset, plan, seed, watching, checkpoints, resume, chunk_gib)
+    budget, fewer = plan.budget, any(engine.stop != Stop() for engine in plan.engines)
+    shown = SweepBar(plan.sweeps, None, budget.seconds, budget.work_gflop, fewer) if progress else nullcontext()
+    with shown as bar:
+        watching, meter = ([*observers, bar], bar.spend) if bar is not None else (observers, None)
+        state, history, outcome = reconstruct(dataset, plan, seed, watching, checkpoints, resume, chunk_gib, meter)
     provenance = {
         "data": dataset.provenance,
         "ptydesign": __version__,

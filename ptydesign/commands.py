@@ -119,8 +119,9 @@ def reconstruct(options: argparse.Namespace) -> None:
     )
     io.write_reconstruction(options.output, result)
     outcome = result.outcome
-    loss = f"loss {result.history['loss'][-1]:.4g}" if len(result.history["loss"]) else "no sweep"
-    print(f"{options.output}: {outcome.status} after {outcome.sweeps} sweeps, {loss}. {outcome.reason}")
+    loss, work = (result.history[name] for name in ("loss", "work_gflop"))
+    done = f"loss {loss[-1]:.4g}, {work[-1]:.4g} GFLOP" if len(loss) else "no sweep"
+    print(f"{options.output}: {outcome.status} after {outcome.sweeps} sweeps, {done}. {outcome.reason}")
 
 
 def halves(options: argparse.Namespace) -> None:

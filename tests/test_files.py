@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io as text_io
 import json
+import re
 import subprocess
 import sys
 
@@ -349,12 +350,34 @@ def test_progress_line():
     resumed = SweepBar(9, shown)
     resumed._first, resumed._first_s = 6, 10.0
     assert resumed.words(8, 1.0, 13.0) == "loss 1, 1.5 s per sweep, 2 s left"
-    limited = SweepBar(100_000, shown, seconds=20)
-    limited._first, limited._first_s = 1, 5.0
-    assert limited.words(3, 1.0, 9.0).endswith(", 11 s left")
-    limited.fewer = True
-    assert limited.words(3, 1.0, 9.0).endswith(", at most 11 s left")
     assert [duration(s) for s in (5, 600, 20000)] == ["5 s", "10 min", "5.6 h"]
+
+
+def test_progress_counts_to_the_budget():
+    """100,000 sweeps that a budget will end after a few."""
+    shown = text_io.StringIO()
+    for limit, count in (({"work_gflop": 6.0}, "2 (50 % of 6 GFLOP)"), ({"seconds": 40.0}, "2 (50 % of 40 s)")):
+        bar = SweepBar(100_000, shown, **limit)
+        bar._first, bar._first_s, bar._first_gflop = 1, 10.0, 1.5  # a sweep with and one without compilation
+        bar.spend(3.0, 20.0)
+        assert bar.count(2) == count
+        assert bar.words(2, 1.0, 12.0) == f"loss 1, 2 s per sweep, {'4' if 'work_gflop' in limit else '20'} s left"
+    bar.spend(50.0, 50.0)
+    assert bar.words(3, 1.0, 12.0).endswith(" 0 s left")
+    few = SweepBar(4, shown, work_gflop=1000.0, fewer=True)
+    few.spend(1.0, 1.0)
+    assert few.count(2) == "2/4"
+    few._first, few._first_s, few._first_gflop = 1, 1.0, 0.5
+    assert few.words(2, 1.0, 2.0) == "loss 1, 1 s per sweep, at most 2 s left"
+
+
+def test_a_command_with_a_budget_shows_it(folder, capsys):
+    (folder / "plan.yaml").write_text("budget: {work_gflop: 0.005}\nengines: [{engine: lsqml, sweeps: 100000}]")
+    arguments = ["reconstruct", str(folder / "data.h5"), str(folder / "plan.yaml"), "-o", str(folder / "out.h5")]
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    assert re.search(r"sweep 1 \(\d+ % of 0.005 GFLOP\), loss", shown.err)
+    assert re.search(r"after \d sweeps, loss [\d.e-]+, 0\.00\d+ GFLOP", shown.out)
 
 
 def test_progress_in_a_terminal():

@@ -36,6 +36,7 @@ from ptydesign.reconstruct.sweep import cores_of, one_sweep, sweep_in_chunks
 from ptydesign.types import Dataset, Outcome, ReconState
 
 Observer = Callable[[int, float, ReconState], None]
+Meter = Callable[[float, float], None]
 
 DIVERGED = 10.0  # times the first sweep's loss
 
@@ -59,12 +60,13 @@ def reconstruct(
     checkpoints: Checkpoints | None = None,
     resume: Path | None = None,
     chunk_gib: float | None = None,
+    meter: Meter | None = None,
 ) -> tuple[ReconState, History, Outcome]:
     """Reconstruct a dataset.
 
-    observers are called after each sweep with (sweep, loss, state); a state is valid during the call only. A diverged
-    run is an outcome, not an exception. The result is a function of (dataset, plan, seed) on one kind of machine,
-    except where the plan limits seconds.
+    observers are called after each sweep with (sweep, loss, state); a state is valid during the call only. meter is
+    called before them with what is spent so far, (GFLOP, seconds). A diverged run is an outcome, not an exception. The
+    result is a function of (dataset, plan, seed) on one kind of machine, except where the plan limits seconds.
     checkpoints: where to write them; resume: a checkpoint of the same dataset, plan and seed to go on from, with the
     result that an unbroken run would have had. Raises InputError if it is another's.
     chunk_gib: patterns that take more stay on the host and reach the device in chunks of at most so many GiB, with the
@@ -73,12 +75,11 @@ def reconstruct(
     """
     x64 = plan.precision == "double"
     with jax.enable_x64(True) if x64 else nullcontext():
-        return _reconstruct(
-            dataset, plan, seed, observers, checkpoints, resume, chunk_gib, np.float64 if x64 else np.float32
-        )
+        real = np.float64 if x64 else np.float32
+        return _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib, meter, real)
 
 
-def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib, real):
+def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib, meter, real):
     rng = np.random.default_rng([seed, 0x7265636F])
     count = len(dataset.positions_a)
     room = capacity(count)
@@ -154,6 +155,8 @@ def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib,
             record.work_gflop.append(cost + (record.work_gflop[-1] if record.work_gflop else 0.0))
             record.seconds.append(clock.seconds)
             record.sweep += 1
+            if meter is not None:
+                meter(record.work_gflop[-1], record.seconds[-1])
             for observe in observers:
                 observe(len(record.loss), record.loss[-1], state)
             if checkpoints and len(record.loss) % checkpoints.every == 0:
