@@ -24,7 +24,7 @@ from ptydesign.api import make_plan, read_plan, reconstruct_dataset
 from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.predict import heldout_misfit
-from ptydesign.reconstruct.schedule import Budget
+from ptydesign.reconstruct.schedule import Budget, Stop
 from ptydesign.tuning import findings, layout
 from ptydesign.tuning.assess import assess
 from ptydesign.tuning.collect import collect
@@ -122,6 +122,19 @@ def test_the_best_plan_is_a_file_that_reconstruct_takes_and_gives_the_same(finis
 
 def test_the_same_seeds_give_identical_tables_without_a_stored_trial(finished, tmp_path, cache):
     again = resolved_in(tmp_path)
+def test_a_plan_to_use_has_the_sweeps_of_the_trial(finished):
+    """Of two engines, where the budget may have ended the first one."""
+    two = make_plan(engines=[{"engine": "epie", "sweeps": 30}, {"engine": "lsqml"}])
+    study = finished.study.model_copy(update={"plan": two})
+    for sweeps, wanted in ((50, [30, 20]), (31, [30, 1]), (30, [30]), (12, [12])):
+        plan = plan_to_use(study, {"engines.0.group": 9}, sweeps)
+        assert [engine.sweeps for engine in plan.engines] == wanted
+        assert plan.engines[0].group == 9
+        assert plan.engines[0].stop == Stop()
+    searched = plan_to_use(study, {"engines.0.sweeps": 5}, 50)
+    assert [engine.sweeps for engine in searched.engines] == [5, 45]
+
+
     run_all(again)
     for file in table_files(again):
         assert (again.results / file).read_bytes() == (finished.results / file).read_bytes(), file
@@ -287,7 +300,8 @@ def test_two_measured_scans_within_equal_seconds(finished, tmp_path, cache):
     assert trials["frc_area"].notna().all()
 
     other = io.read_dataset(folder / "second.h5")
-    io.write_dataset(folder / "second.h5", replace(other, voltage_kv=other.voltage_kv + 1))
+    optics = replace(other.optics, voltage_kv=other.voltage_kv + 1)
+    io.write_dataset(folder / "second.h5", replace(other, voltage_kv=optics.voltage_kv, optics=optics))
     with pytest.raises(InputError, match=r"data\.second.*voltage"):
         scan(resolved, 0)
 

@@ -48,11 +48,17 @@ def plan_of(study: TuningConfig, values: Point, budget: Budget | None = None, wh
 
 def plan_to_use(study: TuningConfig, values: Point, sweeps: int) -> Plan:
     """The plan of a trial for data of any size: with as many sweeps in all as the trial had, without its budget, which
-    buys fewer of them on a larger scan, and without what a search alone needs."""
-    plan = study.plan.model_dump(mode="json", exclude_unset=True)
-    earlier = sum(engine.sweeps for engine in study.plan.engines[:-1])
-    plan["engines"][-1]["sweeps"] = max(1, sweeps - earlier)
-    return with_values(plan, values)
+    buys fewer of them on a larger scan, and without what a search alone needs. Engines that the budget kept from
+    beginning are left out; one that stops by itself is taken to have had all its sweeps."""
+    written = plan_of(study, values)
+    plan, engines = written.model_dump(mode="json", exclude_unset=True), []
+    for content, engine in zip(plan["engines"], written.engines, strict=True):
+        last = len(engines) == len(written.engines) - 1
+        own = sweeps if last else min(engine.sweeps, sweeps)
+        if own > 0 or not engines:
+            engines.append({**content, "sweeps": max(1, own)})
+        sweeps -= own
+    return with_values({**plan, "engines": engines}, {})
 
 
 def switched(study: TuningConfig, values: Point) -> dict[str, Any]:
