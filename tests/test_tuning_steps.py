@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import toy
 import yaml
 from study_files import write_study
 from tuning_files import tiny
@@ -120,8 +122,6 @@ def test_the_best_plan_is_a_file_that_reconstruct_takes_and_gives_the_same(finis
     assert chosen["objective"] == pytest.approx(trials.loc[trials["budget"] == 0.04, "objective"].max())
 
 
-def test_the_same_seeds_give_identical_tables_without_a_stored_trial(finished, tmp_path, cache):
-    again = resolved_in(tmp_path)
 def test_a_plan_to_use_has_the_sweeps_of_the_trial(finished):
     """Of two engines, where the budget may have ended the first one."""
     two = make_plan(engines=[{"engine": "epie", "sweeps": 30}, {"engine": "lsqml"}])
@@ -135,6 +135,8 @@ def test_a_plan_to_use_has_the_sweeps_of_the_trial(finished):
     assert [engine.sweeps for engine in searched.engines] == [5, 45]
 
 
+def test_the_same_seeds_give_identical_tables_without_a_stored_trial(finished, tmp_path, cache):
+    again = resolved_in(tmp_path)
     run_all(again)
     for file in table_files(again):
         assert (again.results / file).read_bytes() == (finished.results / file).read_bytes(), file
@@ -278,6 +280,26 @@ def test_measured_data_are_split_into_halves(finished, tmp_path, cache):
     before = settings(resolved, "scan", repeat=0)
     io.write_dataset(tmp_path / "studies" / "tiny" / "my.h5", whole)
     assert settings(resolved, "scan", repeat=0) != before  # another file of that name
+
+
+def test_the_study_in_the_docs_runs(finished, tmp_path, cache):
+    """As a user copies it, at both scales; the smaller one to its report, with a budget for so small a scan."""
+    text = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
+    block = textwrap.dedent(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[0].partition("\n")[2].rpartition("\n")[0])
+    folder = tmp_path / "studies" / "mydata"
+    folder.mkdir(parents=True)
+    io.write_dataset(folder / "data.h5", toy.experiment(shape=(24, 24))[0])
+    (folder / "study.yaml").write_text(block)
+    assert total_trials(resolve(folder, "preview", tmp_path / "results").study) == 25 + 2
+    (folder / "study.yaml").write_text(block.replace("budget: {values: [6]}", "budget: {values: [0.05]}"))
+    resolved = resolve(folder, "smoke", tmp_path / "results")
+    assert total_trials(resolved.study) == 3 + 2
+    run_all(resolved)
+    draw_all(resolved.results)
+    page = report(resolved.results).read_text()
+    assert "Reconstruction parameters for my sample" in page
+    assert "MoSe2" not in page
+    assert read_plan(resolved.results / "best-w0.05.yaml").sweeps < 100
 
 
 def test_two_measured_scans_within_equal_seconds(finished, tmp_path, cache):
