@@ -133,10 +133,12 @@ def halves(options: argparse.Namespace) -> None:
     from ptydesign.pictures.halves import frc, table
     from ptydesign.reconstruct import cores
 
-    plan, dataset = read_plan(options.plan), _read(options.data)
+    plan, dataset = read_plan(options.plan), _read(options.data, options.chunk_gib)
     cores.use_cores(options.threads)
     _keep_compiled_code()
-    first, second, agreement = reconstruct_halves(dataset, plan, options.by, options.seed, not options.quiet)
+    first, second, agreement = reconstruct_halves(
+        dataset, plan, options.by, options.seed, not options.quiet, options.chunk_gib, options.data.absolute().parent
+    )
     for number, result in enumerate((first, second), 1):
         io.write_reconstruction(options.output / f"half{number}.h5", result)
     io.write_text(options.output / "frc.csv", table(agreement))
@@ -194,6 +196,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
             type=int,
             default=None,
             help="cores to use (default: all, or what the resumed checkpoint was made with)",
+        one.add_argument(
+            "--chunk-gib",
+            type=float,
+            metavar="GIB",
+            help="leave patterns on the disk if they take more than this, and work on chunks of at most this size, "
+            "with the same result (default: if they take more than half of the device's free memory; inf: never)",
+        )
         )
         if run is reconstruct:
             _live_options(one)
@@ -233,13 +242,6 @@ def _larger(path: Path, chunk_gib: float | None) -> bool:
 
 
 def _live_options(one: argparse.ArgumentParser) -> None:
-    one.add_argument(
-        "--chunk-gib",
-        type=float,
-        metavar="GIB",
-        help="leave patterns on the disk if they take more than this, and work on chunks of at most this size, with "
-        "the same result (default: if they take more than half of the device's free memory; inf: never)",
-    )
     one.add_argument("--checkpoint", type=Path, help="file to keep what is needed to go on (default: none)")
     one.add_argument("--checkpoint-every", type=int, default=10, metavar="SWEEPS", help="how often (default: 10)")
     one.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from it, and keep it up to date")

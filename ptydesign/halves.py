@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from ptydesign import io
 from ptydesign.api import reconstruct_dataset
 from ptydesign.errors import InputError, nearest
 from ptydesign.reconstruct.batches import neighbours_in_order
@@ -14,64 +16,89 @@ from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.halves import HalvesAgreement, compare_halves
 from ptydesign.types import Dataset, Reconstruction
 
+BLOCK = 256  # patterns handled at a time
 
-def split_positions(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
-    """Neighbouring positions go to different halves. Each half has its full counts, but half the overlap."""
+
+def split_positions(dataset: Dataset, seed: int, folder: Path | None = None) -> tuple[Dataset, Dataset]:
+    """Neighbouring positions go to different halves. Each half has its full counts, but half the overlap.
+
+    folder: where the halves of patterns that are mapped from a file lie, in temporary files."""
     order = neighbours_in_order(dataset.positions_a)
     coin = np.random.default_rng([seed, 0x68616C66]).integers(0, 2, len(order) // 2)
     pairs = order[: 2 * len(coin)].reshape(-1, 2)
     rows = np.arange(len(coin))
     chosen = np.sort(pairs[rows, coin]), np.sort(np.concatenate([pairs[rows, 1 - coin], order[2 * len(coin) :]]))
-    return tuple(  # type: ignore[return-value]
-        replace(
-            dataset,
-            patterns=dataset.patterns[part],
-            positions_a=dataset.positions_a[part],
-            provenance={**dataset.provenance, "half": {"by": "positions", "seed": seed, "number": number}},
-        )
-        for number, part in enumerate(chosen)
-    )
+    halves = []
+    for number, part in enumerate(chosen):
+        patterns = _room(dataset.patterns, len(part), folder)
+        for start in range(0, len(part), BLOCK):
+            patterns[start : start + BLOCK] = dataset.patterns[part[start : start + BLOCK]]
+        provenance = {**dataset.provenance, "half": {"by": "positions", "seed": seed, "number": number}}
+        where = dataset.positions_a[part]
+        halves.append(replace(dataset, patterns=patterns, positions_a=where, provenance=provenance))
+    return halves[0], halves[1]
 
 
-def split_counts(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+def split_counts(dataset: Dataset, seed: int, folder: Path | None = None) -> tuple[Dataset, Dataset]:
     """Each count goes to one of the halves, at random. Independent only if the counts are those of single particles
-    (Poisson). Each half has the full overlap, but half the dose. Raises InputError for counts that are not whole."""
-    whole = np.rint(dataset.patterns)
-    if not np.allclose(dataset.patterns, whole, atol=1e-3):
-        raise InputError("split", "by counts needs whole counts", "fractions", "Split by positions.")
+    (Poisson). Each half has the full overlap, but half the dose. Raises InputError for counts that are not whole.
+
+    folder: as for `split_positions`."""
     rng = np.random.default_rng([seed, 0x68616C66])
-    first = rng.binomial(whole.astype(np.int64), 0.5)
+    halves = [_room(dataset.patterns, len(dataset.patterns), folder) for _ in range(2)]
+    for start in range(0, len(dataset.patterns), BLOCK):
+        block = dataset.patterns[start : start + BLOCK]
+        whole = np.rint(block)
+        if not np.allclose(block, whole, atol=1e-3):
+            raise InputError("split", "by counts needs whole counts", "fractions", "Split by positions.")
+        first = rng.binomial(whole.astype(np.int64), 0.5)
+        halves[0][start : start + BLOCK], halves[1][start : start + BLOCK] = first, whole - first
     return tuple(  # type: ignore[return-value]
         replace(
             dataset,
-            patterns=patterns.astype(dataset.patterns.dtype),
+            patterns=patterns,
             background=None if dataset.background is None else dataset.background / 2,
             electrons_per_pattern=None if dataset.electrons_per_pattern is None else dataset.electrons_per_pattern / 2,
             provenance={**dataset.provenance, "half": {"by": "counts", "seed": seed, "number": number}},
         )
-        for number, patterns in enumerate((first, whole - first))
+        for number, patterns in enumerate(halves)
     )
 
 
-SPLITS: dict[str, Callable[[Dataset, int], tuple[Dataset, Dataset]]] = {
+def _room(patterns: np.ndarray, count: int, folder: Path | None) -> np.ndarray:
+    """Where a half's patterns go: into memory, or to the disk if that is where all of them are."""
+    shape = (count, *patterns.shape[1:])
+    if isinstance(patterns, np.memmap):
+        return io.temporary_array(shape, patterns.dtype, folder)
+    return np.empty(shape, patterns.dtype)
+
+
+SPLITS: dict[str, Callable[..., tuple[Dataset, Dataset]]] = {
     "positions": split_positions,
     "counts": split_counts,
 }
 
 
 def reconstruct_halves(
-    dataset: Dataset, plan: Plan, split: str = "positions", seed: int = 0, progress: bool = True
+    dataset: Dataset,
+    plan: Plan,
+    split: str = "positions",
+    seed: int = 0,
+    progress: bool = True,
+    chunk_gib: float | None = None,
+    folder: Path | None = None,
 ) -> tuple[Reconstruction, Reconstruction, HalvesAgreement]:
     """Reconstruct both halves with one plan and compare them.
 
     split: positions or counts. The halves share the first guess of the probe and nominal positions, whose errors
-    correlate them: the FRC is an upper bound of what the data support. Raises InputError for an unknown split.
+    correlate them: the FRC is an upper bound of what the data support. chunk_gib: as for `reconstruct_dataset`.
+    folder: for halves of patterns that are mapped from a file. Raises InputError for an unknown split.
     """
     if split not in SPLITS:
         raise InputError("split", "must be known", split, nearest(split, SPLITS))
     first, second = (
-        reconstruct_dataset(half, plan, seed + number, progress)
-        for number, half in enumerate(SPLITS[split](dataset, seed))
+        reconstruct_dataset(half, plan, seed + number, progress, chunk_gib=chunk_gib)
+        for number, half in enumerate(SPLITS[split](dataset, seed, folder))
     )
     room = 3 * max(dataset.grid.pixel_a)  # corrected positions may drift apart
     return first, second, compare_halves(first.state, second.state, max_shift_a=room)

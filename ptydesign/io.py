@@ -113,14 +113,19 @@ def map_array(path: Path, item: h5py.Dataset) -> np.ndarray:
     one piece, else an unpacked copy in a temporary file, beside it if possible, that vanishes with the array."""
     if item.chunks is None and item.id.get_offset() is not None and item.size:
         return np.memmap(path, item.dtype, "r", item.id.get_offset(), item.shape)
-    beside = path.parent if os.access(path.parent, os.W_OK) else None
-    with tempfile.TemporaryFile(dir=beside) as room:
-        copy = np.memmap(room, item.dtype, "w+", shape=item.shape)
+    copy = temporary_array(item.shape, item.dtype, path.parent)
     step = max(1, MAPPED_BYTES // max(1, copy[:1].nbytes))
     for start in range(0, len(copy), step):
         copy[start : start + step] = item[start : start + step]
     copy.flags.writeable = False
     return copy
+
+
+def temporary_array(shape: tuple[int, ...], dtype: np.dtype, folder: Path | None = None) -> np.ndarray:
+    """Room on the disk, in `folder` if it can be written, that vanishes with the array."""
+    beside = folder if folder is not None and os.access(folder, os.W_OK) else None
+    with tempfile.TemporaryFile(dir=beside) as room:
+        return np.memmap(room, dtype, "w+", shape=shape)
 
 
 def read_hdf5_attributes(path: Path, kind: str) -> dict[str, Any]:
