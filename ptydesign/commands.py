@@ -145,10 +145,9 @@ def halves(options: argparse.Namespace) -> None:
     with drawing.styled():
         drawing.save(frc(agreement, dataset.grid.pixel_a), options.output, "frc")
     curve = agreement.frc_curve
-    resolution = (
-        f"{curve.resolution_a(curve.one_bit):.3g} A (1 bit), {curve.resolution_a(curve.half_bit):.3g} A (1/2 bit)"
-    )
-    print(f"{options.output}: FRC area {curve.area(curve.nyquist):.3f}, resolution {resolution}")
+    one, half = (curve.resolution_words(threshold) for threshold in (curve.one_bit, curve.half_bit))
+    area = f"FRC area {curve.area(curve.nyquist):.3f}"
+    print(f"{options.output}: {area}, resolution at 1 bit: {one}; at 1/2 bit: {half}")
 
 
 def show(options: argparse.Namespace) -> None:
@@ -196,13 +195,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
             type=int,
             default=None,
             help="cores to use (default: all, or what the resumed checkpoint was made with)",
+        )
         one.add_argument(
             "--chunk-gib",
             type=float,
             metavar="GIB",
             help="leave patterns on the disk if they take more than this, and work on chunks of at most this size, "
             "with the same result (default: if they take more than half of the device's free memory; inf: never)",
-        )
         )
         if run is reconstruct:
             _live_options(one)

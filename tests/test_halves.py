@@ -14,6 +14,7 @@ from ptydesign.cli import main
 from ptydesign.errors import InputError
 from ptydesign.halves import SPLITS, reconstruct_halves, split_counts, split_positions
 from ptydesign.score.halves import compare_halves
+from ptydesign.score.metrics import FrcCurve
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,43 @@ def test_noisy_halves_agree_up_to_the_aperture(split, data):
     curve = agreement.frc_curve
     assert curve.frc[curve.q < 0.6].min() > 0.8
     assert abs(curve.frc[curve.q > 1.3].mean()) < 0.25  # beyond twice the aperture there is only noise
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_halves_of_patterns_on_the_disk(split, data, tmp_path, monkeypatch):
+    """Block by block, the same as in memory; nothing is left in the folder."""
+    counts = dataclasses.replace(data, patterns=np.rint(data.patterns).astype(np.float32))
+    io.write_dataset(tmp_path / "data.h5", counts)
+    mapped = io.read_dataset(tmp_path / "data.h5", mapped=True)
+    whole = SPLITS[split](counts, 5)
+    monkeypatch.setattr("ptydesign.halves.BLOCK", 20)
+    for one, other in zip(whole, SPLITS[split](mapped, 5, tmp_path), strict=True):
+        assert isinstance(other.patterns, np.memmap)
+        assert other.patterns.dtype == one.patterns.dtype
+        np.testing.assert_array_equal(other.patterns, one.patterns)
+        np.testing.assert_array_equal(other.positions_a, one.positions_a)
+    assert [p.name for p in tmp_path.iterdir()] == ["data.h5"]
+
+
+def test_the_command_in_chunks(data, tmp_path, capsys):
+    io.write_dataset(tmp_path / "data.h5", data)
+    (tmp_path / "plan.yaml").write_text("engines: [{engine: lsqml, sweeps: 2, group: 16}]")
+    arguments = ["halves", str(tmp_path / "data.h5"), str(tmp_path / "plan.yaml"), "--quiet", "--threads", "1"]
+    assert main([*arguments, "-o", str(tmp_path / "whole")]) == 0
+    assert main([*arguments, "-o", str(tmp_path / "parts"), "--chunk-gib", "0.0002"]) == 0
+    first, second = (io.read_reconstruction(tmp_path / name / "half2.h5") for name in ("whole", "parts"))
+    np.testing.assert_array_equal(first.state.object, second.state.object)
+    assert main([*arguments, "-o", str(tmp_path / "none"), "--chunk-gib", "1e-9"]) == 2
+    assert "chunk_gib: must hold one group" in capsys.readouterr().err
+
+
+def test_a_resolution_in_words():
+    q, count = np.array([0.1, 0.2, 0.4]), np.full(3, 10**6)
+    curves = [FrcCurve(q, np.array(frc), count, 0.4) for frc in ((0.9, 0.9, 0.9), (0.9, 0.9, 0.1), (0.1, 0.9, 0.9))]
+    words = [curve.resolution_words(curve.one_bit) for curve in curves]
+    assert words[0] == "2.5 A, the detector's edge, for the correlation never falls below the threshold"
+    assert words[1] == f"{curves[1].resolution_a(curves[1].one_bit):.3g} A"
+    assert words[2] == "none, for the correlation lies below the threshold from the first ring on"
 
 
 def test_the_command(data, tmp_path, capsys):

@@ -23,7 +23,8 @@ def frc(agreement: HalvesAgreement, pixel_a: tuple[float, float]) -> Figure:
     axes[2].plot(curve.q, curve.one_bit, color=drawing.VERMILLION, ls="--", lw=0.9, label="1 bit")
     axes[2].plot(curve.q, curve.half_bit, color=drawing.GREY, ls=":", lw=0.9, label="1/2 bit")
     axes[2].set(xlabel="k (1/Å)", ylabel="Fourier ring correlation", xlim=(0, curve.nyquist), ylim=(-0.1, 1.02))
-    axes[2].set_title(f"1 bit: {curve.resolution_a(curve.one_bit):.3g} Å")
+    resolution = curve.resolution_a(curve.one_bit)
+    axes[2].set_title(f"1 bit: {resolution:.3g} Å" if np.isfinite(resolution) else "1 bit: not reached")
     axes[2].legend(loc="lower left")
     return figure
 

@@ -122,6 +122,15 @@ class FrcCurve:
         part = excess[i - 1] / (excess[i - 1] - excess[i])
         return float(1 / (self.q[i - 1] + part * (self.q[i] - self.q[i - 1])))
 
+    def resolution_words(self, threshold: np.ndarray) -> str:
+        """`resolution_a` for people: `1.23 A`, or what keeps it from being a number of the specimen."""
+        if np.all(self.frc >= threshold):
+            edge = self.resolution_a(threshold)
+            return f"{edge:.3g} A, the detector's edge, for the correlation never falls below the threshold"
+        if self.frc[0] < threshold[0]:
+            return "none, for the correlation lies below the threshold from the first ring on"
+        return f"{self.resolution_a(threshold):.3g} A"
+
 
 def bit_threshold(count: np.ndarray, snr: float) -> np.ndarray:
     """Information threshold of a ring of `count` pixels (van Heel & Schatz, J. Struct. Biol. 151:250, 2005, eq. 17).
