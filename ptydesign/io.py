@@ -131,8 +131,9 @@ def temporary_array(shape: tuple[int, ...], dtype: np.dtype, folder: Path | None
 def read_hdf5_attributes(path: Path, kind: str) -> dict[str, Any]:
     """The attributes of a file of this kind alone. Raises InputError for another file."""
     path = Path(path)
-    if _kind_and_schema(path)[0] != kind:
-        raise InputError(str(path), f"must be a ptydesign {kind} file", str(path), _other_kind(None, kind))
+    found, _ = _kind_and_schema(path)
+    if found != kind:
+        raise InputError(str(path), f"must be a ptydesign {kind} file", found, _other_kind(found, kind))
     with _complete(path), h5py.File(path, "r") as file:
         return json.loads(file.attrs["attributes"])
 
@@ -154,9 +155,17 @@ def _kind_and_schema(path: Path) -> tuple[str | None, int]:
 
 
 def _other_kind(found: str | None, kind: str) -> str:
+    if kind in _MADE_BY:
+        return f"Give a file that {_MADE_BY[kind]} wrote."
     if found is None:
         return "Files of other programs are converted by `ptydesign import`."
     return f"Give a {kind} file."
+
+
+_MADE_BY = {
+    "checkpoint": "`ptydesign reconstruct --checkpoint FILE`",
+    "reconstruction": "`ptydesign reconstruct -o FILE`",
+}
 
 
 @contextmanager
