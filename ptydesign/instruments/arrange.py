@@ -61,6 +61,21 @@ def centred_box(
     return Box(start, shape, binning)
 
 
+def check_bin(kept: tuple[int, int], binning: int) -> None:
+    """Raises InputError unless bins of so many pixels divide the detector's kept pixels: the rest would be lost."""
+    if all(n % binning == 0 for n in kept) or min(kept) < binning:  # `centred_box` refuses what leaves nothing
+        return
+    divide = [n for n in range(1, min(kept) + 1) if all(size % n == 0 for size in kept)]
+    near = min(divide, key=lambda n: (abs(n - binning), n))
+    crop = tuple(n // binning * binning for n in kept)
+    raise InputError(
+        "bin",
+        f"must divide the {kept[0]} x {kept[1]} pixels that are kept",
+        binning,
+        f"Give {near}, or crop_px {crop[0]},{crop[1]} with it.",
+    )
+
+
 def cut(patterns: np.ndarray, box: Box) -> np.ndarray:
     """The box of each pattern, (..., *box.shape), summed into bins; what lies outside the detector is 0."""
     ny, nx = (n * box.bin for n in box.shape)

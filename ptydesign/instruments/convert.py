@@ -102,6 +102,7 @@ def _arranged(flat: Any, good: np.ndarray, c: Calibration) -> tuple[np.ndarray, 
 
     good = turned(good)
     size = good.shape
+    arrange.check_bin(size if c.crop_px is None else c.crop_px, c.bin)
     if c.corner:
         # a reversed axis moves the zero frequency of an even number of pixels by one
         flips = (c.flip_ky, c.flip_kx)
