@@ -93,6 +93,22 @@ def test_data_without_optics_or_dark_field(data):
         assert draw(bare).axes
 
 
+@pytest.mark.parametrize("shape", [(24, 32), (15, 20)])
+def test_zero_frequency_is_drawn_at_zero(shape):
+    """A beam in the pixel of zero frequency alone, on even and odd numbers of pixels."""
+    data = toy.experiment(shape=shape, steps=(4, 4))[0]
+    beam = np.zeros_like(data.patterns)
+    beam[:, 0, 0] = 5
+    (image,) = data_pictures.patterns(dataclasses.replace(data, patterns=beam)).axes[0].images
+    left, right, bottom, top = image.get_extent()
+    drawn = np.asarray(image.get_array())
+    row, column = np.unravel_index(np.argmax(drawn), drawn.shape)
+    assert left + (column + 0.5) * (right - left) / shape[1] == pytest.approx(0, abs=1e-12)
+    assert top + (row + 0.5) * (bottom - top) / shape[0] == pytest.approx(0, abs=1e-12)
+    dky, dkx = data.grid.reciprocal_pixel
+    assert (right - left, bottom - top) == pytest.approx((shape[1] * dkx, shape[0] * dky))
+
+
 def test_the_scanned_region_holds_the_positions(result):
     rows, columns = scanned(result)
     inside = np.asarray(result.state.positions_px)

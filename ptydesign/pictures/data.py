@@ -15,7 +15,7 @@ def patterns(dataset: Dataset) -> Figure:
     figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, 2.4)
     axes = figure.subplots(1, 3)
     mean = diagnostics.pacbed(dataset)
-    edge = [n * d / 2 for n, d in zip(dataset.grid.shape, dataset.grid.reciprocal_pixel, strict=True)]
+    extent = panels.spectrum_extent(dataset.grid.shape, dataset.grid.reciprocal_pixel)
     disk = diagnostics.bright_field_radius(dataset)
     middle = len(dataset.patterns) // 2
     for one, image, title in (
@@ -24,7 +24,7 @@ def patterns(dataset: Dataset) -> Figure:
     ):
         image = np.where(dataset.mask > 0, image, np.nan)
         shown = np.log10(np.fft.fftshift(np.maximum(image, max(float(np.nanmax(image)), 1e-9) * 1e-5)))
-        drawn = one.imshow(shown, extent=(-edge[1], edge[1], edge[0], -edge[0]), cmap="magma")
+        drawn = one.imshow(shown, extent=extent, cmap="magma")
         panels.colour_bar(figure, drawn, one, "log₁₀ counts")
         one.set(xlabel="kx (1/Å)", ylabel="ky (1/Å)", title=title)
         angle = np.linspace(0, 2 * np.pi, 200)

@@ -23,6 +23,15 @@ def image_in_a(axes: Axes, image: np.ndarray, pixel_a: tuple[float, float], **op
     return shown
 
 
+def spectrum_extent(shape: tuple[int, int], pixel: tuple[float, float]) -> tuple[float, float, float, float]:
+    """(left, right, bottom, top) of an image (ky, kx) with zero frequency at (ny//2, nx//2), for imshow: 0 is the
+    middle of that pixel. pixel: (ky, kx), in the unit of the axes."""
+    (top, bottom), (left, right) = (
+        ((-(n // 2) - 0.5) * d, (n - n // 2 - 0.5) * d) for n, d in zip(shape, pixel, strict=True)
+    )
+    return left, right, bottom, top
+
+
 def limits(image: np.ndarray, low: float, high: float) -> dict[str, float]:
     """vmin and vmax at percentiles of the finite values."""
     finite = image[np.isfinite(image)]

@@ -61,9 +61,8 @@ def spectrum(result: Reconstruction) -> Figure:
     left, right = figure.subplots(1, 2)
     edge = [0.5 / p for p in pixel]
     shown = np.log10(np.maximum(np.fft.fftshift(power), power.max() * 1e-12))
-    image = left.imshow(
-        shown, extent=(-edge[1], edge[1], edge[0], -edge[0]), cmap="magma", **panels.limits(shown, 1, 99.95)
-    )
+    extent = panels.spectrum_extent(part.shape, [1 / (n * p) for n, p in zip(part.shape, pixel, strict=True)])
+    image = left.imshow(shown, extent=extent, cmap="magma", **panels.limits(shown, 1, 99.95))
     panels.colour_bar(figure, image, left, "log₁₀ power")
     left.set(xlabel="kx (1/Å)", ylabel="ky (1/Å)", title="Power spectrum of the transmission")
     radius = np.hypot(ky[:, None], kx[None, :])
