@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from ptydesign import __version__
-from ptydesign.errors import InputError, nearest
+from ptydesign.errors import NOTHING, InputError, nearest
 from ptydesign.grids import Grid
 from ptydesign.types import Dataset, Optics, Outcome, Potential, ReconState, Reconstruction, Truth
 
@@ -222,19 +222,47 @@ def read_dataset(path: Path, mapped: bool = False) -> Dataset:
     mappings = ("patterns",) if mapped else ()
     arrays, attributes = read_hdf5(path, "dataset", ("patterns", "positions", "mask"), mappings)
     with _complete(Path(path)):
-        optics = attributes["optics"]
+        optics, voltage, pixel = (_known(attributes, name) for name in ("optics", "voltage_kv", "pixel_a"))
+        if not isinstance(pixel, list):
+            raise InputError("dataset.pixel_a", "must be a list of two sizes (y, x)", pixel, "Give both, in angstrom.")
         return Dataset(
             patterns=arrays["patterns"],
             positions_a=arrays["positions"],
-            grid=Grid(arrays["patterns"].shape[-2:], tuple(attributes["pixel_a"])),
-            voltage_kv=attributes["voltage_kv"],
+            grid=Grid(arrays["patterns"].shape[-2:], tuple(_number("dataset.pixel_a", p) for p in pixel)),
+            voltage_kv=_number("dataset.voltage_kv", voltage),
             mask=arrays["mask"],
-            optics=None if optics is None else Optics(**optics),
-            electrons_per_pattern=attributes["electrons_per_pattern"],
+            optics=None if optics is None else _optics(optics),
+            electrons_per_pattern=_known(attributes, "electrons_per_pattern"),
             probe_guess=arrays.get("probe_guess"),
             background=arrays.get("background"),
-            provenance=attributes["provenance"],
+            provenance=_known(attributes, "provenance"),
         )
+
+
+def _known(attributes: Mapping[str, Any], name: str) -> Any:
+    if name not in attributes:
+        raise InputError(f"dataset.{name}", "is required", NOTHING, "docs/files.md says what a dataset holds.")
+    return attributes[name]
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(name, "must be a number", value, "Write it again, without quotes.")
+    return value
+
+
+def _optics(values: Any) -> Optics:
+    """Optics of a file that may be another program's."""
+    if not isinstance(values, dict):
+        raise InputError("dataset.optics", "must be a mapping of names to numbers, or null", values, "Correct it.")
+    names = {f.name: f.default is MISSING for f in fields(Optics)}
+    for name in values:
+        if name not in names:
+            raise InputError(f"dataset.optics.{name}", "is not a known key", values[name], nearest(name, names))
+    for name, required in names.items():
+        if required and name not in values:
+            raise InputError(f"dataset.optics.{name}", "is required", NOTHING, "Add it, or give null for no optics.")
+    return Optics(**{name: _number(f"dataset.optics.{name}", value) for name, value in values.items()})
 
 
 def write_truth(path: Path, truth: Truth) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -167,6 +168,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         self._check_optics()
+        self._check_small_arrays()
         count, *shape = self.patterns.shape
         if tuple(shape) != self.grid.shape or self.mask.shape != self.grid.shape:
             raise InputError(
@@ -175,6 +177,8 @@ class Dataset:
                 (self.patterns.shape, self.mask.shape, self.grid.shape),
                 "Crop or bin them to one shape.",
             )
+        if count == 0:
+            raise InputError("dataset.patterns", "must hold at least one pattern", self.patterns.shape, "Give some.")
         if self.positions_a.shape != (count, 2):
             raise InputError(
                 "dataset.positions_a",
@@ -202,13 +206,45 @@ class Dataset:
             raise InputError("dataset.voltage_kv", rule, self.voltage_kv, "Correct it in the data's calibration.")
         if self.optics is None:
             return
+        for name, value in vars(self.optics).items():
+            if not math.isfinite(value):
+                raise InputError(f"dataset.optics.{name}", "must be finite", value, "Correct it, or leave it out.")
         angle, voltage = self.optics.semiangle_rad, self.optics.voltage_kv
-        if not 0 < angle <= MOST_RAD:
-            mend = f"If it is in mrad, write {angle / 1e3:g}."
-            raise InputError("dataset.optics.semiangle_rad", f"must be in rad, up to {MOST_RAD:g}", angle, mend)
+        if not 0 < angle < MOST_RAD:
+            mend = f"If it is in mrad, write {angle / 1e3:g}." if angle > 0 else "Correct it in the data's calibration."
+            raise InputError("dataset.optics.semiangle_rad", f"must be in rad, below {MOST_RAD:g}", angle, mend)
         if abs(voltage - self.voltage_kv) > 1e-6 * self.voltage_kv:
             rule = f"must be the dataset's voltage_kv, {self.voltage_kv:g}"
             raise InputError("dataset.optics.voltage_kv", rule, voltage, "Correct the one that is wrong.")
+
+    def _check_small_arrays(self) -> None:
+        """Mask, background and probe guess; the mask's pixels are checked with the patterns'."""
+        if not np.all((self.mask >= 0) & (self.mask <= 1)):
+            raise InputError("dataset.mask", "must be 1 (good) or 0 (ignore)", _outside(self.mask, 0, 1), "Correct it.")
+        mend = "Give mean counts of each pixel of the patterns, or none."
+        if self.background is not None:
+            if np.shape(self.background) != self.grid.shape:
+                rule = f"must have the patterns' {self.grid.shape} pixels"
+                raise InputError("dataset.background", rule, np.shape(self.background), mend)
+            if not np.all((self.background >= 0) & np.isfinite(self.background)):
+                value = _outside(self.background, 0, np.inf)
+                raise InputError("dataset.background", "must be finite and not negative", value, mend)
+        if self.probe_guess is not None:
+            rule = f"must be finite waves, (modes, {self.grid.shape[0]}, {self.grid.shape[1]}), and not all 0"
+            shape, value = np.shape(self.probe_guess), None
+            if len(shape) not in (2, 3) or shape[-2:] != self.grid.shape:
+                value = shape
+            elif not np.all(np.isfinite(self.probe_guess)):
+                value = "NaN or infinity"
+            elif not np.any(self.probe_guess):
+                value = "0"
+            if value is not None:
+                raise InputError("dataset.probe_guess", rule, value, "Correct it, or leave it out and give optics.")
+
+
+def _outside(array: np.ndarray, low: float, high: float) -> float:
+    """The first value that is not in [low, high], or not finite."""
+    return float(array[~((array >= low) & (array <= high) & np.isfinite(array))][0])
 
 
 @dataclass(frozen=True)

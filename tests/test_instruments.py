@@ -342,12 +342,50 @@ def test_files_are_read_in_blocks(tmp_path, monkeypatch):
         ({"crop_px": (4, 4)}, "8 pixels"),
         ({"voltage_kv": -1}, "greater than 0"),
         ({"stepp_a": 1}, "step_a"),
+        ({"voltage_kv": 200_000}, "voltage_kv: must be in kV, 1 to 3000; got 200000"),
+        ({"semiangle_mrad": 0.02}, r"semiangle_mrad: must be in mrad, and not less than a detector pixel, 1\.25 mrad"),
+        ({"semiangle_mrad": 214}, "semiangle_mrad: must be in mrad, below 200; got 214"),
+        ({"step_a": (0.5, 0)}, "step_a: must be positive"),
+        ({"step_a": (0.5,)}, "step_a"),
+        ({"step_a": (0.5, float("nan"))}, "step_a.*finite"),
+        ({"reciprocal_pixel": float("inf")}, "reciprocal_pixel.*finite"),
+        ({"bin": 3}, r"bin: must divide the 32 x 32 pixels that are kept; got 3\. Give 2, or crop_px 30,30 with it"),
+        ({"bin": 2, "crop_px": (30, 25)}, r"bin: must divide the 30 x 25 .*got 2\. Give 1, or crop_px 30,24 with it"),
     ],
 )
 def test_bad_calibrations(changes, words, tmp_path):
     path = write_npy(tmp_path, disks())
     with pytest.raises(InputError, match=words):
         import_file(path, calibration(**changes))
+
+
+@pytest.mark.parametrize(
+    "error,tries", [(NotImplementedError("Lazy loading is not supported."), 2), (TypeError("a fault of its own"), 1)]
+)
+def test_a_reader_that_cannot_be_lazy_reads_at_once(error, tries, tmp_path, monkeypatch):
+    """Any other error of it is one."""
+    from rsciio import hspy
+
+    path, right, asked = write_hspy(tmp_path, disks()), hspy.file_reader, []
+
+    def reader(filename, lazy=False, **options):
+        asked.append(lazy)
+        if lazy:
+            raise error
+        return right(filename, lazy=lazy, **options)
+
+    monkeypatch.setattr("rsciio.hspy.file_reader", reader)
+    if tries == 2:
+        assert len(import_file(path, calibration()).patterns) == 12
+    else:
+        with pytest.raises(InputError, match=r"readable HSPY file.*TypeError: a fault of its own"):
+            import_file(path, calibration())
+    assert asked == [True, False][:tries]
+
+
+def test_a_bin_of_a_crop_that_it_divides(tmp_path):
+    dataset = import_file(write_npy(tmp_path, disks()), calibration(bin=3, crop_px=(30, 24)))
+    assert dataset.grid.shape == (10, 8)
 
 
 def test_bad_files(tmp_path):

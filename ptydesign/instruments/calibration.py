@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
-from ptydesign.types import Optics
+from ptydesign.types import LEAST_KV, MOST_KV, MOST_RAD, Optics
 from ptydesign.units import MM, MRAD, NM, wavelength_a
 
 
@@ -46,6 +46,17 @@ class Calibration(Strict):
                 (self.reciprocal_pixel, self.pixel_mrad),
                 "Give one of the two.",
             )
+        if not LEAST_KV <= self.voltage_kv <= MOST_KV:
+            rule = f"must be in kV, {LEAST_KV:g} to {MOST_KV:g}"
+            raise InputError("voltage_kv", rule, self.voltage_kv, "Write 200 for 200 kV.")
+        angle = self.semiangle_mrad
+        if angle is not None and angle >= MOST_RAD / MRAD:
+            rule = f"must be in mrad, below {MOST_RAD / MRAD:g}"
+            raise InputError("semiangle_mrad", rule, angle, "Write 20 for 20 mrad.")
+        if angle is not None and angle * MRAD < self.detector_pixel * wavelength_a(self.voltage_kv):
+            pixel = self.detector_pixel * wavelength_a(self.voltage_kv) / MRAD
+            rule = f"must be in mrad, and not less than a detector pixel, {pixel:.3g} mrad"
+            raise InputError("semiangle_mrad", rule, angle, "Write 20 for 20 mrad, or correct the detector's pixel.")
         for name in ("step_a", "scan_shape", "crop_px"):
             pair = getattr(self, name)
             if pair is not None and min(pair) <= 0:

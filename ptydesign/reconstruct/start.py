@@ -68,6 +68,7 @@ def start_probe(dataset: Dataset, plan: Plan) -> np.ndarray:
     elif dataset.optics is not None:
         optics = dataset.optics
         wavelength = wavelength_a(optics.voltage_kv)
+        _check_aperture(optics.semiangle_rad, wavelength * 0.5 / max(grid.pixel_a))
         spectrum = waves.probe_spectrum(grid, wavelength, optics.semiangle_rad, **optics.aberrations)
         first = waves.centre_spectrum(grid, spectrum)
         guess = first[None]
@@ -86,3 +87,14 @@ def start_probe(dataset: Dataset, plan: Plan) -> np.ndarray:
         ]
     )
     return modes * np.sqrt(powers * counts)[:, None, None]
+
+
+def _check_aperture(semiangle_rad: float, edge_rad: float) -> None:
+    """The window's pixel can't hold a probe whose aperture is cut off by the detector's edge."""
+    if semiangle_rad > edge_rad * (1 + 1e-9):
+        raise InputError(
+            "dataset.optics.semiangle_rad",
+            f"the aperture must lie inside the detector's edge, {edge_rad:.4g} rad",
+            semiangle_rad,
+            "Correct it, or pixel_a: a detector pixel is 1/(pixels x pixel_a).",
+        )
