@@ -11,6 +11,7 @@ from ptydesign.types import Dataset, blocks
 from ptydesign.units import MRAD, wavelength_a
 
 BLOCK = 256  # patterns handled at a time
+BRIGHTER = 2.0  # than the rest: a disk that may be the beam's
 
 
 def pacbed(dataset: Dataset) -> np.ndarray:
@@ -20,31 +21,49 @@ def pacbed(dataset: Dataset) -> np.ndarray:
 
 def doubts(dataset: Dataset) -> list[str]:
     """What looks wrong in a dataset and can't be known to be: for warnings before a reconstruction."""
-    found = []
-    empty = [np.sum(block * dataset.mask, axis=(1, 2)) == 0 for block in blocks(dataset.patterns)]
+    found, empty, total = [], [], np.zeros(dataset.grid.shape)
+    for block in blocks(dataset.patterns):
+        counts = block * dataset.mask
+        empty.append(np.sum(counts, axis=(1, 2)) == 0)
+        total += np.sum(counts, axis=0, dtype=np.float64)
     places = np.flatnonzero(np.concatenate(empty))
     if len(places):
         first = ", ".join(str(p) for p in places[:5]) + (", ..." if len(places) > 5 else "")
         found.append(f"{len(places)} of {len(dataset.patterns)} patterns have no counts (numbers {first})")
-    if dataset.optics is not None:
-        mean, (ky, kx) = pacbed(dataset), dataset.grid.frequencies()
-        distance = np.hypot(ky, kx)
-        inside = (distance < bright_field_radius(dataset)) & (dataset.mask > 0)
-        outside = (distance >= bright_field_radius(dataset)) & (dataset.mask > 0)
-        if inside.any() and outside.any() and mean[inside].mean() < mean[outside].mean():
-            found.append(
-                "the mean pattern is darker inside the aperture around pixel (0, 0) than outside: zero frequency must "
-                "be at pixel (0, 0), as after np.fft.ifftshift; `ptydesign import` puts it there"
-            )
+    if _beam_in_the_middle(total / len(dataset.patterns), dataset):
+        found.append(
+            "the mean pattern is dark around pixel (0, 0) and bright in the array's middle: zero frequency must be at "
+            "pixel (0, 0), as after np.fft.ifftshift; `ptydesign import` puts it there"
+        )
     return found
 
 
-def bright_field_radius(dataset: Dataset) -> float:
+def _beam_in_the_middle(mean: np.ndarray, dataset: Dataset) -> bool:
+    """Whether a mean pattern (ky, kx) looks like one with zero frequency at (ny//2, nx//2): there a disk as large as
+    the aperture holds more than twice as much a pixel as the rest, and the disk at (0, 0) less than its own rest.
+
+    A beam stop darkens the disk at (0, 0) alone, dark field falls off towards the middle, and a beam that is off centre
+    lies in neither disk: none of them meets both.
+    """
+    radius = bright_field_radius(dataset, mean)
+    disk = np.hypot(*dataset.grid.frequencies()) < radius
+
+    def contrast(inside: np.ndarray) -> float:
+        inside, rest = inside & (dataset.mask > 0), ~inside & (dataset.mask > 0)
+        if not inside.any() or not rest.any():
+            return 1.0
+        return float(mean[inside].mean() / max(mean[rest].mean(), 1e-30))
+
+    return contrast(disk) < 1 and contrast(np.fft.fftshift(disk)) > BRIGHTER
+
+
+def bright_field_radius(dataset: Dataset, mean: np.ndarray | None = None) -> float:
     """Radius of the bright-field disk in 1/angstrom: the aperture, or where no optics are known, that of a disk with
-    the area of the pixels above half of the mean pattern's 99th percentile among bright ones."""
+    the area of the pixels above half of the mean pattern's 99th percentile among bright ones. mean: `pacbed`, if it is
+    known."""
     if dataset.optics is not None:
         return dataset.optics.semiangle_rad / wavelength_a(dataset.voltage_kv)
-    mean = pacbed(dataset)
+    mean = pacbed(dataset) if mean is None else mean
     bright = mean[mean > mean.max() / 10]
     dky, dkx = dataset.grid.reciprocal_pixel
     return float(np.sqrt(np.sum(mean > np.percentile(bright, 99) / 2) * dky * dkx / np.pi))

@@ -13,6 +13,7 @@ import toy
 from ptydesign import io
 from ptydesign.cli import main
 from ptydesign.config import build
+from ptydesign.diagnostics import doubts
 from ptydesign.errors import InputError
 from ptydesign.reconstruct import run
 from ptydesign.reconstruct.checkpoint import Checkpoints
@@ -71,6 +72,46 @@ def attributed(**changes):
     return spoil
 
 
+def without(name):
+    """A dataset file that lacks an attribute."""
+
+    def spoil(path):
+        with h5py.File(path, "a") as file:
+            attributes = json.loads(file.attrs["attributes"])
+            del attributes[name]
+            file.attrs["attributes"] = json.dumps(attributes)
+
+    return spoil
+
+
+def added(name, values):
+    """A dataset file with one more array."""
+
+    def spoil(path):
+        with h5py.File(path, "a") as file:
+            file[name] = values
+
+    return spoil
+
+
+def both(*spoils):
+    def spoil(path):
+        for one in spoils:
+            one(path)
+
+    return spoil
+
+
+def aperture_of(semiangle_rad):
+    """A dataset file whose probe is made from optics alone."""
+
+    def spoil(path):
+        with h5py.File(path, "a") as file:
+            del file["probe_guess"]
+
+    return both(spoil, attributed(optics__semiangle_rad=semiangle_rad))
+
+
 def truncated(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -126,6 +167,73 @@ DATA = {
     "milliradian": (
         attributed(optics__semiangle_rad=21.4),
         ("dataset.optics.semiangle_rad", "must be in rad", "21.4", "write 0.0214"),
+    ),
+    "voltage in volts": (
+        attributed(voltage_kv=80_000),
+        ("dataset.voltage_kv", "acceleration voltage in kV", "got 80000", "Correct it"),
+    ),
+    "voltage as text": (attributed(voltage_kv="80"), ("dataset.voltage_kv", "must be a number", "'80'", "quotes")),
+    "lacks a voltage": (without("voltage_kv"), ("dataset.voltage_kv", "is required", "got nothing", "docs/files.md")),
+    "lacks optics": (without("optics"), ("dataset.optics", "is required", "got nothing", "docs/files.md")),
+    "pixel without a number": (
+        attributed(pixel_a=[0.6, float("nan")]),
+        ("grid", "two positive numbers (y, x)", "nan", "Correct the values"),
+    ),
+    "one number for both pixels": (
+        attributed(pixel_a=0.6),
+        ("dataset.pixel_a", "must be a list of two sizes (y, x)", "got 0.6", "Give both"),
+    ),
+    "no semi-angle": (
+        attributed(optics__semiangle_rad=0),
+        ("dataset.optics.semiangle_rad", "must be in rad", "got 0", "Correct it"),
+    ),
+    "infinite defocus": (
+        attributed(optics__defocus_a=float("inf")),
+        ("dataset.optics.defocus_a", "must be finite", "got inf", "Correct it"),
+    ),
+    "optics in other units": (
+        attributed(optics__semiangle_mrad=25),
+        ("dataset.optics.semiangle_mrad", "is not a known key", "got 25", "Did you mean 'semiangle_rad'?"),
+    ),
+    "optics without a semi-angle": (
+        attributed(optics={"voltage_kv": 80}),
+        ("dataset.optics.semiangle_rad", "is required", "got nothing", "Add it"),
+    ),
+    "optics as a number": (
+        attributed(optics=25),
+        ("dataset.optics", "must be a mapping of names to numbers", "got 25", "Correct it"),
+    ),
+    "an aperture beyond the detector": (
+        aperture_of(0.1),
+        ("dataset.optics.semiangle_rad", "must lie inside the detector's edge, 0.0696 rad", "got 0.1", "or pixel_a"),
+    ),
+    "no patterns": (
+        both(replaced("patterns", lambda values: values[:0]), replaced("positions", lambda values: values[:0])),
+        ("dataset.patterns", "at least one pattern", "(0, 16, 20)", "Give some"),
+    ),
+    "a mask of weights": (
+        replaced("mask", put((2, 3), 7.0)),
+        ("dataset.mask", "must be 1 (good) or 0 (ignore)", "got 7.0", "Correct it"),
+    ),
+    "another probe guess": (
+        replaced("probe_guess", lambda values: values[:, :-1]),
+        ("dataset.probe_guess", "(modes, 16, 20)", "(1, 15, 20)", "or leave it out"),
+    ),
+    "an empty probe guess": (
+        replaced("probe_guess", np.zeros_like),
+        ("dataset.probe_guess", "not all 0", "got '0'", "or leave it out"),
+    ),
+    "a probe guess without a number": (
+        replaced("probe_guess", put((0, 1, 1), np.nan)),
+        ("dataset.probe_guess", "must be finite waves", "NaN", "or leave it out"),
+    ),
+    "another background": (
+        added("background", np.ones((4, 4))),
+        ("dataset.background", "(16, 20) pixels", "(4, 4)", "Give mean counts"),
+    ),
+    "a background below zero": (
+        added("background", np.full((16, 20), -0.5)),
+        ("dataset.background", "finite and not negative", "got -0.5", "Give mean counts"),
     ),
     "two voltages": (
         attributed(optics__voltage_kv=300),
@@ -205,15 +313,69 @@ def refused(folder, capsys, words, *options):
     assert sorted(folder.iterdir()) == before
 
 
-def test_doubts_are_warned_of():
-    """Patterns whose zero frequency is in the middle, and empty ones, may be right; they look wrong."""
-    from ptydesign.diagnostics import doubts
+def centred(image):
+    """With zero frequency in the array's middle."""
+    return np.fft.fftshift(image, axes=(-2, -1))
 
-    dataset = toy.experiment(shape=(16, 20), steps=(4, 5))[0]
-    assert doubts(dataset) == []
-    shifted = dataclasses.replace(dataset, patterns=np.fft.fftshift(dataset.patterns, axes=(1, 2)))
-    assert ["zero frequency" in words for words in doubts(shifted)] == [True]
-    patterns = dataset.patterns.copy()
-    patterns[[3, 7]] = 0
-    (words,) = doubts(dataclasses.replace(dataset, patterns=patterns))
+
+DOUBTFUL = toy.experiment(shape=(16, 20), steps=(4, 5))[0]
+
+
+def changed_patterns(change):
+    return dataclasses.replace(DOUBTFUL, patterns=change(DOUBTFUL.patterns.copy()))
+
+
+@pytest.mark.parametrize("optics", [DOUBTFUL.optics, None])
+def test_zero_frequency_in_the_middle_is_warned_of(optics):
+    good = dataclasses.replace(DOUBTFUL, optics=optics)
+    assert doubts(good) == []
+    (words,) = doubts(dataclasses.replace(good, patterns=centred(good.patterns)))
+    assert "zero frequency must be at pixel (0, 0)" in words
+
+
+def test_what_is_odd_but_may_be_right_is_not_warned_of():
+    ky, kx = DOUBTFUL.grid.frequencies()
+    radius = np.hypot(ky, kx)
+    disk = radius < DOUBTFUL.optics.semiangle_rad / toy.WAVELENGTH_A
+    rng = np.random.default_rng(0)
+    masked = dataclasses.replace(DOUBTFUL, mask=np.where(disk, 0.0, 1.0))  # a beam stop that is known
+    cases = {
+        "beam stop": changed_patterns(lambda p: np.where(disk, 0.0, p)),
+        "masked beam stop": masked,
+        "strong dark field": changed_patterns(lambda p: p * np.where(disk, 0.01, 1) + 5 * np.exp(-radius)),
+        "far off centre": changed_patterns(lambda p: np.roll(p, (4, 5), axis=(1, 2))),
+        "few counts": changed_patterns(lambda p: rng.poisson(p * (3 / p.sum(axis=(1, 2)).mean())) + (p == p.max())),
+        "nothing but noise": changed_patterns(lambda p: rng.poisson(1.0, p.shape).astype(float)),
+    }
+    assert not [name for name, one in cases.items() if any("frequency" in words for words in doubts(one))]
+
+
+def test_empty_patterns_are_counted():
+    def emptied(patterns):
+        patterns[[3, 7]] = 0
+        return patterns
+
+    (words,) = doubts(changed_patterns(emptied))
     assert words == "2 of 20 patterns have no counts (numbers 3, 7)"
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "halves"])
+def test_doubts_are_said_before_work_starts(command, folder, capsys):
+    def spoil(patterns):
+        patterns[:7] = 0
+        return centred(patterns)
+
+    replaced("patterns", spoil)(folder / "data.h5")
+    with pytest.raises(AssertionError, match="work has started"):
+        main([command, str(folder / "data.h5"), str(folder / "plan.yaml"), "-o", str(folder / "out")])
+    error = capsys.readouterr().err
+    assert f"warning: {folder / 'data.h5'}: 7 of 20 patterns have no counts (numbers 0, 1, 2, 3, 4, ...)" in error
+    assert "zero frequency must be at pixel (0, 0)" in error
+
+
+@pytest.mark.parametrize("kind", ["data", "other"])
+def test_a_resume_from_what_is_no_checkpoint(kind, folder, capsys):
+    foreign(folder / "other.h5")
+    got = "got 'dataset'" if kind == "data" else "got None"
+    words = f"{kind}.h5: must be a ptydesign checkpoint file", got, "`ptydesign reconstruct --checkpoint FILE` wrote"
+    refused(folder, capsys, words, "--resume", str(folder / f"{kind}.h5"))
