@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -284,14 +283,13 @@ def test_measured_data_are_split_into_halves(finished, tmp_path, cache):
 
 def test_the_study_in_the_docs_runs(finished, tmp_path, cache):
     """As a user copies it, at both scales; the smaller one to its report, with a budget for so small a scan."""
-    text = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
-    block = textwrap.dedent(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[0].partition("\n")[2].rpartition("\n")[0])
+    text = (ROOT / "docs" / "mydata" / "study.yaml").read_text(encoding="utf-8")
     folder = tmp_path / "studies" / "mydata"
     folder.mkdir(parents=True)
     io.write_dataset(folder / "data.h5", toy.experiment(shape=(24, 24))[0])
-    (folder / "study.yaml").write_text(block)
+    (folder / "study.yaml").write_text(text)
     assert total_trials(resolve(folder, "preview", tmp_path / "results").study) == 25 + 2
-    (folder / "study.yaml").write_text(block.replace("budget: {values: [6]}", "budget: {values: [0.05]}"))
+    (folder / "study.yaml").write_text(text.replace("budget: {values: [6]}", "budget: {values: [0.05]}"))
     resolved = resolve(folder, "smoke", tmp_path / "results")
     assert total_trials(resolved.study) == 3 + 2
     run_all(resolved)
