@@ -18,14 +18,14 @@ from ptydesign.errors import InputError
 from ptydesign.planning import collect, layout, robust
 from ptydesign.planning.collect import pareto
 from ptydesign.planning.load import load
-from ptydesign.planning.resolution import reached_resolution_a, ring_power
+from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.resolve import Mode, Resolved, mode_study, to_experiment_config
 from ptydesign.planning.search import tolerances
 from ptydesign.planning.sheet import _tolerance, defocus_words
 from ptydesign.planning.space import make_space
 from ptydesign.planning.tolerance import apart, ends_of, kept_range, values_to_try
 from ptydesign.planning.trial import PlannedTrial, tilted
-from ptydesign.score.metrics import radial_frc
+from ptydesign.score.metrics import radial_frc, ring_power
 from ptydesign.study.trial import Trial
 from ptydesign.types import Potential
 
@@ -157,7 +157,7 @@ def test_tolerance_is_the_range_about_the_point():
     found = tolerances(predict, space, {"defocus_nm": 20.0, "semiangle_mrad": 20})
     low, high = found["defocus_nm"]  # 5 % are lost 14.1 nm away; values are looked at every 5 nm
     assert (low, high) == (10.0, 30.0)
-    assert found["semiangle_mrad"] == [10.0, 20.0]  # 4 % are lost beyond 20 mrad too, but that is less sure
+    assert set(found) == {"defocus_nm"}  # of choices the next ones are simulated in any case
 
 
 def test_values_to_try_for_a_tolerance():
@@ -294,7 +294,7 @@ def test_resolution_ignores_rings_without_power():
     truth = sum(np.cos(2 * np.pi * q * y) + np.cos(2 * np.pi * q * x) for q in (0.3125, 0.625, 0.9375))
     found = radial_frc(truth, truth, (pixel, pixel))
     frc = np.array(found.frc, float)
-    power = ring_power(truth, (pixel, pixel), np.array(found.q))
+    power = ring_power(truth, (pixel, pixel))
     empty = power < 1e-3 * power.max()
     assert empty.sum() > 10
     frc[empty] = 0.0

@@ -53,7 +53,7 @@ def searched_case(noise="amplitude", slices=1, modes=((1.0, 0),), mask=None, dir
     problem = make_problem(dataset, settings, room, np.float32)
     problem = problem._replace(nominal_a=state.positions_px * state.pixel_a + state.origin_a)
     parameters = {n: jnp.asarray(v, jnp.float32) for n, v in settings.parameters().items()}
-    count, worst = len(true), position_search.searched(settings, len(true))
+    count, worst = len(true), position_search.searched(settings, len(true), 0)
     arguments = state, problem, jnp.asarray(count, jnp.int32), jnp.asarray(worst, jnp.int32), parameters, noise
     found = position_search.search(*arguments).positions_px
     return np.asarray(found)[:count], true, start

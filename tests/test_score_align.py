@@ -7,8 +7,8 @@ from ptydesign import config as configuration
 from ptydesign.errors import InputError
 from ptydesign.grids import resample
 from ptydesign.score.align import sample_truth
-from ptydesign.score.compare import ScoreConfig, compare, frc_of_halves, scanned_region
-from ptydesign.score.metrics import ScoreFailure, radial_frc
+from ptydesign.score.compare import ScoreConfig, compare, scanned_region
+from ptydesign.score.metrics import ScoreFailure
 from ptydesign.score.register import register
 from ptydesign.types import Truth
 
@@ -318,27 +318,6 @@ def test_bad_input_is_refused(change, message):
 def test_bad_configuration_is_refused(content, message):
     with pytest.raises(InputError, match=message):
         configuration.build(ScoreConfig, content, "study.yaml")
-
-
-def test_halves_are_registered_before_their_frc():
-    rng = np.random.default_rng(10)
-    shift = (0.41, -0.33)
-    region = (12.0, 11.0, 27.0, 22.0)
-    noise = 0.05 * rng.normal(size=(2, *CANVAS))
-    first = np.exp(1j * (seen() + noise[0] + ramp(0.3, 0.1, 0)))
-    second = np.exp(1j * (seen(shift=shift) + noise[1] + ramp(-0.2, 0.1, 2)))
-    still = frc_of_halves(first, np.exp(1j * (seen() + noise[1])), PIXEL, ORIGIN, ORIGIN, region)
-    found = frc_of_halves(first, second, PIXEL, ORIGIN, ORIGIN, region)
-    assert found.area(1.0) == pytest.approx(still.area(1.0), abs=0.03)
-    # unregistered, they would have disagreed
-    rows, columns = slice(42, 104), slice(37, 79)
-    images = [np.angle(half[rows, columns]) for half in (np.exp(1j * seen()), np.exp(1j * seen(shift=shift)))]
-    assert radial_frc(*images, PIXEL).area(1.0) < found.area(1.0) - 0.2
-    # one and the same, also when its canvas starts elsewhere
-    same = frc_of_halves(first, first[3:, 2:], PIXEL, ORIGIN, np.add(ORIGIN, (3 * 0.24, 2 * 0.26)), region)
-    np.testing.assert_allclose(same.frc, 1, atol=1e-3)
-    with pytest.raises(InputError, match="around it"):
-        frc_of_halves(first, second, PIXEL, ORIGIN, ORIGIN, REGION)
 
 
 def test_scanned_region():

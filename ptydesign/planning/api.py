@@ -59,8 +59,7 @@ class Design:
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Tables by name: trials, robustness, candidates, tolerances (of the model), tolerance (simulated),
-        pareto, limits, screen, summary."""
+        """Tables by name: trials, robustness, candidates, tolerance, pareto, limits, screen, summary."""
         return self.results.frames
 
     @property
@@ -97,8 +96,8 @@ def plan(
     """Plan an experiment; returns when the sheet is written. What was computed before is kept.
 
     source: a plan file, a study's folder, or the plan as a dict (its `title` names it). workspace: folder that has, or
-    gets, studies/ and results/. options: passed to snakemake, as ("--executor", "slurm"). Raises InputError for a plan
-    that breaks a rule, and if the work stops.
+    gets, studies/ and results/. scale: smoke, preview or paper. options: passed to snakemake, as ("--executor",
+    "slurm"). Raises InputError for a plan that breaks a rule, and if the work stops.
     """
     workspace = Path(workspace)
     name = install(source, workspace, scale)

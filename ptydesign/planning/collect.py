@@ -92,7 +92,7 @@ def _robustness(resolved: Resolved, robust: dict[str, Any]) -> Iterable[dict[str
                 "design": design,
                 "kind": trial["kind"],
                 "number": trial["number"],
-                "defocus_error_nm": resolved.bench.defocus_sign * trial["defocus_nm"] or 0.0,  # no -0
+                "defocus_error_nm": resolved.bench.defocus_sign * trial["defocus_nm"] + 0.0,  # no -0
                 **{name: trial[name] for name in names},
                 "tilt_y_mrad": trial["tilt_mrad"][0],
                 "tilt_x_mrad": trial["tilt_mrad"][1],
@@ -123,7 +123,11 @@ def _tolerance(resolved: Resolved) -> Iterable[dict[str, Any]]:
         sign = resolved.bench.defocus_sign if content["parameter"] == "defocus_nm" else 1
         for tried in sorted([own, *content["tried"]], key=lambda t: sign * t["value"]):
             kept = None if tried["score"] is None else tried["score"] / content["score"]
-            row = {"parameter": content["parameter"], "value": sign * tried["value"], "possible": tried["possible"]}
+            row = {
+                "parameter": content["parameter"],
+                "value": sign * tried["value"] + 0.0,
+                "possible": tried["possible"],
+            }
             yield {**row, "ssim": tried["score"], "kept": kept}
 
 
@@ -239,7 +243,7 @@ def _shown_tolerance(resolved: Resolved) -> dict[str, dict[str, Any]]:
         content = read_json(resolved.results / file)
         ends, more = [content["low"], content["high"]], list(content["more"])
         if content["parameter"] == "defocus_nm" and sign < 0:
-            ends, more = [-v for v in reversed(ends)], more[::-1]
+            ends, more = [-v + 0.0 for v in reversed(ends)], more[::-1]
         found[content["parameter"]] = {"range": ends, "more": more}
     return found
 

@@ -77,6 +77,7 @@ def collect(resolved: Resolved, options: argparse.Namespace) -> None:
 
 SEARCH = Option("search", "dose of the search, as 1000")
 DESIGN = Option("design", "candidate-0, ... or expert")
+BOUNDED = Option("design", "recommended or expert")
 PARAMETER = Option("parameter", "as defocus_nm")
 
 STEPS = (
@@ -87,7 +88,7 @@ STEPS = (
     Step("planchoose", choose, "Choose a plan's winner and its neighbours at a dose.", (SEARCH,)),
     Step("planrobust", robust, "Try a design of a plan again under errors.", (DESIGN,), jax=True),
     Step("plantolerance", tolerance, "Simulate how far a parameter may be off.", (PARAMETER,), jax=True),
-    Step("planlimits", limits, "Compute the Cramer-Rao bound of a design.", (DESIGN,), jax=True),
+    Step("planlimits", limits, "Compute the Cramer-Rao bound of a design.", (BOUNDED,), jax=True),
     Step("planscreen", screen, "Look at all settings of a search by Fisher information.", (SEARCH,), jax=True),
     Step("plancollect", collect, "Write the tables of a finished plan."),
 )

@@ -133,6 +133,10 @@ def robustness(tables: Tables) -> Figure:
 def tolerance(tables: Tables) -> Figure:
     """The recommended design with other values of one parameter, the others held: simulated."""
     frame, item = tables["tolerance"], tables.recommended
+    if frame.empty:  # an instrument that leaves nothing to choose but the voltage
+        figure = drawing.new_figure(TWO_COLUMNS_IN, 1)
+        empty_panel(figure.subplots(), "no parameter has a choice")
+        return figure
     names = list(dict.fromkeys(frame["parameter"]))
     figure = drawing.new_figure(TWO_COLUMNS_IN, 2.2)
     for number, axes in enumerate(np.atleast_1d(figure.subplots(1, len(names), sharey=True))):

@@ -217,7 +217,7 @@ class Bench:
 
     def shown(self, setting: Setting) -> dict[str, Any]:
         """A setting in the microscope's units and sign."""
-        return {**asdict(setting), "defocus_nm": self.defocus_sign * setting.defocus_nm}
+        return {**asdict(setting), "defocus_nm": self.defocus_sign * setting.defocus_nm + 0.0}  # no -0
 
     def line_time_s(self, operation: Operation) -> float:
         """Time of one line of the scan on the day, flyback included."""

@@ -6,7 +6,7 @@ results/<study>[-<scale>]/
   robust/<design>.json                     the candidates and the rule of thumb under errors, at the dose limit
   tolerance/<parameter>.json               the recommended design with other values of one parameter
   limits/<design>.json, screen/<dose>.json Fisher information
-  tables/, figures/, sheet.html, sheet.pdf, settings.json, reconstruction.yaml, report.html
+  tables/, figures/, sheet.html, sheet.pdf, settings.json, calibration.yaml, reconstruction.yaml, report.html
 """
 
 from __future__ import annotations

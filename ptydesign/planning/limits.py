@@ -115,7 +115,7 @@ def _even(size: int) -> int:
     return size + size % 2
 
 
-def rings(scene: Scene, count: int, qmax: float) -> np.ndarray:
+def rings(count: int, qmax: float) -> np.ndarray:
     """`count` frequencies in 1/A, the middles of rings of equal width up to qmax."""
     return (np.arange(count) + 0.5) / count * qmax
 
@@ -132,7 +132,7 @@ def bound(scene: Scene, qmax: float) -> dict[str, list[float]]:
     }
     thick = len(scene.phase) > 1
     count, steps = (RINGS_IN_SLICES, ITERATIONS_IN_SLICES) if thick else (RINGS, ITERATIONS)
-    for q in rings(scene, count, qmax):
+    for q in rings(count, qmax):
         values: dict[str, list[float]] = {"known": [], "unknown": [], "object": [], "residual": []}
         for angle, shift in WAVES[:1] if thick else WAVES:
             frequency = (q * scene.pixel_a * math.sin(angle), q * scene.pixel_a * math.cos(angle))
@@ -177,7 +177,10 @@ def resolution_a(q_per_a: list[float], sigma_rad: list[float], object_rad: list[
 
 
 def write_limits(resolved: Resolved, design: str) -> Path:
-    """The bound of the recommended design or of the rule of thumb, at the dose limit; write limits/<design>.json."""
+    """The bound of the recommended design or of the rule of thumb, at the dose limit; write limits/<design>.json.
+
+    Computed twice where the rule of thumb is what is recommended.
+    """
     robust = read_robust(resolved)
     found = {RECOMMENDED: recommended(resolved, robust)[0], EXPERT_DESIGN: EXPERT_DESIGN}
     if design not in found:

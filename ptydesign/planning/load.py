@@ -75,9 +75,12 @@ def _checked(plan: PlanConfig, folder: Path) -> tuple[PlanConfig, list[str]]:
     belong to, which are named by the plan's own fields."""
     plan, warnings = check_plan(plan, folder)
     try:
-        assert Resolved(plan, Path()).modes
+        modes = Resolved(plan, Path()).modes
     except InputError as error:
         section, _, name = error.field.removeprefix(f"{plan.study}: ").rpartition(".")
         field = MODE_FIELDS.get(name, f"simulation ({section}.{name})")
         raise InputError(field, error.rule, error.value, error.mend) from None
+    if not modes:
+        rule = "no voltage and camera length hold an aperture and reach it"
+        raise InputError("goal.resolution_a", rule, plan.goal.resolution_a, "Ask for less, or a larger angle.")
     return plan, warnings

@@ -11,22 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ptydesign.score.metrics import taper_window
+from ptydesign.score.metrics import ring_power
 
 THRESHOLD = 0.5  # of a correlation with the truth (Rosenthal & Henderson, J. Mol. Biol. 333:721, 2003)
 NEIGHBOURS = 2  # rings on each side
-
-
-def ring_power(image: np.ndarray, pixel_a: tuple[float, float], q_per_a: np.ndarray) -> np.ndarray:
-    """(rings,) summed power of a tapered (y, x) image without its mean, in evenly spaced rings at q_per_a."""
-    (ny, nx), width = image.shape, q_per_a[1] - q_per_a[0]
-    window = taper_window(ny, 0.25)[:, None] * taper_window(nx, 0.25)[None, :]
-    spectrum = np.abs(np.fft.fft2((image - np.average(image, weights=window)) * window)) ** 2
-    q = np.hypot(np.fft.fftfreq(ny, pixel_a[0])[:, None], np.fft.fftfreq(nx, pixel_a[1])[None, :])
-    first = round(float(q_per_a[0] / width))
-    ring = np.rint(q / width).astype(int).ravel() - first
-    inside = (ring >= 0) & (ring < len(q_per_a))
-    return np.bincount(ring[inside], spectrum.ravel()[inside], minlength=len(q_per_a))
 
 
 def smoothed(arrays: Mapping[str, Any], pixel_a: tuple[float, float]) -> np.ndarray:
@@ -34,8 +22,8 @@ def smoothed(arrays: Mapping[str, Any], pixel_a: tuple[float, float]) -> np.ndar
 
     arrays: `truth`, `frc`, `frc_q` of a trial's images.
     """
-    q, frc = np.asarray(arrays["frc_q"], float), np.asarray(arrays["frc"], float)
-    power = ring_power(np.asarray(arrays["truth"], float), pixel_a, q)
+    frc = np.asarray(arrays["frc"], float)
+    power = ring_power(np.asarray(arrays["truth"], float), pixel_a)
     box = np.ones(2 * NEIGHBOURS + 1)
     return np.convolve(frc * power, box, "same") / np.maximum(np.convolve(power, box, "same"), 1e-30)
 

@@ -128,7 +128,8 @@ class Runners:
 
 def choose(resolved: Resolved, name: str) -> Path:
     """The winner of a dose and its neighbours: of the points that were tried, those of the highest mean of the
-    surrogate that differ from each other. With it, how far each parameter may be off while the others stay."""
+    surrogate that differ from each other. At the dose limit also how far each of their parameters may be off by the
+    surrogate while the others stay: how far `tolerance` looks."""
     from ptydesign.design.surrogate import surrogate
 
     plan, search = resolved.study, find_search(resolved, name)
@@ -148,12 +149,11 @@ def choose(resolved: Resolved, name: str) -> Path:
         ranked = [good[i] for i in np.argsort(-mean, kind="stable")]
         content |= {"chosen_by": "surrogate", "noise_std": float(model.noise_std), "mean": float(np.max(mean))}
     candidates = _different(space, [dict(o.point) for o in ranked], plan.robustness.candidates)
-    points = {f"candidate-{i}": point for i, point in enumerate(candidates)}
-    expert = point_of(space, expert_at(resolved.bench, search.dose_e_per_a2))
-    if any(o.point == expert for o in good):
-        points[layout.EXPERT_DESIGN] = expert
-    content |= {"candidates": candidates, "point": candidates[0], "points": points}
-    content["tolerances"] = {n: tolerances(model.predict, space, p) for n, p in points.items()} if model else {}
+    content |= {"candidates": candidates, "tolerances": {}}
+    if model is not None and search.dose_e_per_a2 == plan.goal.dose_limit:
+        points = {f"candidate-{i}": point for i, point in enumerate(candidates)}
+        points[layout.EXPERT_DESIGN] = point_of(space, expert_at(resolved.bench, search.dose_e_per_a2))
+        content["tolerances"] = {name: tolerances(model.predict, space, point) for name, point in points.items()}
     io.write_json(resolved.results / search.best_file, content)
     return resolved.results / search.best_file
 
@@ -171,16 +171,15 @@ def _different(space: Space, points: Sequence[Point], count: int) -> list[Point]
 
 
 def tolerances(predict: Callable, space: Space, point: Mapping[str, Any]) -> dict[str, list[float]]:
-    """[low, high] of each parameter, the others held, within which the surrogate is confident (by one standard
-    deviation of its mean) that at most 5 % of the score at the point is lost. Of a list of choices, those that do."""
+    """[low, high] of each range, the other parameters held, within which the surrogate is confident (by one standard
+    deviation of its mean) that at most 5 % of the score at the point is lost."""
     found = {}
     threshold = float(predict([point])[0][0])
     threshold -= WITHIN * abs(threshold)
     for name, dimension in zip(space.names, space.dimensions, strict=True):
         if dimension.choices is not None:
-            values = list(dimension.values)
-        else:
-            values = sorted({*dimension.from_features(np.linspace(0, 1, SPREAD)[:, None]), point[name]})
+            continue
+        values = sorted({*dimension.from_features(np.linspace(0, 1, SPREAD)[:, None]), point[name]})
         mean, std = predict([{**point, name: value} for value in values])
         sure = mean - std
         low = high = values.index(point[name])

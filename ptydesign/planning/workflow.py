@@ -68,11 +68,12 @@ def settings(
             candidates = {"candidates": content["robustness"]["candidates"]}
             return {**{n: content[n] for n in names}, **candidates, **versions("design"), "planning": PLANNING}
         case "planrobust":
-            robustness = {n: v for n, v in content["robustness"].items() if n != "tolerance_repeats"}
+            unused = ("tolerance_repeats", "failed_below", "candidates")
+            robustness = {n: v for n, v in content["robustness"].items() if n not in unused}
             return {**base, "robustness": robustness, "expert": content["expert"], "design": design}
         case "plantolerance":
-            robustness = {n: content["robustness"][n] for n in ("tolerance_repeats", "failed_below")}
-            return {**base, "robustness": robustness, "parameter": parameter}
+            repeats = content["robustness"]["tolerance_repeats"]
+            return {**base, "tolerance_repeats": repeats, "parameter": parameter}
         case "planlimits":
             return {**base, "expert": content["expert"], "which": design, "bound": BOUND}
         case "planscreen":

@@ -150,7 +150,7 @@ def cores_to_resume(path: Path) -> int | None:
 
 def check_cores(saved: Saved, path: Path) -> None:
     """Warn if another number of cores goes on than made the checkpoint."""
-    if saved.cores is not None and saved.cores != cores.number():
+    if None not in (saved.cores, cores.number()) and saved.cores != cores.number():
         text = (
             f"{path} was made with {saved.cores} cores and this run has {cores.number()}: its result will differ by "
             f"rounding from an unbroken run's. For the same bits resume with --threads {saved.cores}."

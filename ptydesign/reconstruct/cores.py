@@ -37,8 +37,10 @@ def available() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def number() -> int:
-    """How many cores share the work: results depend on it in their last bits. One on an accelerator."""
+def number() -> int | None:
+    """How many cores share the work: results depend on it in their last bits. None on an accelerator."""
+    if jax.default_backend() != "cpu":
+        return None
     over = mesh()
     return 1 if over is None else over.size
 

@@ -20,6 +20,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ptydesign.reconstruct import cores
+from ptydesign.reconstruct.engine import EngineConfig
 from ptydesign.reconstruct.feed import Host
 from ptydesign.reconstruct.forward import (
     Optical,
@@ -56,17 +57,17 @@ def due(settings: Refinements, sweep: int) -> bool:
     return settings.refine_positions and settings.search_every > 0 < since and since % settings.search_every == 0
 
 
-def searched(settings: Refinements, count: int) -> int:
-    """How many of so many positions look elsewhere."""
-    return int(np.ceil(settings.search_part * count))
+def searched(settings: EngineConfig, count: int, sweep: int) -> int:
+    """How many of so many positions look elsewhere before a sweep."""
+    return int(np.ceil(settings.parameters_at(sweep)["search_part"] * count))
 
 
-def transforms(settings: Refinements, count: int, state: ReconState, sweep: int) -> float:
+def transforms(settings: EngineConfig, count: int, state: ReconState, sweep: int) -> float:
     """Fourier transforms of one probe mode that a search takes before a sweep: a forward model of every position, and
     one of every point that is tried."""
     if not due(settings, sweep):
         return 0
-    return (count + searched(settings, count) * TRIED) * 2 * state.object.shape[0] + 1
+    return (count + searched(settings, count, sweep) * TRIED) * 2 * state.object.shape[0] + 1
 
 
 def search(

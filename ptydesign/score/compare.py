@@ -10,8 +10,8 @@ from pydantic import Field, field_validator
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.score import metrics
-from ptydesign.score.align import align, flat_object, region_of, region_slices, truth_range
-from ptydesign.score.register import affine_part, move_patch, patch_margin, register
+from ptydesign.score.align import align, truth_range
+from ptydesign.score.register import affine_part
 from ptydesign.types import Score, Truth
 
 
@@ -122,46 +122,6 @@ def compare(
     return Comparison(score, image, target, curve)
 
 
-def frc_of_halves(
-    first: np.ndarray,
-    second: np.ndarray,
-    pixel_a: tuple[float, float],
-    first_origin_a: tuple[float, float],
-    second_origin_a: tuple[float, float],
-    region_a: tuple[float, float, float, float],
-    config: ScoreConfig | None = None,
-) -> metrics.FrcCurve:
-    """Fourier ring correlation of two independent reconstructions, registered to each other, planes removed.
-
-    first, second: complex objects as in `compare`, with equal pixels. The region, and around it `patch_margin` pixels,
-    must lie inside both. It measures how well two reconstructions agree, not whether they are right: smoothing, and
-    errors that both share, raise it. Raises as `compare`.
-    """
-    config = config or ScoreConfig()
-    pixel_a = _pair(pixel_a, "pixel_a")
-    origins = [_pair(first_origin_a, "first_origin_a"), _pair(second_origin_a, "second_origin_a")]
-    rows, columns = region_slices(np.shape(first)[-2:], pixel_a, origins[0], region_a)
-    image = _plain_phase(first, rows, columns)
-    # Where the first image's pixels lie on the second canvas: whole pixels now, the rest by registration.
-    offset = [(a - b) / p for a, b, p in zip(*origins, pixel_a, strict=True)]
-    margin = patch_margin(pixel_a, config.max_shift_a + max(pixel_a))
-    wide = []
-    for axis, (part, m) in enumerate(zip((rows, columns), margin, strict=True)):
-        begin = part.start + round(offset[axis]) - m
-        end = part.stop + round(offset[axis]) + m
-        if begin < 0 or end > np.shape(second)[-2 + axis]:
-            raise InputError(
-                "region_a",
-                f"needs {m} px around it inside the second reconstruction, to register it",
-                tuple(region_a),
-                "Compare a smaller region.",
-            )
-        wide.append(slice(begin, end))
-    patch = _plain_phase(second, *wide)
-    shift = register(image, patch, margin, pixel_a, config.max_shift_a + max(pixel_a), config.registration_px)
-    return metrics.radial_frc(image, move_patch(patch, margin, shift, image.shape), pixel_a, config.frc_taper)
-
-
 def scanned_region(positions_a: np.ndarray, inset_a: float = 0.0) -> tuple[float, float, float, float]:
     """(y0, x0, y1, x1) of the box around positions (position, 2), less `inset_a` on every side.
 
@@ -171,15 +131,6 @@ def scanned_region(positions_a: np.ndarray, inset_a: float = 0.0) -> tuple[float
     if not np.all(low < high):
         raise InputError("inset_a", "leaves nothing of the scanned region", inset_a, "Scan more, or inset less.")
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
-
-
-def _plain_phase(object_: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-    """Summed slice phases (y, x) of a region without its plane."""
-    phase = np.sum(np.angle(flat_object(region_of(object_, rows, columns))), axis=0)
-    phase = phase - affine_part(phase)
-    if not np.std(phase) > 1e-6:
-        raise metrics.ScoreFailure("The reconstructed phase is constant in the scored region.")
-    return phase
 
 
 def _pair(values, field: str) -> tuple[float, float]:

@@ -51,7 +51,7 @@ def plan_to_use(study: TuningConfig, values: Point, sweeps: int) -> Plan:
     buys fewer of them on a larger scan, and without what a search alone needs. Engines that the budget kept from
     beginning are left out; one that stops by itself is taken to have had all its sweeps."""
     written = plan_of(study, values)
-    plan, engines = written.model_dump(mode="json", exclude_unset=True), []
+    plan, engines = written.model_dump(mode="json", exclude_unset=True, exclude={"budget"}), []
     for content, engine in zip(plan["engines"], written.engines, strict=True):
         last = len(engines) == len(written.engines) - 1
         own = sweeps if last else min(engine.sweeps, sweeps)
@@ -214,7 +214,10 @@ def _reconstruct(dataset, plan: Plan, seed: int):
 def _warm_up(trial: Trial) -> None:
     """Compile what the trial needs, so that its seconds are those of the reconstruction."""
     plan = trial.plan.model_dump(mode="json", exclude_unset=True)
-    plan["engines"] = [{**engine, "sweeps": 1} for engine in plan["engines"]]
+    for content, engine in zip(plan["engines"], trial.plan.engines, strict=True):
+        content["sweeps"] = 1
+        if engine.refine_positions and engine.search_every and engine.positions_start < NEVER:
+            content |= {"sweeps": 2, "positions_start": 0, "search_every": 1}  # a search before the second sweep
     plan.pop("budget", None)
     _reconstruct(trial.pair.scans[0], with_values(plan, {}), trial.seed)
 

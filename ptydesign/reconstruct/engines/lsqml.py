@@ -36,6 +36,7 @@ from ptydesign.reconstruct.directions import (
     solve_one,
 )
 from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, gradient_transforms
+from ptydesign.reconstruct.propagation import of_each, sample_of
 from ptydesign.types import ReconState
 
 # A whole least-squares step fits the noise of its group: the last groups that saw a pixel decide it. A compact sweep's
@@ -120,13 +121,10 @@ def sweep(state: ReconState, memory: Memory, groups: Group, problem, o, paramete
     if not options["compact"]:
         return state, memory
     d_object = preconditioned(memory.direction, parameters["delta"])
-    per_group = looks_back(static, *groups.indices.shape)
-    chosen = groups.indices[:, :per_group].reshape(-1)
-    taken = (jnp.arange(per_group)[None, :] < groups.count[:, None]).reshape(-1)
-    chosen = chosen[jnp.argsort(~taken, stable=True)]  # real members first
-    few = directions(state, chosen, (jnp.sum(taken),), problem, o, options["noise"])[0]
+    chosen, number = sample_of((groups.indices, groups.count), 4 * options["step_positions"])
+    few = directions(state, chosen, (number,), problem, o, options["noise"])[0]
     still, modes = jnp.zeros_like(state.probe), options["object_modes"]
-    normal = normal_equations(state, few, d_object, still, chosen, jnp.sum(taken), o, modes)
+    normal = normal_equations(state, few, d_object, still, chosen, number, o, modes)
     a = parameters["object_step"] * solve_one(normal.oo, normal.o, parameters["damping"])
     uphill = jnp.sum((d_object * jnp.conj(memory.velocity)).real) < 0
     age = jnp.where(uphill, 0.0, memory.age + 1)
@@ -139,7 +137,7 @@ def sweep(state: ReconState, memory: Memory, groups: Group, problem, o, paramete
 def looks_back(static, groups: int, members: int) -> int:
     """Compact: a few members of each group measure the step; together they sample the whole scan."""
     options = dict(static)
-    return max(1, min(members, 4 * options["step_positions"] // groups)) if options["compact"] else 0
+    return of_each(groups, members, 4 * options["step_positions"]) if options["compact"] else 0
 
 
 def transforms(settings: LSQMLConfig, members: int, slices: int) -> float:
