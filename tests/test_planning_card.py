@@ -96,6 +96,17 @@ def test_counts_are_judged_by_what_a_counter_loses(tmp_path):
     assert 1 < rows["Lost above the most counts"].value < 5
 
 
+def test_a_sparsity_limit_is_a_mean(tmp_path):
+    changes = {
+        "detector__override": {"pixels": [32, 32], "frames_per_s": 10000, "counts_per_frame": 0.1},
+        "goal__doses_e_per_a2": [5],
+        "instrument__currents_pa": [0.001, 0.01, 0.1],
+    }
+    found = {dose: rows_of(tmp_path, Setting(80, 20, -4, 1.2, 4.0), dose=dose, **changes) for dose in (2, 5, 8)}
+    statuses = [rows["Electrons in a bright pixel"].status for rows in found.values()]
+    assert statuses == ["green", "amber", "red"]  # 0.037, 0.092, 0.147 on average
+
+
 def test_the_side_of_focus_is_spelled_out(tmp_path, capsys):
     write_plan(tmp_path / "p.yaml", instrument__conventions={"defocus_positive": "overfocus"},
                instrument__defocus_nm={"low": 0, "high": 6})  # fmt: skip

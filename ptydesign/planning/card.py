@@ -148,10 +148,12 @@ def _counting(bench: Bench, operation: Operation) -> Iterator[Row]:
         RULE, _unless(value >= 30, "A larger step with more defocus, or more dose."),
     )  # fmt: skip
     limit = detector.counts_per_frame
-    comfortable, most = (most_counts(limit, COMFORTABLE_LOSS), most_counts(limit)) if limit else (math.inf, math.inf)
+    comfortable = most = math.inf
+    if limit:  # below 1 a limit is a mean itself, not what a counter holds
+        comfortable, most = most_counts(limit, COMFORTABLE_LOSS) if limit >= 1 else limit / 2, most_counts(limit)
     yield Row(
         "Electrons in a bright pixel", counts, "per frame on average",
-        f"{_number(comfortable)} or less: a pixel holds {_number(limit)}" if limit else "no limit known",
+        f"{_number(comfortable)} or less, at most {_number(most)}" if limit else "no limit known",
         graded(counts, comfortable, most) if limit else INFO, "dose s^2 / (pi (alpha/dtheta)^2)",
         detector.source("counts_per_frame"),
         _unless(counts <= comfortable, "Share the dose out over several scans, or a smaller step."),

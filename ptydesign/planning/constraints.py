@@ -182,7 +182,8 @@ def time(bench: Bench, setting: Setting, time_s: float, shape: tuple[int, int]) 
     if limit is None or time_s <= limit:
         return
     factor = math.sqrt(time_s / limit)
-    field = " x ".join(f"{size / factor:.0f}" for size in bench.goal.field_of_view_a)
+    # a little less, since a scan has a position more than steps along each axis
+    field = " x ".join(f"{math.floor(0.97 * size / factor)}" for size in bench.goal.field_of_view_a)
     yield Violation(
         "time",
         f"the scan must take at most {limit:g} s",
