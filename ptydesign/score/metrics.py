@@ -162,36 +162,36 @@ def radial_frc(first: np.ndarray, second: np.ndarray, pixel_a: tuple[float, floa
             "image", "must be at least 4 x 4 px for a Fourier ring correlation", first.shape, "Enlarge it."
         )
     spectra = [_tapered_spectrum(image, taper) for image in (first, second)]
-    q, nyquist = _rings(first.shape, pixel_a)
-    cross = _ring_sums((spectra[0] * spectra[1].conj()).real, pixel_a)
-    powers = [_ring_sums(np.abs(s) ** 2, pixel_a) for s in spectra]
+    q, nyquist, ring = _rings(first.shape, pixel_a)
+    cross = _ring_sums((spectra[0] * spectra[1].conj()).real, ring, len(q))
+    powers = [_ring_sums(np.abs(s) ** 2, ring, len(q)) for s in spectra]
     norm = np.sqrt(powers[0]) * np.sqrt(powers[1])
     # Rounding leaves about eps^2 of the total power in rings that are empty.
     floor = np.prod([np.sqrt(np.sum(p)) * 1e-14 for p in powers])
     frc = np.where(norm > floor, cross / np.where(norm > floor, norm, 1.0), 0.0)
-    count = np.rint(_ring_sums(np.ones(first.shape), pixel_a)).astype(int)
-    return FrcCurve(q=q, frc=frc, count=count, nyquist=nyquist)
+    return FrcCurve(q=q, frc=frc, count=_ring_sums(None, ring, len(q)), nyquist=nyquist)
 
 
 def ring_power(image: np.ndarray, pixel_a: tuple[float, float], taper: float = 0.25) -> np.ndarray:
     """(rings,) summed power of an image (y, x) in the rings of its `radial_frc`."""
-    return _ring_sums(np.abs(_tapered_spectrum(image, taper)) ** 2, pixel_a)
+    q, _, ring = _rings(image.shape, pixel_a)
+    return _ring_sums(np.abs(_tapered_spectrum(image, taper)) ** 2, ring, len(q))
 
 
-def _rings(shape: tuple[int, int], pixel_a: tuple[float, float]) -> tuple[np.ndarray, float]:
-    """Frequencies of the rings, as wide as the larger reciprocal pixel, and the smaller Nyquist frequency."""
+def _rings(shape: tuple[int, int], pixel_a: tuple[float, float]) -> tuple[np.ndarray, float, np.ndarray]:
+    """Frequencies of the rings, as wide as the larger reciprocal pixel; the smaller Nyquist frequency; and the ring of
+    each pixel of a corner-centred spectrum, flat, 0 for the middle."""
     width = max(1 / (n * p) for n, p in zip(shape, pixel_a, strict=True))
     nyquist = min(0.5 / pixel_a[0], 0.5 / pixel_a[1])
-    return width * np.arange(1, int(np.floor(nyquist / width + 1e-9)) + 1), nyquist
-
-
-def _ring_sums(values: np.ndarray, pixel_a: tuple[float, float]) -> np.ndarray:
-    """(rings,) sums of values (y, x) of a spectrum, corner-centred."""
-    q, _ = _rings(values.shape, pixel_a)
-    qy, qx = (np.fft.fftfreq(n, p) for n, p in zip(values.shape, pixel_a, strict=True))
-    width = max(1 / (n * p) for n, p in zip(values.shape, pixel_a, strict=True))
+    qy, qx = (np.fft.fftfreq(n, p) for n, p in zip(shape, pixel_a, strict=True))
     ring = np.rint(np.hypot(qy[:, None], qx[None, :]) / width).astype(int).ravel()
-    return np.bincount(ring, values.ravel(), minlength=len(q) + 1)[1 : len(q) + 1]
+    return width * np.arange(1, int(np.floor(nyquist / width + 1e-9)) + 1), nyquist, ring
+
+
+def _ring_sums(values: np.ndarray | None, ring: np.ndarray, rings: int) -> np.ndarray:
+    """(rings,) sums of values (y, x), or numbers of pixels."""
+    weights = None if values is None else values.ravel()
+    return np.bincount(ring, weights, minlength=rings + 1)[1 : rings + 1]
 
 
 def _tapered_spectrum(image: np.ndarray, taper: float) -> np.ndarray:
