@@ -9,7 +9,14 @@ from specimens import gaussian_atoms
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
 from ptydesign.simulate import jax_simulator
-from ptydesign.simulate.coherence import gauss_hermite
+from ptydesign.simulate.coherence import (
+    focal_points,
+    gauss_hermite,
+    incoherent_probes,
+    phases_rad,
+    probe_count,
+    source_points,
+)
 from ptydesign.simulate.detector import (
     FACTORS,
     Window,
@@ -195,3 +202,24 @@ def test_aperture_must_lie_inside_the_band_limit():
 def test_too_much_focal_spread_is_refused():
     with pytest.raises(InputError, match="quadrature"):
         gauss_hermite(60.0, "focal_spread_a", 1000.0)
+
+
+@pytest.mark.parametrize("source_a, spread_a, most", [(0.0, 0.0, 1), (0.2, 0.0, 9), (0.0, 60.0, 6), (0.2, 60.0, 30)])
+def test_few_incoherent_probes_have_the_mutual_coherence_of_source_and_foci(source_a, spread_a, most):
+    """Against the Gaussians' own: exp(-(2 pi s)^2 |q - q'|^2 / 2) exp(-(pi lambda d)^2 (q^2 - q'^2)^2 / 2)."""
+    experiment = replace(EXPERIMENT, source_size_a=source_a, focal_spread_a=spread_a)
+    source, focal = phases_rad(experiment)
+    axis = np.linspace(-1, 1, 17)
+    angles = np.stack(np.meshgrid(axis, axis, indexing="ij")).reshape(2, -1)
+    angles = angles[:, np.hypot(*angles) <= 1]
+    spectrum = np.exp(3j * (angles**2).sum(axis=0)) / math.sqrt(angles.shape[1])
+    probes = incoherent_probes(spectrum, angles, experiment)
+    assert len(probes) == probe_count(experiment) <= most
+    assert len(probes) <= len(source_points(experiment)[1]) * len(focal_points(experiment)[1])
+    assert np.sum(np.abs(probes) ** 2) == pytest.approx(1, rel=1e-9)
+    apart = ((angles[:, :, None] - angles[:, None]) ** 2).sum(axis=0)
+    squares = (angles**2).sum(axis=0)
+    exact = np.exp(-((source / 2) ** 2) * apart / 2 - focal**2 * (squares[:, None] - squares) ** 2 / 2)
+    exact = exact * np.outer(spectrum, spectrum.conj())
+    found = np.einsum("mp,mq->pq", probes, probes.conj())
+    assert np.linalg.norm(found - exact) < 0.01 * np.linalg.norm(exact)

@@ -234,7 +234,11 @@ def test_planning_rules():
     assert sampling.areal_oversampling(2, 4) == pytest.approx(np.pi / 4)
     assert sampling.electrons_per_pattern(100, 0.5) == 25
     assert sampling.counts_per_bright_pixel(np.pi * 100, 20e-3, 2e-3) == pytest.approx(1)
-    assert sampling.defocused_radius_a(-500, 0.02) == 10
+    assert sampling.geometric_radius_a(-500, 0.0, 0.02) == 10
+    angles = np.linspace(0, 0.02, 2001)
+    for defocus, cs in ((500, 1.2e7), (3000, 1.2e7), (-3000, 1.2e7), (9000, 1.2e7), (2000, -1e7)):
+        rays = np.abs(defocus * angles - cs * angles**3).max()
+        assert sampling.geometric_radius_a(defocus, cs, 0.02) == pytest.approx(rays, rel=1e-5)
     assert sampling.ronchigram_magnification_px_per_a(20e-3, 1e-3, 10) == pytest.approx(2)
     assert sampling.counted_rate(1e6, 1e-6) == pytest.approx(5e5)
     assert sampling.counted_rate(1e6, 1e-6, paralysable=True) == pytest.approx(1e6 / np.e)

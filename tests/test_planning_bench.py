@@ -18,7 +18,8 @@ from ptydesign.planning.detectors import detector_names, find_detector
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.layout import total_trials
 from ptydesign.planning.load import TEMPLATE, read_plan
-from ptydesign.planning.space import check_possible, make_space, setting_of
+from ptydesign.planning.resolve import Mode, mode_study
+from ptydesign.planning.space import make_space, setting_of
 from ptydesign.units import wavelength_a
 
 ELECTRONS_PER_PA_US = 6.241509
@@ -177,16 +178,61 @@ def test_every_mend_can_be_followed(tmp_path):
             plan_of(tmp_path, goal__doses_e_per_a2=[dose])
         mend = caught.value.mend
         assert caught.value.field.endswith("goal.doses_e_per_a2")
-        bench = Bench(plan_of(tmp_path))
-        check_possible(bench, float(re.search(r"is ([0-9.e+]+) e/A", mend).group(1)))
+        nearest = float(re.search(r"a dose of ([0-9.e+]+) e/A\^2, the nearest", mend).group(1))
+        plan_of(tmp_path, goal__doses_e_per_a2=[nearest])
         for step in re.findall(r"a step of ([0-9.]+) A", mend):
             assert 1.2 <= float(step) <= 3
         assert "camera" not in mend  # there is one only
 
 
+def test_every_impossible_dose_is_named_with_its_mend(tmp_path):
+    with pytest.raises(InputError) as caught:
+        plan_of(tmp_path, goal__doses_e_per_a2=[5, 2000, 1e8])
+    assert caught.value.rule.startswith("no setting is possible at 5 e/A^2: frame rate binds")
+    assert "Nor at 1e+08 e/A^2 (counts per frame)." in caught.value.mend
+    doses = [float(v) for v in re.findall(r"a dose of ([0-9.e+]+) e/A\^2, the nearest", caught.value.mend)]
+    assert len(doses) == 2
+    plan_of(tmp_path, goal__doses_e_per_a2=[doses[0], 2000, doses[1]])
+    with pytest.raises(InputError) as caught:
+        plan_of(tmp_path, instrument__currents_pa=[10000, 30000], goal__doses_e_per_a2=[2000])
+    most = float(re.search(r"A current of ([0-9.e+]+) pA or less is needed", caught.value.mend).group(1))
+    plan_of(tmp_path, instrument__currents_pa=[most], goal__doses_e_per_a2=[2000])
+
+
+def test_spherical_aberration_counts_in_the_probes_size(tmp_path):
+    with pytest.raises(InputError, match=r"window binds.*balances it"):
+        plan_of(tmp_path, instrument__cs_mm=1.2)
+
+
+def test_a_pattern_of_a_simulation_holds_so_many_electrons(tmp_path):
+    bench = Bench(plan_of(tmp_path, instrument__currents_pa=[20, 2000]))
+    setting = Setting(80, 20, -4, 2, 4.0)
+    assert bench.operate(setting, 4e6).feasible  # 1.6e7 electrons
+    operation = bench.operate(setting, 4.3e6)
+    assert [v.name for v in operation.violations] == ["simulated counts"]
+    assert "a dose of at most 4.19e+06 e/A^2" in operation.violations[0].mend
+
+
+def test_what_the_probe_cannot_use_of_the_defocus_range_is_not_simulated(tmp_path):
+    """The specimen is sized for a probe that fits the window."""
+    wide = mode_study(Bench(plan_of(tmp_path, instrument__defocus_nm={"low": -6000, "high": 6000})), Mode(80, 4.0))
+    low, high = wide.space.root["defocus_nm"].low, wide.space.root["defocus_nm"].high
+    most = wavelength_a(80) / 4e-3 / 2 / 0.02 / 10
+    assert high - 1e-3 - 6 * 2 == pytest.approx(most, rel=1e-6)
+    assert low == pytest.approx(-most - 6 * 2, rel=1e-6)
+
+
 BAD = {
-    "gun": ({"goal__doses_e_per_a2": [1e7]}, "goal.doses_e_per_a2", "beam current binds.*dose of at most.*nearest"),
-    "too faint": ({"goal__doses_e_per_a2": [5]}, "goal.doses_e_per_a2", "frame rate binds.*a dose of"),
+    "camera in m": (
+        {
+            "instrument__pixels_mrad": None, "instrument__camera_lengths_mm": [0.0375],
+            "detector__override": {"pixels": [32, 48], "pixel_um": 150, "frames_per_s": 10000},
+        }, "instrument.camera_lengths_mm", "If it is in m, write 37.5",
+    ),
+    "large source": ({"instrument__source_size_a": 5.0}, "instrument.source_size_a", "got 5.0.*1.5 times"),
+    "jitter": ({"simulation__field_of_view_a": [5000, 5000]}, "simulation.field_of_view_a", "4000000 positions"),
+    "gun": ({"goal__doses_e_per_a2": [1e7]}, "goal.doses_e_per_a2", "beam current binds.*a dose of.*nearest"),
+    "too faint": ({"goal__doses_e_per_a2": [5]}, "goal.doses_e_per_a2", "frame rate binds.*a dose of.*nearest"),
     "frame rate": ({"instrument__dwell_us": {"low": 1, "high": 50}}, "instrument.dwell_us.high", "10000 frames/s"),
     "aperture": ({"expert": {"semiangle_mrad": 23.7}}, "expert.semiangle_mrad", "nearest is 25 mrad"),
     "camera": ({"expert": {"camera": 3}}, "expert.camera", "nearest is 4 mrad"),

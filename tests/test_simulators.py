@@ -169,7 +169,8 @@ def test_partial_coherence_and_phonons_agree():
     positions = _positions()[:1]
     ours = jax_simulator.intensities(potential, experiment, positions, WINDOW)
     theirs = abtem_simulator.intensities(potential, experiment, positions, WINDOW)
-    assert _difference(ours, theirs) < 1e-5
+    # abTEM's has all points of the quadrature, ours the fewest probes that keep all but 0.1 % of it
+    assert _difference(ours, theirs) < 2e-3
     assert _difference(ours, jax_simulator.intensities(potential, EXPERIMENT, positions, WINDOW)) > 5e-3
 
 

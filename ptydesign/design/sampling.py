@@ -21,9 +21,16 @@ def probe_radius_a(intensity: np.ndarray, pixel_a: tuple[float, float], fraction
     return float(np.interp(fraction, np.cumsum(weights.ravel()[order]), radius[order]))
 
 
-def defocused_radius_a(defocus_a: float, semiangle_rad: float) -> float:
-    """Radius |df| alpha of a strongly defocused probe, by geometrical optics."""
-    return abs(defocus_a) * semiangle_rad
+def geometric_radius_a(defocus_a: float, cs_a: float, semiangle_rad: float) -> float:
+    """Radius of a strongly aberrated probe by geometrical optics: the largest |df a - Cs a^3| of angles a up to alpha.
+
+    |df| alpha without spherical aberration. defocus_a > 0 is underfocus.
+    """
+    angles = [semiangle_rad]
+    turning = defocus_a / 3 / cs_a if cs_a else -1.0
+    if 0 < turning < semiangle_rad**2:
+        angles.append(math.sqrt(turning))
+    return max(abs(defocus_a * angle - cs_a * angle**3) for angle in angles)
 
 
 def fundamental_sampling(step_a: float, reciprocal_pixel: float) -> float:

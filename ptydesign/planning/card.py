@@ -160,10 +160,10 @@ def _counting(bench: Bench, operation: Operation) -> Iterator[Row]:
     )  # fmt: skip
     if limit and limit >= 1:
         yield Row(
-            "Lost above the most counts", 100 * sampling.saturated_fraction(counts, limit), "%",
+            "Lost above the most counts", round(100 * sampling.saturated_fraction(counts, limit), 6), "%",
             f"{100 * COMFORTABLE_LOSS:g} or less", graded(counts, comfortable, most),
             "E[max(n - most, 0)] / E[n], n of Poisson", "counts of a pixel scatter about their mean",
-            _unless(counts <= comfortable, "As above."),
+            _unless(counts <= comfortable, "Fewer electrons in a bright pixel."),
         )  # fmt: skip
     rate, limit = operation.rate_bright_s, detector.rate_per_px_s
     if rate is not None:
@@ -229,6 +229,20 @@ def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
             "Source size", value, "A rms", f"{most:.2g} or less", graded(value, most, 2 * most), "0.3 x resolution",
             RULE,             _unless(value <= most, "More demagnification (a smaller spot), or several probe modes."),
         )  # fmt: skip
+    value, most = bench.instrument.position_jitter_a, 0.3 * wanted
+    if value:
+        yield Row(
+            "Scan jitter", value, "A rms", f"{most:.2g} without position correction, half a step with it",
+            graded(value, most, max(most, setting.step_a / 2)), "0.3 x resolution; s / 2", RULE,
+            _unless(value <= most, "Refine the positions, or average several fast scans."),
+        )  # fmt: skip
+    value, most = bench.instrument.focal_spread_nm, _focal_nm(setting)
+    if value:
+        yield Row(
+            "Focal spread", value, "nm rms", f"{most:.2g} or less", graded(value, most, 3 * most),
+            "lambda / (pi alpha^2): a radian at the edge of the aperture", RULE,
+            _unless(value <= most, "A smaller aperture, or a smaller energy spread."),
+        )  # fmt: skip
     depth = sampling.depth_resolution_a(wavelength_a(setting.voltage_kv), setting.semiangle_mrad * MRAD)
     thickness = thickness_a(bench.plan)
     slices = trial_reconstruction(bench.plan).final_slices[0]
@@ -251,7 +265,7 @@ def _computing(bench: Bench, operation: Operation, fft_units_per_s: float) -> It
 
     size = operation.file_gb
     yield Row(
-        "File size", size, "GB", "50 or less", graded(size, 50, 500), "positions x bytes per pattern",
+        "File size", size, "GB", "50 or less", graded(size, 50, 500), "positions x bytes per pattern, not binned",
         bench.detector.source("bytes_per_hit" if bench.detector.bytes_per_hit else "bytes_per_px"),
         _unless(size <= 50, "Bin on the detector, or a smaller field."),
     )  # fmt: skip
@@ -264,6 +278,10 @@ def _computing(bench: Bench, operation: Operation, fft_units_per_s: float) -> It
         "positions x sweeps x slices x 8 transforms", "measured speed of this machine's transforms",
         _unless(minutes <= 60, "Use a GPU, a part of the field, or bin the patterns."),
     )  # fmt: skip
+
+
+def _focal_nm(setting: Setting) -> float:
+    return wavelength_a(setting.voltage_kv) / math.pi / (setting.semiangle_mrad * MRAD) ** 2 / NM
 
 
 def _defocus(window: float, factor: float, alpha: float) -> float:

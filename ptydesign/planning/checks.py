@@ -7,10 +7,13 @@ from pathlib import Path
 from ptydesign.errors import InputError
 from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.instrument import Bench
+from ptydesign.planning.possible import check_possible
 from ptydesign.planning.reconstruction import thickness_a
-from ptydesign.planning.space import check_possible, make_space
+from ptydesign.planning.space import make_space
 from ptydesign.simulate.specimen import ImageSample, check_sample
 from ptydesign.units import wavelength_a
+
+WIDEST_MRAD = 500.0  # no detector behind a lens sees more
 
 
 def check_plan(plan: PlanConfig, folder: Path) -> tuple[PlanConfig, list[str]]:
@@ -24,8 +27,7 @@ def check_plan(plan: PlanConfig, folder: Path) -> tuple[PlanConfig, list[str]]:
     _check_expert(bench)
     _check_slices(plan)
     make_space(bench)
-    for dose in plan.goal.doses_e_per_a2:
-        check_possible(bench, dose)
+    check_possible(bench)
     return plan, _warnings(bench)
 
 
@@ -44,6 +46,13 @@ def _check_camera(bench: Bench) -> None:
     if bench.instrument.camera_lengths_mm is not None and bench.detector.pixel_um is None:
         mend = "Give detector.override.pixel_um, or instrument.pixels_mrad instead."
         raise InputError("detector.override.pixel_um", "is required for camera_lengths_mm", None, mend)
+    name = "camera_lengths_mm" if bench.instrument.camera_lengths_mm else "pixels_mrad"
+    for camera in bench.cameras:
+        edge = bench.edge_mrad(camera)
+        if edge > WIDEST_MRAD:
+            rule = f"must leave the detector's edge below {WIDEST_MRAD:g} mrad; {camera:g} puts it at {edge:.4g} mrad"
+            metres = f" If it is in m, write {1e3 * camera:g}." if name == "camera_lengths_mm" else ""
+            raise InputError(f"instrument.{name}", rule, camera, f"Give {bench.camera_unit}.{metres}")
 
 
 def _check_frame_rate(bench: Bench) -> None:

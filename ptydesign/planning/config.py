@@ -110,9 +110,9 @@ class InstrumentConfig(Strict):
     @model_validator(mode="after")
     def _one_camera(self) -> InstrumentConfig:
         if (self.camera_lengths_mm is None) == (self.pixels_mrad is None):
-            given = {"camera_lengths_mm": self.camera_lengths_mm, "pixels_mrad": self.pixels_mrad}
             rule = "one of camera_lengths_mm and pixels_mrad is needed, and only one"
-            raise InputError("camera_lengths_mm", rule, given, "Keep the one that is calibrated.")
+            given, mend = ("both", "Keep the one that is calibrated.") if self.pixels_mrad else ("neither", "Add one.")
+            raise InputError("camera_lengths_mm", rule, given, mend)
         return self
 
 
@@ -173,19 +173,14 @@ class RobustnessConfig(Strict):
     """How candidates are tried again under errors that nobody sets on purpose.
 
     A draw has its own noise, a defocus error (normal, instrument.defocus_error_nm), drift (0 to 2 times the
-    instrument's, any direction), in the first `incoherent` draws the source
-    (0.5 to 1.5 times its size) and focal spread, and for a
-    specimen in slices a mistilt (normal) and a
-    thickness (thinner, as planned, thicker).
+    instrument's, any direction), the source (0.5 to 1.5 times its size) and focal spread, and for a specimen in slices
+    a mistilt (normal) and a thickness (thinner, as planned, thicker).
     """
 
     candidates: PositiveInt = Field(3, description="designs that are tried again: the winner and its neighbours")
     repeats: PositiveInt = Field(3, description="fresh noise and fresh starts without any error")
     tolerance_repeats: PositiveInt = Field(1, description="fresh noise for each value that is tried for a tolerance")
     draws: PositiveInt = Field(8, description="draws of all errors together; how often a design fails is of these")
-    incoherent: int = Field(
-        1, ge=0, description="draws that have source size and focal spread too: each takes 9 to 50 times as long"
-    )
     thickness_error: float = Field(0.2, ge=0, lt=1, description="fraction by which the specimen may differ")
     tilt_mrad: float = Field(5.0, ge=0, description="mistilt of a specimen in slices, 1-D rms")
     failed_below: float = Field(0.5, gt=0, lt=1, description="fraction of the design's own score that counts as failed")

@@ -15,7 +15,8 @@ from scipy.constants import elementary_charge
 from scipy.optimize import brentq
 
 from ptydesign.design import sampling
-from ptydesign.units import MRAD, NM, wavelength_a
+from ptydesign.simulate.detector import MAX_MEAN_COUNTS
+from ptydesign.units import MM, MRAD, NM, wavelength_a
 
 if TYPE_CHECKING:
     from ptydesign.planning.instrument import Bench, Setting
@@ -28,12 +29,28 @@ NEAR = 10  # times as much or as little as there is: how far off a current is wo
 
 @dataclass(frozen=True)
 class Violation:
-    """A constraint that a setting breaks. rule, value: in words; mend: the nearest feasible choice."""
+    """A constraint that a setting breaks. rule, value: in words. choices: what of this instrument would do at the same
+    dose; dose: a dose that would; otherwise: what to say where there is neither."""
 
     name: str
     rule: str
     value: str
-    mend: str
+    choices: tuple[str, ...] = ()
+    dose: str = ""
+    otherwise: str = "Nothing that this instrument has would do at this dose."
+
+    @property
+    def mend(self) -> str:
+        """A sentence with the nearest feasible choices."""
+        return offer(*self.choices, self.dose) or self.otherwise
+
+
+def offer(*choices: str) -> str:
+    """A sentence that offers what there is among `choices`; empty if there is nothing."""
+    known = [choice for choice in choices if choice]
+    if not known:
+        return ""
+    return "Use " + (", ".join(known[:-1]) + f", or {known[-1]}" if len(known) > 1 else known[0]) + "."
 
 
 def optics(bench: Bench, setting: Setting) -> Iterator[Violation]:
@@ -46,11 +63,11 @@ def optics(bench: Bench, setting: Setting) -> Iterator[Violation]:
             "aperture",
             f"must lie inside the detector, {edge:.1f} mrad",
             f"{setting.semiangle_mrad:g} mrad",
-            _choices(
+            (
                 f"an aperture of {max(fits):g} mrad or less" if fits else "",
                 f"a camera of {min(wider, key=bench.edge_mrad):g} {bench.camera_unit}" if wider else "",
-                otherwise="Calibrate a camera length whose detector holds an aperture, and add it to the list.",
             ),
+            otherwise="Calibrate a camera length whose detector holds an aperture, and add it to the list.",
         )
     needed = wavelength / bench.goal.resolution_a / MRAD
     if edge < needed * (1 - 1e-9):
@@ -60,7 +77,7 @@ def optics(bench: Bench, setting: Setting) -> Iterator[Violation]:
             "detector edge",
             f"must reach lambda / resolution = {needed:.1f} mrad",
             f"{edge:.1f} mrad",
-            _choices(
+            (
                 f"a camera of {min(wider, key=bench.edge_mrad):g} {bench.camera_unit}" if wider else "",
                 "" if wider else f"a camera length that gives at least {least:.3g} mrad per pixel, if there is one",
                 f"a resolution of {wavelength / (edge * MRAD):.2f} A as the goal",
@@ -68,18 +85,21 @@ def optics(bench: Bench, setting: Setting) -> Iterator[Violation]:
         )
     probe, window = 2 * bench.probe_radius_a(setting), bench.window_a(setting)
     if probe > window:
-        most = window / 2 / (setting.semiangle_mrad * MRAD) / NM
+        alpha, cs_mm = setting.semiangle_mrad * MRAD, bench.instrument.cs_mm
+        most, balance = window / 2 / alpha / NM, 0.75 * cs_mm * MM * alpha**2 / NM
         smaller = [a for a in bench.instrument.apertures_mrad if a < setting.semiangle_mrad]
         yield Violation(
             "window",
             f"the probe must fit into the window lambda/dtheta = {window:.1f} A",
             f"{probe:.1f} A",
-            _choices(
-                f"at most {most:.0f} nm of defocus" if bench.underfocus_nm[0] <= most else "",
+            (
+                f"at most {most:.0f} nm of defocus" if bench.underfocus_nm[0] <= most and not cs_mm else "",
                 "a smaller aperture" if smaller else "",
                 _finer_camera(bench, setting),
-                otherwise="Bin less, or allow less defocus.",
             ),
+            otherwise="Bin less, or allow less defocus."
+            if not cs_mm
+            else f"Bin less, correct cs_mm, or allow a defocus that balances it ({balance:.0f} nm of underfocus).",
         )
 
 
@@ -108,12 +128,24 @@ def counts(bench: Bench, setting: Setting, mean: float) -> Iterator[Violation]:
         "counts per frame",
         holds,
         f"{mean:.3g} on average in the bright-field disk",
-        _choices(
+        (
             _step(bench, step, "or less"),
             _finer_camera(bench, setting),
-            f"{scans} scans, with the dose shared out among them" if scans <= MOST_SCANS else "",
+            f"{scans} scans that share the dose out" if scans <= MOST_SCANS else "",
         ),
     )
+
+
+def simulated(bench: Bench, setting: Setting, electrons: float) -> Iterator[Violation]:
+    """What a simulation can count in a pattern."""
+    if electrons > MAX_MEAN_COUNTS:
+        yield Violation(
+            "simulated counts",
+            f"a simulated pattern holds at most {MAX_MEAN_COUNTS:.3g} electrons",
+            f"{electrons:.3g} per pattern",
+            (_step(bench, setting.step_a * math.sqrt(MAX_MEAN_COUNTS / electrons), "or less"),),
+            f"a dose of at most {rounded(MAX_MEAN_COUNTS / setting.step_a**2, False, 3):g} e/A^2",
+        )
 
 
 def no_current(bench: Bench, setting: Setting, electrons: float, mean: float) -> Violation:
@@ -135,7 +167,7 @@ def no_current(bench: Bench, setting: Setting, electrons: float, mean: float) ->
             "count rate",
             f"{detector.name} counts at most {' and '.join(known)}",
             f"{rate:.3g} and {hits:.3g} with {timed[-1]:g} pA",
-            _choices(
+            (
                 _current(bench, timed[-1] / slower, f" for {dwell:.3g} us") if dwell <= longest else "",
                 _finer_camera(bench, setting) if rate > limit else "",
             ),
@@ -149,11 +181,9 @@ def no_current(bench: Bench, setting: Setting, electrons: float, mean: float) ->
             f"the smallest current, {weakest:g} pA, gives {least:.3g} electrons in the shortest dwell time, "
             f"{shortest:.4g} us ({which})",
             wanted,
-            _choices(
-                _step(bench, math.sqrt(least / dose), "or more"),
-                _current(bench, charge / shortest),
-                f"a dose of {rounded(least / step**2, True, 3):g} e/A^2 or more",
-            ),
+            (_step(bench, math.sqrt(least / dose), "or more"), _current(bench, charge / shortest)),
+            f"a dose of {rounded(least / step**2, True, 3):g} e/A^2 or more",
+            f"A current of {rounded(charge / shortest, False):g} pA or less is needed.",
         )
     if strongest * longest < charge:
         most = strongest * longest * PER_PA_US
@@ -162,17 +192,18 @@ def no_current(bench: Bench, setting: Setting, electrons: float, mean: float) ->
             f"the largest current, {strongest:g} pA, gives {most:.3g} electrons in the longest dwell time, "
             f"{longest:g} us",
             wanted,
-            _choices(
-                f"a dose of at most {rounded(most / step**2, False, 3):g} e/A^2",
+            (
                 _step(bench, math.sqrt(most / dose), "or less"),
                 f"a dwell time of {charge / strongest:.3g} us" if charge / strongest <= NEAR * longest else "",
             ),
+            f"a dose of at most {rounded(most / step**2, False, 3):g} e/A^2",
+            f"A current of {rounded(charge / longest, True):g} pA or more is needed.",
         )
     return Violation(
         "list of currents",
         f"a current between {charge / longest:.3g} and {charge / shortest:.3g} pA is needed",
         f"{list(instrument.currents_pa)} pA",
-        "Add one that can be set, or allow longer dwell times.",
+        otherwise="Add one that can be set, or allow longer dwell times.",
     )
 
 
@@ -188,16 +219,8 @@ def time(bench: Bench, setting: Setting, time_s: float, shape: tuple[int, int]) 
         "time",
         f"the scan must take at most {limit:g} s",
         f"{time_s:.3g} s for {shape[0]} x {shape[1]} positions",
-        _choices(_step(bench, setting.step_a * factor, "or more"), f"a field of {field} A"),
+        (_step(bench, setting.step_a * factor, "or more"), f"a field of {field} A"),
     )
-
-
-def _choices(*parts: str, otherwise: str = "Nothing that this instrument has would do at this dose.") -> str:
-    """A sentence that offers what there is among `parts`."""
-    known = [part for part in parts if part]
-    if not known:
-        return otherwise
-    return "Use " + (", ".join(known[:-1]) + f", or {known[-1]}" if len(known) > 1 else known[0]) + "."
 
 
 def _step(bench: Bench, step_a: float, which: str) -> str:

@@ -58,11 +58,11 @@ class Detector(DetectorNumbers):
                 return a + (b - a) * (voltage_kv - low) / (high - low)
         return known[-1][1]
 
-    def bytes_per_pattern(self, electrons: float, bin_: int) -> float:
-        """Size of a stored pattern: events, or pixels after binning."""
+    def bytes_per_pattern(self, electrons: float) -> float:
+        """Size of a stored pattern: events, or pixels before any binning."""
         if self.bytes_per_hit is not None:
             return electrons * self.bytes_per_hit
-        return self.pixels[0] * self.pixels[1] / bin_**2 * (self.bytes_per_px or 4.0)
+        return self.pixels[0] * self.pixels[1] * (self.bytes_per_px or 4.0)
 
 
 @functools.cache

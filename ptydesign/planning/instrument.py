@@ -16,7 +16,7 @@ from ptydesign.planning import constraints
 from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.constraints import PER_PA_US, Violation
 from ptydesign.planning.detectors import Detector, find_detector
-from ptydesign.units import MRAD, NM, wavelength_a
+from ptydesign.units import MM, MRAD, NM, wavelength_a
 
 MM_PER_UM = 1e-3
 EXPERT_MRAD = 21.0  # common semi-angle of ptychography
@@ -123,10 +123,12 @@ class Bench:
         return wavelength_a(setting.voltage_kv) / (self.pixel_mrad(setting.camera) * MRAD)
 
     def probe_radius_a(self, setting: Setting) -> float:
-        """|defocus| alpha, or the Airy disk's 0.61 lambda / alpha if that is larger, added in squares."""
+        """Largest |defocus a - Cs a^3| of all angles a up to alpha, and the Airy disk's 0.61 lambda / alpha, added in
+        squares."""
         alpha = setting.semiangle_mrad * MRAD
         airy = 0.61 * wavelength_a(setting.voltage_kv) / alpha
-        return math.hypot(sampling.defocused_radius_a(setting.defocus_nm * NM, alpha), airy)
+        rays = sampling.geometric_radius_a(setting.defocus_nm * NM, self.instrument.cs_mm * MM, alpha)
+        return math.hypot(rays, airy)
 
     def scan_shape(self, step_a: float) -> tuple[int, int]:
         """(rows, columns) of the scan on the day."""
@@ -153,7 +155,8 @@ class Bench:
             time_s = sampling.scan_time_s(shape[0] * shape[1], 1e6 / dwell, shape[0], self.instrument.flyback_us * 1e-6)
             rate = counts / (dwell * 1e-6)
             found += constraints.time(self, setting, time_s, shape)
-        size = shape[0] * shape[1] * self.detector.bytes_per_pattern(electrons, self.bin) / 1e9
+        found += constraints.simulated(self, setting, electrons)
+        size = shape[0] * shape[1] * self.detector.bytes_per_pattern(electrons) / 1e9
         return Operation(
             setting, dose_e_per_a2, electrons, current, dwell, shape, time_s, counts, rate, size, tuple(found)
         )

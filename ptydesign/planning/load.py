@@ -11,12 +11,15 @@ from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.planning.checks import check_plan
 from ptydesign.planning.config import PlanConfig
-from ptydesign.planning.resolve import Resolved
+from ptydesign.planning.resolve import LARGEST_SOURCE, Resolved
 from ptydesign.study.checks import check_results
 from ptydesign.study.file import DEFAULT_SCALE, build_study, folder_name, in_file, load_study
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
 KIND = "plan"
+# What makes a probe large, and with it the window that it is simulated in.
+WINDOW = "instrument.defocus_nm"
+WINDOW_MEND = "Allow less defocus, focal_spread_nm or cs_mm; or a larger smallest aperture; or bin less."
 # Fields of the studies that trials belong to -> what they follow from in a plan.
 MODE_FIELDS = {
     "step_a": "simulation.field_of_view_a",
@@ -29,6 +32,13 @@ MODE_FIELDS = {
     "source_size_a": "instrument.source_size_a",
     "focal_spread_nm": "instrument.focal_spread_nm",
     "position_jitter_a": "instrument.position_jitter_a",
+    "drift_a": "simulation.field_of_view_a",
+    "cs_mm": "instrument.cs_mm",
+    "experiment, space": WINDOW,
+    "detector_pixels": "detector.bin",
+    "pixel_a": "instrument.pixels_mrad",
+    "doses_e_per_a2": "goal.doses_e_per_a2",
+    "applied_dose_e_per_a2": "goal.doses_e_per_a2",
     "slice_thickness_a": "simulation.slice_thickness_a",
 }
 
@@ -78,8 +88,13 @@ def _checked(plan: PlanConfig, folder: Path) -> tuple[PlanConfig, list[str]]:
         modes = Resolved(plan, Path()).modes
     except InputError as error:
         section, _, name = error.field.removeprefix(f"{plan.study}: ").rpartition(".")
-        field = MODE_FIELDS.get(name, f"simulation ({section}.{name})")
-        raise InputError(field, error.rule, error.value, error.mend) from None
+        field, value, mend = MODE_FIELDS.get(name, f"simulation ({section}.{name})"), error.value, error.mend
+        if field == WINDOW:
+            mend = WINDOW_MEND
+        if name == "source_size_a":
+            value = plan.instrument.source_size_a
+            mend += f" Draws of errors have up to {LARGEST_SOURCE:g} times as much."
+        raise InputError(field, error.rule, value, mend) from None
     if not modes:
         rule = "no voltage and camera length hold an aperture and reach it"
         raise InputError("goal.resolution_a", rule, plan.goal.resolution_a, "Ask for less, or a larger angle.")

@@ -18,6 +18,7 @@ from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.instrument import Bench, Operation, Setting
 from ptydesign.planning.reconstruction import in_slices, trial_reconstruction
+from ptydesign.simulate.detector import MAX_MEAN_COUNTS
 from ptydesign.simulate.potential import potential_key
 from ptydesign.simulate.specimen import StructureSample
 from ptydesign.study.checked import Checked
@@ -25,9 +26,11 @@ from ptydesign.study.checks import potential_shape
 from ptydesign.study.config import StudyConfig
 from ptydesign.study.experiment import ExperimentConfig
 from ptydesign.study.resolve import Resolved as StudyResolved
+from ptydesign.units import MM, MRAD, NM
 
 SSIM_WIDTH_A = 0.375  # of SSIM's Gaussian, the same length whatever the pixel: 1.5 px of 0.25 A, as Cao et al.
-FINEST_A = 0.13  # about the pixel that the simulation has
+LARGEST_SOURCE = 1.5  # times the instrument's, among errors
+FINEST_A = 0.2  # largest pixel of a simulation
 
 
 class Mode(NamedTuple):
@@ -93,11 +96,13 @@ def mode_study(bench: Bench, mode: Mode) -> StudyConfig:
         sample = sample.model_copy(update={"thickness_a": sample.thickness_a * mode.thickness})
     sigma = plan.simulation.thermal_sigma_a
     width = max(0.3, SSIM_WIDTH_A / pixel)
-    margin = 2 * 3 * instrument.defocus_error_nm  # 3 standard deviations on both sides
-    low, high = bench.underfocus_nm
+    low, high = _reached_nm(bench, base)
+    coarsest = min(instrument.step_a.high, bench.largest_step_a) * 1.0001
+    # no trial has more electrons in a pattern: `constraints.simulated`
+    doses = sorted({min(dose, MAX_MEAN_COUNTS / coarsest**2) for dose in plan.goal.doses_e_per_a2})
     space: dict[str, Any] = {
-        "defocus_nm": {"low": low - margin, "high": high + margin + 1e-3},
-        "step_a": {"low": instrument.step_a.low, "high": bench.largest_step_a * 1.0001},
+        "defocus_nm": {"low": low, "high": high},
+        "step_a": {"low": instrument.step_a.low, "high": coarsest},
     }
     if len(instrument.apertures_mrad) > 1:
         space["semiangle_mrad"] = {"choices": list(_inside(bench, mode))}
@@ -120,16 +125,26 @@ def mode_study(bench: Bench, mode: Mode) -> StudyConfig:
         experiment={
             **_experiment(bench, base),
             "drift_a": (drift, drift),
-            "source_size_a": 1.5 * instrument.source_size_a,
+            "source_size_a": LARGEST_SOURCE * instrument.source_size_a,
             "focal_spread_nm": instrument.focal_spread_nm,
         },
-        doses_e_per_a2=plan.goal.doses_e_per_a2,
+        doses_e_per_a2=doses,
         space=space,
         search=plan.search,
         reconstruction=trial_reconstruction(plan),
         score={"ssim_widths_px": [width], "frc_qmax": min(1 / plan.goal.resolution_a, 0.5 / pixel)},
         objective={"metric": "ssim", "width_px": width},
     )
+
+
+def _reached_nm(bench: Bench, setting: Setting) -> tuple[float, float]:
+    """(low, high) of the underfocus that trials of a setting's mode have: what can be set and leaves the probe in the
+    window with the smallest aperture, and three standard deviations of error twice over."""
+    apertures = [angle * MRAD for angle in bench.instrument.apertures_mrad]
+    most = (bench.window_a(setting) / 2 / apertures[0] + abs(bench.instrument.cs_mm) * MM * apertures[-1] ** 2) / NM
+    low, high = (min(max(limit, -most), most) for limit in bench.underfocus_nm)
+    margin = 2 * 3 * bench.instrument.defocus_error_nm
+    return low - margin, high + margin + 1e-3
 
 
 def _inside(bench: Bench, mode: Mode) -> list[float]:
@@ -163,7 +178,7 @@ def to_experiment_config(
 ) -> ExperimentConfig:
     """The acquisition that is simulated for an operation: the piece, with the drift that it sees when the lines of the
     scan on the day are as long as they are. drift_angle_rad: from +y towards +x. source_factor: of the instrument's
-    source size, with which its focal spread comes too; None for a coherent beam, which is 9 or more times quicker to
+    source size, with which its focal spread comes too; None for a coherent beam, which is several times quicker to
     simulate (a search has it; draws of errors don't)."""
     fields = _experiment(bench, operation.setting)
     rows = math.ceil(fields["field_of_view_a"][0] / operation.setting.step_a) + 1

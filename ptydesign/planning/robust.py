@@ -17,6 +17,7 @@ from ptydesign.planning import layout
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.reconstruction import in_slices
 from ptydesign.planning.resolve import (
+    LARGEST_SOURCE,
     Resolved,
     detected_dose,
     expert_at,
@@ -56,7 +57,7 @@ def draw_errors(resolved: Resolved, number: int) -> Errors:
         defocus_nm=round(float(normal[0]) * instrument.defocus_error_nm, 3),
         drift=round(float(rng.uniform(0, 2)), 3),
         drift_angle_rad=round(float(rng.uniform(0, 2 * math.pi)), 3),
-        source=round(float(rng.uniform(0.5, 1.5)), 3) if number < plan.robustness.incoherent else None,
+        source=round(float(rng.uniform(2 - LARGEST_SOURCE, LARGEST_SOURCE)), 3),
         tilt_mrad=tuple(round(float(v) * plan.robustness.tilt_mrad, 3) for v in normal[1:]) if thick else (0.0, 0.0),
         thickness=float(factors[int(rng.integers(len(factors)))]),
     )

@@ -89,7 +89,7 @@ def estimate(resolved: Resolved, cores: int) -> dict[str, Any]:
     """Trials, time in minutes and memory in GiB, by the mean work of settings that can be done at the dose limit."""
     plan, rate = resolved.study, study_estimate.fft_rate()
     trials = layout.total_trials(plan)
-    slow = len(layout.designs(plan)) * min(plan.robustness.incoherent, plan.robustness.draws)
+    slow = len(layout.designs(plan)) * plan.robustness.draws
     coherent, incoherent = _typical_work(resolved)
     work = (trials - slow + BOUND_TRIALS * len(layout.LIMIT_DESIGNS)) * coherent + slow * incoherent
     minutes = (work / rate + trials * TRIAL_S + _jobs(resolved) * study_estimate.START_S + 60) / 60

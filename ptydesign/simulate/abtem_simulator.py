@@ -37,7 +37,7 @@ def intensities(
     positions_a = np.asarray(positions_a, np.float64)
     offsets, offset_weights = source_points(experiment)
     changes, focal_weights = focal_points(experiment)
-    check_windows(potential, positions_a, window.grid, offsets, periodic)
+    check_windows(potential, (positions_a[:, None] + offsets).reshape(-1, 2), window.grid, periodic)
     total = np.zeros((len(positions_a), *experiment.detector.pixels))
     settings = {"precision": "float64", "fft": "numpy", "device": "cpu", "diagnostics.progress_bar": False}
     with abtem.config.set(settings):

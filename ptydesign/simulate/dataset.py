@@ -12,7 +12,7 @@ from scipy.fft import next_fast_len
 from ptydesign import __version__
 from ptydesign.errors import InputError, nearest
 from ptydesign.simulate.coherence import source_points
-from ptydesign.simulate.detector import Window, apply_mtf, check_detector, choose_window, readout
+from ptydesign.simulate.detector import MAX_MEAN_COUNTS, Window, apply_mtf, check_detector, choose_window, readout
 from ptydesign.simulate.scan import check_scan, half_extent_a, raster, true_positions
 from ptydesign.types import Dataset, Experiment, Potential, Truth
 from ptydesign.units import interaction_parameter
@@ -25,7 +25,6 @@ FINITE = (
     "defocus_drift_a",
     "astigmatism_drift_a",
 )
-MAX_MEAN_COUNTS = 2.0**24  # float32 holds whole counts up to here
 
 
 def _jax(*args, **kwargs) -> np.ndarray:

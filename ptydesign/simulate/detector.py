@@ -20,6 +20,7 @@ FACTORS = (3, 5, 7, 9, 11, 15, 19, 25, 31)
 AIRY_MARGIN = 3.0  # in wavelength / semiangle on each side, see choose_window
 SCATTERING_MARGIN_A = 4.0  # on each side: the projected reach of an atom's potential
 MAX_PIXELS = 8192
+MAX_MEAN_COUNTS = 2.0**24  # float32 holds whole counts up to here
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 
 from ptydesign import waves
 from ptydesign.grids import Grid
-from ptydesign.simulate.coherence import focal_points, source_points
+from ptydesign.simulate.coherence import incoherent_probes
 from ptydesign.simulate.detector import Window, integrate
 from ptydesign.simulate.scan import check_windows
 from ptydesign.types import Experiment, Potential
@@ -43,38 +43,35 @@ def intensities(
     only if the specimen is declared `periodic`; else that is an InputError.
     """
     positions_a = np.asarray(positions_a, np.float64)
-    offsets, weights = source_points(experiment)
-    check_windows(potential, positions_a, window.grid, offsets, periodic)
-    spectra, focal_weights = _probes(experiment, window.grid)
+    check_windows(potential, positions_a, window.grid, periodic)
+    spectra = _probes(experiment, window.grid)
     limit = jnp.asarray(waves.band_limit(window.grid), jnp.float32)
     steps = _propagators(potential, experiment, window.grid)
     drift, times = _drift(experiment, window.grid, len(positions_a))
     pad = window.grid.shape if periodic else (0, 0)
     total = np.zeros((len(positions_a), *experiment.detector.pixels), np.float32)
+    origins, shifts = _corners(positions_a, potential, window.grid, pad, periodic)
     for transmission in _transmissions(potential, experiment.optics.voltage_kv, pad):
-        for offset, weight in zip(offsets, weights, strict=True):
-            origins, shifts = _corners(positions_a + offset, potential, window.grid, pad, periodic)
-            for start in range(0, len(positions_a), BLOCK):
-                part = slice(start, start + BLOCK)
-                patterns = _block(
-                    transmission,
-                    spectra,
-                    focal_weights,
-                    steps,
-                    limit,
-                    drift,
-                    _filled(origins[part]),
-                    _filled(shifts[part]),
-                    _filled(times[part]),
-                    window=window,
-                    detector=replace(experiment.detector, background_e_per_px=0.0, mtf_nyquist=1.0),
-                )
-                total[part] += weight * np.asarray(patterns)[: len(origins[part])]
+        for start in range(0, len(positions_a), BLOCK):
+            part = slice(start, start + BLOCK)
+            patterns = _block(
+                transmission,
+                spectra,
+                steps,
+                limit,
+                drift,
+                _filled(origins[part]),
+                _filled(shifts[part]),
+                _filled(times[part]),
+                window=window,
+                detector=replace(experiment.detector, background_e_per_px=0.0, mtf_nyquist=1.0),
+            )
+            total[part] += np.asarray(patterns)[: len(origins[part])]
     return total / len(potential.slices_va)
 
 
 @partial(jax.jit, static_argnames=("window", "detector"))
-def _block(transmission, spectra, focal_weights, steps, limit, drift, origins, shifts, times, *, window, detector):
+def _block(transmission, spectra, steps, limit, drift, origins, shifts, times, *, window, detector):
     """Patterns (BLOCK, *detector.pixels) of the windows whose pixel (0, 0) is `origins` (BLOCK, 2) of the specimen.
 
     drift: (y, x) phase that the probe's spectrum gains over the scan, or None; times: (BLOCK, 1) in [-1/2, 1/2].
@@ -89,13 +86,12 @@ def _block(transmission, spectra, focal_weights, steps, limit, drift, origins, s
         if drift is not None:
             ramp = ramp * jnp.exp(1j * time[0] * drift)
 
-        def add(total, probe):
-            spectrum, weight = probe
+        def add(total, spectrum):
             exit_wave = waves.multislice(waves.ifft2(spectrum * ramp), local, steps)
             far = waves.fft2(exit_wave) * limit
-            return total + weight * (far.real**2 + far.imag**2), None
+            return total + (far.real**2 + far.imag**2), None
 
-        fine, _ = jax.lax.scan(add, jnp.zeros(grid.shape, jnp.float32), (spectra, focal_weights))
+        fine, _ = jax.lax.scan(add, jnp.zeros(grid.shape, jnp.float32), spectra)
         return integrate(fine, window, detector)
 
     # On a CPU one window at a time stays in its cache; a GPU wants many at once.
@@ -117,21 +113,21 @@ def _transmissions(potential: Potential, voltage_kv: float, pad: tuple[int, int]
         yield jnp.pad(transmission, ((0, 0), (0, pad[0]), (0, pad[1])), mode="wrap") if any(pad) else transmission
 
 
-def _probes(experiment: Experiment, grid: Grid) -> tuple[jax.Array, jax.Array]:
-    """Spectra (focus, y, x) of probes centred at pixel (ny//2, nx//2), complex64, and the weight (focus,) of each."""
+def _probes(experiment: Experiment, grid: Grid) -> jax.Array:
+    """Spectra (probe, y, x) complex64 of the incoherent probes, centred at pixel (ny//2, nx//2)."""
     optics = experiment.optics
     wavelength = wavelength_a(optics.voltage_kv)
-    changes, weights = focal_points(experiment)
+    spectrum = waves.probe_spectrum(grid, wavelength, optics.semiangle_rad, **optics.aberrations)
+    inside = np.nonzero(spectrum)
+    ky, kx = (np.broadcast_to(k, grid.shape)[inside] for k in grid.frequencies())
+    angles = np.stack([ky, kx]) * wavelength / optics.semiangle_rad
+    probes = incoherent_probes(spectrum[inside], angles, experiment)
+    spectra = np.zeros((len(probes), *grid.shape), np.complex128)
+    spectra[:, *inside] = probes
     # The half-window shift in float64 on the host: float32 phases would lose digits.
     (ky, kx), (cy, cx) = grid.frequencies(), (size // 2 * p for size, p in zip(grid.shape, grid.pixel_a, strict=True))
     to_centre = np.exp(-2j * np.pi * (ky * cy + kx * cx))
-    spectra = [
-        waves.probe_spectrum(
-            grid, wavelength, optics.semiangle_rad, **{**optics.aberrations, "defocus_a": optics.defocus_a + change}
-        )
-        for change in changes
-    ]
-    return jnp.asarray(np.stack(spectra) * to_centre, jnp.complex64), jnp.asarray(weights, jnp.float32)
+    return jnp.asarray(spectra * to_centre, jnp.complex64)
 
 
 def _drift(experiment: Experiment, grid: Grid, count: int) -> tuple[jax.Array | None, np.ndarray]:

@@ -95,10 +95,8 @@ def half_extent_a(scan: Scan) -> np.ndarray:
     return reach + np.abs(scan.drift_a) + JITTER_MARGIN_SIGMA * scan.jitter_a
 
 
-def check_windows(
-    potential: Potential, positions_a: np.ndarray, window: Grid, offsets_a: np.ndarray, periodic: bool
-) -> None:
-    """Raises InputError unless every window (of every source offset (n, 2)) lies on the potential.
+def check_windows(potential: Potential, positions_a: np.ndarray, window: Grid, periodic: bool) -> None:
+    """Raises InputError unless every window lies on the potential.
 
     Window pixel (ny//2, nx//2) is the one nearest to the position. A periodic specimen has no edge, but must be at
     least as large as the window.
@@ -114,8 +112,8 @@ def check_windows(
         raise InputError(
             "window.grid", "must have the potential's pixel", window.pixel_a, f"Make it for pixels of {tuple(pixel)} A."
         )
-    low = np.rint((positions_a.min(axis=0) + offsets_a.min(axis=0)) / pixel).astype(int) - want // 2
-    high = np.rint((positions_a.max(axis=0) + offsets_a.max(axis=0)) / pixel).astype(int) - want // 2 + want
+    low = np.rint(positions_a.min(axis=0) / pixel).astype(int) - want // 2
+    high = np.rint(positions_a.max(axis=0) / pixel).astype(int) - want // 2 + want
     if np.any(want > have) if periodic else (np.any(low < 0) or np.any(high > have)):
         raise InputError(
             "potential",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ptydesign.design.space import build_space
-from ptydesign.simulate.coherence import focal_points, source_points
+from ptydesign.simulate.coherence import probe_count
 from ptydesign.simulate.detector import choose_window
 from ptydesign.study import layout
 from ptydesign.study.checked import check_job_memory
@@ -42,7 +42,7 @@ def trial_work(study: StudyConfig, config: ExperimentConfig, slices: int = 1, co
     pixel = (study.potential.pixel_a, study.potential.pixel_a)
     experiment = to_experiment(config, study.doses_e_per_a2[0])
     window = choose_window(experiment, pixel)
-    waves = slices * configurations * len(source_points(experiment)[1]) * len(focal_points(experiment)[1])
+    waves = slices * configurations * probe_count(experiment)
     simulation = waves * SIMULATION_TRANSFORMS * transform(math.prod(window.grid.shape))
     return config.positions * (reconstruction + simulation)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 LAYOUT = 1  # of results/<study>/: files, columns, plan.yaml
 
 ALGORITHMS = {
-    "simulate": 1,  # samples, potentials, scan, detector, both simulators
+    "simulate": 2,  # samples, potentials, scan, detector, both simulators
     "reconstruct": 2,
     "score": 1,
     "thick": 1,  # supercells with defects, chunks, what is measured of thick samples

@@ -193,14 +193,14 @@ def compiled(study: TuningConfig) -> float:
 
 def _simulation_s(study: TuningConfig, rate: float) -> float:
     """Of both scans of one repeat: partial coherence multiplies every pattern."""
-    from ptydesign.simulate.coherence import focal_points, source_points
+    from ptydesign.simulate.coherence import probe_count
     from ptydesign.simulate.detector import choose_window
 
     total = 0.0
     for experiment in experiments(study.data):
         pixel = (study.data.potential.pixel_a,) * 2
         size = math.prod(choose_window(experiment, pixel).grid.shape)
-        waves = len(source_points(experiment)[0]) * len(focal_points(experiment)[0])
+        waves = probe_count(experiment)
         total += study.data.experiment.positions * waves * 2 * FLOP_PER_UNIT * size * math.log2(size) / 1e9 / rate
     return total
 
