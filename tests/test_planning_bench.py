@@ -194,7 +194,7 @@ def test_every_impossible_dose_is_named_with_its_mend(tmp_path):
     assert len(doses) == 2
     plan_of(tmp_path, goal__doses_e_per_a2=[doses[0], 2000, doses[1]])
     with pytest.raises(InputError) as caught:
-        plan_of(tmp_path, instrument__currents_pa=[10000, 30000], goal__doses_e_per_a2=[2000])
+        plan_of(tmp_path, instrument__currents_pa=[40000, 80000], goal__doses_e_per_a2=[2000])
     most = float(re.search(r"A current of ([0-9.e+]+) pA or less is needed", caught.value.mend).group(1))
     plan_of(tmp_path, instrument__currents_pa=[most], goal__doses_e_per_a2=[2000])
 
