@@ -40,7 +40,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML (or JSON) file. Raises InputError if it is missing or is not a mapping."""
     path = Path(path)
     if not path.is_file():
-        raise InputError("file", "must exist", str(path), "Check the path, or copy a study folder that has one.")
+        raise InputError("file", "must exist", str(path), "Check the path: it counts from the folder you are in.")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

@@ -176,9 +176,8 @@ def _complete(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(
-            str(path), "must be a readable, complete HDF5 file", str(error), "Write it again, or give another file."
-        ) from None
+        mend = "Write it again, or give another file; `ptydesign import` makes one of an instrument's file or an array."
+        raise InputError(str(path), "must be a readable, complete HDF5 file", str(error), mend) from None
 
 
 def write_potential(path: Path, potential: Potential, attributes: Mapping[str, Any]) -> None:

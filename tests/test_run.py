@@ -119,7 +119,7 @@ def test_an_engine_that_stops_hands_over_to_the_next(data):
     first = {"engine": "lsqml", "sweeps": 50, "stop": {"work_gflop": 2.2 * work}}
     _, history, outcome = reconstruct(data[0], plan_of(first, {"engine": "gradient", "sweeps": 3}))
     assert outcome.sweeps == len(history.loss) == 2 + 3
-    assert outcome.reason == "All 5 sweeps done."
+    assert outcome.reason == "All 5 sweeps of the plan are done."
 
 
 # --- schedules --------------------------------------------------------------------------------------------------------

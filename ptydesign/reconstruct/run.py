@@ -204,7 +204,7 @@ def _ended(
         reason = f"The budget of {settings.engine} ended it after sweep {done}: {spent}."
         return Outcome("budget_spent", reason, done), last
     if record.sweep >= settings.sweeps:
-        return Outcome("budget_spent", f"All {done} sweeps done.", done), last
+        return Outcome("budget_spent", f"All {done} sweeps of the plan are done.", done), last
     return None, False
 
 
