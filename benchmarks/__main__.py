@@ -22,7 +22,10 @@ def main() -> None:
     """Measure what is asked for and write it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", default=["speed", "quality", "memory"], help="speed, quality, memory (default: all)"
+        "parts",
+        nargs="*",
+        default=["speed", "quality", "memory"],
+        help="speed, quality, memory (default: these three), profile (by itself: it has one core)",
     )
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder (default: docs/benchmarks)")
     parser.add_argument("--cores", type=int, default=None, help="cores to use (default: all)")
@@ -33,10 +36,11 @@ def main() -> None:
 
     from ptydesign.reconstruct.cores import use_cores
 
-    cores = use_cores(options.cores)
+    profiled = "profile" in options.parts
+    cores = use_cores(1 if profiled else options.cores)
     import jax
 
-    from benchmarks import memory, peer, quality, speed
+    from benchmarks import memory, peer, profile, quality, speed
     from benchmarks.data import make_case
     from ptydesign import drawing
 
@@ -49,9 +53,19 @@ def main() -> None:
         table = memory.measure(cores)
         write(options.out / "memory.csv", table.to_csv(index=False, float_format="%.5g"))
         write(options.out / "memory.md", f"Measured on {machine}.\n\n" + memory.markdown(table))
-    if not {"speed", "quality"} & set(options.parts):
+    if not {"speed", "quality", "profile"} & set(options.parts):
         return
     cases = {1: make_case(1024, 1), 10: make_case(256, 10)}
+    if profiled:
+        busy = f"While all cores transform, each takes {profile.slowed():.2f} times as long as one alone."
+        print(busy, flush=True)
+
+        def save_profile(table: pd.DataFrame) -> None:
+            write(options.out / "profile.csv", table.to_csv(index=False, float_format="%.5g"))
+            write(options.out / "profile.md", f"Measured on {machine}. {busy}\n\n" + profile.markdown(table))
+
+        profile.measure(cases, options.groups, save_profile)
+        return
 
     def save_speed(table: pd.DataFrame) -> None:
         write(options.out / "speed.csv", table.to_csv(index=False, float_format="%.5g"))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import toy
 
-from benchmarks import floor, ours, quality, speed
+from benchmarks import floor, ours, profile, quality, speed
 from benchmarks.data import Case
 
 
@@ -67,3 +67,22 @@ def test_own_side_runs():
     run = ours.run(case, "gradient", 4, sweeps=3, keep=True)
     assert len(run.objects) == len(run.seconds) == 3
     assert speed.transforms_per_floor(case, "gradient", 4) == pytest.approx(2 + 3 * 2 / 24)
+
+
+def test_a_profile_tells_transforms_arithmetic_and_copies_apart(tmp_path):
+    import jax
+    import jax.numpy as jnp
+
+    kinds = {"fft.3": "transforms", "multiply_add_fusion": "arithmetic", "copy.7": "copies", "while.2": None}
+    assert {name: profile.kind_of(name) for name in kinds} == kinds
+    work = jax.jit(lambda x: jnp.sum(jnp.abs(jnp.fft.fft2(jnp.fft.ifft2(x) * x)) ** 2))
+    waves = floor.prepared((32, 48), 4)
+    work(waves).block_until_ready()
+    with jax.profiler.trace(tmp_path):
+        work(waves).block_until_ready()
+    found = profile.operations_s(tmp_path)
+    assert found["transforms"] > 0
+    assert found["arithmetic"] > 0
+    row = {"slices": 1, "modes": 1, "engine": "epie", "group": 16, "sweep_per_floor": 4.0}
+    table = pd.DataFrame([{**row, "transforms": 0.5, "arithmetic": 0.25, "copies": 0.05, "rest": 0.2}])
+    assert "| 4.00 | 50% | 25% | 5% | 20% |" in profile.markdown(table)
