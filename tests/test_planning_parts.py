@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from ptydesign.design.space import build_space
 from ptydesign.errors import InputError
-from ptydesign.planning import collect, layout, robust
+from ptydesign.planning import collect, layout, robust, search
 from ptydesign.planning.collect import pareto
 from ptydesign.planning.load import load
 from ptydesign.planning.resolution import reached_resolution_a
@@ -334,3 +334,18 @@ def test_what_a_trial_could_not_simulate_is_refused_with_the_plans_field(tmp_pat
 def test_a_slice_thicker_than_the_sample_is_refused(tmp_path):
     with pytest.raises(InputError, match="thicker than the sample"):
         resolved_of(tmp_path, simulation__slice_thickness_a=50)
+
+
+def test_candidates_have_other_probes_than_the_peak_where_they_are_worth_it(tmp_path):
+    resolved = resolved_of(tmp_path)
+    space = make_space(resolved.bench, 2000)
+
+    def point(angle: float, step: float) -> dict:
+        return {"semiangle_mrad": angle, "defocus_nm": 3.0, "step_a": step}
+
+    points = [point(25.0, 2.0), point(25.0, 2.01), point(25.0, 2.9), point(20.0, 2.0), point(20.0, 1.3)]
+    near = search._different(space, points, np.array([0.9, 0.89, 0.88, 0.8, 0.79]), 3)
+    assert near == [points[0], points[3], points[2]]  # the best, the best of the other aperture, what is apart
+    far = search._different(space, points, np.array([0.9, 0.89, 0.88, 0.7, 0.69]), 3)
+    assert far == [points[0], points[2], points[3]]  # 0.7 isn't worth it, but apart
+    assert len(search._different(space, points, np.array([0.9, 0.89, 0.88, 0.8, 0.79]), 5)) == 5

@@ -25,6 +25,8 @@ from ptydesign.study.trial import objective_value
 
 WITHIN = 0.05  # of the best score: what counts as nearly as good
 APART = 0.12  # least distance of two candidates, in widths of the search ranges
+WORTH = 0.15  # of the best score: what another aperture's best setting may lack and still be tried under errors
+PROBE = ("voltage_kv", "semiangle_mrad")  # the choices that make the probe, on which robustness depends most
 SPREAD = 41  # values at which a parameter's tolerance is looked for
 
 
@@ -128,8 +130,8 @@ class Runners:
 
 def choose(resolved: Resolved, name: str) -> Path:
     """The winner of a dose and its neighbours: of the points that were tried, those of the highest mean of the
-    surrogate that differ from each other. At the dose limit also how far each of their parameters may be off by the
-    surrogate while the others stay: how far `tolerance` looks."""
+    surrogate that differ from each other, with each probe that is worth it. At the dose limit also how far each of
+    their parameters may be off by the surrogate while the others stay: how far `tolerance` looks."""
     from ptydesign.design.surrogate import surrogate
 
     plan, search = resolved.study, find_search(resolved, name)
@@ -141,14 +143,16 @@ def choose(resolved: Resolved, name: str) -> Path:
         raise InputError(f"search {name}", "needs a trial that could be scored", reasons, mend)
     space = make_space(resolved.bench, search.dose_e_per_a2)
     ranked = sorted(good, key=lambda o: -o.value)
+    scores = np.array([o.value for o in ranked])
     content: dict[str, Any] = {"dose_e_per_a2": search.dose_e_per_a2, "chosen_by": "best score"}
     model = None
     if len({o.value for o in good}) > 1:
         model = surrogate(space, plan.search, seen, plan.seed)
         mean, _ = model.predict([o.point for o in good])
-        ranked = [good[i] for i in np.argsort(-mean, kind="stable")]
-        content |= {"chosen_by": "surrogate", "noise_std": float(model.noise_std), "mean": float(np.max(mean))}
-    candidates = _different(space, [dict(o.point) for o in ranked], plan.robustness.candidates)
+        order = np.argsort(-mean, kind="stable")
+        ranked, scores = [good[i] for i in order], mean[order]
+        content |= {"chosen_by": "surrogate", "noise_std": float(model.noise_std), "mean": float(scores[0])}
+    candidates = _different(space, [dict(o.point) for o in ranked], scores, plan.robustness.candidates)
     content |= {"candidates": candidates, "tolerances": {}}
     if model is not None and search.dose_e_per_a2 == plan.goal.dose_limit:
         points = {f"candidate-{i}": point for i, point in enumerate(candidates)}
@@ -158,9 +162,17 @@ def choose(resolved: Resolved, name: str) -> Path:
     return resolved.results / search.best_file
 
 
-def _different(space: Space, points: Sequence[Point], count: int) -> list[Point]:
-    """The first `count` points that are APART from each other; nearer ones where there are no others."""
+def _different(space: Space, points: Sequence[Point], scores: np.ndarray, count: int) -> list[Point]:
+    """Candidates from points in the order of their scores: the best, the best of each other probe that is WORTH it (the
+    peak's neighbours all have the peak's probe, and fail together with it), then those that are APART from the ones
+    chosen; nearer ones where there are no others."""
     chosen: list[Point] = []
+    probes = set()
+    for point, score in zip(points, scores, strict=True):
+        probe = tuple(point.get(name) for name in PROBE)
+        if len(chosen) < count and probe not in probes and score >= scores[0] - WORTH * abs(scores[0]):
+            chosen.append(point)
+            probes.add(probe)
     for apart in (APART, 0.0):
         for point in points:
             if len(chosen) < count and point not in chosen:
