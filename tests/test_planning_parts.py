@@ -216,9 +216,9 @@ def test_words_of_a_tolerance():
     }
     setting = {"defocus_nm": 42.0, "step_a": 1.2, "semiangle_mrad": 20.0}
     assert _tolerance(found, setting, "defocus_nm", "nm") == "42 ± 12 nm"
-    assert _tolerance(found, setting, "step_a", "Å") == "1 to 3 Å or further"
+    assert _tolerance(found, setting, "step_a", "Å") == "1 or less to 3 Å or more"
     found["step_a"]["more"] = [False, True]
-    assert _tolerance(found, setting, "step_a", "Å") == "1 to 3 Å, or higher"
+    assert _tolerance(found, setting, "step_a", "Å") == "1 to 3 Å or more"
     assert _tolerance(found, setting, "semiangle_mrad", "mrad") == "this one"
     assert _tolerance(found, setting, "camera", "mm") == ""
 

@@ -131,7 +131,8 @@ def defocus_words(item: dict[str, Any], bench: Bench) -> str:
 
 
 def _tolerance(found: dict[str, Any], setting: dict[str, Any], name: str, unit: str) -> str:
-    """As "42 ± 12 nm"; "or more" where the last value that was tried still keeps the score; empty if unknown."""
+    """As "42 ± 12 nm"; "or more", "or less" where the last value that was tried still keeps the score; empty if
+    unknown."""
     if name not in found:
         return ""
     (low, high), more, value = found[name]["range"], found[name]["more"], setting[name]
@@ -142,8 +143,8 @@ def _tolerance(found: dict[str, Any], setting: dict[str, Any], name: str, unit: 
         return "tight"
     if abs(down - up) <= 0.25 * max(down, up) and more[0] == more[1]:
         return f"{value:.3g} ± {min(down, up):.2g} {unit}" + (" or more" if all(more) else "")
-    further = {(True, True): " or further", (True, False): ", or lower", (False, True): ", or higher"}
-    return f"{low:.3g} to {high:.3g} {unit}" + further.get(tuple(more), "")
+    less, beyond = (" or less" if more[0] else ""), (" or more" if more[1] else "")
+    return f"{low:.3g}{less} to {high:.3g} {unit}{beyond}"
 
 
 def _expected(tables: Tables) -> list[tuple[str, str]]:
