@@ -70,6 +70,9 @@ def test_found_detected_and_false():
     config = MeasureConfig()
     strong, weak, wide = DepthPeak(50, 20, 30, 0), DepthPeak(50, 20, 1, 0), DepthPeak(50, 90, 30, 0)
     assert [is_found(p, config, expected=400.0) for p in (strong, weak, wide, None)] == [True, False, False, False]
+    assert not is_found(DepthPeak(50, 20, 30, 0, bounded=True), config, expected=400.0)  # a bound, not a width
+    depth = np.arange(5.0, 60, 10)
+    assert fit_peak(depth, 50 - (depth - 30) ** 2 / 50).bounded
     true = [
         {"element": "Sn", "y_a": 1.0, "x_a": 2.0, "z_a": 53.0},
         {"element": "Sn", "y_a": 5.0, "x_a": 2.0, "z_a": 90.0},
@@ -130,6 +133,12 @@ def test_the_study_is_valid_at_every_scale(scale, tmp_path):
             "study's key",
         ),
         (lambda c: c["measure"].update(radius=1), "measure.radius", "not a known key"),
+        (lambda c: c["measure"].update(margin_a=9), "measure.margin_a", r"must leave 1 A .* at most 8\.5"),
+        (lambda c: c["potential"]["thermal"]["sigma_a"].pop("Sn"), "potential.thermal.sigma_a", "Add Sn"),
+        (lambda c: c["potential"]["thermal"]["sigma_a"].pop("C"), "potential.thermal.sigma_a", "Add C"),
+        (lambda c: c["sample"]["film"].update(density_g_cm3=9), "sample.film.density_g_cm3", "At most"),
+        (lambda c: c["thickness"].update(thickness_a=[-30]), "thickness.thickness_a", "must be positive"),
+        (lambda c: c["sample"]["defects"][0].pop("count"), "sample.defects.0", "Say how many"),
     ],
 )
 def test_bad_studies_are_refused(tmp_path, change, field, message):

@@ -20,7 +20,7 @@ from ptydesign.regularisation import workflow
 from ptydesign.regularisation.run import find_item, items
 from ptydesign.regularisation.tune import short
 from ptydesign.score.dumbbells import measure_pair, pairs
-from ptydesign.score.slices import overlap, slice_error, true_slices
+from ptydesign.score.slices import depth_bins, in_bins, overlap, slice_error
 from ptydesign.types import Truth
 
 ROOT = Path(__file__).parents[1]
@@ -38,8 +38,8 @@ def test_slice_error_is_zero_for_the_truth_and_sees_swapped_slices():
     y, x = np.mgrid[:48, :40] * 0.25
     waves = [np.sin(2 * np.pi * (a * y / 12 + b * x / 10)) for a, b in ((1, 2), (3, 1), (2, 2))]
     truth = Truth(np.stack([rng.normal() * w for w in waves]), (0.25, 0.25), np.empty((0, 2)), np.full(3, 4.0))
-    true = true_slices(truth, np.full(3, 4.0))
-    args = ((0.25, 0.25), (0.0, 0.0), true, truth.pixel_a, (2.0, 2.0, 9.0, 8.0), (0.0, 0.0))
+    where = (2.0, 2.0, 9.0, 8.0), (0.0, 0.0)
+    args = (np.full(3, 4.0), (0.25, 0.25), (0.0, 0.0), truth, depth_bins(truth, 3), *where)
     constant = np.array([0.3, -2.0, 1.0])[:, None, None]
     assert slice_error(truth.phase_rad + constant, *args) < 1e-9
     swapped = truth.phase_rad[[1, 0, 2]]
@@ -47,6 +47,31 @@ def test_slice_error_is_zero_for_the_truth_and_sees_swapped_slices():
     parts = (swapped - truth.phase_rad)[:, rows, columns]
     expected = np.sqrt(np.mean((parts - parts.mean(axis=(1, 2), keepdims=True)) ** 2))
     assert slice_error(swapped, *args) == pytest.approx(expected, rel=1e-6)
+
+
+def test_slice_error_does_not_depend_on_how_the_sample_is_cut():
+    """Nothing reconstructed is as wrong in 2 slices as in 12, and a sample cut short is charged for what is missing."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:48, :40] * 0.25
+    waves = [np.sin(2 * np.pi * (a * y / 12 + b * x / 10)) for a, b in rng.integers(1, 4, (12, 2))]
+    truth = Truth(np.stack(waves), (0.25, 0.25), np.empty((0, 2)), np.full(12, 2.0))
+    bins = depth_bins(truth, 6)
+
+    def error(phase, slices_a):
+        where = (2.0, 2.0, 9.0, 8.0), (0.0, 0.0)
+        return slice_error(phase, slices_a, (0.25, 0.25), (0.0, 0.0), truth, bins, *where)
+
+    nothing = [error(np.zeros((n, 48, 40)), np.full(n, 24.0 / n)) for n in (2, 3, 6, 12)]
+    assert nothing == pytest.approx([nothing[0]] * 4, rel=1e-12)
+    assert error(truth.phase_rad, truth.thickness_a) < 1e-9
+    assert error(in_bins(truth.phase_rad, truth.thickness_a, bins), bins) < 1e-9
+    coarse = in_bins(truth.phase_rad, truth.thickness_a, np.full(2, 12.0))
+    assert 0.1 * nothing[0] < error(coarse, np.full(2, 12.0)) < nothing[0]
+    assert error(truth.phase_rad[:6], truth.thickness_a[:6]) == pytest.approx(
+        error(np.concatenate([truth.phase_rad[:6], np.zeros((6, 48, 40))]), truth.thickness_a), rel=1e-9
+    )
+    long = in_bins(np.ones((13, 2, 2)), np.full(13, 2.0), bins)
+    np.testing.assert_allclose(long[:, 0, 0], [2, 2, 2, 2, 2, 3])  # what is beyond the sample is in the last bin
 
 
 def test_pairs_are_mutual_and_short():
@@ -137,6 +162,13 @@ def write_study(tmp_path: Path, name: str, change) -> Path:
             "known",
         ),
         ("engines", lambda c: c["plans"][1].update(name="epie"), "plans", "different names"),
+        ("engines", lambda c: c["errors"].update(margin_a=9), "errors.margin_a", "must leave 1 A"),
+        (
+            "engines",
+            lambda c: c["plans"][0]["tune"].update(thickness_a={"low": 20, "high": 60}),
+            "plans.0.tune.thickness_a",
+            "must hold the sample's thickness, 64.2 A",
+        ),
         ("engines", lambda c: c["dumbbells"].update(element="Si"), "dumbbells.element", "one of the file's"),
         ("engines", lambda c: c["sample"].update(repeats=[7, 4, 8]), "sample.repeats", "supercell of at least"),
     ],

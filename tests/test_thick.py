@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from ptydesign.config import build
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
-from ptydesign.simulate.films import FilmConfig, grow
+from ptydesign.simulate.films import FilmConfig
 from ptydesign.simulate.potential import PotentialConfig, potential_of_atoms
 from ptydesign.simulate.thick import ThickSample, build_specimen, free_places, shape_of, slice_thicknesses
 
@@ -122,8 +123,9 @@ def test_film_has_its_density_and_distances():
 
 
 def test_too_dense_a_film_is_refused():
-    with pytest.raises(InputError, match="density"):
-        grow(FilmConfig(density_g_cm3=9.0), (10.0, 12.0), 0.0, 6.0, np.empty((0, 3)), np.random.default_rng(0))
+    with pytest.raises(InputError, match=r"density_g_cm3.*At most 4\.9"):
+        build(FilmConfig, {"density_g_cm3": 9.0}, "film")
+    build(FilmConfig, {"density_g_cm3": 4.8}, "film")
 
 
 def test_unequal_slices_hold_their_atoms():

@@ -23,11 +23,12 @@ INTERSTITIALS = [
     "area_va",
 ]  # fmt: skip
 COLUMNS = [
-    "variant", "y_a", "x_a", "found", "true", "depth_a", "fwhm_a", "height", "offset", "area", "expected_area_va",
+    "variant", "y_a", "x_a", "found", "true", "depth_a", "fwhm_a", "bounded", "height_v", "offset_v", "area_va",
+    "expected_area_va",
 ]  # fmt: skip
 NUMBERS = [
-    "interstitial_count", "detected", "false_positives", "rmse_a", "bias_a", "spread_a", "fwhm_a", "fwhm_sd_a",
-    "mse_rad2", "contrast", "frc_area", "loss", "sweeps", "status", "reason",
+    "placed", "interstitial_count", "detected", "false_positives", "rmse_a", "bias_a", "spread_a", "fwhm_a",
+    "fwhm_sd_a", "mse_rad2", "contrast", "frc_area", "loss", "sweeps", "status", "reason",
 ]  # fmt: skip
 VARIED = ("semiangle_mrad", "defocus_nm", "step_a", "detector_pixels", "applied_dose_e_per_a2")
 THICKNESS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError, nearest
@@ -68,9 +68,9 @@ class ThicknessConfig(Strict):
 
     @field_validator("thickness_a", "slices")
     @classmethod
-    def _rising(cls, values: tuple) -> tuple:
+    def _rising(cls, values: tuple, info: ValidationInfo) -> tuple:
         if any(v <= 0 for v in values) or len(set(values)) < len(values):
-            raise InputError("values", "must be positive and differ", list(values), "List each value once.")
+            raise InputError(info.field_name, "must be positive and differ", list(values), "List each value once.")
         return tuple(sorted(values))
 
 

@@ -62,10 +62,11 @@ def _scatter(figure: Figure, axes: Axes, tables: Tables) -> None:
         zorder=3,
     )
     missed = rows[~rows["detected"]]
-    axes.plot(missed["depth_a"], np.full(len(missed), faces[0]), "x", color=drawing.VERMILLION, clip_on=False)
+    # where the fit lies, or on the true depth if there was none
+    axes.plot(missed["depth_a"], missed["found_depth_a"].fillna(missed["depth_a"]), "x", color=drawing.VERMILLION)
     if len(found):
         bar = figure.colorbar(points, ax=axes, pad=0.02, fraction=0.06)
-        bar.set_label("Peak potential (V)")
+        bar.set_label("Height of the peak (V)")
         bar.outline.set_linewidth(0.4)
     axes.set(xlabel="True depth (Å)", ylabel="Reconstructed depth (Å)")
     axes.set_aspect("equal", adjustable="datalim")

@@ -15,7 +15,7 @@ import numpy as np
 from ptydesign.depth.config import DepthStudy, MeasureConfig
 from ptydesign.grids import Grid
 from ptydesign.score.compare import ScoreConfig, compare
-from ptydesign.score.depth import disc_means, fit_peak
+from ptydesign.score.depth import DepthPeak, disc_means, fit_peak
 from ptydesign.score.metrics import ScoreFailure
 from ptydesign.simulate.defects import Interstitial
 from ptydesign.simulate.structure_factors import project, scattering_factors
@@ -89,7 +89,7 @@ def measure(
             "x_a": float(x - centre_a[1]),
             "found": bool(is_there),
             "true": index in matched,
-            **({} if peak is None else {**asdict(peak), "area": float(peak.area)}),
+            **({} if peak is None else _in_units(peak)),
             "profile_v": [round(float(v), 4) for v in profile],
         }
         for index, ((y, x), peak, is_there, profile) in enumerate(zip(places, peaks, found, profiles, strict=True))
@@ -108,12 +108,21 @@ def measure(
         "shift_a": [float(v) for v in score.shift_a],
         "region_a": [float(v) for v in region],
         **summarise(interstitials),
+        "placed": sum(1 for d in specimen["defects"] if d["kind"] == "interstitial"),
     }
+
+
+def _in_units(peak: DepthPeak) -> dict[str, Any]:
+    content = asdict(peak)
+    volts = {f"{name}_v": content.pop(name) for name in ("height", "offset")}
+    return {**content, **volts, "area_va": float(peak.area)}
 
 
 def is_found(peak, config: MeasureConfig, expected: float) -> bool:
     """Whether a column's peak is taken for an atom; the rule of MeasureConfig."""
-    return peak is not None and peak.area >= config.least_area * expected and peak.fwhm_a <= config.widest_a
+    if peak is None or peak.bounded:
+        return False
+    return peak.area >= config.least_area * expected and peak.fwhm_a <= config.widest_a
 
 
 def match(true: list[dict], places: np.ndarray, peaks: list, found: list[bool], config: MeasureConfig):

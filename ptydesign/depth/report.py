@@ -48,16 +48,23 @@ def sentences(tables: Tables) -> list[str]:
     row = tables.row()
     if row["status"] != "ok":
         return [f"The reconstruction of the base experiment failed: {row['reason']}"]
+    placed, scored, wrong = (int(row[name]) for name in ("placed", "interstitial_count", "false_positives"))
     found = [
-        f"{int(row['detected'])} of {int(row['interstitial_count'])} interstitials were detected, with "
-        f"{int(row['false_positives'])} false positives in {len(tables.base('columns'))} columns looked at."
+        f"{int(row['detected'])} of {scored} interstitials were detected, with "
+        f"{wrong} false positive{'s' * (wrong != 1)} in {len(tables.base('columns'))} columns looked at."
     ]
+    if placed > scored:
+        found.append(f"{placed - scored} of {placed} that were placed lie outside the scored field, and don't count.")
     if row["detected"]:
         found.append(
             f"Their depth has an RMSE of {row['rmse_a']:.2f} Å (mean error {row['bias_a']:+.2f} Å, spread "
-            f"{row['spread_a']:.2f} Å), their mean FWHM is {row['fwhm_a']:.1f} Å. The paper (92.3 × 92.2 × 293.5 Å) "
-            f"has {PAPER_RMSE_A} Å and {PAPER_FWHM_A} Å."
+            f"{row['spread_a']:.2f} Å), their mean FWHM is {row['fwhm_a']:.1f} Å."
         )
+        if _of_paper(tables):
+            found.append(
+                "For comparison, Gilgenbach, Zhu & LeBeau (2025), Fig. 8, Sn in Si along [110], 92.3 × 92.2 × 293.5 Å, "
+                f"25 mrad: {PAPER_RMSE_A} Å and {PAPER_FWHM_A} Å."
+            )
     for key in tables.varied_keys():
         rows = tables.varied_alone(key)
         some = rows[rows["detected"] > 0]
@@ -70,8 +77,17 @@ def sentences(tables: Tables) -> list[str]:
             best = rows.loc[rows["misfit_held_out"].idxmin()]
             more = f"; the true one is {best['true_thickness_a']:.1f} Å" if kind == "thickness" else ""
             value = f"{best[column]:.4g}" + (" Å" if kind == "thickness" else "")
-            found.append(f"The misfit of held-out patterns is least for a {words} of {value} of those tried{more}.")
+            edge = ", an end of the range" if best[column] in (rows[column].min(), rows[column].max()) else ""
+            found.append(
+                f"The misfit of held-out patterns is least for a {words} of {value} of those tried{edge}{more}."
+            )
     return found
+
+
+def _of_paper(tables: Tables) -> bool:
+    """Whether the sample is of the paper's kind."""
+    interstitials = [d for d in tables.plan["sample"]["defects"] if d["kind"] == "interstitial"]
+    return {(d["element"], d["host"]) for d in interstitials} == {("Sn", "Si")}
 
 
 def _tables(tables: Tables) -> list[Table]:
@@ -123,8 +139,9 @@ def _captions(tables: Tables) -> dict[str, str]:
     return {
         "depths": (
             "(a) Depth of the Gaussian fitted to each interstitial against its true depth; colour: height of the peak; "
-            "bars: FWHM; grey: equality, between the crystal's faces; crosses: not detected. (b) Potential within "
-            f"{radius:g} Å of each interstitial's column against depth from the atom, dark to light with depth. "
+            "bars: FWHM; grey: equality, between the crystal's faces; crosses: not detected, at the fitted depth. "
+            f"(b) Potential within {radius:g} Å of each interstitial's column against depth from the atom, "
+            "dark to light with depth. "
             "(c) The same for all columns looked at: by depth those with an interstitial (circles), then the others."
         ),
         "resolution": (

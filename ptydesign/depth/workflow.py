@@ -12,7 +12,7 @@ from ptydesign.study.file import in_file
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
 from ptydesign.thick import estimate, tables
 from ptydesign.thick import resolve as thick
-from ptydesign.thick.config import check_slices
+from ptydesign.thick.config import check_margin, check_slices
 from ptydesign.thick.resolve import ThickResolved
 
 KIND = "depth"
@@ -25,6 +25,7 @@ def load(folder: Path, scale: str, root: Path) -> ThickResolved:
     resolved = thick.resolve(DepthStudy, folder, scale, root)
     study = resolved.study
     with in_file(Path(folder) / "study.yaml"):
+        check_margin(study, study.measure.margin_a, "measure.margin_a")
         check_slices(study, resolved.shape, study.slices, slice_thickness(resolved), "slices")
         for guess in guesses(resolved):
             field = {"thickness": "thickness_a"}.get(guess.varied[0], guess.varied[0])

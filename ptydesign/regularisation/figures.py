@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ptydesign import drawing
 from ptydesign.regularisation.tables import Tables, read_tables
@@ -43,6 +44,7 @@ def errors(tables: Tables) -> Figure | None:
         axes.set_yscale("log")
         _plain_log(axes)
         axes.set(xlabel="Sweep", ylabel="Error of the slices (rad)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(title=WORDS.get(factor, factor.replace("_", " ")), loc="best", title_fontsize=7)
         drawing.panel_letter(axes, index, dx_pt=-32)
     for axes in panels[len(factors) :]:
@@ -130,6 +132,7 @@ def convergence(tables: Tables) -> Figure | None:
     panels[0].set_yscale("log")
     _plain_log(panels[0])
     panels[0].set(xlabel="Sweep", ylabel="Error of the slices (rad)")
+    panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].legend(loc="best")
     drawing.panel_letter(panels[0], 0, dx_pt=-32)
     if with_pairs:

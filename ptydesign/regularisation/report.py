@@ -28,6 +28,8 @@ CAPTIONS = {
     ),
 }
 
+LEAST_DIP = 0.05  # of the phase between two columns that are resolved
+
 
 def write_report(results: Path) -> Path:
     """Write report.html; returns its path."""
@@ -74,9 +76,15 @@ def sentences(tables: Tables) -> list[str]:
         if lost:
             found.append(f"Diverged: {', '.join(lost)}.")
     for _, row in plans.iterrows():
-        if pd.notna(row["dumbbell_a"]):
+        if pd.notna(row["dumbbell_a"]) and row["dumbbell_dip"] < LEAST_DIP:
             found.append(
-                f"{row['item']}: {int(row['dumbbell_count'])} dumbbells of {row['dumbbell_a']:.3f} Å"
+                f"{row['item']}: dumbbells aren't resolved (the phase between their columns dips by less than "
+                f"{LEAST_DIP:.0%})."
+            )
+        elif pd.notna(row["dumbbell_a"]):
+            count = int(row["dumbbell_count"])
+            found.append(
+                f"{row['item']}: {count} dumbbell{'s' * (count != 1)} of {row['dumbbell_a']:.3f} Å"
                 + (f" ± {row['dumbbell_sd_a']:.3f} Å" if pd.notna(row["dumbbell_sd_a"]) else "")
                 + f" (true: {row['dumbbell_true_a']:.3f} Å), the phase between them dips by {row['dumbbell_dip']:.0%}."
             )

@@ -16,7 +16,7 @@ from ptydesign.regularisation.config import RegularisationStudy, value_at
 from ptydesign.score.compare import ScoreConfig, compare
 from ptydesign.score.dumbbells import measure_pair, pairs
 from ptydesign.score.metrics import ScoreFailure
-from ptydesign.score.slices import slice_error, true_slices
+from ptydesign.score.slices import depth_bins, slice_error
 from ptydesign.thick.config import BASE
 from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.steps import load_dataset, read_specimen, resumed, truth_of
@@ -87,8 +87,8 @@ class Watch:
         self.study: RegularisationStudy = resolved.study
         self.region = region_of(resolved)
         self.truth, self.last, self.path = truth, plan.sweeps, path
-        slices = np.full(plan.object.slices, plan.object.slice_thickness_a)
-        self.true = true_slices(truth, slices)
+        self.slices_a = np.full(plan.object.slices, plan.object.slice_thickness_a)
+        self.bins_a = depth_bins(truth, self.study.slices)  # the same for all plans, whatever their slices
         self.rows: list[dict[str, Any]] = []
         if path is not None and path.is_file():
             self.rows = json.loads(path.read_text(encoding="utf-8"))
@@ -110,10 +110,10 @@ class Watch:
             score = compare(object_, pixel, origin, self.truth, self.region, SCORE).score
         except ScoreFailure as error:
             return {"rmse_projected_rad": None, "rmse_slices_rad": None, "reason": str(error)}
-        args = (self.true, self.truth.pixel_a, self.region, score.shift_a)
+        args = (self.truth, self.bins_a, self.region, score.shift_a)
         return {
             "rmse_projected_rad": float(np.sqrt(score.mse_rad2)),
-            "rmse_slices_rad": slice_error(np.angle(object_), pixel, origin, *args),
+            "rmse_slices_rad": slice_error(np.angle(object_), self.slices_a, pixel, origin, *args),
             "frc_area": float(score.frc_area),
             "contrast": float(score.contrast),
             "shift_a": [float(v) for v in score.shift_a],

@@ -13,7 +13,7 @@ from ptydesign.study.file import in_file
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
 from ptydesign.thick import estimate, tables
 from ptydesign.thick import resolve as thick
-from ptydesign.thick.config import check_slices
+from ptydesign.thick.config import check_margin, check_slices
 from ptydesign.thick.resolve import ThickResolved
 
 KIND = "regularisation"
@@ -31,8 +31,13 @@ def load(folder: Path, scale: str, root: Path) -> ThickResolved:
             most = most_slices(study, item.name)
             check_slices(study, resolved.shape, most, whole / most, f"plans.{number}.tune.{SLICES}")
             if item.tune is not None and THICKNESS in item.tune.root:
-                for value in _ends(item.tune.root[THICKNESS]):
+                ends = _ends(item.tune.root[THICKNESS])
+                if not min(ends) <= whole <= max(ends):
+                    rule = f"must hold the sample's thickness, {whole:.1f} A"
+                    raise InputError(f"plans.{number}.tune.{THICKNESS}", rule, list(ends), "Widen or move the range.")
+                for value in ends:
                     check_slices(study, resolved.shape, most, value / most, f"plans.{number}.tune.{THICKNESS}")
+        check_margin(study, study.errors.margin_a, "errors.margin_a")
         if study.dumbbells is not None:
             _check_element(study)
     return resolved

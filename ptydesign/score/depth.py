@@ -22,12 +22,14 @@ class DepthPeak:
     """A Gaussian in depth: offset + height exp(-(z - depth_a)^2 / (2 (fwhm_a / FWHM)^2)).
 
     height, offset: in the profile's unit. area: height times the Gaussian's width, in that unit times angstrom.
+    bounded: the width is the largest that was allowed, so that it isn't a measurement.
     """
 
     depth_a: float
     fwhm_a: float
     height: float
     offset: float
+    bounded: bool = False
 
     @property
     def area(self) -> float:
@@ -98,4 +100,5 @@ def fit_peak(depth_a: np.ndarray, profile: np.ndarray) -> DepthPeak | None:
     depth, log_sigma, height, offset = best.x
     if height <= 0:
         return None
-    return DepthPeak(float(depth), float(FWHM * np.exp(log_sigma)), float(height * scale), float(offset * scale))
+    width, bounded = float(FWHM * np.exp(log_sigma)), bool(log_sigma > high[1] - 1e-3)
+    return DepthPeak(float(depth), width, float(height * scale), float(offset * scale), bounded)

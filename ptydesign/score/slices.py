@@ -19,31 +19,44 @@ def overlap(true_a: np.ndarray, slices_a: np.ndarray) -> np.ndarray:
     return np.clip(high - low, 0, None) / np.asarray(true_a)[None, :]
 
 
-def true_slices(truth: Truth, slices_a: np.ndarray) -> np.ndarray:
-    """Phase (slice, y, x) of the truth, projected into a reconstruction's slices, on the truth's pixels."""
-    return np.tensordot(overlap(truth.thickness_a, slices_a), truth.phase_rad, axes=1)
+def depth_bins(truth: Truth, count: int) -> np.ndarray:
+    """(bin,) thickness in angstrom of equal bins that share the true thickness."""
+    return np.full(count, float(np.sum(truth.thickness_a)) / count)
+
+
+def in_bins(phase_rad: np.ndarray, slices_a: np.ndarray, bins_a: np.ndarray) -> np.ndarray:
+    """Phase (bin, y, x) of slices (slice, y, x), each spread evenly over its thickness.
+
+    Where the slices end before the bins there is none; what lies beyond the last bin belongs to the last one. So
+    reconstructions with other numbers of slices, or of another thickness, are compared with the truth in the same bins.
+    """
+    reach = np.array(bins_a, float)
+    reach[-1] += max(float(np.sum(slices_a) - np.sum(bins_a)), 0.0)
+    return np.tensordot(overlap(slices_a, reach), phase_rad, axes=1)
 
 
 def slice_error(
     phase_rad: np.ndarray,
+    slices_a: np.ndarray,
     pixel_a: tuple[float, float],
     origin_a: tuple[float, float],
-    true_rad: np.ndarray,
-    true_pixel_a: tuple[float, float],
+    truth: Truth,
+    bins_a: np.ndarray,
     region_a: tuple[float, float, float, float],
     shift_a: tuple[float, float],
 ) -> float:
-    """Root of the mean squared difference in rad over all pixels of a region and all slices.
+    """Root of the mean squared difference in rad over all pixels of a region and all bins of depth.
 
-    phase_rad: (slice, y, x) of the reconstruction. true_rad: (slice, Y, X) from `true_slices`, periodic. shift_a:
-    (y, x) by which the reconstruction is displaced (from `compare`). The constant of each slice is free and removed;
-    the truth is band-limited to the reconstruction's pixels.
+    phase_rad: (slice, y, x) of the reconstruction, slices_a: (slice,) their thickness. truth: periodic. bins_a: of
+    `depth_bins`. shift_a: (y, x) by which the reconstruction is displaced (from `compare`). The constant of each bin is
+    free and removed; the truth is band-limited to the reconstruction's pixels.
     """
-    rows, columns = region_slices(phase_rad.shape[-2:], pixel_a, origin_a, region_a)
+    found, true_rad = in_bins(phase_rad, slices_a, bins_a), in_bins(truth.phase_rad, truth.thickness_a, bins_a)
+    rows, columns = region_slices(found.shape[-2:], pixel_a, origin_a, region_a)
     start = tuple(o + s.start * p - d for o, s, p, d in zip(origin_a, (rows, columns), pixel_a, shift_a, strict=True))
     shape = (rows.stop - rows.start, columns.stop - columns.start)
     total = 0.0
-    for image, true in zip(phase_rad[:, rows, columns], true_rad, strict=True):
-        difference = image - sample_truth(true, true_pixel_a, start, pixel_a, shape)
+    for image, true in zip(found[:, rows, columns], true_rad, strict=True):
+        difference = image - sample_truth(true, truth.pixel_a, start, pixel_a, shape)
         total += float(np.mean((difference - difference.mean()) ** 2))
-    return float(np.sqrt(total / len(phase_rad)))
+    return float(np.sqrt(total / len(found)))

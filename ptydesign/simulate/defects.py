@@ -31,15 +31,21 @@ class Placement(Strict):
     depth_margin_a: from both faces of the crystal; apart_a: smallest lateral distance between two of them.
     """
 
-    count: PositiveInt | None = None
-    at_a: tuple[tuple[float, float, float], ...] = ()
-    margin_a: float = Field(2.0, ge=0)
-    depth_margin_a: float = Field(0.0, ge=0)
-    apart_a: float = Field(0.0, ge=0)
+    count: PositiveInt | None = Field(None, description="how many, at random places, their depths spread evenly")
+    at_a: tuple[tuple[float, float, float], ...] = Field(
+        (),
+        description="instead of count: places [y, x, z] from the middle of the scan (y, x) and from the crystal's own "
+        "entrance face (z; a film lies before it); each goes to the nearest site, at most 3 A away",
+    )
+    margin_a: float = Field(2.0, ge=0, description="of count: from the edge of the scanned field")
+    depth_margin_a: float = Field(0.0, ge=0, description="of count: from both faces of the crystal")
+    apart_a: float = Field(0.0, ge=0, description="of count: least lateral distance of two of them")
 
     @model_validator(mode="after")
     def _one_way(self) -> Placement:
-        if (self.count is None) == (not self.at_a):
+        if self.count is None and not self.at_a:
+            raise InputError("count", "or at_a must be given", None, "Say how many (count) or where (at_a).")
+        if self.count is not None and self.at_a:
             raise InputError("count", "or at_a must be given, not both", self.count, "Keep one of the two.")
         return self
 
@@ -53,7 +59,7 @@ class _Defect(Placement):
         from ase.data import atomic_numbers
 
         if symbol not in atomic_numbers or symbol == "X":
-            raise InputError("element", "must be an element", symbol, nearest(symbol, set(atomic_numbers)))
+            raise InputError("element", "must be an element", symbol, nearest(symbol, {*atomic_numbers} - {"X"}))
         return symbol
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 from scipy.spatial import cKDTree
 
 from ptydesign.config import Strict
@@ -13,6 +13,7 @@ from ptydesign.errors import InputError, nearest
 
 AVOGADRO_PER_MOL = 6.02214076e23
 MAX_ROUNDS = 400
+FULL = 0.35  # of the volume is filled by spheres that are placed one after the other, at most
 
 
 class FilmConfig(Strict):
@@ -35,8 +36,24 @@ class FilmConfig(Strict):
         from ase.data import atomic_numbers
 
         if symbol not in atomic_numbers or symbol == "X":
-            raise InputError("element", "must be an element", symbol, nearest(symbol, set(atomic_numbers)))
+            raise InputError("element", "must be an element", symbol, nearest(symbol, {*atomic_numbers} - {"X"}))
         return symbol
+
+    @model_validator(mode="after")
+    def _has_room(self) -> FilmConfig:
+        filled = math.pi / 6 * self.closest_a**3 * 1e-24 * self.atoms_per_cm3
+        if filled > FULL:
+            most = self.density_g_cm3 * FULL / filled
+            rule = f"must leave room for atoms {self.closest_a:g} A apart: they fill {filled:.0%}; at most {FULL:.0%}"
+            raise InputError("density_g_cm3", rule, self.density_g_cm3, f"At most {most:.2g}, or lower closest_a.")
+        return self
+
+    @property
+    def atoms_per_cm3(self) -> float:
+        """Number density."""
+        from ase.data import atomic_masses, atomic_numbers
+
+        return self.density_g_cm3 * AVOGADRO_PER_MOL / atomic_masses[atomic_numbers[self.element]]
 
 
 def grow(
@@ -47,11 +64,9 @@ def grow(
     box_a: (y, x). crystal: (m, 3) atoms of the crystal, from which the film keeps its distance; the number of atoms is
     that of the density in the whole volume. Raises InputError if they find no room.
     """
-    from ase.data import atomic_masses, atomic_numbers
-
     height = top_a - bottom_a
     volume_cm3 = box_a[0] * box_a[1] * height * 1e-24
-    wanted = round(film.density_g_cm3 * volume_cm3 * AVOGADRO_PER_MOL / atomic_masses[atomic_numbers[film.element]])
+    wanted = round(film.atoms_per_cm3 * volume_cm3)
     if not wanted:
         return np.empty((0, 3))
     size = np.array([box_a[1], box_a[0], 4 * height + 1e3])  # never periodic in z

@@ -12,7 +12,7 @@ ALGORITHMS = {
     "simulate": 2,  # samples, potentials, scan, detector, both simulators
     "reconstruct": 2,
     "score": 1,
-    "thick": 1,  # supercells with defects, chunks, what is measured of thick samples
+    "thick": 2,  # supercells with defects, chunks, what is measured of thick samples
     "design": 1,  # first points, proposals, surrogate
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 2,  # tables

@@ -15,6 +15,7 @@ from ptydesign.simulate.thick import Shape, ThickSample, shape_of
 from ptydesign.study.experiment import VARIABLE, ExperimentConfig, at_point
 from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
 
+LEAST_SCORED_A = 1.0  # of a field, along each axis
 BASE = "base"  # name of a study's own experiment; the others are its variants
 NAME = r"^[a-z0-9][a-z0-9_]*$"  # of a variant or a plan: it becomes part of file names
 
@@ -102,6 +103,14 @@ def check_files(study: ThickStudy, folder: Path) -> tuple[ThickStudy, Shape]:
     return study, shape
 
 
+def check_margin(study: ThickStudy, margin_a: float, field: str) -> None:
+    """Raise InputError unless a margin leaves something of the scanned field to be scored."""
+    smallest = min(study.experiment.field_of_view_a)
+    if 2 * margin_a > smallest - LEAST_SCORED_A:
+        rule = f"must leave {LEAST_SCORED_A:g} A of the scanned field, {smallest:g} A"
+        raise InputError(field, rule, margin_a, f"Give at most {max(smallest - LEAST_SCORED_A, 0) / 2:g}.")
+
+
 def check_slices(study: ThickStudy, shape: Shape, slices: int, thickness_a: float, field: str) -> None:
     """Raise InputError unless the simulation's slices are finer than the reconstruction's."""
     simulated = study.potential.slice_a
@@ -110,10 +119,13 @@ def check_slices(study: ThickStudy, shape: Shape, slices: int, thickness_a: floa
             field,
             f"must be thicker than the simulation's slices (potential.slice_a, {simulated:g} A): the data would be "
             "made as they are reconstructed",
-            thickness_a,
+            f"{slices} slices of {thickness_a:.3g} A",
             "Reconstruct thicker slices, or simulate thinner ones.",
         )
     if slices * thickness_a > 2 * shape.thickness_a or math.isinf(thickness_a):
         raise InputError(
-            field, f"must not make more than twice the sample's {shape.thickness_a:.0f} A", thickness_a, "Correct it."
+            field,
+            f"must not make more than twice the sample's {shape.thickness_a:.0f} A",
+            f"{slices} slices of {thickness_a:.3g} A",
+            "Correct it.",
         )

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ptydesign.grids import Grid
+from ptydesign.simulate.crystal import read_structure
+from ptydesign.simulate.defects import Vacancy
 from ptydesign.simulate.detector import Window
 from ptydesign.simulate.potential import file_digest
 from ptydesign.simulate.thick import Shape, place_defects, slice_thicknesses
@@ -113,6 +115,7 @@ def resolve(model: type[ThickStudy], folder: Path, scale: str, root: Path) -> Th
     with in_file(folder / "study.yaml"):
         study, shape = check_files(study, folder)
         grid = potential_grid(shape, study.potential.pixel_a)
+        _check_thermal(study)
         place_defects(
             study.sample, study.potential.slice_a, scan_centre(grid), study.experiment.field_of_view_a, study.seed
         )
@@ -125,6 +128,16 @@ def resolve(model: type[ThickStudy], folder: Path, scale: str, root: Path) -> Th
     results = Path(root) / folder_name(study.study, scale)
     check_results(results, study.study)
     return ThickResolved(study, results, shape, grid, file_digest(study.sample.file), experiments, windows)
+
+
+def _check_thermal(study: ThickStudy) -> None:
+    """Raise InputError unless every element of the sample has its displacement."""
+    if study.potential.thermal is None:
+        return
+    sample = study.sample
+    added = {defect.element for defect in sample.defects if not isinstance(defect, Vacancy)}
+    film = {sample.film.element} if sample.film else set()
+    study.potential.thermal.of({*read_structure(sample.file).get_chemical_symbols(), *added, *film})
 
 
 def write_plan(resolved: ThickResolved, kind: str, numbers: dict[str, Any]) -> None:
