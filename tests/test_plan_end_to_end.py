@@ -11,6 +11,8 @@ import yaml
 from plan_files import tiny_plan
 
 import ptydesign
+from ptydesign.config import build
+from ptydesign.instruments.calibration import Calibration
 
 ELECTRONS_PER_PA_US = 6.241509
 
@@ -44,6 +46,7 @@ def test_from_file_to_sheet(tmp_path):
     assert (folder / "sheet.pdf").read_bytes().startswith(b"%PDF")
     assert ptydesign.read_plan(folder / "reconstruction.yaml").engines[-1].refine_positions
     calibration = yaml.safe_load((folder / "calibration.yaml").read_text())
+    build(Calibration, calibration, "calibration.yaml")  # what `ptydesign import` reads
     assert calibration["defocus_nm"] == pytest.approx(item["underfocus_nm"], abs=1e-3)
 
     made = {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -200,7 +200,7 @@ def test_every_impossible_dose_is_named_with_its_mend(tmp_path):
 
 
 def test_spherical_aberration_counts_in_the_probes_size(tmp_path):
-    with pytest.raises(InputError, match=r"window binds.*balances it"):
+    with pytest.raises(InputError, match=r"cs_mm: .*window binds.*balances cs_mm"):
         plan_of(tmp_path, instrument__cs_mm=1.2)
 
 
@@ -223,6 +223,7 @@ def test_what_the_probe_cannot_use_of_the_defocus_range_is_not_simulated(tmp_pat
 
 
 BAD = {
+    "currents in nA": ({"instrument__currents_pa": [0.001, 0.002]}, "instrument.currents_pa", r"write \[1, 2\]"),
     "camera in m": (
         {
             "instrument__pixels_mrad": None, "instrument__camera_lengths_mm": [0.0375],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
@@ -21,7 +23,7 @@ class Calibration(Strict):
     semiangle_mrad: float | None = Field(None, gt=0, description="aperture semi-angle; needed without a probe guess")
     defocus_nm: float = Field(0.0, description="positive is underfocus")
     cs_mm: float = Field(0.0, description="spherical aberration")
-    step_a: tuple[float, float] | None = Field(None, description="scan step (y, x); needed without positions")
+    step_a: tuple[float, float] | None = Field(None, description="scan step, one or (y, x); needed without positions")
     scan_shape: tuple[int, int] | None = Field(None, description="(rows, columns), where the file doesn't say")
     rotation_deg: float = Field(0.0, description="scan's x axis, turned from the detector's kx towards ky")
     reciprocal_pixel: float | None = Field(None, gt=0, description="detector pixel in 1/A (q, not 2 pi q)")
@@ -36,6 +38,12 @@ class Calibration(Strict):
     bin: int = Field(1, ge=1, description="detector pixels to sum along each axis")
     counts_per_electron: float = Field(1.0, gt=0, description="the detector's gain")
     threshold: float | None = Field(None, description="readings below it are set to 0: dark noise")
+
+    @field_validator("step_a", mode="before")
+    @classmethod
+    def _square(cls, value: Any) -> Any:
+        """One number is the same step along y and x."""
+        return (value, value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _check(self) -> Calibration:

@@ -154,7 +154,15 @@ def run_rules(name: str, workspace: Path, scale: str, cores: int | None, options
     count = str(cores) if cores else "all"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", count, *options]
     command += [f"studies/{name}", "--config", f"scale={scale}"]
-    done = subprocess.run(command, cwd=workspace, env=dict(os.environ), check=False)
-    if done.returncode:
+    process = subprocess.Popen(command, cwd=workspace, env=dict(os.environ))
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:  # Ctrl-C reaches snakemake too: it ends its jobs and takes its lock away
+        code = process.wait()
+        mend = "Run the same command again: it goes on where it was."
+        raise InputError("plan", "must run to its end", "interrupted", mend) from None
+    if code:
         mend = "See what it said above; run the same command again to go on."
-        raise InputError("plan", "must run to its end", f"snakemake stopped with {done.returncode}", mend)
+        if any((workspace / ".snakemake" / "locks").glob("*")):
+            mend = "See what it said above. If no other one runs here: `snakemake --unlock`, then the command again."
+        raise InputError("plan", "must run to its end", f"snakemake stopped with {code}", mend)

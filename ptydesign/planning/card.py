@@ -150,11 +150,12 @@ def _counting(bench: Bench, operation: Operation) -> Iterator[Row]:
     limit = detector.counts_per_frame
     comfortable = most = math.inf
     if limit:  # below 1 a limit is a mean itself, not what a counter holds
-        comfortable, most = most_counts(limit, COMFORTABLE_LOSS) if limit >= 1 else limit / 2, most_counts(limit)
+        # half of it, since the disk of a crystal isn't even
+        comfortable, most = min(most_counts(limit, COMFORTABLE_LOSS), limit / 2), most_counts(limit)
     yield Row(
         "Electrons in a bright pixel", counts, "per frame on average",
         f"{_number(comfortable)} or less, at most {_number(most)}" if limit else "no limit known",
-        graded(counts, comfortable, most) if limit else INFO, "dose s^2 / (pi (alpha/dtheta)^2)",
+        graded(counts, comfortable, most) if limit else INFO, "dose s^2 / (pi (alpha/dtheta)^2), dtheta before binning",
         detector.source("counts_per_frame"),
         _unless(counts <= comfortable, "Share the dose out over several scans, or a smaller step."),
     )  # fmt: skip
@@ -212,7 +213,7 @@ def _time(bench: Bench, operation: Operation) -> Iterator[Row]:
     yield Row(
         "Drift during the scan", value, "A", f"{wanted:g} without position correction, {20 * wanted:g} with it",
         graded(value, wanted, 20 * wanted), "drift rate x scan time", RULE,
-        _unless(value <= wanted, "Refine the positions, wait for the stage to settle, or scan faster."),
+        _unless(value <= wanted, "Wait for the stage to settle, scan faster, or refine the positions."),
     )  # fmt: skip
     value = sampling.drift_a(rate, bench.line_time_s(operation))
     yield Row(
@@ -256,7 +257,7 @@ def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
         yield Row(
             "Depth resolution", depth, "A", f"half the thickness, {thickness / 2:.0f} A, or less", status,
             "2 lambda / alpha^2", "depth of field of the aperture; ptychography reaches lambda/theta_max^2",
-            _unless(status == GREEN, "A larger aperture; simulation.slice_thickness_a."),
+            _unless(status == GREEN, _for_depth(bench, setting, thickness)),
         )  # fmt: skip
 
 
@@ -278,6 +279,17 @@ def _computing(bench: Bench, operation: Operation, fft_units_per_s: float) -> It
         "positions x sweeps x slices x 8 transforms", "measured speed of this machine's transforms",
         _unless(minutes <= 60, "Use a GPU, a part of the field, or bin the patterns."),
     )  # fmt: skip
+
+
+def _for_depth(bench: Bench, setting: Setting, thickness: float) -> str:
+    """What brings depth resolution of half the thickness."""
+    if not in_slices(bench.plan):
+        return "simulation.slice_thickness_a: a single slice has no depth."
+    needed = math.sqrt(4 * wavelength_a(setting.voltage_kv) / thickness) / MRAD
+    largest = max(bench.instrument.apertures_mrad)
+    if needed <= largest:
+        return f"An aperture of {needed:.0f} mrad or more."
+    return f"It needs {needed:.0f} mrad; the largest aperture here is {largest:g} mrad."
 
 
 def _focal_nm(setting: Setting) -> float:

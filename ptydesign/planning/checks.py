@@ -88,7 +88,9 @@ def _check_expert(bench: Bench) -> None:
         if value is not None and value not in values:
             best = min(values, key=lambda v: abs(v - value))
             rule = f"must be one that the instrument has, {list(values)} {unit}"
-            raise InputError(f"expert.{name}", rule, value, f"The nearest is {best:g} {unit}.")
+            metres = name == "camera" and 1e3 * value in values
+            mend = f"If it is in m, write {1e3 * value:g}." if metres else f"The nearest is {best:g} {unit}."
+            raise InputError(f"expert.{name}", rule, value, mend)
     for name, limits in (("defocus_nm", instrument.defocus_nm), ("step_a", instrument.step_a)):
         value = getattr(given, name)
         if value is not None and not limits.low <= value <= limits.high:

@@ -17,6 +17,7 @@ from ptydesign.study.file import FOLDER_NAME
 Dose = Annotated[float, Field(gt=0, le=1e9)]
 Voltage = Annotated[float, Field(ge=10, le=1000)]
 Aperture = Annotated[float, Field(gt=0, le=200)]
+LEAST_CURRENT_PA = 0.01
 LEAST_APERTURE_MRAD = 1.0  # below, a list of apertures is in radian
 
 
@@ -96,6 +97,15 @@ class InstrumentConfig(Strict):
             milli = ", ".join(f"{1e3 * v:g}" for v in values)
             rule = f"must be semi-angles in mrad, {LEAST_APERTURE_MRAD:g} or more"
             raise InputError("apertures_mrad", rule, list(values), f"If they are in rad, write [{milli}].")
+        return values
+
+    @field_validator("currents_pa")
+    @classmethod
+    def _not_in_nanoampere(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if max(values) < LEAST_CURRENT_PA:
+            pico = ", ".join(f"{1e3 * v:g}" for v in values)
+            rule = f"must be in pA; {LEAST_CURRENT_PA:g} pA is less than one can measure"
+            raise InputError("currents_pa", rule, list(values), f"If they are in nA, write [{pico}].")
         return values
 
     @field_validator("voltages_kv", mode="before")

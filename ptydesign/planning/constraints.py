@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -73,33 +73,39 @@ def optics(bench: Bench, setting: Setting) -> Iterator[Violation]:
     if edge < needed * (1 - 1e-9):
         wider = [c for c in bench.cameras if bench.edge_mrad(c) >= needed * (1 - 1e-9)]
         least = 2 * needed / bench.pixels / bench.bin
+        wanted = f"a camera length that gives at least {least:.3g} mrad per pixel"
+        if bench.instrument.camera_lengths_mm:
+            wanted = f"a camera length of {rounded(bench.length_mm(least), False):g} mm or less"
         yield Violation(
             "detector edge",
             f"must reach lambda / resolution = {needed:.1f} mrad",
             f"{edge:.1f} mrad",
             (
                 f"a camera of {min(wider, key=bench.edge_mrad):g} {bench.camera_unit}" if wider else "",
-                "" if wider else f"a camera length that gives at least {least:.3g} mrad per pixel, if there is one",
-                f"a resolution of {wavelength / (edge * MRAD):.2f} A as the goal",
+                "" if wider else f"{wanted}, if there is one",
+                f"a resolution of {rounded(wavelength / (edge * MRAD), True):g} A as the goal",
             ),
         )
     probe, window = 2 * bench.probe_radius_a(setting), bench.window_a(setting)
     if probe > window:
         alpha, cs_mm = setting.semiangle_mrad * MRAD, bench.instrument.cs_mm
+        less_binned = "Bin less, or a" if bench.bin > 1 else "A"
         most, balance = window / 2 / alpha / NM, 0.75 * cs_mm * MM * alpha**2 / NM
         smaller = [a for a in bench.instrument.apertures_mrad if a < setting.semiangle_mrad]
+        smaller = [a for a in smaller if 2 * bench.probe_radius_a(replace(setting, semiangle_mrad=a)) <= window]
+        finer = _finer_camera(bench, setting, probe)
         yield Violation(
             "window",
             f"the probe must fit into the window lambda/dtheta = {window:.1f} A",
             f"{probe:.1f} A",
             (
                 f"at most {most:.0f} nm of defocus" if bench.underfocus_nm[0] <= most and not cs_mm else "",
-                "a smaller aperture" if smaller else "",
-                _finer_camera(bench, setting),
+                f"an aperture of {max(smaller):g} mrad or less" if smaller else "",
+                finer,
             ),
-            otherwise="Bin less, or allow less defocus."
+            otherwise=f"{less_binned}llow less defocus."
             if not cs_mm
-            else f"Bin less, correct cs_mm, or allow a defocus that balances it ({balance:.0f} nm of underfocus).",
+            else f"{less_binned}llow a defocus that balances cs_mm ({balance:.0f} nm of underfocus), or correct cs_mm.",
         )
 
 
@@ -242,8 +248,10 @@ def _current(bench: Bench, current_pa: float, more: str = "") -> str:
     return f"a current of {current_pa:.2g} pA{more}, if it can be set" if low <= current_pa <= high else ""
 
 
-def _finer_camera(bench: Bench, setting: Setting) -> str:
-    """The next camera length with a smaller angle per pixel, which still reaches the resolution."""
+def _finer_camera(bench: Bench, setting: Setting, probe_a: float = 0.0) -> str:
+    """The next camera length with a smaller angle per pixel, which still reaches the resolution, and whose window holds
+    a probe."""
     needed = max(wavelength_a(setting.voltage_kv) / bench.goal.resolution_a / MRAD, setting.semiangle_mrad)
     finer = [c for c in bench.cameras if needed <= bench.edge_mrad(c) < bench.edge_mrad(setting.camera)]
+    finer = [c for c in finer if bench.window_a(replace(setting, camera=c)) >= probe_a]
     return f"a camera of {max(finer, key=bench.edge_mrad):g} {bench.camera_unit}" if finer else ""

@@ -96,7 +96,7 @@ def fronts(tables: Tables) -> Figure:
         if item["planned"] is not None and item["scan_time_s"]:
             right.plot(
                 item["scan_time_s"], item["planned"], marker, color=COLOURS[name], ms=size, zorder=order,
-                label=names[name],
+                label=f"{names[name]}, fresh noise",
             )  # fmt: skip
     right.set(xlabel="scan time (s)", ylabel="SSIM", xscale="log")
     right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -106,6 +106,10 @@ class Bench:
             return camera
         return self.detector.pixel_um * MM_PER_UM / camera / MRAD
 
+    def length_mm(self, pixel_mrad: float) -> float:
+        """The camera length that gives an unbinned pixel this angle."""
+        return self.detector.pixel_um * MM_PER_UM / (pixel_mrad * MRAD)
+
     def pixel_mrad(self, camera: float) -> float:
         """Angle of a pixel as it is reconstructed."""
         return self.physical_pixel_mrad(camera) * self.bin

@@ -17,6 +17,7 @@ from ptydesign.planning.tables import Tables
 
 A4_IN = (8.27, 11.69)
 LEFT, RIGHT = 0.08, 0.94
+USUAL_LINES = 8  # of what to expect, for which the page has room
 LINE = 0.0152  # height of a line of text, of the page
 
 
@@ -36,7 +37,7 @@ def draw_page(content: dict[str, Any], tables: Tables) -> Figure:
     place -= 0.026
     figure.text(LEFT, place, f"{content['instrument']}, {content['detector']}", fontsize=9, color=GREY, va="top")
     place = _settings(figure, content["settings"], place - 0.026)
-    place = _pictures(figure, tables, place - 0.008)
+    place = _pictures(figure, tables, place - 0.008, _picture_size(content["expected"]))
     place = _heading(figure, "What to expect", place - 0.008)
     for name, value in content["expected"]:
         figure.text(LEFT, place, name, fontsize=8, va="top")
@@ -90,11 +91,17 @@ def _settings(figure: Figure, rows: list[dict[str, str]], place: float) -> float
     return place
 
 
-def _pictures(figure: Figure, tables: Tables, top: float) -> float:
+def _picture_size(facts: list[tuple[str, str]]) -> float:
+    """Width of a picture as part of the page: smaller where there is more than usual to say."""
+    lines = sum(len(textwrap.wrap(value, 82)) for _, value in facts)
+    return max(0.235 - max(lines - USUAL_LINES, 0) * 0.8 * LINE * A4_IN[1] / A4_IN[0], 0.14)
+
+
+def _pictures(figure: Figure, tables: Tables, top: float, size: float) -> float:
     """Truth and predictions in a row."""
     from ptydesign.planning.figures import names_of
 
-    size, gap = 0.235, 0.03
+    gap = 0.265 - size
     height = size * A4_IN[0] / A4_IN[1]
     shown = tables.images.get("recommended") or tables.images.get("expert")
     truth = shown["arrays"]["truth"]

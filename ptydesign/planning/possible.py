@@ -41,7 +41,10 @@ def check_possible(bench: Bench) -> None:
         f"Nor at {dose:g} e/A^2 ({operation.violations[0].name}). {mend if mend != first else ''}".strip()
         for (dose, operation), mend in zip(bound[1:], mends, strict=True)
     ]
-    raise InputError(FIELDS.get(violation.name, DOSES), rule, violation.value, " ".join([first, *more]))
+    field = FIELDS.get(violation.name, DOSES)
+    if violation.name == "window" and bench.instrument.cs_mm:
+        field = "instrument.cs_mm"
+    raise InputError(field, rule, violation.value, " ".join([first, *more]))
 
 
 def _grid(bench: Bench) -> list[Setting]:
@@ -62,11 +65,14 @@ def _nearest_operation(bench: Bench, settings: list[Setting], dose_e_per_a2: flo
             return None
         tried.append(operation)
     # fewest violations first; of those the one that is broken by least, in the direction that steps can help
-    return min(tried, key=lambda operation: (len(operation.violations), _excess(operation)))
+    return min(tried, key=lambda operation: (len(operation.violations), _excess(bench, operation)))
 
 
-def _excess(operation: Operation) -> float:
-    """How far a setting is from one that can be done: the step, for or against which the constraint speaks."""
+def _excess(bench: Bench, operation: Operation) -> float:
+    """How far a setting is from one that can be done: the probe's size against the window's, or the step, for or
+    against which the constraint speaks."""
+    if operation.violations[0].name == "window":
+        return bench.probe_radius_a(operation.setting) / bench.window_a(operation.setting)
     return operation.setting.step_a if operation.violations[0].name in SMALLER_HELPS else -operation.setting.step_a
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ptydesign import io
+from ptydesign.planning.cautions import cautions
 from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.figures import FIGURES
 from ptydesign.planning.instrument import Bench, Setting
@@ -73,7 +74,7 @@ def sheet_content(tables: Tables, plan: PlanConfig) -> dict[str, Any]:
         if plan.detector.bin > 1
         else plan.detector.name,
         "settings": _settings(tables, bench),
-        "expected": _expected(tables),
+        "expected": [*_expected(tables), *(("Caution", words) for words in cautions(tables, plan))],
         "checklist": list(CHECKLIST),
         "calibration": _calibration(item, plan),
         "commands": [
@@ -199,7 +200,7 @@ def _limit_words(tables: Tables) -> str:
 def _with_spread(mean: float | None, spread: float | None) -> str:
     if mean is None:
         return "failed"
-    return f"{mean:.3f} ± {spread:.3f}" if spread is not None else f"{mean:.3f}"
+    return f"{mean:.3f} ± {spread:.3f}" if spread is not None else f"{mean:.3f} (one simulation)"
 
 
 def _calibration(item: dict[str, Any], plan: PlanConfig) -> dict[str, Any]:
@@ -210,7 +211,7 @@ def _calibration(item: dict[str, Any], plan: PlanConfig) -> dict[str, Any]:
         "voltage_kv": item["setting"]["voltage_kv"],
         "semiangle_mrad": item["setting"]["semiangle_mrad"],
         "defocus_nm": round(item["underfocus_nm"], 3),
-        "step_a": item["setting"]["step_a"],
+        "step_a": [item["setting"]["step_a"]] * 2,
         "scan_shape": item["scan_shape"],
         "rotation_deg": sign * conventions.scan_rotation_deg,
         "pixel_mrad": item["pixel_mrad"] / plan.detector.bin,

@@ -1,0 +1,75 @@
+"""What a reader of the sheet should know before trusting it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ptydesign.planning.config import PlanConfig
+from ptydesign.planning.reconstruction import trial_reconstruction
+from ptydesign.planning.resolution import reached_resolution_a
+from ptydesign.planning.tables import Tables
+
+UNSURE = 0.1  # difference of two scores of the same setting from which they aren't scatter of noise
+BETTER = 1.05  # times the recommended score: a neighbour that should have been found
+
+
+def cautions(tables: Tables, plan: PlanConfig) -> list[str]:
+    """Sentences; none if there is nothing to say."""
+    found = [_scale(plan), _goal(tables, plan), _search(tables), *_neighbours(tables), _wraps(tables, plan)]
+    return [sentence for sentence in found if sentence]
+
+
+def _scale(plan: PlanConfig) -> str:
+    return "Scale smoke is a quick look with few trials: plan again at preview." if plan.scale == "smoke" else ""
+
+
+def _goal(tables: Tables, plan: PlanConfig) -> str:
+    found = tables.images.get("recommended")
+    reached = found and reached_resolution_a(found["arrays"], found["attrs"]["pixel_a"])
+    wanted = plan.goal.resolution_a
+    if reached and reached <= 1.02 * wanted:
+        return ""
+    return f"The goal of {wanted:g} Å is not reached at this dose."
+
+
+def _search(tables: Tables) -> str:
+    """Whether the search saw the same setting with another score."""
+    item, trials = tables.recommended, tables["trials"]
+    if item["planned"] is None:
+        return ""
+    same = trials[(trials["status"] == "ok") & (trials["dose_e_per_a2"] == item["dose_e_per_a2"])]
+    for name, value in item["setting"].items():
+        same = same[np.isclose(same[name], value, rtol=1e-6)]
+    if same.empty or abs(same["ssim"].iloc[0] - item["planned"]) <= UNSURE:
+        return ""
+    return (
+        f"The same setting scored {same['ssim'].iloc[0]:.2f} in the search and {item['planned']:.2f} with fresh noise: "
+        "its reconstruction doesn't settle. More sweeps, or another setting, may be better."
+    )
+
+
+def _neighbours(tables: Tables) -> list[str]:
+    """A value of one parameter that scored clearly better than the recommended one."""
+    tried = tables["tolerance"]
+    if "kept" not in tried or not (tried["kept"] > BETTER).any():
+        return []
+    better = tried[tried["kept"] > BETTER]
+    best = better.loc[better["kept"].idxmax()]
+    score = f"{best['ssim']:.2f} instead of {best['ssim'] / best['kept']:.2f}"
+    return [f"{best['parameter']} {best['value']:.4g} scored {score} in one simulation: the search had not ended."]
+
+
+def _wraps(tables: Tables, plan: PlanConfig) -> str:
+    found = tables.images.get("recommended")
+    if not found or trial_reconstruction(plan).final_slices[0] > 1:
+        return ""
+    truth = np.asarray(found["arrays"]["truth"])
+    largest = float(np.max(truth) - np.median(truth))
+    if largest <= math.pi:
+        return ""
+    return (
+        f"The projected phase reaches {largest:.1f} rad, and a single slice can only show ±π: "
+        "set simulation.slice_thickness_a."
+    )

@@ -1,0 +1,60 @@
+"""What the sheet of a plan warns of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from plan_files import write_plan
+
+from ptydesign.config import build
+from ptydesign.instruments.calibration import Calibration
+from ptydesign.planning.cautions import cautions
+from ptydesign.planning.load import read_plan
+from ptydesign.planning.sheet import _calibration
+from ptydesign.planning.tables import Tables
+
+SETTING = {"voltage_kv": 80.0, "semiangle_mrad": 20.0, "defocus_nm": -4.0, "step_a": 2.0, "camera": 4.0}
+
+
+def tables_of(*, planned=0.8, searched=0.8, kept=1.0, peak=0.5, reached=True) -> Tables:
+    q = np.linspace(0.05, 1.6, 10)
+    arrays = {
+        "phase": np.zeros((20, 20)),
+        "truth": np.pad(np.full((2, 2), peak), 9),
+        "frc_q": q,
+        "frc": np.where(q < (2.0 if reached else 0.3), 1.0, 0.0),
+    }
+    trials = pd.DataFrame([{**SETTING, "status": "ok", "dose_e_per_a2": 2000.0, "ssim": searched}])
+    tolerance = pd.DataFrame([{"parameter": "step_a", "value": 2.2, "ssim": 0.8 * kept, "kept": kept}])
+    item = {"setting": SETTING, "dose_e_per_a2": 2000.0, "planned": planned}
+    images = {"recommended": {"arrays": arrays, "attrs": {"pixel_a": [0.3, 0.3]}}}
+    return Tables(Path(), {}, {"trials": trials, "tolerance": tolerance}, {"recommended": item}, images)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({}, None),
+        ({"reached": False}, "The goal of 1 Å is not reached"),
+        ({"searched": 0.95, "planned": 0.53}, "scored 0.95 in the search and 0.53 with fresh noise"),
+        ({"kept": 1.1}, "step_a 2.2 scored 0.88 instead of 0.80"),
+        ({"peak": 6.3}, "reaches 6.3 rad"),
+    ],
+)
+def test_a_sheet_says_what_speaks_against_it(tmp_path, change, words):
+    plan, _ = read_plan(write_plan(tmp_path / "p.yaml", goal__resolution_a=1.0))
+    found = cautions(tables_of(**change), plan)
+    assert found == [] if words is None else (len(found) == 1 and words in found[0])
+    quick = plan.model_copy(update={"scale": "smoke"})
+    assert "quick look" in cautions(tables_of(**change), quick)[0]
+
+
+def test_import_takes_the_sheets_calibration(tmp_path):
+    plan, _ = read_plan(write_plan(tmp_path / "p.yaml"))
+    item = {"setting": SETTING, "underfocus_nm": -4.0, "scan_shape": [31, 41], "pixel_mrad": 4.0}
+    calibration = build(Calibration, _calibration(item, plan), "calibration")
+    assert calibration.step_a == (2.0, 2.0)
+    assert build(Calibration, {"voltage_kv": 80, "pixel_mrad": 1, "step_a": 0.4}, "x").step_a == (0.4, 0.4)
