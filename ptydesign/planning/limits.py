@@ -25,7 +25,7 @@ from ptydesign.planning.search import find_search, read_round
 from ptydesign.planning.space import setting_of
 from ptydesign.study.search import potential_file
 from ptydesign.types import Potential
-from ptydesign.units import MRAD, NM, interaction_parameter, wavelength_a
+from ptydesign.units import MM, MRAD, NM, interaction_parameter, wavelength_a
 
 RINGS = 8  # frequencies at which the bound is computed
 # (direction, phase) in rad of the waves whose variances are averaged; no direction is a crystal's symmetry axis
@@ -73,9 +73,8 @@ def make_scene(resolved: Resolved, setting: Setting, dose_e_per_a2: float, poten
     positions = np.concatenate([nominal, np.repeat(nominal[:1], room - len(nominal), axis=0)])
     electrons = np.zeros(room)
     electrons[: len(nominal)] = detected_dose(bench, dose_e_per_a2) * setting.step_a**2
-    spectrum = waves.probe_spectrum(
-        grid, wavelength, setting.semiangle_mrad * MRAD, defocus_a=setting.defocus_nm * NM, cs_a=0.0
-    )
+    aberrations = {"defocus_a": setting.defocus_nm * NM, "cs_a": bench.instrument.cs_mm * MM}
+    spectrum = waves.probe_spectrum(grid, wavelength, setting.semiangle_mrad * MRAD, **aberrations)
     steps = None
     if slices > 1:
         one = np.asarray(waves.propagator(grid.frequencies(), wavelength, each_a))
