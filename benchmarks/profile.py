@@ -93,11 +93,8 @@ def slowed() -> float:
 
 def markdown(table: pd.DataFrame) -> str:
     """The table for the documentation."""
-    head = (
-        "| slices, modes | engine | group | sweep / floor | "
-        + " | ".join(KINDS)
-        + " |\n|---|---|---|---|---|---|---|---|\n"
-    )
+    names = ["slices, modes", "engine", "group", "sweep / floor", *KINDS]
+    head = "| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|\n"
     return head + "".join(
         f"| {row.slices}, {row.modes} | {row.engine} | {row.group} | {row.sweep_per_floor:.2f} | "
         + " | ".join(f"{getattr(row, kind):.0%}" for kind in KINDS)

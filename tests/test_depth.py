@@ -111,6 +111,16 @@ def test_the_study_is_valid_at_every_scale(scale, tmp_path):
         assert 2 * max(workflow.memory(run.resolved).values()) < 24
 
 
+def test_the_study_of_a_hundred_sweeps_differs_from_the_studys_base_in_its_plan_alone(tmp_path):
+    folder = tmp_path / "studies" / "depth100"
+    shutil.copytree(STUDY, folder)
+    shutil.copy(ROOT / "docs" / "depth" / "depth100.yaml", folder / "study.yaml")
+    ours, base = (kinds.open_study(path, "preview", tmp_path).resolved for path in (folder, STUDY))
+    assert ours.data_settings("base") == base.data_settings("base")
+    assert ours.study.measure == base.study.measure
+    assert ours.study.reconstruction.sweeps == 100
+
+
 @pytest.mark.parametrize(
     "change, field, message",
     [

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ptydesign.design import sampling
-from ptydesign.planning.constraints import most_counts
+from ptydesign.planning.constraints import MOST_LOST, most_counts
 from ptydesign.planning.instrument import Bench, Operation, Setting
 from ptydesign.planning.reconstruction import in_slices, thickness_a, trial_reconstruction
 from ptydesign.units import MRAD, NM, wavelength_a
@@ -160,11 +160,12 @@ def _counting(bench: Bench, operation: Operation) -> Iterator[Row]:
         _unless(counts <= comfortable, "Share the dose out over several scans, or a smaller step."),
     )  # fmt: skip
     if limit and limit >= 1:
+        lost = 100 * sampling.saturated_fraction(counts, limit)
         yield Row(
-            "Lost above the most counts", round(100 * sampling.saturated_fraction(counts, limit), 6), "%",
-            f"{100 * COMFORTABLE_LOSS:g} or less", graded(counts, comfortable, most),
+            "Lost above the most counts", round(lost, 6), "%", f"{100 * COMFORTABLE_LOSS:g} or less",
+            graded(lost, 100 * COMFORTABLE_LOSS, 100 * MOST_LOST),
             "E[max(n - most, 0)] / E[n], n of Poisson", "counts of a pixel scatter about their mean",
-            _unless(counts <= comfortable, "Fewer electrons in a bright pixel."),
+            _unless(lost <= 100 * COMFORTABLE_LOSS, "Fewer electrons in a bright pixel."),
         )  # fmt: skip
     rate, limit = operation.rate_bright_s, detector.rate_per_px_s
     if rate is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
@@ -56,6 +57,11 @@ class Conventions(Strict):
     )
 
 
+def _if_in(unit: str, values: Sequence[float], factor: float) -> str:
+    """What to write instead of values in another unit."""
+    return f"If they are in {unit}, write [{', '.join(f'{factor * v:g}' for v in values)}]."
+
+
 class InstrumentConfig(Strict):
     """What the microscope can do. Lists are what exists: nothing between two entries can be set."""
 
@@ -94,18 +100,16 @@ class InstrumentConfig(Strict):
     @classmethod
     def _not_in_radian(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if min(values) < LEAST_APERTURE_MRAD:
-            milli = ", ".join(f"{1e3 * v:g}" for v in values)
             rule = f"must be semi-angles in mrad, {LEAST_APERTURE_MRAD:g} or more"
-            raise InputError("apertures_mrad", rule, list(values), f"If they are in rad, write [{milli}].")
+            raise InputError("apertures_mrad", rule, list(values), _if_in("rad", values, 1e3))
         return values
 
     @field_validator("currents_pa")
     @classmethod
     def _not_in_nanoampere(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if max(values) < LEAST_CURRENT_PA:
-            pico = ", ".join(f"{1e3 * v:g}" for v in values)
             rule = f"must be in pA; {LEAST_CURRENT_PA:g} pA is less than one can measure"
-            raise InputError("currents_pa", rule, list(values), f"If they are in nA, write [{pico}].")
+            raise InputError("currents_pa", rule, list(values), _if_in("nA", values, 1e3))
         return values
 
     @field_validator("voltages_kv", mode="before")
@@ -113,8 +117,7 @@ class InstrumentConfig(Strict):
     def _not_in_volt(cls, values: Any) -> Any:
         given = values if isinstance(values, list | tuple) else []
         if any(isinstance(v, int | float) and v > 1000 for v in given):
-            kilo = ", ".join(f"{v / 1e3:g}" for v in given)
-            raise InputError("voltages_kv", "must be in kV", list(given), f"If they are in V, write [{kilo}].")
+            raise InputError("voltages_kv", "must be in kV", list(given), _if_in("V", given, 1e-3))
         return values
 
     @model_validator(mode="after")

@@ -30,7 +30,9 @@ from ptydesign.units import MM, MRAD, NM
 
 SSIM_WIDTH_A = 0.375  # of SSIM's Gaussian, the same length whatever the pixel: 1.5 px of 0.25 A, as Cao et al.
 LARGEST_SOURCE = 1.5  # times the instrument's, among errors
-FINEST_A = 0.2  # largest pixel of a simulation
+# Largest pixel of a simulation. Patterns of a projected zeolite at 300 kV differ by 1.3 % (L2) from those on a third of
+# it: below their counting noise up to about 1e6 electrons in a pattern.
+FINEST_A = 0.2
 
 
 class Mode(NamedTuple):

@@ -59,8 +59,10 @@ def incoherent_probes(spectrum: np.ndarray, angles: np.ndarray, experiment: Expe
 
 def probe_count(experiment: Experiment) -> int:
     """How many probes `incoherent_probes` finds: for estimates, before there is a grid."""
-    source_points(experiment), focal_points(experiment)  # raise InputError
-    return _probe_count(*(float(f"{phase:.2g}") for phase in phases_rad(experiment)))
+    for points in (source_points, focal_points):
+        points(experiment)  # raises InputError
+    # in steps of 0.05 rad downwards, so that few are computed, and none beyond what was just checked
+    return _probe_count(*(math.floor(phase / 0.05) * 0.05 for phase in phases_rad(experiment)))
 
 
 @lru_cache(maxsize=1024)
