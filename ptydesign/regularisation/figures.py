@@ -77,6 +77,7 @@ def images(tables: Tables) -> Figure | None:
                 axes.set_axis_on()
                 drawing.empty_panel(axes, "diverged")
             axes.set_title(f"{WORDS.get(factor, factor)}\n{words}" if item == "truth" else words, fontsize=6.5, pad=2)
+    _grey_range(figure, low, high)
     return figure
 
 
@@ -113,6 +114,7 @@ def engines(tables: Tables) -> Figure | None:
         drawing.bare(axes)
     drawing.panel_letter(panels[0, 0], 0, dx_pt=-8, dy_pt=8)
     drawing.panel_letter(panels[1, 0], 1, dx_pt=-8, dy_pt=2)
+    _grey_range(figure, low, high)
     return figure
 
 
@@ -162,6 +164,10 @@ def _show(axes: Axes, group: dict, low: float, high: float, bar: bool) -> None:
     if bar:
         drawing.scale_bar(axes, wide, tall)
         axes.set(xlim=(0, wide), ylim=(tall, 0))
+
+
+def _grey_range(figure: Figure, low: float, high: float) -> None:
+    figure.supxlabel(f"phase: black {low:.2f} rad, white {high:.2f} rad", fontsize=6.5)
 
 
 def _plain_log(axes: Axes) -> None:
