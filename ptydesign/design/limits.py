@@ -14,6 +14,7 @@ A bound says nothing about whether a reconstruction converges.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -33,7 +34,7 @@ class Imaging(NamedTuple):
     a position that only fills an array. background: mean counts added to every pixel.
     propagators: (slices - 1, ny, nx), in Fourier space.
     aperture: (ny, nx) 1 where an unknown probe may have Fourier components, corner-centred.
-    mtf: (ny, nx // 2 + 1), or ones.
+    mtf: (ny, nx // 2 + 1), or None for a detector that blurs nothing.
     """
 
     positions_px: jax.Array
@@ -41,7 +42,7 @@ class Imaging(NamedTuple):
     background: jax.Array
     propagators: jax.Array
     aperture: jax.Array
-    mtf: jax.Array
+    mtf: jax.Array | None
 
 
 class Unknowns(NamedTuple):
@@ -74,7 +75,7 @@ def make_imaging(
         jnp.asarray(background, precision),
         jnp.asarray(steps, complex_),
         jnp.asarray(aperture, precision),
-        jnp.asarray(mtf, precision),
+        None if mtf_nyquist == 1 else jnp.asarray(mtf, precision),
     )
 
 
@@ -85,58 +86,120 @@ def probe_unknowns(spectrum: np.ndarray, precision: type = np.float32) -> jax.Ar
 
 def expected_counts(unknowns: Unknowns, position_px: jax.Array, electrons: jax.Array, imaging: Imaging) -> jax.Array:
     """Mean counts (ny, nx) of one pattern, corner-centred."""
-    ny, nx = imaging.aperture.shape
-    _, rows, columns = unknowns.phase.shape
-    whole = jnp.round(position_px)
-    fraction = position_px - whole
-    first = whole.astype(jnp.int32) - jnp.asarray([ny // 2, nx // 2])
-    iy = (first[0] + jnp.arange(ny)) % rows
-    ix = (first[1] + jnp.arange(nx)) % columns
-    patch = unknowns.phase[:, iy[:, None], ix[None, :]]
-    ky, kx = (k.astype(fraction.dtype) for k in _frequencies(ny, nx))
-    # the probe at the window's centre pixel, and there by the fraction of a pixel
-    turn = -2 * jnp.pi * (ky * (ny // 2 + fraction[0]) + kx * (nx // 2 + fraction[1]))
-    spectrum = imaging.aperture * (unknowns.probe[0] + 1j * unknowns.probe[1]) * jnp.exp(1j * turn)
-    exit_wave = waves.multislice(waves.ifft2(spectrum), jnp.exp(1j * patch), imaging.propagators)
+    place = _places(position_px, electrons, imaging)
+    transmission = _cut(_tiled(jnp.exp(1j * unknowns.phase), imaging), place.first, imaging)
+    return _counts(transmission, unknowns.probe, place, imaging)
+
+
+class _Places(NamedTuple):
+    """Where probes are. first: (..., 2) canvas pixel of the window's corner, may lie outside. turn_y (..., ny), turn_x
+    (..., nx): factors in Fourier space that move a probe at r = 0 to its place in the window. electrons: (...)."""
+
+    first: jax.Array
+    turn_y: jax.Array
+    turn_x: jax.Array
+    electrons: jax.Array
+
+
+def _places(positions_px: jax.Array, electrons: jax.Array, imaging: Imaging) -> _Places:
+    """For all positions (..., 2) before a loop over them: inside, XLA would take the exponentials for every pixel."""
+    half = np.asarray(imaging.aperture.shape) // 2
+    whole = jnp.round(positions_px)
+    inside = positions_px - whole + half  # of the window
+    turns = (
+        jnp.exp(-2j * jnp.pi * jnp.fft.fftfreq(n).astype(inside.dtype) * inside[..., axis, None])
+        for axis, n in enumerate(imaging.aperture.shape)
+    )
+    return _Places(whole.astype(jnp.int32) - half, *turns, electrons)
+
+
+def _tiled(image: jax.Array, imaging: Imaging) -> jax.Array:
+    """(..., Y + ny, X + nx) of a periodic (..., Y, X): every window is one block of it, cut out many times faster than
+    pixel by pixel."""
+    rows, columns = (jnp.arange(n + w) % n for n, w in zip(image.shape[-2:], imaging.aperture.shape, strict=True))
+    return image[..., rows[:, None], columns[None, :]]
+
+
+def _corner(tiled: jax.Array, first: jax.Array, imaging: Imaging) -> tuple[jax.Array, ...]:
+    period = jnp.asarray(tiled.shape[-2:]) - jnp.asarray(imaging.aperture.shape)
+    return *(0,) * (tiled.ndim - 2), *(first % period)
+
+
+def _cut(tiled: jax.Array, first: jax.Array, imaging: Imaging) -> jax.Array:
+    shape = (*tiled.shape[:-2], *imaging.aperture.shape)
+    return jax.lax.dynamic_slice(tiled, _corner(tiled, first, imaging), shape)
+
+
+def _add(tiled: jax.Array, first: jax.Array, part: jax.Array, imaging: Imaging) -> jax.Array:
+    """The transpose of `_cut`, added to what is there."""
+    sum_ = _cut(tiled, first, imaging) + part
+    return jax.lax.dynamic_update_slice(tiled, sum_, _corner(tiled, first, imaging))
+
+
+def _untiled(tiled: jax.Array, shape: tuple[int, ...], imaging: Imaging) -> jax.Array:
+    """The transpose of `_tiled`."""
+    (image,) = jax.linear_transpose(lambda v: _tiled(v, imaging), jax.ShapeDtypeStruct(shape, tiled.dtype))(tiled)
+    return image
+
+
+def _counts(transmission: jax.Array, probe: jax.Array, place: _Places, imaging: Imaging) -> jax.Array:
+    spectrum = imaging.aperture * jax.lax.complex(probe[0], probe[1]) * place.turn_y[:, None] * place.turn_x
+    exit_wave = waves.multislice(waves.ifft2(spectrum), transmission, imaging.propagators)
     far = waves.fft2(exit_wave)
     intensity = far.real**2 + far.imag**2
-    blurred = jnp.fft.irfft2(jnp.fft.rfft2(intensity) * imaging.mtf, s=(ny, nx))
-    return electrons * jnp.where(jnp.all(imaging.mtf == 1), intensity, blurred) + imaging.background
-
-
-def _frequencies(ny: int, nx: int) -> tuple[jax.Array, jax.Array]:
-    ky, kx = Grid((ny, nx), (1.0, 1.0)).frequencies()
-    return jnp.asarray(ky), jnp.asarray(kx)
+    if imaging.mtf is not None:
+        intensity = jnp.fft.irfft2(jnp.fft.rfft2(intensity) * imaging.mtf, s=intensity.shape)
+    return place.electrons * intensity + imaging.background
 
 
 @jax.jit
 def fisher_product(unknowns: Unknowns, imaging: Imaging, vector: Unknowns) -> Unknowns:
-    """F v. A vector with probe None holds the probe known, and so does the product."""
+    """F v. A vector with probe None holds the probe known, and so does the product.
 
-    def one(total, place):
-        counts, pull, change = _linear(unknowns, place, imaging, vector)
-        (part,) = pull(change / counts)
-        return jax.tree.map(jnp.add, total, _same_kind(part, vector)), None
+    Mapped over vectors (jax.vmap), what a position's derivative needs of the object is computed once for all.
+    """
+    tiled, change_of = _tiled(jnp.exp(1j * unknowns.phase), imaging), _tiled(vector.phase, imaging)
 
-    places = (imaging.positions_px, imaging.electrons)
-    return jax.lax.scan(one, jax.tree.map(jnp.zeros_like, vector), places)[0]
+    def one(total: Unknowns, place: _Places):
+        counts, push = _derivative(unknowns, tiled, place, imaging, vector.probe is not None)
+        at = Unknowns(_cut(change_of, place.first, imaging), vector.probe)
+        (part,) = jax.linear_transpose(push, at)(push(at) / counts)
+        phase = _add(total.phase, place.first, part.phase, imaging)
+        return Unknowns(phase, None if part.probe is None else total.probe + part.probe), None
+
+    places = _places(imaging.positions_px, imaging.electrons, imaging)
+    start = jax.tree.map(jnp.zeros_like, Unknowns(change_of, vector.probe))
+    total = jax.lax.scan(one, start, places)[0]
+    return total._replace(phase=_untiled(total.phase, unknowns.phase.shape, imaging))
 
 
 @jax.jit
 def information(unknowns: Unknowns, imaging: Imaging, vectors: jax.Array) -> jax.Array:
     """v^T F v of each phase vector (m, slices, Y, X): (m,). The probe is known. One pass, a cheap first look."""
+    tiled, changes_of = _tiled(jnp.exp(1j * unknowns.phase), imaging), _tiled(vectors, imaging)
 
-    def one(total, place):
-        def counts_of(phase):
-            return expected_counts(unknowns._replace(phase=phase), *place, imaging)
-
-        counts, push = jax.linearize(counts_of, unknowns.phase)
-        counts = jnp.maximum(counts, DARK * jnp.max(imaging.electrons))
-        changes = jax.vmap(push)(vectors)
+    def one(total: jax.Array, place: _Places):
+        counts, push = _derivative(unknowns, tiled, place, imaging, False)
+        changes = jax.vmap(lambda patch: push(Unknowns(patch, None)))(_cut(changes_of, place.first, imaging))
         return total + jnp.sum(changes**2 / counts, axis=(-2, -1)), None
 
-    places = (imaging.positions_px, imaging.electrons)
+    places = _places(imaging.positions_px, imaging.electrons, imaging)
     return jax.lax.scan(one, jnp.zeros(len(vectors), vectors.dtype), places)[0]
+
+
+def _derivative(unknowns: Unknowns, tiled: jax.Array, place: _Places, imaging: Imaging, with_probe: bool):
+    """Mean counts at a place, and their derivative: a linear function of the window's `Unknowns` (probe None unless
+    with_probe)."""
+    transmission = _cut(tiled, place.first, imaging)
+
+    def counts_of(values: Unknowns) -> jax.Array:
+        """Of a change of the phase, to first order: exponentials are taken once for the canvas, not for each window."""
+        probe = values.probe if with_probe else unknowns.probe
+        return _counts(transmission * (1 + 1j * values.phase), probe, place, imaging)
+
+    at = Unknowns(jnp.zeros(transmission.shape, place.electrons.dtype), unknowns.probe if with_probe else None)
+    counts, push = jax.linearize(counts_of, at)
+    return jnp.maximum(counts, DARK * jnp.max(imaging.electrons)), push
 
 
 @jax.jit
@@ -147,39 +210,43 @@ def illumination(unknowns: Unknowns, imaging: Imaging) -> jax.Array:
     wave = waves.ifft2(imaging.aperture * (unknowns.probe[0] + 1j * unknowns.probe[1]))
     light = jnp.fft.fftshift(wave.real**2 + wave.imag**2)
 
-    def one(total, place):
-        position, electrons = place
-        first = jnp.round(position).astype(jnp.int32) - jnp.asarray([ny // 2, nx // 2])
-        iy, ix = (first[0] + jnp.arange(ny)) % rows, (first[1] + jnp.arange(nx)) % columns
-        return total.at[iy[:, None], ix[None, :]].add(electrons * light), None
+    def one(total: jax.Array, place: _Places):
+        return _add(total, place.first, place.electrons * light, imaging), None
 
-    start = jnp.zeros((rows, columns), light.dtype)
-    return 4 * jax.lax.scan(one, start, (imaging.positions_px, imaging.electrons))[0]
+    start = jnp.zeros((rows + ny, columns + nx), light.dtype)
+    total = jax.lax.scan(one, start, _places(imaging.positions_px, imaging.electrons, imaging))[0]
+    return 4 * _untiled(total, (rows, columns), imaging)
 
 
 def least_variance(
     unknowns: Unknowns,
     imaging: Imaging,
-    combination: np.ndarray,
+    combinations: np.ndarray,
     probe_known: bool = True,
     iterations: int = 60,
     tolerance: float = 1e-4,
-) -> tuple[float, float]:
-    """(bound, residual): c^T F^-1 c of a combination c (slices, Y, X) of phases, and |F x - c| / |c| of its solution.
+) -> tuple[np.ndarray, np.ndarray]:
+    """(bounds, residuals), each (m,): c^T F^-1 c of combinations c (m, slices, Y, X) of phases, and |F x - c| / |c| of
+    the solutions. Several at a time cost less: what a position's derivative needs of the object is shared.
 
-    combination: orthogonal to the gauges of the case (`windowed_mode`), or the number means nothing. tolerance: the
+    combinations: orthogonal to the gauges of the case (`windowed_mode`), or the numbers mean nothing. tolerance: the
     residual at which conjugate gradients stop; the bound's own error is of its square.
     """
     real = unknowns.phase.dtype
-    c = Unknowns(jnp.asarray(combination, real), None if probe_known else jnp.zeros_like(unknowns.probe))
-    x, rest = _solve(unknowns, imaging, c, jnp.asarray(tolerance, real), iterations)
-    return float(jnp.vdot(c.phase, x.phase)), float(rest)
+    c = jnp.asarray(combinations, real)
+    bounds, rest = _solve(unknowns, imaging, c, jnp.asarray(tolerance, real), probe_known, iterations)
+    return np.asarray(bounds), np.asarray(rest)
 
 
-@jax.jit(static_argnames="iterations")
+@functools.partial(jax.jit, static_argnames=("probe_known", "iterations"))
 def _solve(
-    unknowns: Unknowns, imaging: Imaging, c: Unknowns, tolerance: jax.Array, iterations: int
-) -> tuple[Unknowns, jax.Array]:
+    unknowns: Unknowns,
+    imaging: Imaging,
+    combinations: jax.Array,
+    tolerance: jax.Array,
+    probe_known: bool,
+    iterations: int,
+) -> tuple[jax.Array, jax.Array]:
     lit = illumination(unknowns, imaging)
     weight = 1 / (lit + 0.01 * jnp.max(lit))
     power = 4 * jnp.sum(imaging.electrons)
@@ -191,9 +258,13 @@ def _solve(
     def product(v: Unknowns) -> Unknowns:
         return fisher_product(unknowns, imaging, v)
 
-    x, _ = jax.scipy.sparse.linalg.cg(product, c, tol=tolerance, maxiter=iterations, M=precondition)
-    rest = jax.tree.map(jnp.subtract, product(x), c)
-    return x, jnp.sqrt(_square(rest) / _square(c))
+    def solve(combination: jax.Array) -> tuple[jax.Array, jax.Array]:
+        c = Unknowns(combination, None if probe_known else jnp.zeros_like(unknowns.probe))
+        x, _ = jax.scipy.sparse.linalg.cg(product, c, tol=tolerance, maxiter=iterations, M=precondition)
+        rest = jax.tree.map(jnp.subtract, product(x), c)
+        return jnp.vdot(combination, x.phase), jnp.sqrt(_square(rest) / _square(c))
+
+    return jax.vmap(solve)(combinations)
 
 
 def gauges(phase: np.ndarray, probe_known: bool) -> list[np.ndarray]:
@@ -224,26 +295,6 @@ def windowed_mode(
     weights = np.linalg.lstsq(found @ local.T, found @ mode.ravel(), rcond=None)[0]
     mode = mode - (weights @ local).reshape(mode.shape)
     return mode / np.linalg.norm(mode) * np.sqrt(slices)
-
-
-def _linear(unknowns: Unknowns, place: tuple[jax.Array, jax.Array], imaging: Imaging, vector: Unknowns):
-    """Counts of a position, the transposed derivative, and the change of the counts along a vector."""
-
-    def counts_of(values: Unknowns) -> jax.Array:
-        return expected_counts(_filled(values, unknowns), *place, imaging)
-
-    at = _same_kind(unknowns, vector)
-    counts, change = jax.jvp(counts_of, (at,), (vector,))
-    _, pull = jax.vjp(counts_of, at)
-    return jnp.maximum(counts, DARK * jnp.max(imaging.electrons)), pull, change
-
-
-def _same_kind(values: Unknowns, vector: Unknowns) -> Unknowns:
-    return values if vector.probe is not None else values._replace(probe=None)
-
-
-def _filled(values: Unknowns, unknowns: Unknowns) -> Unknowns:
-    return values if values.probe is not None else values._replace(probe=unknowns.probe)
 
 
 def _square(values: Unknowns) -> jax.Array:

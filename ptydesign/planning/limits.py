@@ -30,10 +30,11 @@ from ptydesign.units import MM, MRAD, NM, interaction_parameter, wavelength_a
 RINGS = 8  # frequencies at which the bound is computed
 # (direction, phase) in rad of the waves whose variances are averaged; no direction is a crystal's symmetry axis
 WAVES = ((0.3, 0.0), (1.9, math.pi / 2))
-ITERATIONS = 40
-TOLERANCE = 0.01
-# In slices a product with the information takes as much longer; a bound that stops early is lower, but a bound.
-RINGS_IN_SLICES, ITERATIONS_IN_SLICES = 4, 8
+# The bound's error is of the residual's square. With the probe unknown the residual mixes units and falls late: the bound
+# of the zeolite's plan is within 0.1 % after ten steps, before its residual is.
+ITERATIONS = 24
+TOLERANCE = 0.03
+RINGS_IN_SLICES = 4  # in slices a product with the information takes as much longer
 SCREEN_RINGS = 8
 SEED = 1
 
@@ -130,21 +131,18 @@ def bound(scene: Scene, qmax: float) -> dict[str, list[float]]:
         "residual": [],
     }
     thick = len(scene.phase) > 1
-    count, steps = (RINGS_IN_SLICES, ITERATIONS_IN_SLICES) if thick else (RINGS, ITERATIONS)
+    count = RINGS_IN_SLICES if thick else RINGS
     for q in rings(count, qmax):
-        values: dict[str, list[float]] = {"known": [], "unknown": [], "object": [], "residual": []}
+        modes = []
         for angle, shift in WAVES[:1] if thick else WAVES:
             frequency = (q * scene.pixel_a * math.sin(angle), q * scene.pixel_a * math.cos(angle))
-            mode = limits.windowed_mode(scene.phase, scene.window, frequency, shift, probe_known=False)
-            known, rest = limits.least_variance(scene.unknowns, scene.imaging, mode, True, steps, TOLERANCE)
-            unknown, _ = limits.least_variance(scene.unknowns, scene.imaging, mode, False, steps, TOLERANCE)
-            values["known"].append(known)
-            values["unknown"].append(max(unknown, known))
-            values["residual"].append(rest)
+            modes.append(limits.windowed_mode(scene.phase, scene.window, frequency, shift, probe_known=False))
+        known, rest = limits.least_variance(scene.unknowns, scene.imaging, np.stack(modes), True, ITERATIONS, TOLERANCE)
+        unknown, _ = limits.least_variance(scene.unknowns, scene.imaging, np.stack(modes), False, ITERATIONS, TOLERANCE)
         found["q_per_a"].append(float(q))
-        found["known_rad"].append(float(np.sqrt(np.mean(values["known"]))))
-        found["unknown_rad"].append(float(np.sqrt(np.mean(values["unknown"]))))
-        found["residual"].append(float(np.max(values["residual"])))
+        found["known_rad"].append(float(np.sqrt(np.mean(known))))
+        found["unknown_rad"].append(float(np.sqrt(np.mean(np.maximum(unknown, known)))))
+        found["residual"].append(float(np.max(rest)))
     found["object_rad"] = [float(v) for v in signal(scene, count, qmax)]
     return found
 

@@ -24,7 +24,7 @@ MODEL = PlanConfig
 __all__ = ["check_memory", "draw", "load", "report", "settings", "summary", "table_files", "write_plan"]
 
 PLANNING = 3  # version of planning's own algorithms: cards, draws, choice, limits
-BOUND = 3  # version of the bound
+BOUND = 4  # version of the bound
 BOUND_TRIALS = 10  # a Cramer-Rao bound takes about as long as so many trials
 TRIAL_S = 5.0  # of a trial besides its transforms: nearly every design has shapes of its own to compile
 
