@@ -19,7 +19,10 @@ import yaml
 from ptydesign import kinds
 from ptydesign.depth import workflow
 from ptydesign.depth.config import MeasureConfig
+from ptydesign.depth.figures import thickness
 from ptydesign.depth.measure import is_found, match, summarise
+from ptydesign.depth.reconstruct import guesses
+from ptydesign.depth.tables import Tables
 from ptydesign.errors import InputError
 from ptydesign.score.depth import DepthPeak, disc_means, disc_points, fit_peak
 
@@ -130,6 +133,12 @@ def test_the_study_of_a_hundred_sweeps_differs_from_the_studys_base_in_its_plan_
         (lambda c: c.update(slices=4), "slices", "greater than"),
         (lambda c: c.update(slices=200), "slices", "simulation's slices"),
         (lambda c: c["thickness"].update(slices=[500]), "thickness.slices", "simulation's slices"),
+        (
+            lambda c: c["thickness"].update(hold="slices", thickness_a=[40]),
+            "thickness.thickness_a",
+            "24 slices of 1.67",
+        ),
+        (lambda c: c["thickness"].update(hold="slice"), "thickness.hold", "Did you mean 'slices'"),
         (lambda c: c["experiment"].pop("applied_dose_e_per_a2"), "experiment.applied_dose_e_per_a2", "is required"),
         (lambda c: c["experiment"].update(semiangle_mrad=80), "experiment.semiangle_mrad", "aperture must lie inside"),
         (lambda c: c["variants"][0].update(semiangle_mrad=80), "variants.angle15.semiangle_mrad", "aperture must lie"),
@@ -156,6 +165,49 @@ def test_bad_studies_are_refused(tmp_path, change, field, message):
     with pytest.raises(InputError, match=message) as caught:
         kinds.open_study(folder, "preview", tmp_path / "results")
     assert field in caught.value.field
+
+
+def guesses_of(tmp_path, hold):
+    wanted = {"hold": hold, "thickness_a": [115, 175], "slices": [8, 12]}
+    folder = write_study(tmp_path, lambda c: c["thickness"].update(wanted))
+    resolved = kinds.open_study(folder, "preview", tmp_path / "results").resolved
+    true = float(resolved.shape.thickness_a)
+    found = guesses(resolved)
+    by_slices = [(g.slices, g.slices * g.slice_a) for g in found if "slices" in g.varied]
+    assert by_slices == [(8, pytest.approx(true)), (12, pytest.approx(true))]
+    by_thickness = [g for g in found if "thickness" in g.varied]
+    assert sorted(g.slices * g.slice_a for g in by_thickness) == pytest.approx([115, true, 175])
+    return by_thickness, true
+
+
+def test_the_thickness_of_a_slice_is_held_while_the_thickness_varies(tmp_path):
+    found, true = guesses_of(tmp_path, "slice_thickness")
+    assert [g.slices for g in found] == [18, 24, 27]
+    assert [g.slice_a for g in found] == pytest.approx([true / 24] * 3, rel=0.5 / 18)
+
+
+def test_the_number_of_slices_is_held_while_the_thickness_varies(tmp_path):
+    found, true = guesses_of(tmp_path, "slices")
+    assert [g.slices for g in found] == [24] * 3
+    assert [g.slice_a for g in found] == pytest.approx([115 / 24, true / 24, 175 / 24])
+
+
+@pytest.mark.parametrize(
+    "plan, words",
+    [
+        ({}, "slice thickness held: 6.4 to 6.5 Å\n(18 to 24 slices)"),  # a plan of before there was a choice
+        ({"hold": "slices"}, "number of slices held: 18 to 24\n(of 6.4 to 6.5 Å)"),
+    ],
+)
+def test_the_figure_says_what_is_held(plan, words):
+    rows = [("thickness", 18, 6.39), ("thickness", 24, 6.47), ("slices", 8, 19.4), ("slices", 24, 6.47)]
+    frame = pd.DataFrame(rows, columns=["varied", "slices", "slice_a"])
+    frame = frame.assign(thickness_a=frame["slices"] * frame["slice_a"], true_thickness_a=155.2, status="budget_spent")
+    frame = frame.assign(misfit_seen=0.002, misfit_held_out=[0.005, 0.004, 0.01, 0.004])
+    empty = pd.DataFrame()
+    figure = thickness(Tables(Path(), {"thickness": plan}, empty, empty, empty, frame, {}))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == [words, "thickness held at the true 155.2 Å\n(slices of 6.5 to 19.4 Å)"]
 
 
 def command_of(*more: str) -> list[str]:
