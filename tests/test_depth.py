@@ -17,9 +17,10 @@ import pytest
 import yaml
 
 from ptydesign import kinds
+from ptydesign.cli import main
 from ptydesign.depth import workflow
 from ptydesign.depth.config import MeasureConfig
-from ptydesign.depth.figures import thickness
+from ptydesign.depth.figures import resolution, thickness
 from ptydesign.depth.measure import is_found, match, summarise
 from ptydesign.depth.reconstruct import guesses
 from ptydesign.depth.tables import Tables
@@ -124,6 +125,13 @@ def test_the_study_of_a_hundred_sweeps_differs_from_the_studys_base_in_its_plan_
     assert ours.study.reconstruction.sweeps == 100
 
 
+SN = {"kind": "interstitial", "element": "Sn", "host": "Si", "offset": [0, 0, 0.5]}
+
+
+def defects(*found):
+    return lambda c: c["sample"].update(defects=[{**SN, **more} for more in found])
+
+
 @pytest.mark.parametrize(
     "change, field, message",
     [
@@ -139,6 +147,12 @@ def test_the_study_of_a_hundred_sweeps_differs_from_the_studys_base_in_its_plan_
             "24 slices of 1.67",
         ),
         (lambda c: c["thickness"].update(hold="slice"), "thickness.hold", "Did you mean 'slices'"),
+        (
+            defects({"at_a": [[0, 9, 60], [14, 0, 60]]}),
+            "sample.defects.0.at_a",
+            r"must put an interstitial into the scored field .* measure.margin_a.* nothing would be measured; "
+            r"got \[\[0.0, 9.0, 60.0\], \[14.0, 0.0, 60.0\]\]. The sites there .* Move them, or scan a larger field",
+        ),
         (lambda c: c["experiment"].pop("applied_dose_e_per_a2"), "experiment.applied_dose_e_per_a2", "is required"),
         (lambda c: c["experiment"].update(semiangle_mrad=80), "experiment.semiangle_mrad", "aperture must lie inside"),
         (lambda c: c["variants"][0].update(semiangle_mrad=80), "variants.angle15.semiangle_mrad", "aperture must lie"),
@@ -165,6 +179,39 @@ def test_bad_studies_are_refused(tmp_path, change, field, message):
     with pytest.raises(InputError, match=message) as caught:
         kinds.open_study(folder, "preview", tmp_path / "results")
     assert field in caught.value.field
+
+
+@pytest.mark.parametrize(
+    "change, scored, warning",
+    [
+        (defects({"count": 12, "margin_a": 2.5}), "12 of 12 Sn interstitial", None),
+        (
+            defects({"at_a": [[0, 0, 50], [0, 9, 60]]}),
+            "1 of 2 Sn interstitial",
+            "sample.defects.0.at_a: should lie in the scored field (|y| <= 7, |x| <= 7 A from the middle of the scan: "
+            "experiment.field_of_view_a less measure.margin_a, 2 A, on each side) to count; got [[0.0, 9.0, 60.0]]. "
+            "The sites there are at",
+        ),
+        (
+            defects({"at_a": [[0, 14, 60]]}, {"count": 2}),
+            "0 of 1 Sn interstitial, 2 of 2 Sn interstitial",
+            "Move them, or scan a larger field or lower measure.margin_a.",
+        ),
+        (
+            defects({"count": 12, "margin_a": 0}),
+            "8 of 12 Sn interstitial",
+            "got '4 of 12 outside'. Give it a margin_a of at least 2, or",
+        ),
+    ],
+)
+def test_defects_that_will_not_count_are_said_before_work_starts(tmp_path, change, scored, warning, capsys):
+    folder = write_study(tmp_path, change)
+    for command in ("check", "resolve"):  # `resolve` is the first job of a run
+        assert main([command, str(folder), "--root", str(tmp_path / "results")]) == 0
+        found = capsys.readouterr()
+        assert f"defects in the scored field of 14 x 14 A (x, y): {scored}\n" in found.out + found.err
+        assert found.err.count("warning: sample.defects.0") == (warning is not None)
+        assert (warning or "") in found.err
 
 
 def guesses_of(tmp_path, hold):
@@ -208,6 +255,17 @@ def test_the_figure_says_what_is_held(plan, words):
     figure = thickness(Tables(Path(), {"thickness": plan}, empty, empty, empty, frame, {}))
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == [words, "thickness held at the true 155.2 Å\n(slices of 6.5 to 19.4 Å)"]
+
+
+def test_nothing_detected_draws_no_resolution():
+    names = pd.DataFrame({"variant": ["base", "dose_1e5"], "changed": ["", "applied_dose_e_per_a2"], "status": "ok"})
+    summary = names.assign(applied_dose_e_per_a2=[1e7, 1e5], detected=[1, 0], interstitial_count=2)
+    summary = summary.assign(fwhm_a=[9.0, np.nan], fwhm_sd_a=np.nan, rmse_a=[1.0, np.nan], spread_a=[1.0, np.nan])
+    empty = pd.DataFrame()
+    one = Tables(Path(), {}, empty, empty, summary, empty, {})
+    none = Tables(Path(), {}, empty, empty, summary.assign(detected=0), empty, {})
+    assert len(resolution(one).axes) == 1
+    assert resolution(none) is None
 
 
 def command_of(*more: str) -> list[str]:

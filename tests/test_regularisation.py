@@ -180,6 +180,21 @@ def test_bad_studies_are_refused(tmp_path, name, change, field, message):
     assert field in caught.value.field
 
 
+def test_defects_outside_the_scored_field_are_warned_of(tmp_path):
+    def change(content):
+        places = [
+            {"kind": "vacancy", "host": "Si", "at_a": [[0, 12, 60]]},
+            {"kind": "vacancy", "host": "Si", "count": 3},
+        ]
+        content["sample"].update(defects=places)
+
+    resolved = kinds.open_study(write_study(tmp_path, "regularisation", change), "preview", tmp_path).resolved
+    (warning,) = resolved.warnings  # of those placed by hand
+    assert "sample.defects.0.at_a: should lie in the scored field (|y| <= 4.5" in warning
+    assert "less errors.margin_a, 1.5 A" in warning
+    assert "A (x, y): 0 of 1 Si vacancy, 3 of 3 Si vacancy" in workflow.summary(resolved, 2)
+
+
 def test_a_whole_study_with_a_tuned_plan(tmp_path):
     write_study(tmp_path, "engines", lambda c: c["scales"]["smoke"]["plans"].pop(1))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "studies/mine"]

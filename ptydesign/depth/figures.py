@@ -175,7 +175,7 @@ def phase(tables: Tables) -> Figure | None:
 
 def resolution(tables: Tables) -> Figure | None:
     """FWHM and RMSE of the depth against what the variants vary alone."""
-    keys = [key for key in tables.varied_keys() if len(tables.varied_alone(key)) > 1]
+    keys = [key for key in tables.varied_keys() if len(rows := tables.varied_alone(key)) > 1 and rows["detected"].any()]
     if not keys:
         return None
     figure = drawing.new_figure(min(drawing.TWO_COLUMNS_IN, 2.6 * len(keys) + 0.6), 2.5)
