@@ -138,7 +138,7 @@ def defects(*found):
         (lambda c: c["sample"].update(file="none.cif"), "sample.file", "must exist"),
         (lambda c: c["sample"].update(repeats=[6, 8, 15]), "sample.repeats", "supercell of at least"),
         (lambda c: c["experiment"].update(field_of_view_a=[90, 10]), "experiment.field_of_view_a", "must fit"),
-        (lambda c: c.update(slices=4), "slices", "greater than"),
+        (lambda c: c.update(slices=4), "slices", "must be at least 5"),
         (lambda c: c.update(slices=200), "slices", "simulation's slices"),
         (lambda c: c["thickness"].update(slices=[500]), "thickness.slices", "simulation's slices"),
         (
@@ -169,8 +169,45 @@ def defects(*found):
         (lambda c: c["measure"].update(margin_a=9), "measure.margin_a", r"must leave 1 A .* at most 8\.5"),
         (lambda c: c["potential"]["thermal"]["sigma_a"].pop("Sn"), "potential.thermal.sigma_a", "Add Sn"),
         (lambda c: c["potential"]["thermal"]["sigma_a"].pop("C"), "potential.thermal.sigma_a", "Add C"),
+        (
+            lambda c: c["potential"]["thermal"].update(sigma_a=-1),
+            "potential.thermal.sigma_a",
+            "must be a 1-D rms displacement in A, greater than 0; got -1.0. Give one as 0.08, or leave thermal out",
+        ),
+        (
+            lambda c: c["potential"]["thermal"]["sigma_a"].update(Si=-1),
+            "potential.thermal.sigma_a.Si",
+            "must be a 1-D rms displacement in A, at least 0; got -1.0. Give one as 0.08",
+        ),
+        (
+            lambda c: c["potential"]["thermal"]["sigma_a"].update(Si=None),
+            "potential.thermal.sigma_a.Si",
+            r"must be a valid number; got None. Correct it in \S*study.yaml.$",
+        ),
+        (
+            lambda c: c["measure"].update(margin_a=-1),
+            "measure.margin_a",
+            "must be at least 0; got -1. Give a number that is at least 0.",
+        ),
+        (
+            lambda c: c["experiment"].update(applied_dose_e_per_a2=-1),
+            "experiment.applied_dose_e_per_a2",
+            "must be greater than 0; got -1. Give a number that is greater than 0.",
+        ),
+        (
+            lambda c: c["variants"][2].update(applied_dose_e_per_a2=-1),
+            "variants.dose_1e6.applied_dose_e_per_a2",
+            "must be greater than 0; got -1. Give a number that is greater than 0.",
+        ),
+        (lambda c: c.update(kind="dpeth"), "study.yaml: kind", "not a known kind of study; got 'dpeth'. .*'depth'"),
+        (lambda c: c.update(titel="x"), "study.yaml: titel", "not a known key; got 'x'. Did you mean 'title'?"),
         (lambda c: c["sample"]["film"].update(density_g_cm3=9), "sample.film.density_g_cm3", "At most"),
         (lambda c: c["thickness"].update(thickness_a=[-30]), "thickness.thickness_a", "must be positive"),
+        (
+            lambda c: c["thickness"].update(slices=[8, 8]),
+            "thickness.slices",
+            "must differ; got .* List each value once",
+        ),
         (lambda c: c["sample"]["defects"][0].pop("count"), "sample.defects.0", "Say how many"),
     ],
 )

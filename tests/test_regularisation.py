@@ -144,9 +144,54 @@ def write_study(tmp_path: Path, name: str, change) -> Path:
 @pytest.mark.parametrize(
     "name, change, field, message",
     [
-        ("regularisation", lambda c: c["vary"][0].update(path="engines.0.ofset"), "vary.0", "ofset"),
-        ("regularisation", lambda c: c["vary"][0].update(path="engines.0.engine"), "vary.0", "engine"),
-        ("regularisation", lambda c: c["vary"][1].update(values=[-1]), "vary.1.engines.0.costs.0.weight", "greater"),
+        *[
+            (
+                "regularisation",
+                lambda c, path=path: c["vary"][1].update(path=path),
+                "vary.1.path",
+                f"must lead to a number of the first plan; got '{path}'. {hint}",
+            )
+            for path, hint in {
+                "engines.0.ofset": "Did you mean 'engines.0.offset'",
+                "engines.0.engine": "Did you mean",
+                "engines.0.costz.0.weight": "Did you mean 'engines.0.costs.0.weight' .* count from 0",
+                "engines.1.costs.0.weight": "Did you mean 'engines.0.costs.0.weight'",
+                "engines.0.costz.x": "Did you mean 'engines.0",
+                "engines.0.offset.x": "Did you mean 'engines.0.offset'",
+                "slices": "Known here: .*engines.0.costs.0.weight",  # which divided by a value of 0
+            }.items()
+        ],
+        (
+            "regularisation",
+            lambda c: c.update(vary={"engines.0.costz.x": [1]}),
+            "study.yaml: vary",
+            "must be a list of name, path and values; got {.* Write - {name: offset, path: engines.0.offset",
+        ),
+        (
+            "regularisation",
+            lambda c: c["vary"][1].update(values=[-1]),
+            "vary.1.engines.0.costs.0.weight",
+            "must be at least 0; got -1.0. Give a number that is at least 0.",
+        ),
+        (
+            "engines",
+            lambda c: c["plans"][0].update(tune={"engines.1.object_step": {"low": 0.1, "high": 0.2}}),
+            "plans.0.tune.engines.1.object_step",
+            "Did you mean 'engines.0.object_step'",
+        ),
+        (
+            "engines",
+            lambda c: c["plans"][0].update(tune={"slces": {"choices": [3, 4]}}),
+            "plans.0.tune.slces",
+            "Did you mean 'slices'",
+        ),
+        (
+            "engines",
+            lambda c: c["plans"][0].update(tune={"slices": {"choices": [0, 4]}}),
+            "plans.0.tune.slices",
+            "must be greater than 0; got 0. Give a number greater than 0.",
+        ),
+        ("engines", lambda c: c["errors"].update(margin_a=-1), "errors.margin_a", "must be at least 0; got -1. Give"),
         ("regularisation", lambda c: c["vary"][1].update(name="offset"), "vary", "different names"),
         ("regularisation", lambda c: c.update(slices=100), "slices", "simulation's slices"),
         (

@@ -71,8 +71,10 @@ class ThicknessConfig(Strict):
     @field_validator("thickness_a", "slices")
     @classmethod
     def _rising(cls, values: tuple, info: ValidationInfo) -> tuple:
-        if any(v <= 0 for v in values) or len(set(values)) < len(values):
-            raise InputError(info.field_name, "must be positive and differ", list(values), "List each value once.")
+        if any(v <= 0 for v in values):
+            raise InputError(info.field_name, "must be positive", list(values), "Give numbers greater than 0.")
+        if len(set(values)) < len(values):
+            raise InputError(info.field_name, "must differ", list(values), "List each value once.")
         return tuple(sorted(values))
 
 
