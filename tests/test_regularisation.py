@@ -13,11 +13,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from ptydesign import kinds
+from ptydesign import drawing, kinds
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.regularisation import workflow
+from ptydesign.regularisation.figures import engines, images
 from ptydesign.regularisation.run import find_item, items
+from ptydesign.regularisation.tables import Tables
 from ptydesign.regularisation.tune import short
 from ptydesign.score.dumbbells import measure_pair, pairs
 from ptydesign.score.slices import depth_bins, in_bins, overlap, slice_error
@@ -238,6 +240,49 @@ def test_defects_outside_the_scored_field_are_warned_of(tmp_path):
     assert "sample.defects.0.at_a: should lie in the scored field (|y| <= 4.5" in warning
     assert "less errors.margin_a, 1.5 A" in warning
     assert "A (x, y): 0 of 1 Si vacancy, 3 of 3 Si vacancy" in workflow.summary(resolved, 2)
+
+
+def synthetic_tables(factor: bool) -> Tables:
+    """Tables of a plan, and of another plan or of a setting that varies."""
+    rng = np.random.default_rng(0)
+    items = ["gradient", "offset_1"] if factor else ["gradient", "epie"]
+    rows = {"item": items, "factor": ["", "offset" if factor else ""], "value": [np.nan, 1.0 if factor else np.nan]}
+    vary = [{"name": "offset", "path": "engines.0.offset"}] if factor else []
+    plan = {"vary": vary, "plans": [{"name": "gradient", "plan": {"engines": [{"offset": 0.1}]}}]}
+    images = {
+        name: {
+            "arrays": {"phase": rng.uniform(-1, 5, (20, 24)), "power": rng.uniform(1e-6, 1, (20, 24))},
+            "attrs": {"pixel_a": [0.2, 0.2]},
+        }
+        for name in ("truth", *items)
+    }
+    empty = pd.DataFrame()
+    return Tables(Path(), plan, empty, pd.DataFrame(rows), empty, empty, images)
+
+
+@pytest.mark.parametrize("name", ["images", "engines"])
+def test_phases_can_be_read_off(name):
+    """A bar with the unit, whose range is that of every panel, inside the figure."""
+    tables = synthetic_tables(factor=name == "images")
+    with drawing.styled():
+        figure = {"images": images, "engines": engines}[name](tables)
+        figure.canvas.draw()
+    bars = {axes.get_ylabel(): axes for axes in figure.axes if axes.get_ylabel()}
+    assert list(bars) == (["Phase (rad)"] if name == "images" else ["Phase (rad)", "log₁₀ (relative power)"])
+    truth = tables.images["truth"]["arrays"]["phase"]
+    shown = [picture for axes in figure.axes for picture in axes.images if picture.get_cmap().name == "gray"]
+    assert len(shown) == 3
+    for picture in shown:
+        assert picture.get_clim() == pytest.approx(bars["Phase (rad)"].get_ylim())
+        assert picture.get_clim() == pytest.approx(np.percentile(truth, (1, 99.5)))
+    wide, tall = figure.bbox.size
+    for axes in bars.values():
+        assert len(axes.get_yticks()) >= 3
+        box = axes.get_tightbbox()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= wide
+        assert box.y1 <= tall
 
 
 def test_a_whole_study_with_a_tuned_plan(tmp_path):
