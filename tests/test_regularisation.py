@@ -193,6 +193,12 @@ def write_study(tmp_path: Path, name: str, change) -> Path:
             "plans.0.tune.slices",
             "must be greater than 0; got 0. Give a number greater than 0.",
         ),
+        (
+            "engines",
+            lambda c: c["plans"][0].update(tune={"engines.*.object_step": {"low": -0.1, "high": 0.2}}),
+            "plans.0.tune.engines.*.object_step",
+            "must be at least 0; got -0.1. Give a number that is at least 0.",
+        ),
         ("engines", lambda c: c["errors"].update(margin_a=-1), "errors.margin_a", "must be at least 0; got -1. Give"),
         ("regularisation", lambda c: c["vary"][1].update(name="offset"), "vary", "different names"),
         ("regularisation", lambda c: c.update(slices=100), "slices", "simulation's slices"),

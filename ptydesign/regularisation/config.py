@@ -14,7 +14,7 @@ from ptydesign.errors import InputError
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.study.experiment import ExperimentConfig
 from ptydesign.thick.config import BASE, NAME, ThickStudy
-from ptydesign.tuning.paths import leaves, nearest_paths, with_values
+from ptydesign.tuning.paths import DERIVED, leads_to, leaves, nearest_paths, with_values
 
 SLICES, THICKNESS = "slices", "thickness_a"  # of the whole sample: paths of their own beside those of a plan
 
@@ -127,8 +127,8 @@ class RegularisationStudy(ThickStudy):
             try:
                 self.plan_with(item.plan, {name: int(value) if dimension.integer else value}, 100.0, where)
             except InputError as error:
-                known = {*leaves(item.plan.model_dump(mode="json")), SLICES, THICKNESS}
-                if name in known:
+                known = {*leaves(item.plan.model_dump(mode="json")), *DERIVED, SLICES, THICKNESS}
+                if any(leads_to(name, path) for path in known):  # the value is wrong
                     raise
                 raise InputError(error.field, error.rule, error.value, nearest_paths(name, known)) from None
 

@@ -71,7 +71,8 @@ def _doubt(number, defect, out, scored, centre_a, margin_a, field, more) -> Inpu
         return InputError(f"sample.defects.{number}.margin_a", f"should keep all of them in {field} to count", value,
                           mend)  # fmt: skip
     wanted = [list(place) for place, is_scored in zip(defect.at_a, scored, strict=True) if not is_scored]
-    sites = ", ".join(f"({p.y_a - centre_a[0]:.1f}, {p.x_a - centre_a[1]:.1f})" for p in out)
+    away = np.round([(p.y_a, p.x_a) for p in out] - np.asarray(centre_a), 1) + 0.0  # no -0.0
+    sites = ", ".join(f"({y:g}, {x:g})" for y, x in away)
     mend = f"The sites there are at (y, x) = {sites} A. Move them, or {more}."
     return InputError(f"sample.defects.{number}.at_a", f"should lie in {field} to count", wanted, mend)
 

@@ -44,8 +44,8 @@ def with_values(plan: Mapping[str, Any], values: Mapping[str, Any], where: str =
         return build(Plan, changed, "plan")
     except InputError as error:
         place = error.field.removeprefix("plan: ")
-        through = [path for path in values if _same(place, path)]  # an unknown key on a path's way
-        fault = next((path for path in values if _same(path, place)), through[0] if len(through) == 1 else None)
+        through = [path for path in values if leads_to(place, path)]  # an unknown key on a path's way
+        fault = next((path for path in values if leads_to(path, place)), through[0] if len(through) == 1 else None)
         field = f"{where}.{fault}" if fault is not None else f"plan.{place} with {dict(values)}"
         mend = error.mend.replace("Correct it in plan.", "Correct it in the study file.")
         raise InputError(field, error.rule, error.value, mend) from None
@@ -94,8 +94,8 @@ def _set(content: Any, parts: list[str], value: Any, path: str) -> None:
         raise InputError(path, f"must lead to a value, but nothing is below {part!r}", content, "Shorten the path.")
 
 
-def _same(path: str, place: str) -> bool:
-    """Whether a path of the space leads to a place that a plan's error names (`*` is any item)."""
+def leads_to(path: str, place: str) -> bool:
+    """Whether a path leads to a place in a plan, as an error names it, or to what holds it (`*` is any item)."""
     place = "probe.modes" if place.startswith("probe.mode_powers") else place
     wanted, found = path.split("."), place.split(".")
     return len(found) >= len(wanted) and all(w in ("*", f) for w, f in zip(wanted, found, strict=False))
