@@ -120,6 +120,13 @@ _RULES = {
     "too_short": "must have at least {min_length} item(s)",
 }
 
+_BOUNDS = {
+    "greater_than": "greater than",
+    "greater_than_equal": "at least",
+    "less_than": "less than",
+    "less_than_equal": "at most",
+}
+
 # What PyYAML says, in part -> what an author of a study should know.
 _PLAIN = {
     "found undefined alias": "* starts an alias; put quotes around it",
@@ -175,12 +182,25 @@ def _scalars(value: Any) -> list[Any]:
     return [s for v in value for s in _scalars(v)] if isinstance(value, list | tuple) else [value]
 
 
+def rule_and_mend(problem: Mapping[str, Any], otherwise: str) -> tuple[str, str]:
+    """One of pydantic's problems in the words of a file, and what to do; `otherwise`, if it is no bound."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind in _BOUNDS:
+        (bound,) = context.values()
+        return f"must be {_BOUNDS[kind]} {bound:g}", f"Give a number that is {_BOUNDS[kind]} {bound:g}."
+    if kind in _RULES:
+        return _RULES[kind].format(**context), otherwise
+    words = problem["msg"].removeprefix("Input should ")
+    return f"must {words}" if words != problem["msg"] else words[0].lower() + words[1:], otherwise
+
+
 def _explain(
     error: ValidationError, model: type[BaseModel], source: str, content: Mapping[str, Any], header: set[str]
 ) -> InputError:
     """The first problem of a pydantic error as an InputError; a misspelt key before the key that is missing for it."""
     # a list whose items are wrong is also "too short": no problem of its own
     problems = [p for p in error.errors() if p["type"] != "too_short" or error.error_count() == 1]
+    problems = [p for p in problems if not _of_another_member(p)] or problems
     unknown = [p for p in problems if p["type"] == "extra_forbidden"]
     first = unknown[0] if unknown and problems[0]["type"] == "missing" else problems[0]
     cause = first.get("ctx", {}).get("error")
@@ -210,9 +230,14 @@ def _explain(
         return InputError(f"{source}: {path}.{kind}", "is required", NOTHING, f"Say which {kind}.{more}")
     if first["type"] == "missing":
         return InputError(f"{source}: {path}", "is required", NOTHING, f"Add it.{more}")
-    known = _RULES.get(first["type"])
-    rule = known.format(**first.get("ctx", {})) if known else first["msg"][0].lower() + first["msg"][1:]
-    return InputError(f"{source}: {path}", rule, first["input"], f"Correct it in {source}.{more}")
+    rule, mend = rule_and_mend(first, f"Correct it in {source}.")
+    return InputError(f"{source}: {path}", rule, first["input"], mend + more)
+
+
+def _of_another_member(problem: Mapping[str, Any]) -> bool:
+    """Whether a mapping isn't a number, or a number no mapping: of a union, that says what wasn't meant."""
+    mapping = isinstance(problem["input"], Mapping)
+    return problem["type"] in (("float_type", "int_type") if mapping else ("dict_type",))
 
 
 def _place(model: type[BaseModel], location: tuple, content: Any, missing: bool) -> tuple[str, set[str]]:

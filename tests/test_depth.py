@@ -17,9 +17,13 @@ import pytest
 import yaml
 
 from ptydesign import kinds
+from ptydesign.cli import main
 from ptydesign.depth import workflow
 from ptydesign.depth.config import MeasureConfig
+from ptydesign.depth.figures import resolution, thickness
 from ptydesign.depth.measure import is_found, match, summarise
+from ptydesign.depth.reconstruct import guesses
+from ptydesign.depth.tables import Tables
 from ptydesign.errors import InputError
 from ptydesign.score.depth import DepthPeak, disc_means, disc_points, fit_peak
 
@@ -121,15 +125,34 @@ def test_the_study_of_a_hundred_sweeps_differs_from_the_studys_base_in_its_plan_
     assert ours.study.reconstruction.sweeps == 100
 
 
+SN = {"kind": "interstitial", "element": "Sn", "host": "Si", "offset": [0, 0, 0.5]}
+
+
+def defects(*found):
+    return lambda c: c["sample"].update(defects=[{**SN, **more} for more in found])
+
+
 @pytest.mark.parametrize(
     "change, field, message",
     [
         (lambda c: c["sample"].update(file="none.cif"), "sample.file", "must exist"),
         (lambda c: c["sample"].update(repeats=[6, 8, 15]), "sample.repeats", "supercell of at least"),
         (lambda c: c["experiment"].update(field_of_view_a=[90, 10]), "experiment.field_of_view_a", "must fit"),
-        (lambda c: c.update(slices=4), "slices", "greater than"),
+        (lambda c: c.update(slices=4), "slices", "must be at least 5"),
         (lambda c: c.update(slices=200), "slices", "simulation's slices"),
         (lambda c: c["thickness"].update(slices=[500]), "thickness.slices", "simulation's slices"),
+        (
+            lambda c: c["thickness"].update(hold="slices", thickness_a=[40]),
+            "thickness.thickness_a",
+            "24 slices of 1.67",
+        ),
+        (lambda c: c["thickness"].update(hold="slice"), "thickness.hold", "Did you mean 'slices'"),
+        (
+            defects({"at_a": [[0, 9, 60], [14, 0, 60]]}),
+            "sample.defects.0.at_a",
+            r"must put an interstitial into the scored field .* measure.margin_a.* nothing would be measured; "
+            r"got \[\[0.0, 9.0, 60.0\], \[14.0, 0.0, 60.0\]\]. The sites there .* Move them, or scan a larger field",
+        ),
         (lambda c: c["experiment"].pop("applied_dose_e_per_a2"), "experiment.applied_dose_e_per_a2", "is required"),
         (lambda c: c["experiment"].update(semiangle_mrad=80), "experiment.semiangle_mrad", "aperture must lie inside"),
         (lambda c: c["variants"][0].update(semiangle_mrad=80), "variants.angle15.semiangle_mrad", "aperture must lie"),
@@ -146,8 +169,45 @@ def test_the_study_of_a_hundred_sweeps_differs_from_the_studys_base_in_its_plan_
         (lambda c: c["measure"].update(margin_a=9), "measure.margin_a", r"must leave 1 A .* at most 8\.5"),
         (lambda c: c["potential"]["thermal"]["sigma_a"].pop("Sn"), "potential.thermal.sigma_a", "Add Sn"),
         (lambda c: c["potential"]["thermal"]["sigma_a"].pop("C"), "potential.thermal.sigma_a", "Add C"),
+        (
+            lambda c: c["potential"]["thermal"].update(sigma_a=-1),
+            "potential.thermal.sigma_a",
+            "must be a 1-D rms displacement in A, greater than 0; got -1.0. Give one as 0.08, or leave thermal out",
+        ),
+        (
+            lambda c: c["potential"]["thermal"]["sigma_a"].update(Si=-1),
+            "potential.thermal.sigma_a.Si",
+            "must be a 1-D rms displacement in A, at least 0; got -1.0. Give one as 0.08",
+        ),
+        (
+            lambda c: c["potential"]["thermal"]["sigma_a"].update(Si=None),
+            "potential.thermal.sigma_a.Si",
+            r"must be a valid number; got None. Correct it in \S*study.yaml.$",
+        ),
+        (
+            lambda c: c["measure"].update(margin_a=-1),
+            "measure.margin_a",
+            "must be at least 0; got -1. Give a number that is at least 0.",
+        ),
+        (
+            lambda c: c["experiment"].update(applied_dose_e_per_a2=-1),
+            "experiment.applied_dose_e_per_a2",
+            "must be greater than 0; got -1. Give a number that is greater than 0.",
+        ),
+        (
+            lambda c: c["variants"][2].update(applied_dose_e_per_a2=-1),
+            "variants.dose_1e6.applied_dose_e_per_a2",
+            "must be greater than 0; got -1. Give a number that is greater than 0.",
+        ),
+        (lambda c: c.update(kind="dpeth"), "study.yaml: kind", "not a known kind of study; got 'dpeth'. .*'depth'"),
+        (lambda c: c.update(titel="x"), "study.yaml: titel", "not a known key; got 'x'. Did you mean 'title'?"),
         (lambda c: c["sample"]["film"].update(density_g_cm3=9), "sample.film.density_g_cm3", "At most"),
         (lambda c: c["thickness"].update(thickness_a=[-30]), "thickness.thickness_a", "must be positive"),
+        (
+            lambda c: c["thickness"].update(slices=[8, 8]),
+            "thickness.slices",
+            "must differ; got .* List each value once",
+        ),
         (lambda c: c["sample"]["defects"][0].pop("count"), "sample.defects.0", "Say how many"),
     ],
 )
@@ -156,6 +216,93 @@ def test_bad_studies_are_refused(tmp_path, change, field, message):
     with pytest.raises(InputError, match=message) as caught:
         kinds.open_study(folder, "preview", tmp_path / "results")
     assert field in caught.value.field
+
+
+@pytest.mark.parametrize(
+    "change, scored, warning",
+    [
+        (defects({"count": 12, "margin_a": 2.5}), "12 of 12 Sn interstitial", None),
+        (
+            defects({"at_a": [[0, 0, 50], [0, 9, 60]]}),
+            "1 of 2 Sn interstitial",
+            "sample.defects.0.at_a: should lie in the scored field (|y| <= 7, |x| <= 7 A from the middle of the scan: "
+            "experiment.field_of_view_a less measure.margin_a, 2 A, on each side) to count; got [[0.0, 9.0, 60.0]]. "
+            "The sites there are at",
+        ),
+        (
+            defects({"at_a": [[0, 14, 60]]}, {"count": 2}),
+            "0 of 1 Sn interstitial, 2 of 2 Sn interstitial",
+            "Move them, or scan a larger field or lower measure.margin_a.",
+        ),
+        (
+            defects({"count": 12, "margin_a": 0}),
+            "8 of 12 Sn interstitial",
+            "got '4 of 12 outside'. Give it a margin_a of at least 2, or",
+        ),
+    ],
+)
+def test_defects_that_will_not_count_are_said_before_work_starts(tmp_path, change, scored, warning, capsys):
+    folder = write_study(tmp_path, change)
+    for command in ("check", "resolve"):  # `resolve` is the first job of a run
+        assert main([command, str(folder), "--root", str(tmp_path / "results")]) == 0
+        found = capsys.readouterr()
+        assert f"defects in the scored field of 14 x 14 A (x, y): {scored}\n" in found.out + found.err
+        assert found.err.count("warning: sample.defects.0") == (warning is not None)
+        assert (warning or "") in found.err
+
+
+def guesses_of(tmp_path, hold):
+    wanted = {"hold": hold, "thickness_a": [115, 175], "slices": [8, 12]}
+    folder = write_study(tmp_path, lambda c: c["thickness"].update(wanted))
+    resolved = kinds.open_study(folder, "preview", tmp_path / "results").resolved
+    true = float(resolved.shape.thickness_a)
+    found = guesses(resolved)
+    by_slices = [(g.slices, g.slices * g.slice_a) for g in found if "slices" in g.varied]
+    assert by_slices == [(8, pytest.approx(true)), (12, pytest.approx(true))]
+    by_thickness = [g for g in found if "thickness" in g.varied]
+    assert sorted(g.slices * g.slice_a for g in by_thickness) == pytest.approx([115, true, 175])
+    return by_thickness, true
+
+
+def test_the_thickness_of_a_slice_is_held_while_the_thickness_varies(tmp_path):
+    found, true = guesses_of(tmp_path, "slice_thickness")
+    assert [g.slices for g in found] == [18, 24, 27]
+    assert [g.slice_a for g in found] == pytest.approx([true / 24] * 3, rel=0.5 / 18)
+
+
+def test_the_number_of_slices_is_held_while_the_thickness_varies(tmp_path):
+    found, true = guesses_of(tmp_path, "slices")
+    assert [g.slices for g in found] == [24] * 3
+    assert [g.slice_a for g in found] == pytest.approx([115 / 24, true / 24, 175 / 24])
+
+
+@pytest.mark.parametrize(
+    "plan, words",
+    [
+        ({}, "slice thickness held: 6.4 to 6.5 Å\n(18 to 24 slices)"),  # a plan of before there was a choice
+        ({"hold": "slices"}, "number of slices held: 18 to 24\n(of 6.4 to 6.5 Å)"),
+    ],
+)
+def test_the_figure_says_what_is_held(plan, words):
+    rows = [("thickness", 18, 6.39), ("thickness", 24, 6.47), ("slices", 8, 19.4), ("slices", 24, 6.47)]
+    frame = pd.DataFrame(rows, columns=["varied", "slices", "slice_a"])
+    frame = frame.assign(thickness_a=frame["slices"] * frame["slice_a"], true_thickness_a=155.2, status="budget_spent")
+    frame = frame.assign(misfit_seen=0.002, misfit_held_out=[0.005, 0.004, 0.01, 0.004])
+    empty = pd.DataFrame()
+    figure = thickness(Tables(Path(), {"thickness": plan}, empty, empty, empty, frame, {}))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == [words, "thickness held at the true 155.2 Å\n(slices of 6.5 to 19.4 Å)"]
+
+
+def test_nothing_detected_draws_no_resolution():
+    names = pd.DataFrame({"variant": ["base", "dose_1e5"], "changed": ["", "applied_dose_e_per_a2"], "status": "ok"})
+    summary = names.assign(applied_dose_e_per_a2=[1e7, 1e5], detected=[1, 0], interstitial_count=2)
+    summary = summary.assign(fwhm_a=[9.0, np.nan], fwhm_sd_a=np.nan, rmse_a=[1.0, np.nan], spread_a=[1.0, np.nan])
+    empty = pd.DataFrame()
+    one = Tables(Path(), {}, empty, empty, summary, empty, {})
+    none = Tables(Path(), {}, empty, empty, summary.assign(detected=0), empty, {})
+    assert len(resolution(one).axes) == 1
+    assert resolution(none) is None
 
 
 def command_of(*more: str) -> list[str]:

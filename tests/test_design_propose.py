@@ -240,8 +240,8 @@ def test_random_search_is_uniform_and_pure(space):
         ({"initial_design": "hammersly"}, "'hammersley'"),
         ({"kernel": {"nu": 2.0}}, "0.5, 1.0, 1.5, 2.5"),
         ({"kernel": {"mu": 1.0}}, "Known here: nu"),
-        ({"batch": 0}, "greater than or equal to 1"),
-        ({"kappa": -1}, "greater than or equal to 0"),
+        ({"batch": 0}, "at least 1"),
+        ({"kappa": -1}, "at least 0"),
     ],
 )
 def test_bad_search_configurations_are_refused(content, hint):

@@ -13,11 +13,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from ptydesign import kinds
+from ptydesign import drawing, kinds
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.regularisation import workflow
+from ptydesign.regularisation.figures import engines, images
 from ptydesign.regularisation.run import find_item, items
+from ptydesign.regularisation.tables import Tables
 from ptydesign.regularisation.tune import short
 from ptydesign.score.dumbbells import measure_pair, pairs
 from ptydesign.score.slices import depth_bins, in_bins, overlap, slice_error
@@ -144,9 +146,60 @@ def write_study(tmp_path: Path, name: str, change) -> Path:
 @pytest.mark.parametrize(
     "name, change, field, message",
     [
-        ("regularisation", lambda c: c["vary"][0].update(path="engines.0.ofset"), "vary.0", "ofset"),
-        ("regularisation", lambda c: c["vary"][0].update(path="engines.0.engine"), "vary.0", "engine"),
-        ("regularisation", lambda c: c["vary"][1].update(values=[-1]), "vary.1.engines.0.costs.0.weight", "greater"),
+        *[
+            (
+                "regularisation",
+                lambda c, path=path: c["vary"][1].update(path=path),
+                "vary.1.path",
+                f"must lead to a number of the first plan; got '{path}'. {hint}",
+            )
+            for path, hint in {
+                "engines.0.ofset": "Did you mean 'engines.0.offset'",
+                "engines.0.engine": "Did you mean",
+                "engines.0.costz.0.weight": "Did you mean 'engines.0.costs.0.weight' .* count from 0",
+                "engines.1.costs.0.weight": "Did you mean 'engines.0.costs.0.weight'",
+                "engines.0.costz.x": "Did you mean 'engines.0",
+                "engines.0.offset.x": "Did you mean 'engines.0.offset'",
+                "slices": "Known here: .*engines.0.costs.0.weight",  # which divided by a value of 0
+            }.items()
+        ],
+        (
+            "regularisation",
+            lambda c: c.update(vary={"engines.0.costz.x": [1]}),
+            "study.yaml: vary",
+            "must be a list of name, path and values; got {.* Write - {name: offset, path: engines.0.offset",
+        ),
+        (
+            "regularisation",
+            lambda c: c["vary"][1].update(values=[-1]),
+            "vary.1.engines.0.costs.0.weight",
+            "must be at least 0; got -1.0. Give a number that is at least 0.",
+        ),
+        (
+            "engines",
+            lambda c: c["plans"][0].update(tune={"engines.1.object_step": {"low": 0.1, "high": 0.2}}),
+            "plans.0.tune.engines.1.object_step",
+            "Did you mean 'engines.0.object_step'",
+        ),
+        (
+            "engines",
+            lambda c: c["plans"][0].update(tune={"slces": {"choices": [3, 4]}}),
+            "plans.0.tune.slces",
+            "Did you mean 'slices'",
+        ),
+        (
+            "engines",
+            lambda c: c["plans"][0].update(tune={"slices": {"choices": [0, 4]}}),
+            "plans.0.tune.slices",
+            "must be greater than 0; got 0. Give a number greater than 0.",
+        ),
+        (
+            "engines",
+            lambda c: c["plans"][0].update(tune={"engines.*.object_step": {"low": -0.1, "high": 0.2}}),
+            "plans.0.tune.engines.*.object_step",
+            "must be at least 0; got -0.1. Give a number that is at least 0.",
+        ),
+        ("engines", lambda c: c["errors"].update(margin_a=-1), "errors.margin_a", "must be at least 0; got -1. Give"),
         ("regularisation", lambda c: c["vary"][1].update(name="offset"), "vary", "different names"),
         ("regularisation", lambda c: c.update(slices=100), "slices", "simulation's slices"),
         (
@@ -178,6 +231,64 @@ def test_bad_studies_are_refused(tmp_path, name, change, field, message):
     with pytest.raises(InputError, match=message) as caught:
         kinds.open_study(folder, "preview", tmp_path / "results")
     assert field in caught.value.field
+
+
+def test_defects_outside_the_scored_field_are_warned_of(tmp_path):
+    def change(content):
+        places = [
+            {"kind": "vacancy", "host": "Si", "at_a": [[0, 12, 60]]},
+            {"kind": "vacancy", "host": "Si", "count": 3},
+        ]
+        content["sample"].update(defects=places)
+
+    resolved = kinds.open_study(write_study(tmp_path, "regularisation", change), "preview", tmp_path).resolved
+    (warning,) = resolved.warnings  # of those placed by hand
+    assert "sample.defects.0.at_a: should lie in the scored field (|y| <= 4.5" in warning
+    assert "less errors.margin_a, 1.5 A" in warning
+    assert "A (x, y): 0 of 1 Si vacancy, 3 of 3 Si vacancy" in workflow.summary(resolved, 2)
+
+
+def synthetic_tables(factor: bool) -> Tables:
+    """Tables of a plan, and of another plan or of a setting that varies."""
+    rng = np.random.default_rng(0)
+    items = ["gradient", "offset_1"] if factor else ["gradient", "epie"]
+    rows = {"item": items, "factor": ["", "offset" if factor else ""], "value": [np.nan, 1.0 if factor else np.nan]}
+    vary = [{"name": "offset", "path": "engines.0.offset"}] if factor else []
+    plan = {"vary": vary, "plans": [{"name": "gradient", "plan": {"engines": [{"offset": 0.1}]}}]}
+    images = {
+        name: {
+            "arrays": {"phase": rng.uniform(-1, 5, (20, 24)), "power": rng.uniform(1e-6, 1, (20, 24))},
+            "attrs": {"pixel_a": [0.2, 0.2]},
+        }
+        for name in ("truth", *items)
+    }
+    empty = pd.DataFrame()
+    return Tables(Path(), plan, empty, pd.DataFrame(rows), empty, empty, images)
+
+
+@pytest.mark.parametrize("name", ["images", "engines"])
+def test_phases_can_be_read_off(name):
+    """A bar with the unit, whose range is that of every panel, inside the figure."""
+    tables = synthetic_tables(factor=name == "images")
+    with drawing.styled():
+        figure = {"images": images, "engines": engines}[name](tables)
+        figure.canvas.draw()
+    bars = {axes.get_ylabel(): axes for axes in figure.axes if axes.get_ylabel()}
+    assert list(bars) == (["Phase (rad)"] if name == "images" else ["Phase (rad)", "log₁₀ (relative power)"])
+    truth = tables.images["truth"]["arrays"]["phase"]
+    shown = [picture for axes in figure.axes for picture in axes.images if picture.get_cmap().name == "gray"]
+    assert len(shown) == 3
+    for picture in shown:
+        assert picture.get_clim() == pytest.approx(bars["Phase (rad)"].get_ylim())
+        assert picture.get_clim() == pytest.approx(np.percentile(truth, (1, 99.5)))
+    wide, tall = figure.bbox.size
+    for axes in bars.values():
+        assert len(axes.get_yticks()) >= 3
+        box = axes.get_tightbbox()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= wide
+        assert box.y1 <= tall
 
 
 def test_a_whole_study_with_a_tuned_plan(tmp_path):

@@ -52,7 +52,7 @@ def test_probe_modes_are_counted():
         ({"engines.2.noise": "poisson"}, "space.engines.2.noise", "below 2"),
         ({"engines.0.nois": "poisson"}, "space.engines.0.nois", "known key"),
         ({"engines.0.noise": "gausian"}, "space.engines.0.noise", "not known"),
-        ({"engines.*.group": 0}, "space.engines.*.group", "greater than or equal to 1"),
+        ({"engines.*.group": 0}, "space.engines.*.group", "must be at least 1"),
         ({"engines.0.group": 3, "engines.0.group.size": 3}, "space.engines.0.group.size", "one itself"),
         ({"probe.modes": 0}, "space.probe.modes", "whole number"),
         ({"probe.modes": True}, "space.probe.modes", "whole number"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -55,13 +55,15 @@ class MeasureConfig(Strict):
 class ThicknessConfig(Strict):
     """Reconstructions with an assumed thickness or number of slices, of the same data: where is the misfit least?
 
-    thickness_a: assumed thickness of the whole sample, slices of the plan's thickness (rounded to a whole number of
-    slices, which then differ a little). slices: numbers of slices that share the true thickness. sweeps: of each.
-    held_out: part of the patterns that the reconstruction doesn't see, drawn by the study's seed; the misfit of these
-    is what counts.
+    thickness_a: assumed thickness of the whole sample; the true one is tried too. hold: what stays the same while it
+    varies. `slice_thickness`: that of the study's slices, so that their number follows the thickness (it is whole: they
+    differ a little). `slices`: the study's number of slices, which become thinner and thicker. slices: numbers of
+    slices that share the true thickness, which is held. sweeps: of each. held_out: part of the patterns that the
+    reconstruction doesn't see, drawn by the study's seed; the misfit of these is what counts.
     """
 
     thickness_a: tuple[float, ...] = ()
+    hold: Literal["slice_thickness", "slices"] = "slice_thickness"
     slices: tuple[int, ...] = ()
     sweeps: int = Field(20, ge=1)
     held_out: float = Field(0.1, gt=0, lt=0.5)
@@ -69,8 +71,10 @@ class ThicknessConfig(Strict):
     @field_validator("thickness_a", "slices")
     @classmethod
     def _rising(cls, values: tuple, info: ValidationInfo) -> tuple:
-        if any(v <= 0 for v in values) or len(set(values)) < len(values):
-            raise InputError(info.field_name, "must be positive and differ", list(values), "List each value once.")
+        if any(v <= 0 for v in values):
+            raise InputError(info.field_name, "must be positive", list(values), "Give numbers greater than 0.")
+        if len(set(values)) < len(values):
+            raise InputError(info.field_name, "must differ", list(values), "List each value once.")
         return tuple(sorted(values))
 
 

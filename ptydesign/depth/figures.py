@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ptydesign import drawing
 from ptydesign.depth.tables import Tables, read_tables
@@ -173,7 +175,7 @@ def phase(tables: Tables) -> Figure | None:
 
 def resolution(tables: Tables) -> Figure | None:
     """FWHM and RMSE of the depth against what the variants vary alone."""
-    keys = [key for key in tables.varied_keys() if len(tables.varied_alone(key)) > 1]
+    keys = [key for key in tables.varied_keys() if len(rows := tables.varied_alone(key)) > 1 and rows["detected"].any()]
     if not keys:
         return None
     figure = drawing.new_figure(min(drawing.TWO_COLUMNS_IN, 2.6 * len(keys) + 0.6), 2.5)
@@ -207,7 +209,7 @@ def thickness(tables: Tables) -> Figure | None:
     kinds = [kind for kind in ("thickness", "slices") if (tables.thickness["varied"] == kind).sum() > 1]
     if not kinds:
         return None
-    figure = drawing.new_figure(2.9 * len(kinds) + 0.4, 2.5)
+    figure = drawing.new_figure(2.9 * len(kinds) + 0.4, 2.7)
     panels = np.atleast_1d(figure.subplots(1, len(kinds)))
     for index, (axes, kind) in enumerate(zip(panels, kinds, strict=True)):
         column = {"thickness": "thickness_a", "slices": "slices"}[kind]
@@ -219,12 +221,30 @@ def thickness(tables: Tables) -> Figure | None:
             true = float(rows["true_thickness_a"].iloc[0])
             axes.axvline(true, color=drawing.GREY, lw=0.8, zorder=0)
             axes.text(true, 1.01, "true", transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=6.5)
-        words = {"thickness": "Assumed thickness (Å)", "slices": "Number of slices (true thickness)"}[kind]
+        axes.set_title(held_words(tables, kind), pad=14)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=kind == "slices"))
+        words = {"thickness": "Assumed thickness (Å)", "slices": "Number of slices"}[kind]
         axes.set(xlabel=words, ylabel="Misfit per electron" if index == 0 else "")
         if index == 0:
             axes.legend(loc="best")
         drawing.panel_letter(axes, index, dx_pt=-30, dy_pt=8)
     return figure
+
+
+def held_words(tables: Tables, kind: str) -> str:
+    """What stays the same along a curve of misfit, and what follows. kind: `thickness` or `slices`, which varies."""
+    rows = tables.thickness[tables.thickness["varied"] == kind]
+    slices, thick = (_range(rows[name], form) for name, form in (("slices", "{:.0f}"), ("slice_a", "{:.1f}")))
+    if kind == "slices":
+        return f"thickness held at the true {rows['true_thickness_a'].iloc[0]:.1f} Å\n(slices of {thick} Å)"
+    if tables.hold == "slices":
+        return f"number of slices held: {slices}\n(of {thick} Å)"
+    return f"slice thickness held: {thick} Å\n({slices} slices)"
+
+
+def _range(values: pd.Series, form: str) -> str:
+    ends = dict.fromkeys(form.format(value) for value in (values.min(), values.max()))
+    return " to ".join(ends)
 
 
 FIGURES: dict[str, tuple[str, Callable[[Tables], Figure | None]]] = {

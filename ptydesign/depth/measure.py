@@ -20,6 +20,7 @@ from ptydesign.score.metrics import ScoreFailure
 from ptydesign.simulate.defects import Interstitial
 from ptydesign.simulate.structure_factors import project, scattering_factors
 from ptydesign.thick.experiment import slice_depths
+from ptydesign.thick.scored import inside, scored_half_a
 from ptydesign.types import ReconState, Truth
 from ptydesign.units import interaction_parameter
 
@@ -61,8 +62,7 @@ def measure(
     specimen: attributes of specimen.h5. centre_a: (y, x) of the scan. window: the detector's grid in real space.
     """
     config = study.measure
-    field = np.asarray(study.experiment.field_of_view_a)
-    half = field / 2 - config.margin_a
+    half = scored_half_a(study, config.margin_a)
     region = (centre_a[0] - half[0], centre_a[1] - half[1], centre_a[0] + half[0], centre_a[1] + half[1])
     pixel, origin = np.asarray(state.pixel_a), np.asarray(state.origin_a)
     try:
@@ -72,16 +72,17 @@ def measure(
     thickness = float(np.asarray(state.thickness_a)[0])
     depths = slice_depths(len(state.thickness_a), thickness)
     places = np.asarray(specimen["places"]).reshape(-1, 2)
-    places = places[np.all(np.abs(places - centre_a) <= half + 1e-6, axis=1)]
+    places = places[inside(places, centre_a, half)]
     voltage = state.phase_rad / interaction_parameter(study.experiment.voltage_kv) / thickness
     where = (places + np.asarray(score.shift_a) - origin) / pixel
     profiles = disc_means(voltage, where, tuple(config.radius_a / pixel))
     low, high = specimen["faces_a"]
-    inside = (depths > low - thickness) & (depths < high + thickness)
+    crystal = (depths > low - thickness) & (depths < high + thickness)
     expected = atom_area(study, window, config.radius_a)
-    peaks = [fit_peak(depths[inside], profile[inside]) for profile in profiles]
+    peaks = [fit_peak(depths[crystal], profile[crystal]) for profile in profiles]
     found = [is_found(peak, config, expected) for peak in peaks]
-    true = [d for d in specimen["defects"] if d["kind"] == "interstitial" and _inside(d, centre_a, half)]
+    placed = [d for d in specimen["defects"] if d["kind"] == "interstitial"]
+    true = [d for d in placed if inside([d["y_a"], d["x_a"]], centre_a, half).all()]
     interstitials, matched = match(true, places, peaks, found, config)
     columns = [
         {
@@ -108,7 +109,7 @@ def measure(
         "shift_a": [float(v) for v in score.shift_a],
         "region_a": [float(v) for v in region],
         **summarise(interstitials),
-        "placed": sum(1 for d in specimen["defects"] if d["kind"] == "interstitial"),
+        "placed": len(placed),
     }
 
 
@@ -162,8 +163,3 @@ def summarise(interstitials: list[dict[str, Any]]) -> dict[str, Any]:
         "fwhm_a": float(np.mean(widths)),
         "fwhm_sd_a": float(np.std(widths, ddof=1)) if len(widths) > 1 else None,
     }
-
-
-def _inside(defect: dict[str, Any], centre_a: tuple[float, float], half: np.ndarray) -> bool:
-    away = abs(defect["y_a"] - centre_a[0]), abs(defect["x_a"] - centre_a[1])
-    return bool(away[0] <= half[0] + 1e-6 and away[1] <= half[1] + 1e-6)

@@ -48,14 +48,14 @@ def plan_of(resolved: ThickResolved) -> Plan:
 
 
 def guesses(resolved: ThickResolved) -> list[Guess]:
-    """All assumptions that the study tries; both lists hold the truth itself."""
+    """All assumptions that the study tries; the true thickness is among those that vary it."""
     study: DepthStudy = resolved.study
     if study.thickness is None:
         return []
     true, slice_a = float(resolved.shape.thickness_a), slice_thickness(resolved)
     pairs = []
     for thickness in {*study.thickness.thickness_a, true} if study.thickness.thickness_a else ():
-        slices = max(2, round(thickness / slice_a))
+        slices = study.slices if study.thickness.hold == "slices" else max(2, round(thickness / slice_a))
         pairs.append(("thickness", slices, thickness / slices))
     pairs += [("slices", slices, true / slices) for slices in study.thickness.slices]
     names: dict[tuple[int, float], list[str]] = {}

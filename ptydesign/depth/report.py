@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ptydesign.depth.figures import FIGURES, WORDS
+from ptydesign.depth.figures import FIGURES, WORDS, held_words
 from ptydesign.depth.tables import Tables, read_tables
 from ptydesign.thick.page import Table, defect_words, experiment_words, fixed, write_page
 
@@ -78,8 +78,9 @@ def sentences(tables: Tables) -> list[str]:
             more = f"; the true one is {best['true_thickness_a']:.1f} Å" if kind == "thickness" else ""
             value = f"{best[column]:.4g}" + (" Å" if kind == "thickness" else "")
             edge = ", an end of the range" if best[column] in (rows[column].min(), rows[column].max()) else ""
+            held = " ".join(held_words(tables, kind).split())
             found.append(
-                f"The misfit of held-out patterns is least for a {words} of {value} of those tried{edge}{more}."
+                f"The misfit of held-out patterns is least for a {words} of {value} of those tried{edge}{more}; {held}."
             )
     return found
 
@@ -151,8 +152,9 @@ def _captions(tables: Tables) -> dict[str, str]:
         ),
         "thickness": (
             "Misfit (negative log-likelihood per electron) of patterns that the reconstruction did not see, and of "
-            "those that it saw, against the thickness that it assumed, "
-            "and against the number of slices at the true one."
+            "those that it saw, against the thickness that it assumed "
+            f"({'the number of slices' if tables.hold == 'slices' else 'the thickness of a slice'} is held), "
+            "and against the number of slices at the true one. Above: what is held, and what follows."
         ),
         "phase": (
             "Projected phase of the truth (average over thermal motion) and of the reconstruction. Circles: "

@@ -25,6 +25,11 @@ class Tables:
     thickness: pd.DataFrame
     images: dict[str, dict[str, Any]]
 
+    @property
+    def hold(self) -> str:
+        """What is held while the assumed thickness varies: slice_thickness or slices."""
+        return (self.plan["thickness"] or {}).get("hold", "slice_thickness")  # plans of before had no choice
+
     def base(self, name: str) -> pd.DataFrame:
         """Rows of a table that belong to the base."""
         frame = getattr(self, name)

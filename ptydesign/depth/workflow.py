@@ -14,6 +14,7 @@ from ptydesign.thick import estimate, tables
 from ptydesign.thick import resolve as thick
 from ptydesign.thick.config import check_margin, check_slices
 from ptydesign.thick.resolve import ThickResolved
+from ptydesign.thick.scored import scored_words, with_doubts
 
 KIND = "depth"
 MODEL = DepthStudy
@@ -30,7 +31,7 @@ def load(folder: Path, scale: str, root: Path) -> ThickResolved:
         for guess in guesses(resolved):
             field = {"thickness": "thickness_a"}.get(guess.varied[0], guess.varied[0])
             check_slices(study, resolved.shape, guess.slices, guess.slice_a, f"thickness.{field}")
-    return resolved
+        return with_doubts(resolved, study.measure.margin_a, "measure.margin_a", counted=True)
 
 
 def settings(
@@ -124,7 +125,8 @@ def summary(resolved: ThickResolved, cores: int, numbers: Mapping[str, Any] | No
         f"{len(resolved.study.names)} reconstructions of {plan.sweeps} sweeps in {plan.object.slices} slices, "
         f"{len(guesses(resolved))} under assumed thicknesses"
     )
-    return estimate.summary(resolved, dict(numbers or _numbers(resolved, cores)), words)
+    found = estimate.summary(resolved, dict(numbers or _numbers(resolved, cores)), words)
+    return f"{found}\n{scored_words(resolved, resolved.study.measure.margin_a)}"
 
 
 def write_plan(resolved: ThickResolved, cores: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
@@ -13,7 +14,7 @@ from ptydesign.errors import InputError
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.study.experiment import ExperimentConfig
 from ptydesign.thick.config import BASE, NAME, ThickStudy
-from ptydesign.tuning.paths import with_values
+from ptydesign.tuning.paths import DERIVED, leads_to, leaves, nearest_paths, with_values
 
 SLICES, THICKNESS = "slices", "thickness_a"  # of the whole sample: paths of their own beside those of a plan
 
@@ -103,19 +104,33 @@ class RegularisationStudy(ThickStudy):
                 for name, dimension in item.tune.root.items():
                     self._try_path(item, name, dimension, f"plans.{number}.tune")
         for number, vary in enumerate(self.vary):
+            known = _numbers_of(self.plans[0].plan)
+            if vary.path not in known:
+                rule = "must lead to a number of the first plan"
+                mend = f"{nearest_paths(vary.path, known)} A list's items count from 0, and have to be in the plan."
+                raise InputError(f"vary.{number}.path", rule, vary.path, mend)
             for value in vary.values:
                 self.plan_with(self.plans[0].plan, {vary.path: value}, 100.0, f"vary.{number}")
-            try:
-                value_at(self.plans[0].plan, vary.path)
-            except (KeyError, IndexError, TypeError, ValueError):
-                rule = "must lead to a number of the first plan"
-                raise InputError(f"vary.{number}.path", rule, vary.path, "Put the setting into the plan.") from None
         return self
+
+    @field_validator("vary", mode="before")
+    @classmethod
+    def _is_a_list(cls, content: Any) -> Any:
+        if isinstance(content, Mapping):
+            mend = "Write - {name: offset, path: engines.0.offset, values: [0.1, 1]}, a line for each."
+            raise InputError("vary", "must be a list of name, path and values", content, mend)
+        return content
 
     def _try_path(self, item: NamedPlan, name: str, dimension: Any, where: str) -> None:
         values = dimension.choices or (dimension.low, dimension.high)
         for value in values:
-            self.plan_with(item.plan, {name: int(value) if dimension.integer else value}, 100.0, where)
+            try:
+                self.plan_with(item.plan, {name: int(value) if dimension.integer else value}, 100.0, where)
+            except InputError as error:
+                known = {*leaves(item.plan.model_dump(mode="json")), *DERIVED, SLICES, THICKNESS}
+                if any(leads_to(name, path) for path in known):  # the value is wrong
+                    raise
+                raise InputError(error.field, error.rule, error.value, nearest_paths(name, known)) from None
 
     def plan_with(self, plan: Plan, values: dict[str, Any], true_a: float, where: str = "plan") -> Plan:
         """A plan with slices and with values at paths. true_a: thickness of the sample, unless it is among the values.
@@ -124,6 +139,9 @@ class RegularisationStudy(ThickStudy):
         """
         values = dict(values)
         slices, thickness = int(values.pop(SLICES, self.slices)), float(values.pop(THICKNESS, true_a))
+        if slices < 1 or thickness <= 0:
+            name, value = (SLICES, slices) if slices < 1 else (THICKNESS, thickness)
+            raise InputError(f"{where}.{name}", "must be greater than 0", value, "Give a number greater than 0.")
         content = plan.model_dump(mode="json")
         content["object"] = {**content["object"], "slices": slices, "slice_thickness_a": thickness / slices}
         return with_values(content, values, where)
@@ -143,8 +161,11 @@ class RegularisationStudy(ThickStudy):
 
 
 def value_at(plan: Plan, path: str) -> float:
-    """The number at a path of a plan. Raises KeyError, IndexError, TypeError or ValueError if there is none."""
-    content: Any = plan.model_dump(mode="json")
-    for part in path.split("."):
-        content = content[int(part)] if isinstance(content, list) else content[part]
-    return float(content)
+    """The number at a path of a plan. Raises KeyError if there is none."""
+    return _numbers_of(plan)[path]
+
+
+def _numbers_of(plan: Plan) -> dict[str, float]:
+    """What of a plan can be varied, by path: its numbers, but for the slices, which the study's own keys set."""
+    found = leaves(plan.model_dump(mode="json", exclude={"object"}))
+    return {path: float(value) for path, value in found.items() if isinstance(value, int | float)}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from ptydesign import drawing
@@ -21,6 +23,7 @@ WORDS = {
     "object_l2": "object L2",
     "object_tikhonov": "object Tikhonov",
 }
+BAR_IN = 0.5  # width of a colour bar with its labels
 DASHES = ("-", "--", ":", "-.")
 
 
@@ -58,8 +61,8 @@ def images(tables: Tables) -> Figure | None:
     if not factors:
         return None
     most = max(len(tables.series(factor)) for factor in factors)
-    size = min(1.35, drawing.TWO_COLUMNS_IN / (most + 1))
-    figure = drawing.new_figure(size * (most + 1), (size + 0.22) * len(factors))
+    size = min(1.35, (drawing.TWO_COLUMNS_IN - BAR_IN) / (most + 1))
+    figure = drawing.new_figure(size * (most + 1) + BAR_IN, (size + 0.22) * len(factors))
     panels = figure.subplots(len(factors), most + 1, squeeze=False)
     low, high = np.percentile(tables.images["truth"]["arrays"]["phase"], (1, 99.5))
     for row, factor in zip(panels, factors, strict=True):
@@ -69,7 +72,7 @@ def images(tables: Tables) -> Figure | None:
         shown += [(f"{value:g}", item, own) for value, item, own in tables.series(factor)]
         for axes, (words, item, own) in zip(row, shown, strict=False):
             if item in tables.images:
-                _show(axes, tables.images[item], low, high, bar=item == "truth")
+                picture = _show(axes, tables.images[item], low, high, bar=item == "truth")
                 if own:
                     for spine in axes.spines.values():
                         spine.set(linewidth=1.6, edgecolor=drawing.VERMILLION)
@@ -77,7 +80,7 @@ def images(tables: Tables) -> Figure | None:
                 axes.set_axis_on()
                 drawing.empty_panel(axes, "diverged")
             axes.set_title(f"{WORDS.get(factor, factor)}\n{words}" if item == "truth" else words, fontsize=6.5, pad=2)
-    _grey_range(figure, low, high)
+    _colour_bar(figure, picture, panels, "Phase (rad)", extend="both", aspect=15 * len(factors))
     return figure
 
 
@@ -87,19 +90,19 @@ def engines(tables: Tables) -> Figure | None:
     if len(names) < 2:
         return None
     shown = ["truth", *names]
-    size = drawing.TWO_COLUMNS_IN / len(shown)
-    figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, 2 * size + 0.35)
+    size = (drawing.TWO_COLUMNS_IN - BAR_IN) / len(shown)
+    figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, 2 * size + 0.25)
     panels = figure.subplots(2, len(shown))
     low, high = np.percentile(tables.images["truth"]["arrays"]["phase"], (1, 99.5))
     top = float(tables.images["truth"]["arrays"]["power"].max())
     for column, name in enumerate(shown):
         group = tables.images[name]
-        _show(panels[0, column], group, low, high, bar=column == 0)
+        phase = _show(panels[0, column], group, low, high, bar=column == 0)
         panels[0, column].set_title(name.replace("_", " "))
         power, pixel = group["arrays"]["power"], group["attrs"]["pixel_a"]
         edge = [0.5 / p for p in pixel]
         axes = panels[1, column]
-        axes.imshow(
+        spectrum = axes.imshow(
             np.log10(np.maximum(power / top, 1e-9)),
             cmap="magma",
             vmin=-8,
@@ -114,7 +117,8 @@ def engines(tables: Tables) -> Figure | None:
         drawing.bare(axes)
     drawing.panel_letter(panels[0, 0], 0, dx_pt=-8, dy_pt=8)
     drawing.panel_letter(panels[1, 0], 1, dx_pt=-8, dy_pt=2)
-    _grey_range(figure, low, high)
+    _colour_bar(figure, phase, panels[0], "Phase (rad)", extend="both")
+    _colour_bar(figure, spectrum, panels[1], "log₁₀ (relative power)", extend="both")
     return figure
 
 
@@ -154,20 +158,24 @@ def convergence(tables: Tables) -> Figure | None:
     return figure
 
 
-def _show(axes: Axes, group: dict, low: float, high: float, bar: bool) -> None:
+def _show(axes: Axes, group: dict, low: float, high: float, bar: bool) -> AxesImage:
     image, pixel = group["arrays"]["phase"], group["attrs"]["pixel_a"]
     tall, wide = (n * p for n, p in zip(image.shape, pixel, strict=True))
     axes.set_axis_on()
-    axes.imshow(image, cmap="gray", vmin=low, vmax=high, extent=(0, wide, tall, 0))
+    picture = axes.imshow(image, cmap="gray", vmin=low, vmax=high, extent=(0, wide, tall, 0))
     axes.set(xlim=(0, wide), ylim=(tall, 0))
     drawing.bare(axes)
     if bar:
         drawing.scale_bar(axes, wide, tall)
         axes.set(xlim=(0, wide), ylim=(tall, 0))
+    return picture
 
 
-def _grey_range(figure: Figure, low: float, high: float) -> None:
-    figure.supxlabel(f"phase: black {low:.2f} rad, white {high:.2f} rad", fontsize=6.5)
+def _colour_bar(figure: Figure, picture: AxesImage, panels: np.ndarray, words: str, **more: Any) -> None:
+    """One bar for all panels, to their right; pointed ends: there are values beyond the range."""
+    bar = figure.colorbar(picture, ax=panels, pad=0.01, fraction=0.03, extendfrac=0.02, **more)
+    bar.set_label(words)
+    bar.outline.set_linewidth(0.4)
 
 
 def _plain_log(axes: Axes) -> None:

@@ -17,10 +17,14 @@ CAPTIONS = {
         "Root mean squared error of the phase over all slices and pixels of the scored region against sweep, while one "
         "setting of the first plan varies. Black: the plan's own value."
     ),
-    "images": "Projected phase after the last sweep, on one scale of grey. Framed: the plan's own value.",
+    "images": (
+        "Projected phase after the last sweep, on one scale of grey, which runs from the 1st to the 99.5th percentile "
+        "of the truth. Framed: the plan's own value."
+    ),
     "engines": (
-        "(a) Projected phase after the last sweep, and the truth at the same pixels, on one scale of grey. (b) Power "
-        "spectrum (logarithmic, eight decades below the truth's largest value); rings at 1 and 2 Å⁻¹."
+        "(a) Projected phase after the last sweep, and the truth at the same pixels, on one scale of grey, "
+        "which runs from the 1st to the 99.5th percentile of the truth. (b) Power spectrum relative to the truth's "
+        "largest value; rings at 1 and 2 Å⁻¹."
     ),
     "convergence": (
         "(a) Error of all slices against sweep. (b) Separation of each dumbbell (dots), mean and standard deviation; "

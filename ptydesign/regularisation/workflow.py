@@ -15,6 +15,7 @@ from ptydesign.thick import estimate, tables
 from ptydesign.thick import resolve as thick
 from ptydesign.thick.config import check_margin, check_slices
 from ptydesign.thick.resolve import ThickResolved
+from ptydesign.thick.scored import scored_words, with_doubts
 
 KIND = "regularisation"
 MODEL = RegularisationStudy
@@ -40,7 +41,7 @@ def load(folder: Path, scale: str, root: Path) -> ThickResolved:
         check_margin(study, study.errors.margin_a, "errors.margin_a")
         if study.dumbbells is not None:
             _check_element(study)
-    return resolved
+        return with_doubts(resolved, study.errors.margin_a, "errors.margin_a", counted=False)
 
 
 def most_slices(study: RegularisationStudy, plan: str) -> int:
@@ -156,7 +157,8 @@ def summary(resolved: ThickResolved, cores: int, numbers: Mapping[str, Any] | No
     study = resolved.study
     trials = (study.tuning.initial + study.tuning.points) * len(tuned_plans(resolved))
     words = f"{len(items(study))} reconstructions in {study.slices} slices, {trials} trials of tuning"
-    return estimate.summary(resolved, dict(numbers or _numbers(resolved, cores)), words)
+    found = estimate.summary(resolved, dict(numbers or _numbers(resolved, cores)), words)
+    return f"{found}\n{scored_words(resolved, study.errors.margin_a)}"
 
 
 def write_plan(resolved: ThickResolved, cores: int) -> dict[str, Any]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 VERSION = 1  # of the algorithm: raise it whenever the same configuration gives another potential
 EDGE_A = 1e-5  # an atom this close below a slice's exit face belongs to the next slice (rounding)
 
-SigmaA = PositiveFloat | dict[str, Annotated[float, Field(ge=0)]]
+SigmaA = float | dict[str, float]
 
 
 class _Thermal(Strict):
@@ -39,12 +39,22 @@ class _Thermal(Strict):
 
     @field_validator("sigma_a")
     @classmethod
-    def _known_elements(cls, value: SigmaA) -> SigmaA:
+    def _displacements_of_elements(cls, value: SigmaA) -> SigmaA:
         from ase.data import atomic_numbers
 
-        for symbol in value if isinstance(value, dict) else ():
+        what = "a 1-D rms displacement in A"
+        if not isinstance(value, dict):
+            if value <= 0:
+                mend = "Give one as 0.08, or leave thermal out for atoms at rest."
+                raise InputError("sigma_a", f"must be {what}, greater than 0", value, mend)
+            return value
+        for symbol, sigma in value.items():
             if symbol not in atomic_numbers:
                 raise InputError("sigma_a", "keys must be elements", symbol, nearest(symbol, set(atomic_numbers)))
+            if sigma < 0:
+                raise InputError(
+                    symbol, f"must be {what}, at least 0", sigma, "Give one as 0.08; 0 is an atom at rest."
+                )
         return value
 
     def of(self, symbols: set[str]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from ptydesign import units
-from ptydesign.config import Strict
+from ptydesign.config import Strict, rule_and_mend
 from ptydesign.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ def at_point(base: ExperimentConfig, point: Mapping[str, Any], where: str = "poi
         cause = first.get("ctx", {}).get("error")
         if isinstance(cause, InputError):
             raise InputError(field_at(where, cause.field, point), cause.rule, cause.value, cause.mend) from None
-        name, rule = str(first["loc"][0]), first["msg"][0].lower() + first["msg"][1:]
-        raise InputError(field_at(where, name, point), rule, first["input"], "Correct it in the study file.") from None
+        rule, mend = rule_and_mend(first, "Correct it in the study file.")
+        raise InputError(field_at(where, str(first["loc"][0]), point), rule, first["input"], mend) from None
 
 
 def field_at(where: str, name: str, point: Mapping[str, Any]) -> str:

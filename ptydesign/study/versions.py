@@ -16,7 +16,7 @@ ALGORITHMS = {
     "design": 1,  # first points, proposals, surrogate
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 2,  # tables
-    "figures": 5,  # figures and report
+    "figures": 6,  # figures and report
 }
 
 TRIAL = ("simulate", "reconstruct", "score")  # what a trial's numbers depend on

@@ -10,7 +10,7 @@ from typing import Any
 
 from ptydesign.grids import Grid
 from ptydesign.simulate.crystal import read_structure
-from ptydesign.simulate.defects import Vacancy
+from ptydesign.simulate.defects import Placed, Vacancy
 from ptydesign.simulate.detector import Window
 from ptydesign.simulate.potential import file_digest
 from ptydesign.simulate.thick import Shape, place_defects, slice_thicknesses
@@ -28,12 +28,14 @@ from ptydesign.types import Experiment
 @dataclass(frozen=True)
 class ThickResolved(Checked):
     """A checked study, ready to run. shape: of the supercell; grid: of its potential; file_sha256: of the structure
-    file's content. experiments, windows: by the names of the study's experiments."""
+    file's content. placed: its defects, in the study file's order. experiments, windows: by the names of the study's
+    experiments."""
 
     study: ThickStudy
     shape: Shape
     grid: Grid
     file_sha256: str
+    placed: tuple[Placed, ...]
     experiments: dict[str, Experiment]
     windows: dict[str, Window]
 
@@ -116,9 +118,8 @@ def resolve(model: type[ThickStudy], folder: Path, scale: str, root: Path) -> Th
         study, shape = check_files(study, folder)
         grid = potential_grid(shape, study.potential.pixel_a)
         _check_thermal(study)
-        place_defects(
-            study.sample, study.potential.slice_a, scan_centre(grid), study.experiment.field_of_view_a, study.seed
-        )
+        field_a = study.experiment.field_of_view_a
+        _, _, placed = place_defects(study.sample, study.potential.slice_a, scan_centre(grid), field_a, study.seed)
         experiments, windows = {}, {}
         for name in study.names:
             point = study.point_of(name)
@@ -127,7 +128,7 @@ def resolve(model: type[ThickStudy], folder: Path, scale: str, root: Path) -> Th
             windows[name] = window_of(experiments[name], grid, shape, where, point)
     results = Path(root) / folder_name(study.study, scale)
     check_results(results, study.study)
-    return ThickResolved(study, results, shape, grid, file_digest(study.sample.file), experiments, windows)
+    return ThickResolved(study, results, shape, grid, file_digest(study.sample.file), placed, experiments, windows)
 
 
 def _check_thermal(study: ThickStudy) -> None:

@@ -7,7 +7,8 @@ mapping that a file holds and validated again, so that whatever a plan may hold 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ptydesign.config import build
@@ -43,9 +44,26 @@ def with_values(plan: Mapping[str, Any], values: Mapping[str, Any], where: str =
         return build(Plan, changed, "plan")
     except InputError as error:
         place = error.field.removeprefix("plan: ")
-        fault = next((path for path in values if _same(path, place)), None)
-        field = f"{where}.{fault}" if fault else f"plan.{place} with {dict(values)}"
-        raise InputError(field, error.rule, error.value, error.mend) from None
+        through = [path for path in values if leads_to(place, path)]  # an unknown key on a path's way
+        fault = next((path for path in values if leads_to(path, place)), through[0] if len(through) == 1 else None)
+        field = f"{where}.{fault}" if fault is not None else f"plan.{place} with {dict(values)}"
+        mend = error.mend.replace("Correct it in plan.", "Correct it in the study file.")
+        raise InputError(field, error.rule, error.value, mend) from None
+
+
+def leaves(content: Any, path: str = "") -> dict[str, Any]:
+    """Every value of a plan's mapping by its path."""
+    if not isinstance(content, Mapping | list):
+        return {path: content}
+    items = content.items() if isinstance(content, Mapping) else enumerate(content)
+    return {p: v for part, below in items for p, v in leaves(below, f"{path}.{part}" if path else str(part)).items()}
+
+
+def nearest_paths(path: str, known: Iterable[str]) -> str:
+    """A sentence that names the known paths nearest to a misspelt one, or all if none is near."""
+    known = sorted(known)
+    found = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(map(repr, found))}?" if found else f"Known here: {', '.join(known)}."
 
 
 def _set(content: Any, parts: list[str], value: Any, path: str) -> None:
@@ -76,8 +94,8 @@ def _set(content: Any, parts: list[str], value: Any, path: str) -> None:
         raise InputError(path, f"must lead to a value, but nothing is below {part!r}", content, "Shorten the path.")
 
 
-def _same(path: str, place: str) -> bool:
-    """Whether a path of the space leads to a place that a plan's error names (`*` is any item)."""
+def leads_to(path: str, place: str) -> bool:
+    """Whether a path leads to a place in a plan, as an error names it, or to what holds it (`*` is any item)."""
     place = "probe.modes" if place.startswith("probe.mode_powers") else place
     wanted, found = path.split("."), place.split(".")
     return len(found) >= len(wanted) and all(w in ("*", f) for w, f in zip(wanted, found, strict=False))
