@@ -244,6 +244,30 @@ BAD = {
     "both cameras": ({"instrument__camera_lengths_mm": [100]}, "instrument.camera_lengths_mm", "only one"),
     "detector": ({"detector__name": "EMPAT", "detector__override": {}}, "detector.name", "Did you mean 'EMPAD'"),
     "bin": ({"detector__bin": 4}, "detector.bin", "at least 16 pixels"),
+    "bin that leaves some": (
+        {"detector__bin": 3, "detector__override": {"pixels": [96, 128], "frames_per_s": 1e4}}, "detector.bin",
+        r"divide the 96 x 128 pixels.*got 3.*Use bin: 2 or bin: 4, or bin: 3 with override: \{pixels: \[96, 126\]\}",
+    ),
+    "bin that leaves some of one side": (
+        {"detector__bin": 2, "detector__override": {"pixels": [65, 64], "frames_per_s": 1e4}}, "detector.bin",
+        r"divide the 65 x 64 .*got 2. Use bin: 1, or bin: 2 with override: \{pixels: \[64, 64\]\}",
+    ),
+    "no bin divides": (
+        {"detector": {"name": "K2", "bin": 10}}, "detector.bin", r"Use bin: 10 with override: \{pixels: \[3710, 3830\]",
+    ),
+    "defocus in um": (
+        {"instrument__defocus_nm": {"low": -0.15, "high": 0.15}}, "instrument.defocus_nm",
+        r"in nm.*got \[-0.15, 0.15\]. If it is in um, write {low: -150, high: 150}. In focus only is {low: 0, high: 0}",
+    ),
+    "defocus in m": (
+        {"instrument__defocus_nm": {"low": 0, "high": 6e-8}}, "instrument.defocus_nm", "in m, write {low: 0, high: 60}",
+    ),
+    "one defocus in um": ({"instrument__defocus_nm": {"low": 0.05, "high": 0.05}}, "instrument.defocus_nm", "low: 50,"),
+    "defocus in angstrom": (
+        {"instrument__defocus_nm": {"low": -2e5, "high": 0}}, "instrument.defocus_nm",
+        "in angstrom, write {low: -20000, high: 0}",
+    ),
+    "no defocus": ({"instrument__defocus_nm": {"low": 0, "high": 1e12}}, "instrument.defocus_nm", "Give nm"),
     "too many pixels": ({"detector": {"name": "K3"}}, "detector.bin", "bin: 8"),
     "twice": ({"instrument__apertures_mrad": [20, 20]}, "instrument.apertures_mrad", "once"),
     "range": ({"instrument__defocus_nm": {"low": 5, "high": -5}}, "instrument.defocus_nm", "must not exceed high"),
@@ -273,3 +297,44 @@ def test_nonsense_is_refused_with_what_to_do(tmp_path, name):
     message = str(caught.value)
     assert re.search(field, caught.value.field), message
     assert re.search(words, message), message
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "apertures", "advised"),
+    [(0, 0, [20], False), (-5, 5, [25], False), (-5, 5, [10], False), (-3, 1, [5, 25], False), (-1.5, 1.5, [5], True)],
+)
+def test_a_range_of_defocus_that_changes_nothing_is_advised(tmp_path, low, high, apertures, advised):
+    """lambda/alpha^2 at 80 kV is 167 nm at 5 mrad, 42 nm at 10 mrad, 6.7 nm at 25 mrad."""
+    changes = {"instrument__defocus_nm": {"low": low, "high": high}, "instrument__apertures_mrad": apertures}
+    plan = plan_of(tmp_path, **changes)
+    assert (plan.instrument.defocus_nm.low, plan.instrument.defocus_nm.high) == (low, high)
+    warnings = [w for w in read_plan(write_plan(tmp_path / "p.yaml", **changes))[1] if "defocus_nm" in w]
+    assert bool(warnings) is advised
+    assert all("If it is in um, write {low: -1500, high: 1500}" in w for w in warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("K3", 1), ("K3", 8), ("K3", 9), ("K3", 20), ("K2", 1), ("K2", 8), ("K2", 10)]
+)
+def test_the_mend_of_a_bin_can_be_followed(tmp_path, name, wrong):
+    """Also where no bin divides both sides and leaves few enough pixels, as for K2."""
+
+    def plan_with(bin_: int, **override) -> PlanConfig:
+        numbers = {"frames_per_s": 1e4, "rate_per_px_s": 1e9, **override}
+        detector = {"name": name, "bin": bin_, "override": numbers}
+        return plan_of(tmp_path, detector=detector, instrument__pixels_mrad=[0.03])
+
+    with pytest.raises(InputError, match=r"detector\.bin") as caught:
+        plan_with(wrong)
+    advice = re.findall(r"bin: (\d+)(?: with override: {pixels: \[(\d+), (\d+)\]})?", caught.value.mend)
+    assert advice
+    for bin_, *part in advice:
+        plan = plan_with(int(bin_), **({"pixels": [int(n) for n in part]} if all(part) else {}))
+        assert all(n % plan.detector.bin == 0 for n in Bench(plan).detector.pixels)
+
+
+def test_a_cut_to_a_square_is_said(tmp_path):
+    changes = {"detector__bin": 2, "detector__override": {"pixels": [66, 80], "frames_per_s": 1e4}}
+    _, warnings = read_plan(write_plan(tmp_path / "p.yaml", **changes))
+    assert any("the middle 32 x 32 of the 33 x 40 binned ones" in w for w in warnings)
+    assert not any("the middle" in w for w in read_plan(write_plan(tmp_path / "p.yaml"))[1])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from ptydesign.errors import InputError
-from ptydesign.planning.config import PlanConfig
+from ptydesign.planning.config import NM_PER, PlanConfig
 from ptydesign.planning.instrument import Bench
 from ptydesign.planning.possible import check_possible
 from ptydesign.planning.reconstruction import thickness_a
 from ptydesign.planning.space import make_space
 from ptydesign.simulate.specimen import ImageSample, check_sample
-from ptydesign.units import wavelength_a
+from ptydesign.units import MRAD, NM, wavelength_a
 
 WIDEST_MRAD = 500.0  # no detector behind a lens sees more
+MOST_PIXELS = 512  # a side, of a pattern that is simulated
+NO_DEFOCUS = 0.1  # of lambda / alpha^2: a phase of 0.3 rad at the edge of the aperture
 
 
 def check_plan(plan: PlanConfig, folder: Path) -> tuple[PlanConfig, list[str]]:
@@ -36,10 +39,28 @@ def _check_detector(plan: PlanConfig) -> None:
     if bench.pixels < 16:
         rule = f"must leave at least 16 pixels of {min(bench.detector.pixels)}"
         raise InputError("detector.bin", rule, plan.detector.bin, "Bin less.")
-    if bench.pixels > 512:
-        least = -(-min(bench.detector.pixels) // 512)
-        rule = f"must be at least {least}: {bench.pixels} pixels a side are more than a simulation can take (512)"
-        raise InputError("detector.bin", rule, plan.detector.bin, f"Use bin: {least} or more.")
+    pixels = bench.detector.pixels
+    least = -(-min(pixels) // MOST_PIXELS)
+    if bench.pixels > MOST_PIXELS:
+        most = f"{bench.pixels} pixels a side are more than a simulation can take ({MOST_PIXELS})"
+        rule = f"must be at least {least}: {most}"
+        raise InputError("detector.bin", rule, plan.detector.bin, _bins_that_divide(pixels, least, least))
+    if any(n % plan.detector.bin for n in pixels):
+        rule = f"must divide the {pixels[0]} x {pixels[1]} pixels of {bench.detector.name}: the rest would be lost"
+        raise InputError("detector.bin", rule, plan.detector.bin, _bins_that_divide(pixels, plan.detector.bin, least))
+
+
+def _bins_that_divide(pixels: tuple[int, int], wanted: int, least: int) -> str:
+    """What to do instead of `wanted`: the nearest bins, at least `least`, that divide both sides and leave 16 pixels,
+    or the part of the detector that it divides."""
+    common = math.gcd(*pixels)
+    divide = [n for n in range(least, min(pixels) // 16 + 1) if common % n == 0]
+    near = [max((n for n in divide if n <= wanted), default=None), min((n for n in divide if n > wanted), default=None)]
+    bins = " or ".join(f"bin: {n}" for n in near if n is not None)
+    if wanted in near:
+        return f"Use {bins}."
+    part = f"bin: {wanted} with override: {{pixels: {[n // wanted * wanted for n in pixels]}}}"
+    return f"Use {', or '.join(filter(None, (bins, part)))}, if that part can be read."
 
 
 def _check_camera(bench: Bench) -> None:
@@ -107,6 +128,18 @@ def _warnings(bench: Bench) -> list[str]:
             f"numbers of {bench.detector.name} that are nominal, not checked: {', '.join(unverified)} "
             "(`ptydesign detectors`)"
         )
+    limits = bench.instrument.defocus_nm
+    alpha = max(bench.instrument.apertures_mrad) * MRAD
+    depth_nm = wavelength_a(max(bench.instrument.voltages_kv)) / alpha**2 / NM
+    if 0 < limits.largest < NO_DEFOCUS * depth_nm:
+        found.append(
+            f"instrument.defocus_nm: {limits.largest:g} nm or less is as good as in focus, since lambda/alpha^2 is "
+            f"{depth_nm:.3g} nm or more. {limits.if_in('um', NM_PER['um'])}"
+        )
+    ny, nx = (n // bench.bin for n in bench.detector.pixels)
+    if (ny, nx) != (bench.pixels, bench.pixels):
+        used = f"{bench.pixels} x {bench.pixels}"
+        found.append(f"a pattern is a square of even pixels: the middle {used} of the {ny} x {nx} binned ones are used")
     for voltage in bench.instrument.voltages_kv:
         for camera in bench.cameras:
             reach = wavelength_a(voltage) / (bench.edge_mrad(camera) * 1e-3)

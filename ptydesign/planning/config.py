@@ -20,6 +20,8 @@ Voltage = Annotated[float, Field(ge=10, le=1000)]
 Aperture = Annotated[float, Field(gt=0, le=200)]
 LEAST_CURRENT_PA = 0.01
 LEAST_APERTURE_MRAD = 1.0  # below, a list of apertures is in radian
+DEFOCUS_NM = (1.0, 1e5)  # the largest defocus of a range: less is finer than one can focus, more is no probe
+NM_PER = {"um": 1e3, "angstrom": 0.1, "mm": 1e6, "pm": 1e-3, "m": 1e9}
 
 
 class Range(Strict):
@@ -33,6 +35,15 @@ class Range(Strict):
         if self.low > self.high:
             raise InputError("low", "must not exceed high", (self.low, self.high), "Exchange them.")
         return self
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude in it."""
+        return max(abs(self.low), abs(self.high))
+
+    def if_in(self, unit: str, factor: float) -> str:
+        """What to write instead of a range in another unit."""
+        return f"If it is in {unit}, write {{low: {factor * self.low:g}, high: {factor * self.high:g}}}."
 
 
 class PositiveRange(Range):
@@ -68,7 +79,9 @@ class InstrumentConfig(Strict):
     name: str = "microscope"
     voltages_kv: tuple[Voltage, ...] = Field(min_length=1, description="accelerating voltages that are aligned")
     apertures_mrad: tuple[Aperture, ...] = Field(min_length=1, description="semi-angles of the apertures that exist")
-    defocus_nm: Range = Field(description="range of defocus, in the microscope's own sign")
+    defocus_nm: Range = Field(
+        description="range of defocus, in the microscope's own sign; {low: 0, high: 0}: in focus only"
+    )
     step_a: PositiveRange = Field(description="scan steps that the scan generator can do")
     camera_lengths_mm: tuple[PositiveFloat, ...] | None = Field(
         None, description="camera lengths that exist; the angle of a pixel is pitch / camera length"
@@ -95,6 +108,18 @@ class InstrumentConfig(Strict):
         if values is not None and len(set(values)) < len(values):
             raise InputError("list", "must hold each value once", list(values), "Remove the repeated one.")
         return values if values is None else tuple(sorted(values))
+
+    @field_validator("defocus_nm")
+    @classmethod
+    def _in_nm(cls, limits: Range) -> Range:
+        (least, most), largest = DEFOCUS_NM, limits.largest
+        if largest and not least <= largest <= most:
+            rule = f"must be in nm, and reach {least:g} to {most:g} nm from focus"
+            units = [unit for unit, factor in NM_PER.items() if least <= factor * largest <= most]
+            mend = limits.if_in(units[0], NM_PER[units[0]]) if units else ""
+            focus = "In focus only is {low: 0, high: 0}." if largest < least else ""
+            raise InputError("defocus_nm", rule, [limits.low, limits.high], f"{mend} {focus}".strip() or "Give nm.")
+        return limits
 
     @field_validator("apertures_mrad")
     @classmethod
@@ -131,7 +156,7 @@ class InstrumentConfig(Strict):
 
 class DetectorChoice(Strict):
     """A detector of the data file by name; `override` replaces its numbers. bin: pixels summed along an axis, on the
-    detector or before the reconstruction."""
+    detector or before the reconstruction; it must divide both sides of the detector."""
 
     name: str
     bin: PositiveInt = 1
