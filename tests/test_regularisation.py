@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,9 +19,10 @@ from ptydesign.errors import InputError
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.regularisation import workflow
 from ptydesign.regularisation.figures import engines, images
-from ptydesign.regularisation.run import find_item, items
+from ptydesign.regularisation.run import dumbbells, find_item, items
 from ptydesign.regularisation.tables import Tables
 from ptydesign.regularisation.tune import short
+from ptydesign.score.align import sample_truth
 from ptydesign.score.dumbbells import measure_pair, pairs
 from ptydesign.score.slices import depth_bins, in_bins, overlap, slice_error
 from ptydesign.types import Truth
@@ -97,6 +99,24 @@ def test_separation_of_a_known_dumbbell(separation):
     assert found.separation_a == pytest.approx(separation, abs=0.02)
     assert (found.dip > 0.2) == (separation > 0.5)
     assert measure_pair(image, pixel, start, (-3.9, -2.9), (-3.4, -2.9)) is None  # at the edge
+
+
+def test_dumbbells_of_the_truth_are_fitted_as_the_reconstructions(tmp_path):
+    """Of a reconstruction that is the truth, moved by the allowed shift, both fits find the same."""
+    resolved = kinds.open_study(ROOT / "studies" / "engines", "preview", tmp_path).resolved
+    middle = np.asarray(resolved.centre_a)
+    atoms = middle + np.array([[-0.21, -0.2], [0.21, 0.2]])
+    fine, step, shift = 0.1, (0.15, 0.16), np.array([0.03, -0.05])
+    y, x = np.arange(400)[:, None] * fine, np.arange(400)[None, :] * fine
+    blobs = sum(np.exp(-((y - a) ** 2 + (x - b) ** 2) / 0.15) for a, b in atoms)
+    truth = Truth(blobs[None], (fine, fine), np.empty((0, 2)), np.array([64.2]))
+    origin = middle - 4
+    phase = sample_truth(blobs, (fine, fine), tuple(origin - shift), step, (54, 50))
+    state = SimpleNamespace(pixel_a=step, origin_a=origin, phase_rad=phase[None])
+    (row,) = dumbbells(resolved, state, truth, {"columns": {"Pr": atoms}}, list(shift))
+    assert row["separation_a"] == pytest.approx(row["truth_fit_a"], abs=2e-3)
+    assert row["true_a"] == pytest.approx(0.58, abs=1e-6)
+    assert abs(row["truth_fit_a"] - row["true_a"]) < 0.05
 
 
 def test_what_varies_keeps_the_rest_of_the_plan(tmp_path):

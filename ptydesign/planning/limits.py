@@ -30,8 +30,8 @@ from ptydesign.units import MM, MRAD, NM, interaction_parameter, wavelength_a
 RINGS = 8  # frequencies at which the bound is computed
 # (direction, phase) in rad of the waves whose variances are averaged; no direction is a crystal's symmetry axis
 WAVES = ((0.3, 0.0), (1.9, math.pi / 2))
-# The bound's error is of the residual's square. With the probe unknown the residual mixes units and falls late: the bound
-# of the zeolite's plan is within 0.1 % after ten steps, before its residual is.
+# The bound's error is of the residual's square. With the probe unknown the residual mixes units and falls late: for the
+# zeolite's plan the bound is within 0.1 % after ten steps.
 ITERATIONS = 24
 TOLERANCE = 0.03
 RINGS_IN_SLICES = 4  # in slices a product with the information takes as much longer

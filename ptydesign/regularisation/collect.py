@@ -25,9 +25,9 @@ ERRORS = ["item", "plan", "factor", "value", "sweep", "loss", "rmse_projected_ra
 SUMMARY = [
     "item", "plan", "factor", "value", "status", "reason", "sweeps", "gflop", "slices", "thickness_a",
     "rmse_projected_rad", "rmse_slices_rad", "best_slices_rad", "best_sweep", "contrast", "frc_area", "loss",
-    "dumbbell_count", "dumbbell_true_a", "dumbbell_a", "dumbbell_sd_a", "dumbbell_dip", "tuned",
+    "dumbbell_count", "dumbbell_true_a", "dumbbell_truth_fit_a", "dumbbell_a", "dumbbell_sd_a", "dumbbell_dip", "tuned",
 ]  # fmt: skip
-DUMBBELLS = ["item", "y_a", "x_a", "true_a", "separation_a", "dip"]
+DUMBBELLS = ["item", "y_a", "x_a", "true_a", "truth_fit_a", "separation_a", "dip"]
 
 
 def collect(resolved: ThickResolved) -> list[Path]:
@@ -60,6 +60,7 @@ def _summary(resolved: ThickResolved, found: dict[str, Any], tuned: dict[str, An
         best = min(scored, key=lambda row: row["rmse_slices_rad"]) if scored else {}
         pairs = item["dumbbells"]
         lengths = np.array([p["separation_a"] for p in pairs])
+        fits = [p["truth_fit_a"] for p in pairs if p["truth_fit_a"] is not None]
         values = tuned[item["plan"]]["best"] if item["plan"] in tuned else {}
         yield {
             **{name: item.get(name) for name in SUMMARY if name in item},
@@ -68,6 +69,7 @@ def _summary(resolved: ThickResolved, found: dict[str, Any], tuned: dict[str, An
             "best_sweep": best.get("sweep"),
             "dumbbell_count": len(pairs),
             "dumbbell_true_a": float(np.mean([p["true_a"] for p in pairs])) if pairs else None,
+            "dumbbell_truth_fit_a": float(np.mean(fits)) if fits else None,
             "dumbbell_a": float(lengths.mean()) if pairs else None,
             "dumbbell_sd_a": float(lengths.std(ddof=1)) if len(pairs) > 1 else None,
             "dumbbell_dip": float(np.mean([p["dip"] for p in pairs])) if pairs else None,

@@ -151,7 +151,11 @@ def convergence(tables: Tables) -> Figure | None:
                 axes.errorbar(
                     place, rows["separation_a"].mean(), rows["separation_a"].std(), fmt="o", color="black", ms=3.5
                 )
-        axes.axhline(tables.dumbbells["true_a"].mean(), color=drawing.GREY, lw=0.8, zorder=0)
+        for column, dashes, words in (("true_a", "-", "atoms"), ("truth_fit_a", "--", "truth, same fit")):
+            height = tables.dumbbells[column].mean()
+            axes.axhline(height, color=drawing.GREY, lw=0.8, ls=dashes, zorder=0)
+            place = {"xytext": (0, 2), "textcoords": "offset points", "ha": "right", "va": "bottom"}
+            axes.annotate(words, (len(names) - 0.52, height), **place, fontsize=6.5, color=drawing.GREY)
         axes.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
         axes.set(ylabel="Separation of dumbbells (Å)", xlim=(-0.5, len(names) - 0.5))
         drawing.panel_letter(axes, 1, dx_pt=-32)

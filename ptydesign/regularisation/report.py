@@ -28,7 +28,7 @@ CAPTIONS = {
     ),
     "convergence": (
         "(a) Error of all slices against sweep. (b) Separation of each dumbbell (dots), mean and standard deviation; "
-        "grey: true separation."
+        "lines: distance of the atoms, and what the same fit finds in the truth at the reconstruction's pixels."
     ),
 }
 
@@ -90,7 +90,8 @@ def sentences(tables: Tables) -> list[str]:
             found.append(
                 f"{row['item']}: {count} dumbbell{'s' * (count != 1)} of {row['dumbbell_a']:.3f} Å"
                 + (f" ± {row['dumbbell_sd_a']:.3f} Å" if pd.notna(row["dumbbell_sd_a"]) else "")
-                + f" (true: {row['dumbbell_true_a']:.3f} Å), the phase between them dips by {row['dumbbell_dip']:.0%}."
+                + f" (atoms: {row['dumbbell_true_a']:.3f} Å; the same fit to the truth: "
+                f"{fixed(row['dumbbell_truth_fit_a'], 3)} Å), the phase between them dips by {row['dumbbell_dip']:.0%}."
             )
     return found
 

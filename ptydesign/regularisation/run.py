@@ -13,6 +13,7 @@ from ptydesign import io
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.regularisation.config import RegularisationStudy, value_at
+from ptydesign.score.align import sample_truth
 from ptydesign.score.compare import ScoreConfig, compare
 from ptydesign.score.dumbbells import measure_pair, pairs
 from ptydesign.score.metrics import ScoreFailure
@@ -155,15 +156,19 @@ def run_item(resolved: ThickResolved, name: str) -> Path:
         "dumbbells": [],
     }
     if study.dumbbells is not None and result.outcome.status != "diverged":
-        found["dumbbells"] = dumbbells(resolved, result.state, specimen, watch.rows[-1].get("shift_a", [0.0, 0.0]))
+        shift_a = watch.rows[-1].get("shift_a", [0.0, 0.0])
+        found["dumbbells"] = dumbbells(resolved, result.state, truth, specimen, shift_a)
     io.write_json(resolved.results / "errors" / f"{name}.json", found)
     for leftover in (path.with_suffix(".checkpoint.h5"), partial):
         leftover.unlink(missing_ok=True)
     return path
 
 
-def dumbbells(resolved: ThickResolved, state: ReconState, specimen: dict[str, Any], shift_a: list[float]) -> list[dict]:
-    """Separation of every pair in the region, true and measured."""
+def dumbbells(
+    resolved: ThickResolved, state: ReconState, truth: Truth, specimen: dict[str, Any], shift_a: list[float]
+) -> list[dict]:
+    """Separation of every pair in the region: of the atoms, and measured, in the truth at the same pixels too (what
+    the fit itself is wrong by)."""
     config = resolved.study.dumbbells
     columns = np.asarray(specimen["columns"][config.element]).reshape(-1, 2)
     region = region_of(resolved)
@@ -171,10 +176,12 @@ def dumbbells(resolved: ThickResolved, state: ReconState, specimen: dict[str, An
     columns = columns[inside]
     pixel, origin = np.asarray(state.pixel_a, float), np.asarray(state.origin_a, float)
     image = state.phase_rad.sum(axis=0)
+    true = sample_truth(truth.phase_rad.sum(axis=0), truth.pixel_a, tuple(origin), tuple(pixel), image.shape)
     rows = []
     for first, second in pairs(columns, config.longest_a):
         places = columns[[first, second]] + shift_a
         found = measure_pair(image, tuple(pixel), tuple(origin), *places)
+        same_fit = measure_pair(true, tuple(pixel), tuple(origin), *columns[[first, second]])
         if found is not None:
             middle = columns[[first, second]].mean(axis=0) - resolved.centre_a
             rows.append(
@@ -182,6 +189,7 @@ def dumbbells(resolved: ThickResolved, state: ReconState, specimen: dict[str, An
                     "y_a": float(middle[0]),
                     "x_a": float(middle[1]),
                     "true_a": float(np.hypot(*(columns[first] - columns[second]))),
+                    "truth_fit_a": None if same_fit is None else same_fit.separation_a,
                     "separation_a": found.separation_a,
                     "dip": found.dip,
                 }

@@ -19,6 +19,7 @@ from ptydesign.thick.scored import scored_words, with_doubts
 
 KIND = "regularisation"
 MODEL = RegularisationStudy
+DUMBBELLS = 2  # version of what is measured of them
 TABLES = ("errors", "summary", "dumbbells", "trials")
 
 
@@ -80,7 +81,8 @@ def settings(resolved: ThickResolved, step: str, plan: str | None = None, item: 
         case "regularisation-reconstruct":
             found = find_item(study, item)
             varied = {"path": found.path, "value": found.value}
-            return {**_common(resolved), "plan": _plan(study, found.plan), **varied, "dumbbells": content["dumbbells"]}
+            measured = content["dumbbells"] and {**content["dumbbells"], "version": DUMBBELLS}
+            return {**_common(resolved), "plan": _plan(study, found.plan), **varied, "dumbbells": measured}
         case "regularisation-collect":
             return {**versions("collect"), "items": [i.name for i in items(study)], "layout": LAYOUT}
         case "figures" | "report":
