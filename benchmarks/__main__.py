@@ -40,14 +40,15 @@ def main() -> None:
     cores = use_cores(1 if profiled else options.cores)
     import jax
 
-    from benchmarks import memory, peer, profile, quality, speed
-    from benchmarks.data import make_case
+    from benchmarks import floor, memory, peer, profile, quality, speed
+    from benchmarks.data import SHAPE, make_case
     from ptydesign import drawing
 
     where = jax.devices()[0]
     kind = where.device_kind if where.platform != "cpu" else f"{cores} cores"
     machine = f"{processor()}, {kind}, jax {jax.__version__}, phaserEM {peer.version()}"
-    print(machine, flush=True)
+    alone = f"On one core a transform takes {floor.one_core(SHAPE):.2f} times as long as the floor's."
+    print(machine, alone, sep="\n", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
     if "memory" in options.parts:
         table = memory.measure(cores)
@@ -57,7 +58,7 @@ def main() -> None:
         return
     cases = {1: make_case(1024, 1), 10: make_case(256, 10)}
     if profiled:
-        busy = f"While all cores transform, each takes {profile.slowed():.2f} times as long as one alone."
+        busy = f"{alone} While all cores transform, each takes {profile.slowed():.2f} times as long as one alone."
         print(busy, flush=True)
 
         def save_profile(table: pd.DataFrame) -> None:
@@ -69,7 +70,7 @@ def main() -> None:
 
     def save_speed(table: pd.DataFrame) -> None:
         write(options.out / "speed.csv", table.to_csv(index=False, float_format="%.5g"))
-        write(options.out / "speed.md", f"Measured on {machine}.\n\n" + speed.markdown(table))
+        write(options.out / "speed.md", f"Measured on {machine}. {alone}\n\n" + speed.markdown(table))
 
     def save_quality(curves: pd.DataFrame) -> None:
         summed = quality.summary(curves)

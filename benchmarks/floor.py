@@ -1,4 +1,7 @@
-"""The floor of a sweep: its bare Fourier transforms, by the same library in the same process."""
+"""The floor of a sweep: its bare Fourier transforms, by the same library in the same process.
+
+At the fastest batch size, and XLA shares a batch of waves out over all cores: the floor is that of the whole machine.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,10 @@ def prepared(shape: tuple[int, int], batch: int) -> jax.Array:
     return jnp.asarray(rng.normal(size=(batch, *shape)) + 1j * rng.normal(size=(batch, *shape)), jnp.complex64)
 
 
-def pair_s(shape: tuple[int, int], pairs: int = 256) -> float:
-    """Seconds of one pair at the fastest batch size."""
+def pair_s(shape: tuple[int, int], pairs: int = 256, batches: tuple[int, ...] = BATCHES) -> float:
+    """Seconds of one pair at the fastest of the batch sizes. A batch of one has one core."""
     best = np.inf
-    for batch in BATCHES:
+    for batch in batches:
         waves = prepared(shape, batch)
         transforms(waves, pairs // batch).block_until_ready()
         for _ in range(3):
@@ -36,3 +39,8 @@ def pair_s(shape: tuple[int, int], pairs: int = 256) -> float:
             transforms(waves, pairs // batch).block_until_ready()
             best = min(best, (time.perf_counter() - begin) / pairs)
     return best
+
+
+def one_core(shape: tuple[int, int]) -> float:
+    """How many times as long as the floor's a transform takes on one core."""
+    return pair_s(shape, batches=(1,)) / pair_s(shape)

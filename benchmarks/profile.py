@@ -79,9 +79,9 @@ def measure(cases: dict[int, Case], groups: Sequence[int], save: Callable[[pd.Da
 
 
 def slowed() -> float:
-    """How many times as long a transform takes while all cores do the same."""
+    """How many times as long a core's transform takes while all cores do the same."""
     count = os.cpu_count() or 1
-    script = f"from benchmarks import floor; print(floor.pair_s({SHAPE}, 16384))"
+    script = f"from benchmarks import floor; print(floor.pair_s({SHAPE}, 16384, (1,)))"
 
     def run(processes: int) -> float:
         command = [sys.executable, "-c", script]

@@ -276,7 +276,7 @@ BAD = {
     "empty": ({"instrument__apertures_mrad": []}, "apertures_mrad", r"at least 1 item"),
     "scales": ({"scales": {"tiny": {}}}, "scales.tiny", "smoke"),
     "misspelt scale": ({"scales": {"smoke": {"serach": {}}}}, "serach", "search"),
-    "value of a scale": ({"scales": {"paper": {"search": {"initial": -1}}}}, "scales.paper.search.initial", "at least 1"),
+    "value of a scale": ({"scales": {"paper": {"search": {"initial": -1}}}}, "paper.search.initial", "at least 1"),
     "word": ({"goal__resolution_a": "fine"}, "goal.resolution_a", "must be a number"),
     "unknown key": ({"goal__resolutoin_a": 1}, "goal.resolutoin_a", "resolution_a"),
     "step": ({"instrument__step_a": {"low": 5, "high": 6}}, "instrument.step_a.low", "half of the simulated field"),

@@ -32,7 +32,7 @@ RINGS = 8  # frequencies at which the bound is computed
 WAVES = ((0.3, 0.0), (1.9, math.pi / 2))
 # The bound's error is of the residual's square. With the probe unknown the residual mixes units and falls late: for the
 # zeolite's plan the bound is within 0.1 % after ten steps.
-ITERATIONS = 24
+ITERATIONS = 40
 TOLERANCE = 0.03
 RINGS_IN_SLICES = 4  # in slices a product with the information takes as much longer
 SCREEN_RINGS = 8

@@ -36,7 +36,7 @@ from ptydesign.reconstruct.forward import (
     views,
 )
 from ptydesign.types import ReconState
-from ptydesign.waves import fft2, ifft2
+from ptydesign.waves import fft2, ifft2, scaled
 
 
 class EPIEConfig(EngineConfig):
@@ -84,11 +84,10 @@ def group(state: ReconState, memory, members: Group, problem, o, parameters, sta
         opaque = patch.real**2 + patch.imag**2
         peaks = jnp.max(opaque, axis=(-2, -1))
         passed = passed_slices(peaks)  # divisors of the step when it reaches the back of each slice
-        # times the reciprocal: a complex quotient costs much more
-        d_patch = d_patch * (1 / (passed[:, None, None] * blended(lit, object_alpha)))
-        d_probe = d_probe * (1 / (passed[0] * blended(opaque[:1], probe_alpha)))
-        spectrum = spectrum + probe_step * fft2(d_probe) * jnp.conj(factor)
-        return canvas, (patch + object_step * d_patch, first), spectrum, total + loss
+        d_patch = scaled(d_patch, object_step / (passed[:, None, None] * blended(lit, object_alpha)))
+        d_probe = scaled(d_probe, probe_step / (passed[0] * blended(opaque[:1], probe_alpha)))
+        spectrum = spectrum + fft2(d_probe) * jnp.conj(factor)
+        return canvas, (patch + d_patch, first), spectrum, total + loss
 
     nothing = take(state.object, seen.first[0], shape), seen.first[0]
     start = state.object, nothing, probes.spectrum, jnp.zeros(shape, state.positions_px.dtype)
