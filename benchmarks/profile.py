@@ -18,7 +18,7 @@ from pathlib import Path
 import jax
 import pandas as pd
 
-from benchmarks import floor, ours
+from benchmarks import ours
 from benchmarks.data import SHAPE, Case
 from benchmarks.speed import GOALS
 from ptydesign.reconstruct.run import reconstruct
@@ -59,7 +59,6 @@ def measure(cases: dict[int, Case], groups: Sequence[int], save: Callable[[pd.Da
     for group in groups:
         for (slices, modes), engines in GOALS.items():
             case = cases[slices]
-            steps = len(case.dataset.positions_a) * modes * slices
             for engine in engines:
                 plan = ours.plan_of(case, engine, group, modes, SWEEPS, probe_start=0)
                 reconstruct(case.dataset, plan)  # compiles
@@ -67,12 +66,10 @@ def measure(cases: dict[int, Case], groups: Sequence[int], save: Callable[[pd.Da
                     with jax.profiler.trace(folder):
                         _, history, _ = reconstruct(case.dataset, plan)
                     found = operations_s(Path(folder))
-                floor_s = floor.pair_s(SHAPE) * steps
                 sweep_s = history.seconds[-1] / SWEEPS
                 shares = {kind: found[kind] / SWEEPS / sweep_s for kind in KINDS[:-1]}
                 shares["rest"] = 1 - sum(shares.values())
-                rows.append({"slices": slices, "modes": modes, "engine": engine, "group": group,
-                             "floor_s": floor_s, "sweep_per_floor": sweep_s / floor_s, **shares})  # fmt: skip
+                rows.append({"slices": slices, "modes": modes, "engine": engine, "group": group, **shares})
                 print(f"{slices} slices, {modes} modes, {engine}, groups of {group}: "
                       + ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items()), flush=True)  # fmt: skip
                 save(pd.DataFrame(rows).sort_values(["slices", "modes", "engine", "group"], ignore_index=True))
@@ -93,10 +90,10 @@ def slowed() -> float:
 
 def markdown(table: pd.DataFrame) -> str:
     """The table for the documentation."""
-    names = ["slices, modes", "engine", "group", "sweep / floor", *KINDS]
+    names = ["slices, modes", "engine", "group", *KINDS]
     head = "| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|\n"
     return head + "".join(
-        f"| {row.slices}, {row.modes} | {row.engine} | {row.group} | {row.sweep_per_floor:.2f} | "
+        f"| {row.slices}, {row.modes} | {row.engine} | {row.group} | "
         + " | ".join(f"{getattr(row, kind):.0%}" for kind in KINDS)
         + " |\n"
         for row in table.itertuples()

@@ -125,6 +125,18 @@ def test_the_study_of_a_hundred_sweeps_differs_from_the_studys_base_in_its_plan_
     assert ours.study.reconstruction.sweeps == 100
 
 
+def test_the_study_at_the_papers_thickness_is_that_of_paper_scale_over_a_part_of_its_field(tmp_path):
+    folder = tmp_path / "studies" / "depth293"
+    shutil.copytree(STUDY, folder)
+    shutil.copy(ROOT / "docs" / "depth" / "depth293.yaml", folder / "study.yaml")
+    ours, paper = (kinds.open_study(*args, tmp_path).resolved for args in ((folder, "preview"), (STUDY, "paper")))
+    assert ours.shape.thickness_a == paper.shape.thickness_a == pytest.approx(293.5, abs=0.05)
+    assert len(ours.placed) == len(paper.placed) == 16
+    assert ours.study.slices == paper.study.slices
+    for name in ("voltage_kv", "semiangle_mrad", "defocus_nm", "applied_dose_e_per_a2", "detector_pixels", "pixel_a"):
+        assert getattr(ours.study.experiment, name) == getattr(paper.study.experiment, name)
+
+
 SN = {"kind": "interstitial", "element": "Sn", "host": "Si", "offset": [0, 0, 0.5]}
 
 
