@@ -31,7 +31,7 @@ class Strict(BaseModel):
         for name in cls.model_fields if isinstance(content, Mapping) else ():
             wrong = [v for v in _scalars(content.get(name)) if isinstance(v, _not_numbers(cls, name))]
             if wrong:
-                mend = "Write it without quotes." if isinstance(wrong[0], str) else "Give a number."
+                mend = "Write the number alone: no unit, no quotes." if isinstance(wrong[0], str) else "Give a number."
                 raise InputError(name, "must be a number", wrong[0], mend)
         return content
 
@@ -120,6 +120,11 @@ _RULES = {
     "too_short": "must have at least {min_length} item(s)",
 }
 
+_MENDS = {
+    "tuple_type": "Write it in brackets, as [a, b].",
+    "too_short": "List what there is, as [a, b].",
+}
+
 _BOUNDS = {
     "greater_than": "greater than",
     "greater_than_equal": "at least",
@@ -189,7 +194,7 @@ def rule_and_mend(problem: Mapping[str, Any], otherwise: str) -> tuple[str, str]
         (bound,) = context.values()
         return f"must be {_BOUNDS[kind]} {bound:g}", f"Give a number that is {_BOUNDS[kind]} {bound:g}."
     if kind in _RULES:
-        return _RULES[kind].format(**context), otherwise
+        return _RULES[kind].format(**context), _MENDS.get(kind, otherwise)
     words = problem["msg"].removeprefix("Input should ")
     return f"must {words}" if words != problem["msg"] else words[0].lower() + words[1:], otherwise
 

@@ -278,6 +278,12 @@ BAD = {
     "misspelt scale": ({"scales": {"smoke": {"serach": {}}}}, "serach", "search"),
     "value of a scale": ({"scales": {"paper": {"search": {"initial": -1}}}}, "paper.search.initial", "at least 1"),
     "word": ({"goal__resolution_a": "fine"}, "goal.resolution_a", "must be a number"),
+    "number with its unit": ({"goal__time_limit_s": "120 s"}, "goal.time_limit_s", "the number alone: no unit"),
+    "nothing in a list": ({"instrument__apertures_mrad": []}, "instrument.apertures_mrad", "List what there is"),
+    "low currents in nA": (
+        {"instrument__currents_pa": [0.005, 0.01, 0.1]}, "instrument.currents_pa", r"write \[5, 10, 100\]"
+    ),
+    "Cs in um": ({"instrument__cs_mm": 1200}, "instrument.cs_mm", "at most 10"),
     "unknown key": ({"goal__resolutoin_a": 1}, "goal.resolutoin_a", "resolution_a"),
     "step": ({"instrument__step_a": {"low": 5, "high": 6}}, "instrument.step_a.low", "half of the simulated field"),
     "sample": ({"sample": {"kind": "structure", "file": "no.cif"}}, "sample.file", "must exist"),

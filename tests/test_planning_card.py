@@ -100,7 +100,7 @@ def test_a_sparsity_limit_is_a_mean(tmp_path):
     changes = {
         "detector__override": {"pixels": [32, 32], "frames_per_s": 10000, "counts_per_frame": 0.1},
         "goal__doses_e_per_a2": [5],
-        "instrument__currents_pa": [0.001, 0.01, 0.1],
+        "instrument__currents_pa": [0.001, 0.01, 0.1, 0.2],
     }
     found = {dose: rows_of(tmp_path, Setting(80, 20, -4, 1.2, 4.0), dose=dose, **changes) for dose in (2, 5, 8)}
     statuses = [rows["Electrons in a bright pixel"].status for rows in found.values()]

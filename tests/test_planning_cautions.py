@@ -11,6 +11,7 @@ from plan_files import write_plan
 
 from ptydesign.config import build
 from ptydesign.instruments.calibration import Calibration
+from ptydesign.planning.card import Card, Row
 from ptydesign.planning.cautions import cautions
 from ptydesign.planning.load import read_plan
 from ptydesign.planning.sheet import _calibration
@@ -19,7 +20,10 @@ from ptydesign.planning.tables import Tables
 SETTING = {"voltage_kv": 80.0, "semiangle_mrad": 20.0, "defocus_nm": -4.0, "step_a": 2.0, "camera": 4.0}
 
 
-def tables_of(*, planned=0.8, searched=0.8, kept=1.0, peak=0.5, reached=True) -> Tables:
+DRAW = {"design": "candidate-0", "kind": "draw", "source": 0.9, "drift": 0.1, "thickness": np.nan}
+
+
+def tables_of(*, planned=0.8, searched=0.8, kept=1.0, peak=0.5, reached=True, drawn=0.78, warnings=()) -> Tables:
     q = np.linspace(0.05, 1.6, 10)
     arrays = {
         "phase": np.zeros((20, 20)),
@@ -29,9 +33,21 @@ def tables_of(*, planned=0.8, searched=0.8, kept=1.0, peak=0.5, reached=True) ->
     }
     trials = pd.DataFrame([{**SETTING, "status": "ok", "dose_e_per_a2": 2000.0, "ssim": searched}])
     tolerance = pd.DataFrame([{"parameter": "step_a", "value": 2.2, "ssim": 0.8 * kept, "kept": kept}])
-    item = {"setting": SETTING, "dose_e_per_a2": 2000.0, "planned": planned}
+    draws = [
+        {**DRAW, "defocus_error_nm": 1.0, "ssim": 0.78, "tilt_y_mrad": 0.0, "tilt_x_mrad": 0.0},
+        {**DRAW, "defocus_error_nm": -4.6, "ssim": drawn, "tilt_y_mrad": 3.0, "tilt_x_mrad": 4.0},
+        {**DRAW, "design": "expert", "defocus_error_nm": 9.0, "ssim": 0.1, "tilt_y_mrad": 0.0, "tilt_x_mrad": 0.0},
+    ]
+    robust = (0.78 + drawn) / 2 if planned >= 0.8 else planned
+    item = {"setting": SETTING, "dose_e_per_a2": 2000.0, "planned": planned, "robust": robust, "design": "candidate-0"}
     images = {"recommended": {"arrays": arrays, "attrs": {"pixel_a": [0.3, 0.3]}}}
-    return Tables(Path(), {}, {"trials": trials, "tolerance": tolerance}, {"recommended": item}, images)
+    frames = {"trials": trials, "tolerance": tolerance, "robustness": pd.DataFrame(draws)}
+    return Tables(Path(), {}, frames, {"recommended": item, "warnings": list(warnings)}, images)
+
+
+def card_of(status: str) -> Card:
+    row = Row("Source size", 0.3, "Å", "0.27 or less", status, "", "")
+    return Card("recommended", "", SETTING, -4.0, 2000.0, (row,))
 
 
 @pytest.mark.parametrize(
@@ -42,14 +58,23 @@ def tables_of(*, planned=0.8, searched=0.8, kept=1.0, peak=0.5, reached=True) ->
         ({"searched": 0.95, "planned": 0.53}, "scored 0.95 in the search and 0.53 with fresh noise"),
         ({"kept": 1.1}, "step_a 2.2 scored 0.88 instead of 0.80"),
         ({"peak": 6.3}, "reaches 6.3 rad"),
+        ({"drawn": 0.4}, "0.59 instead of 0.80, in the worst draw 0.40 (defocus wrong by -4.6 nm, a source 0.9 times"),
+        ({"drawn": 0.4}, "0.1 times the drift, 5 mrad of tilt)"),
+        ({"warnings": ["numbers of EMPAD that are nominal"]}, "Numbers of EMPAD that are nominal."),
     ],
 )
 def test_a_sheet_says_what_speaks_against_it(tmp_path, change, words):
     plan, _ = read_plan(write_plan(tmp_path / "p.yaml", goal__resolution_a=1.0))
-    found = cautions(tables_of(**change), plan)
+    found = cautions(tables_of(**change), plan, card_of("green"))
     assert found == [] if words is None else (len(found) == 1 and words in found[0])
     quick = plan.model_copy(update={"scale": "smoke"})
-    assert "quick look" in cautions(tables_of(**change), quick)[0]
+    assert "quick look" in cautions(tables_of(**change), quick, card_of("green"))[0]
+
+
+def test_a_sheet_says_what_is_not_green_on_the_card(tmp_path):
+    plan, _ = read_plan(write_plan(tmp_path / "p.yaml", goal__resolution_a=1.0))
+    (found,) = cautions(tables_of(), plan, card_of("amber"))
+    assert found == "Not green on the card: Source size 0.3 Å (wanted: 0.27 or less)."
 
 
 def test_import_takes_the_sheets_calibration(tmp_path):

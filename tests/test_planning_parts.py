@@ -221,6 +221,8 @@ def test_words_of_a_tolerance():
     assert _tolerance(found, setting, "step_a", "Å") == "1 to 3 Å or more"
     assert _tolerance(found, setting, "semiangle_mrad", "mrad") == "this one"
     assert _tolerance(found, setting, "camera", "mm") == ""
+    found["semiangle_mrad"] = {"range": [20.0, 25.0], "more": [True, False]}  # a smaller one exists and wasn't tried
+    assert _tolerance(found, setting, "semiangle_mrad", "mrad") == "20 or less to 25 mrad"
 
 
 @pytest.mark.parametrize("positive, under, words", [("underfocus", 42, "underfocus"), ("overfocus", -42, "overfocus")])

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ptydesign.planning.card import AMBER, RED, Card
 from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.reconstruction import trial_reconstruction
 from ptydesign.planning.resolution import reached_resolution_a
@@ -13,12 +14,18 @@ from ptydesign.planning.tables import Tables
 
 UNSURE = 0.1  # difference of two scores of the same setting from which they aren't scatter of noise
 BETTER = 1.05  # times the recommended score: a neighbour that should have been found
+FRAGILE = 0.85  # of the score as planned: what errors may leave without a word
 
 
-def cautions(tables: Tables, plan: PlanConfig) -> list[str]:
-    """Sentences; none if there is nothing to say."""
-    found = [_scale(plan), _goal(tables, plan), _search(tables), *_neighbours(tables), _wraps(tables, plan)]
+def cautions(tables: Tables, plan: PlanConfig, card: Card) -> list[str]:
+    """Sentences; none if there is nothing to say. card: of the recommended setting."""
+    found = [_scale(plan), _goal(tables, plan), _fragile(tables), _search(tables), *_neighbours(tables)]
+    found += [_wraps(tables, plan), _card(card), *map(_sentence, tables.recommendation["warnings"])]
     return [sentence for sentence in found if sentence]
+
+
+def _sentence(words: str) -> str:
+    return words[0].upper() + words[1:] + ("" if words.endswith((".", ")")) else ".")
 
 
 def _scale(plan: PlanConfig) -> str:
@@ -32,6 +39,36 @@ def _goal(tables: Tables, plan: PlanConfig) -> str:
     if reached and reached <= 1.02 * wanted:
         return ""
     return f"The goal of {wanted:g} Å is not reached at this dose."
+
+
+def _fragile(tables: Tables) -> str:
+    """Whether errors cost much of the score, and what was wrong in the draw that lost most."""
+    item, draws = tables.recommended, tables["robustness"]
+    draws = draws[(draws["design"] == item["design"]) & (draws["kind"] == "draw")]
+    if item["planned"] is None or item["robust"] is None or draws.empty or item["robust"] >= FRAGILE * item["planned"]:
+        return ""
+    worst = draws.loc[draws["ssim"].fillna(0.0).idxmin()]
+    wrong = [f"defocus wrong by {worst['defocus_error_nm']:+.1f} nm"]
+    words = {
+        "source": "a source {:.2g} times as wide",
+        "drift": "{:.2g} times the drift",
+        "thickness": "{:.2g} times the thickness",
+    }
+    wrong += [text.format(worst[name]) for name, text in words.items() if name in worst and worst[name] == worst[name]]
+    wrong += (
+        [f"{tilt:.0f} mrad of tilt"] if (tilt := float(np.hypot(worst["tilt_y_mrad"], worst["tilt_x_mrad"]))) else []
+    )
+    score = "a failed reconstruction" if np.isnan(worst["ssim"]) else f"{worst['ssim']:.2f}"
+    return (
+        f"Errors cost much: {item['robust']:.2f} instead of {item['planned']:.2f}, in the worst draw {score} "
+        f"({', '.join(wrong)}). The tolerances hold for a value that is known: measure it before the scan."
+    )
+
+
+def _card(card: Card) -> str:
+    """The rules of the card that aren't green at the recommended setting."""
+    rows = [f"{row.name} {row.value_text} (wanted: {row.limit})" for row in card.rows if row.status in (AMBER, RED)]
+    return f"Not green on the card: {'; '.join(rows)}." if rows else ""
 
 
 def _search(tables: Tables) -> str:

@@ -18,7 +18,7 @@ from ptydesign.study.file import FOLDER_NAME
 Dose = Annotated[float, Field(gt=0, le=1e9)]
 Voltage = Annotated[float, Field(ge=10, le=1000)]
 Aperture = Annotated[float, Field(gt=0, le=200)]
-LEAST_CURRENT_PA = 0.01
+LEAST_CURRENT_PA = 0.2  # below, the largest of a list is in nanoampere
 LEAST_APERTURE_MRAD = 1.0  # below, a list of apertures is in radian
 DEFOCUS_NM = (1.0, 1e5)  # the largest defocus of a range: less is finer than one can focus, more is no probe
 NM_PER = {"um": 1e3, "angstrom": 0.1, "mm": 1e6, "pm": 1e-3, "m": 1e9}
@@ -93,11 +93,11 @@ class InstrumentConfig(Strict):
     dwell_us: PositiveRange = Field(
         PositiveRange(low=0.5, high=1e5), description="dwell times that the scan generator can do"
     )
-    flyback_us: float = Field(0.0, ge=0, description="after each line of the scan")
+    flyback_us: float = Field(0.0, ge=0, le=1e6, description="after each line of the scan")
     drift_a_per_min: float = Field(0.0, ge=0, description="of the stage, after it has settled")
-    source_size_a: float = Field(0.0, ge=0, description="demagnified, 1-D rms")
+    source_size_a: float = Field(0.0, ge=0, le=5, description="demagnified, 1-D rms")
     focal_spread_nm: float = Field(0.0, ge=0, description="1-D rms")
-    cs_mm: float = Field(0.0, description="spherical aberration")
+    cs_mm: float = Field(0.0, ge=-10, le=10, description="spherical aberration")
     defocus_error_nm: float = Field(2.0, ge=0, description="how well the defocus is known, 1 standard deviation")
     position_jitter_a: float = Field(0.0, ge=0, description="of the scan, 1-D rms")
     conventions: Conventions = Conventions()
@@ -133,7 +133,7 @@ class InstrumentConfig(Strict):
     @classmethod
     def _not_in_nanoampere(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if max(values) < LEAST_CURRENT_PA:
-            rule = f"must be in pA; {LEAST_CURRENT_PA:g} pA is less than one can measure"
+            rule = f"must be in pA, the largest {LEAST_CURRENT_PA:g} pA or more"
             raise InputError("currents_pa", rule, list(values), _if_in("nA", values, 1e3))
         return values
 

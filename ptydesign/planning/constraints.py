@@ -200,7 +200,9 @@ def no_current(bench: Bench, setting: Setting, electrons: float, mean: float) ->
             wanted,
             (
                 _step(bench, math.sqrt(most / dose), "or less"),
-                f"a dwell time of {charge / strongest:.3g} us" if charge / strongest <= NEAR * longest else "",
+                f"a dwell time of {rounded(charge / strongest, True, 3):g} us"
+                if charge / strongest <= NEAR * longest
+                else "",
             ),
             f"a dose of at most {rounded(most / step**2, False, 3):g} e/A^2",
             f"A current of {rounded(charge / longest, True):g} pA or more is needed.",

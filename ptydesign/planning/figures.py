@@ -100,7 +100,7 @@ def fronts(tables: Tables) -> Figure:
             )  # fmt: skip
     right.set(xlabel="scan time (s)", ylabel="SSIM", xscale="log")
     right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     right.xaxis.set_minor_formatter(NullFormatter())
     right.legend(loc="lower right")
     for number, one in enumerate((left, right)):

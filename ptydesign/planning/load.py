@@ -19,7 +19,10 @@ TEMPLATE = Path(__file__).parent / "template.yaml"
 KIND = "plan"
 # What makes a probe large, and with it the window that it is simulated in.
 WINDOW = "instrument.defocus_nm"
-WINDOW_MEND = "Allow less defocus, focal_spread_nm or cs_mm; or a larger smallest aperture; or bin less."
+WINDOW_MEND = (
+    "Allow less defocus, defocus_error_nm (three times it counts), focal_spread_nm or cs_mm; or a larger smallest "
+    "aperture; or bin less."
+)
 # Fields of the studies that trials belong to -> what they follow from in a plan.
 MODE_FIELDS = {
     "step_a": "simulation.field_of_view_a",

@@ -71,7 +71,7 @@ def _wrapped(figure: Figure, words: str, left: float, place: float, width: int) 
 
 def _settings(figure: Figure, rows: list[dict[str, str]], place: float) -> float:
     columns = (LEFT, 0.27, 0.50, 0.66)
-    for left, words in zip(columns, ("", "set", "keeps 95 % of the score", ""), strict=True):
+    for left, words in zip(columns, ("", "set", "keeps 95 %, if known", ""), strict=True):
         figure.text(left, place, words, fontsize=7.5, color=GREY, va="top")
     place -= 0.018
     for number, row in enumerate(rows):

@@ -67,6 +67,7 @@ def _plan_of(tables: Tables) -> PlanConfig:
 def sheet_content(tables: Tables, plan: PlanConfig) -> dict[str, Any]:
     """All that the sheet shows, JSON-able."""
     item, bench = tables.recommended, Bench(plan)
+    (card,) = plan_cards(plan, {"recommended": _setting(item)})
     return {
         "title": plan.title,
         "instrument": plan.instrument.name,
@@ -74,7 +75,7 @@ def sheet_content(tables: Tables, plan: PlanConfig) -> dict[str, Any]:
         if plan.detector.bin > 1
         else plan.detector.name,
         "settings": _settings(tables, bench),
-        "expected": [*_expected(tables), *(("Caution", words) for words in cautions(tables, plan))],
+        "expected": [*_expected(tables), *(("Caution", words) for words in cautions(tables, plan, card))],
         "checklist": list(CHECKLIST),
         "calibration": _calibration(item, plan),
         "commands": [
@@ -92,7 +93,7 @@ def _settings(tables: Tables, bench: Bench) -> list[dict[str, str]]:
     """name, value, tolerance (keeps 95 % of the score while the others stay), note."""
     item, setting = tables.recommended, tables.recommended["setting"]
     tolerance, (rows, columns) = tables.recommendation["tolerance"], item["scan_shape"]
-    fov, unit = item["field_of_view_a"], item["camera_unit"]
+    fov, unit, conventions = item["field_of_view_a"], item["camera_unit"], bench.instrument.conventions
 
     def row(name: str, value: str, note: str = "", parameter: str = "", unit: str = "") -> dict[str, str]:
         return {
@@ -113,7 +114,12 @@ def _settings(tables: Tables, bench: Bench) -> list[dict[str, str]]:
         row("Scan", f"{columns} × {rows} positions (x × y)", f"{fov[1] / 10:g} × {fov[0] / 10:g} nm"),
         row("Dwell time", f"{item['dwell_us']:.4g} µs", f"{1e6 / item['dwell_us']:.4g} frames/s"),
         row("Beam current", f"{item['current_pa']:g} pA", electrons),
-        row("Camera", f"{setting['camera']:g} {unit}", pixel, "camera", unit),
+        row("Camera length" if unit == "mm" else "Camera", f"{setting['camera']:g} {unit}", pixel, "camera", unit),
+        row(
+            "Scan rotation",
+            f"{conventions.scan_rotation_deg:g}° on the display",
+            f"+ is {conventions.rotation_positive}",
+        ),
         row("Dose", f"{item['dose_e_per_a2']:g} e/Å²", "current × dwell / step²"),
         row("Time", f"{item['scan_time_s']:.3g} s", f"{item['file_gb']:.2g} GB"),
     ]
@@ -138,7 +144,10 @@ def _tolerance(found: dict[str, Any], setting: dict[str, Any], name: str, unit: 
         return ""
     (low, high), more, value = found[name]["range"], found[name]["more"], setting[name]
     if name in ("semiangle_mrad", "camera"):
-        return f"{low:g} to {high:g} {unit}" if high > low else "this one"
+        if not high > low:
+            return "this one"
+        less, beyond = (" or less" if more[0] else ""), (" or more" if more[1] else "")
+        return f"{low:g}{less} to {high:g} {unit}{beyond}"
     down, up = value - low, high - value
     if max(down, up) < 1e-9:
         return "tight"
@@ -161,7 +170,7 @@ def _expected(tables: Tables) -> list[tuple[str, str]]:
     )
     name = tables.recommendation["expert_name"]
     facts.append((name[0].upper() + name[1:], _rule_of_thumb(item, expert)))
-    facts.append(("Resolution expected (correlation 0.5)", _resolution(tables)))
+    facts.append(("Resolution as planned (correlation 0.5)", _resolution(tables)))
     facts.append(("Limit of the dose", _limit_words(tables)))
     return facts
 

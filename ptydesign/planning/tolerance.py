@@ -88,12 +88,12 @@ def values_to_try(
 
 
 def kept_range(
-    value: Any, tried: Sequence[Mapping[str, Any]], score: float, ends: Sequence[float] | None
+    value: Any, tried: Sequence[Mapping[str, Any]], score: float, ends: Sequence[float]
 ) -> tuple[list[Any], list[bool]]:
     """[low, high] within which all values that were tried keep 1 - WITHIN of `score`, and whether each end may reach
     further: the last value on its side keeps the score too, and isn't the end of what may be tried.
 
-    tried: `side`, `value`, `score` from the inside out. ends: of `ends_of`; None of a list of choices.
+    tried: `side`, `value`, `score` from the inside out. ends: [low, high] of what may be tried.
     """
     found, more = [value, value], [False, False]
     for number, side in enumerate((-1, 1)):
@@ -101,7 +101,7 @@ def kept_range(
         good = list(itertools.takewhile(lambda t: keeps(t["score"], score), here))
         if good:
             found[number] = good[-1]["value"]
-            at_end = ends is None or abs(found[number] - ends[number]) <= 1e-4 * abs(ends[number])
+            at_end = abs(found[number] - ends[number]) <= 1e-4 * abs(ends[number])
             more[number] = len(good) == len(here) and not at_end
     return found, more
 
@@ -129,7 +129,7 @@ def write_tolerance(resolved: Resolved, parameter: str, progress: Progress | Non
     value = getattr(setting, parameter)
     values = values_to_try(dimension, value, predicted, ends or (), apart(setting, parameter))
     tried = list(_try(Runners(resolved, progress), setting, parameter, values, score))
-    (low, high), more = kept_range(value, tried, score, ends)
+    (low, high), more = kept_range(value, tried, score, ends or (min(dimension.values), max(dimension.values)))
     content = {"parameter": parameter, "design": design, "setting": asdict(setting), "value": value, "score": score}
     content |= {"predicted": predicted, "ends": ends, "tried": tried, "low": low, "high": high, "more": more}
     path = resolved.results / f"tolerance/{parameter}.json"

@@ -24,7 +24,8 @@ MODEL = PlanConfig
 __all__ = ["check_memory", "draw", "load", "report", "settings", "summary", "table_files", "write_plan"]
 
 PLANNING = 3  # version of planning's own algorithms: cards, draws, choice, limits
-BOUND = 4  # version of the bound
+BOUND = 5  # version of the bound
+TOLERANCE = 2  # version of what a tolerance says
 BOUND_TRIALS = 10  # a Cramer-Rao bound takes about as long as so many trials
 TRIAL_S = 5.0  # of a trial besides its transforms: nearly every design has shapes of its own to compile
 
@@ -73,7 +74,7 @@ def settings(
             return {**base, "robustness": robustness, "expert": content["expert"], "design": design}
         case "plantolerance":
             repeats = content["robustness"]["tolerance_repeats"]
-            return {**base, "tolerance_repeats": repeats, "parameter": parameter}
+            return {**base, "tolerance_repeats": repeats, "parameter": parameter, "tolerance": TOLERANCE}
         case "planlimits":
             return {**base, "expert": content["expert"], "which": design, "bound": BOUND}
         case "planscreen":
