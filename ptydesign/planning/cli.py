@@ -68,7 +68,8 @@ def plan(options: argparse.Namespace) -> None:
     run_rules(name, Path(), options.scale, options.cores, options.snakemake)
     folder = Path("results") / folder_name(name, options.scale)
     settings = Design(folder).settings
-    print(", ".join(f"{key} {value}" for key, value in settings.items()))
+    words = (f"{value:.4g}" if isinstance(value, float) else value for value in settings.values())
+    print(", ".join(f"{key} {word}" for key, word in zip(settings, words, strict=True)))
     for file in ("sheet.pdf", "sheet.html", "settings.json", "reconstruction.yaml", "report.html"):
         print(folder / file)
 
