@@ -23,7 +23,7 @@ def double():
         yield
 
 
-def small(slices: int = 1, background: float = 0.0, electrons: float = 500.0, seed: int = 0):
+def small(slices: int = 1, background: float = 0.0, electrons: float = 500.0, seed: int = 0, mtf: float = 1.0):
     """A non-square window on a non-square periodic canvas, fractional positions, a defocused probe."""
     grid = Grid((10, 12), (0.7, 0.65))
     rng = np.random.default_rng(seed)
@@ -35,7 +35,7 @@ def small(slices: int = 1, background: float = 0.0, electrons: float = 500.0, se
         one = np.asarray(waves.propagator(grid.frequencies(), LAMBDA, 30.0))
         steps = np.repeat(one[None], slices - 1, axis=0)
     imaging = limits.make_imaging(
-        grid, positions, electrons, np.abs(spectrum) > 0, background, steps, precision=np.float64
+        grid, positions, electrons, np.abs(spectrum) > 0, background, steps, mtf, precision=np.float64
     )
     phase = jnp.asarray(0.4 * rng.standard_normal((slices, *CANVAS)))
     return Unknowns(phase, limits.probe_unknowns(spectrum, np.float64)), imaging
@@ -63,9 +63,13 @@ def dense(unknowns: Unknowns, imaging, probe_known: bool) -> np.ndarray:
     return matrix.T @ (matrix / mean[:, None])
 
 
-@pytest.mark.parametrize("slices, background, probe_known", [(1, 0.0, True), (2, 0.3, True), (2, 0.1, False)])
-def test_product_is_that_of_the_dense_matrix(slices, background, probe_known):
-    unknowns, imaging = small(slices, background)
+@pytest.mark.parametrize(
+    "slices, background, probe_known, mtf",
+    [(1, 0.0, True, 1.0), (2, 0.3, True, 1.0), (2, 0.1, False, 1.0), (1, 0.1, False, 0.3)],
+)
+def test_product_is_that_of_the_dense_matrix(slices, background, probe_known, mtf):
+    unknowns, imaging = small(slices, background, mtf=mtf)
+    assert (imaging.mtf is None) == (mtf == 1)
     matrix = dense(unknowns, imaging, probe_known)
     rng = np.random.default_rng(1)
     probe = None if probe_known else jnp.asarray(rng.standard_normal(unknowns.probe.shape))
