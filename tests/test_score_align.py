@@ -310,7 +310,7 @@ def test_bad_input_is_refused(change, message):
         ({"ssim_widths_px": [1.5, 1.5]}, "twice"),
         ({"frc_qmax": 0}, "greater than 0"),
         ({"frc_qmax": float("nan")}, "finite"),
-        ({"frc_taper": 1.5}, "less than or equal to 1"),
+        ({"frc_taper": 1.5}, "at most 1"),
         ({"max_shift_a": -1}, "greater than 0"),
         ({"registration_px": 0}, "greater than 0"),
     ],
