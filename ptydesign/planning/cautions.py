@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 
 from ptydesign.planning.card import AMBER, RED, Card
 from ptydesign.planning.config import PlanConfig
@@ -54,10 +55,9 @@ def _fragile(tables: Tables) -> str:
         "drift": "{:.2g} times the drift",
         "thickness": "{:.2g} times the thickness",
     }
-    wrong += [text.format(worst[name]) for name, text in words.items() if name in worst and worst[name] == worst[name]]
-    wrong += (
-        [f"{tilt:.0f} mrad of tilt"] if (tilt := float(np.hypot(worst["tilt_y_mrad"], worst["tilt_x_mrad"]))) else []
-    )
+    wrong += [text.format(worst[name]) for name, text in words.items() if pd.notna(worst[name])]
+    if tilt := float(np.hypot(worst["tilt_y_mrad"], worst["tilt_x_mrad"])):
+        wrong.append(f"{tilt:.0f} mrad of tilt")
     score = "a failed reconstruction" if np.isnan(worst["ssim"]) else f"{worst['ssim']:.2f}"
     return (
         f"Errors cost much: {item['robust']:.2f} instead of {item['planned']:.2f}, in the worst draw {score} "

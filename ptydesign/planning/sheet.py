@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ptydesign import io
+from ptydesign.planning.card import Card
 from ptydesign.planning.cautions import cautions
 from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.figures import FIGURES
@@ -44,7 +45,11 @@ def write_sheet(results: Path) -> Path:
 
     tables = read_tables(results)
     plan = _plan_of(tables)
-    content = sheet_content(tables, plan)
+    cards = plan_cards(
+        plan,
+        {"recommended": _setting(tables.recommended), tables.recommendation["expert_name"]: _setting(tables.expert)},
+    )
+    content = sheet_content(tables, plan, cards[0])
     page = environment().get_template("sheet.html.j2").render(**content, picture=_picture(tables, "prediction"))
     io.write_text(tables.folder / "sheet.html", page)
     write_pdf(tables.folder / "sheet.pdf", content, tables)
@@ -56,7 +61,7 @@ def write_sheet(results: Path) -> Path:
         tables.folder / "reconstruction.yaml", "# for `ptydesign reconstruct data.h5 reconstruction.yaml`\n" + day
     )
     path = tables.folder / "report.html"
-    io.write_text(path, _report(tables, plan, content))
+    io.write_text(path, _report(tables, plan, content, cards))
     return path
 
 
@@ -64,10 +69,9 @@ def _plan_of(tables: Tables) -> PlanConfig:
     return PlanConfig.model_validate({k: v for k, v in tables.plan.items() if k not in ("resolved", "kind")})
 
 
-def sheet_content(tables: Tables, plan: PlanConfig) -> dict[str, Any]:
-    """All that the sheet shows, JSON-able."""
+def sheet_content(tables: Tables, plan: PlanConfig, card: Card) -> dict[str, Any]:
+    """All that the sheet shows, JSON-able. card: of the recommended setting."""
     item, bench = tables.recommended, Bench(plan)
-    (card,) = plan_cards(plan, {"recommended": _setting(item)})
     return {
         "title": plan.title,
         "instrument": plan.instrument.name,
@@ -143,17 +147,14 @@ def _tolerance(found: dict[str, Any], setting: dict[str, Any], name: str, unit: 
     if name not in found:
         return ""
     (low, high), more, value = found[name]["range"], found[name]["more"], setting[name]
+    less, beyond = (" or less" if more[0] else ""), (" or more" if more[1] else "")
     if name in ("semiangle_mrad", "camera"):
-        if not high > low:
-            return "this one"
-        less, beyond = (" or less" if more[0] else ""), (" or more" if more[1] else "")
-        return f"{low:g}{less} to {high:g} {unit}{beyond}"
+        return f"{low:g}{less} to {high:g} {unit}{beyond}" if high > low else "this one"
     down, up = value - low, high - value
     if max(down, up) < 1e-9:
         return "tight"
     if abs(down - up) <= 0.25 * max(down, up) and more[0] == more[1]:
         return f"{value:.3g} ± {min(down, up):.2g} {unit}" + (" or more" if all(more) else "")
-    less, beyond = (" or less" if more[0] else ""), (" or more" if more[1] else "")
     return f"{low:.3g}{less} to {high:.3g} {unit}{beyond}"
 
 
@@ -228,12 +229,7 @@ def _calibration(item: dict[str, Any], plan: PlanConfig) -> dict[str, Any]:
     }
 
 
-def _report(tables: Tables, plan: PlanConfig, content: dict[str, Any]) -> str:
-    settings = {
-        "recommended": _setting(tables.recommended),
-        tables.recommendation["expert_name"]: _setting(tables.expert),
-    }
-    cards = plan_cards(plan, settings)
+def _report(tables: Tables, plan: PlanConfig, content: dict[str, Any], cards: list[Card]) -> str:
     unit = Bench(plan).camera_unit
     return environment().get_template("report.html.j2").render(
         **content,

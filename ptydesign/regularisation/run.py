@@ -20,6 +20,7 @@ from ptydesign.score.metrics import ScoreFailure
 from ptydesign.score.slices import depth_bins, slice_error
 from ptydesign.thick.config import BASE
 from ptydesign.thick.resolve import ThickResolved
+from ptydesign.thick.scored import scored_half_a
 from ptydesign.thick.steps import load_dataset, read_specimen, resumed, truth_of
 from ptydesign.types import ReconState, Truth
 
@@ -124,7 +125,7 @@ class Watch:
 def region_of(resolved: ThickResolved) -> tuple[float, float, float, float]:
     """(y0, x0, y1, x1) in which errors are measured."""
     study, (y, x) = resolved.study, resolved.centre_a
-    half = np.asarray(study.experiment.field_of_view_a) / 2 - study.errors.margin_a
+    half = scored_half_a(study, study.errors.margin_a)
     return (float(y - half[0]), float(x - half[1]), float(y + half[0]), float(x + half[1]))
 
 
