@@ -9,8 +9,8 @@ from __future__ import annotations
 LAYOUT = 1  # of results/<study>/: files, columns, plan.yaml
 
 ALGORITHMS = {
-    "simulate": 2,  # samples, potentials, scan, detector, both simulators
-    "reconstruct": 2,
+    "simulate": 3,  # samples, potentials, scan, detector, both simulators
+    "reconstruct": 3,
     "score": 1,
     "thick": 2,  # supercells with defects, chunks, what is measured of thick samples
     "design": 1,  # first points, proposals, surrogate
