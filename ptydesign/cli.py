@@ -53,7 +53,7 @@ def check(options: argparse.Namespace) -> None:
 def keys(options: argparse.Namespace) -> None:
     """Print the reference of a study's keys, as Markdown."""
     from ptydesign import kinds
-    from ptydesign.study.reference import keys_page
+    from ptydesign.study.keys import keys_page
 
     print(keys_page(options.kind, kinds.model_of(options.kind)), end="")
 
@@ -189,7 +189,7 @@ def _set_up_jax(root: Path) -> None:
     """Share compiled code between processes and runs."""
     import jax
 
-    from ptydesign.study.search import cache_folder
+    from ptydesign.study.store import cache_folder
 
     jax.config.update("jax_compilation_cache_dir", str(cache_folder(root).resolve() / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

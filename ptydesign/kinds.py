@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # `tuning`: which reconstruction parameters are best; `regularisation`: what settings and engines do to a thick sample;
 # `plan`: an experiment before beam time.
 KINDS = {
-    "experiment": "ptydesign.study",
+    "experiment": "ptydesign.experiment",
     "depth": "ptydesign.depth",
     "tuning": "ptydesign.tuning",
     "regularisation": "ptydesign.regularisation",

@@ -11,8 +11,10 @@ from ptydesign.config import Strict
 from ptydesign.errors import InputError, nearest
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.simulate.defects import Interstitial
-from ptydesign.study.experiment import VARIABLE, ExperimentConfig
+from ptydesign.study.acquisition import VARIABLE, ExperimentConfig
 from ptydesign.thick.config import BASE, NAME, ThickStudy, varied
+
+TABLES = ("interstitials", "columns", "summary", "thickness")
 
 
 class Variant(Strict):

@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ptydesign.depth.config import BASE
-from ptydesign.depth.workflow import TABLES
+from ptydesign.depth.config import BASE, TABLES
 from ptydesign.thick.tables import read_contents
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ptydesign.depth.config import BASE, DepthStudy
+from ptydesign.depth.config import BASE, TABLES, DepthStudy
 from ptydesign.depth.reconstruct import find_guess, guesses, plan_of, slice_thickness
 from ptydesign.study.file import in_file
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
@@ -18,7 +18,6 @@ from ptydesign.thick.scored import scored_words, with_doubts
 
 KIND = "depth"
 MODEL = DepthStudy
-TABLES = ("interstitials", "columns", "summary", "thickness")
 
 
 def load(folder: Path, scale: str, root: Path) -> ThickResolved:

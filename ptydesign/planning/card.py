@@ -10,7 +10,8 @@ from typing import Any
 
 from ptydesign.design import sampling
 from ptydesign.planning.constraints import MOST_LOST, most_counts
-from ptydesign.planning.instrument import Bench, Operation, Setting
+from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.operation import Operation
 from ptydesign.planning.reconstruction import in_slices, thickness_a, trial_reconstruction
 from ptydesign.units import MRAD, NM, wavelength_a
 
@@ -216,7 +217,7 @@ def _time(bench: Bench, operation: Operation) -> Iterator[Row]:
         graded(value, wanted, 20 * wanted), "drift rate x scan time", RULE,
         _unless(value <= wanted, "Wait for the stage to settle, scan faster, or refine the positions."),
     )  # fmt: skip
-    value = sampling.drift_a(rate, bench.line_time_s(operation))
+    value = sampling.drift_a(rate, operation.line_time_s(bench))
     yield Row(
         "Drift during a line", value, "A", f"{wanted / 4:g} or less", graded(value, wanted / 4, wanted),
         "drift rate x time of a line", RULE, _unless(value <= wanted / 4, "Fewer columns, or a shorter dwell time."),
@@ -263,7 +264,7 @@ def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
 
 
 def _computing(bench: Bench, operation: Operation, fft_units_per_s: float) -> Iterator[Row]:
-    from ptydesign.study.estimate import SWEEP_TRANSFORMS
+    from ptydesign.experiment.estimate import SWEEP_TRANSFORMS
 
     size = operation.file_gb
     yield Row(

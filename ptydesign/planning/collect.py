@@ -19,11 +19,12 @@ from ptydesign import io
 from ptydesign.planning import layout
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.layout import EXPERT_DESIGN, LIMIT_DESIGNS, RECOMMENDED
+from ptydesign.planning.operation import operate
 from ptydesign.planning.resolve import Resolved, expert_name
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.search import read_round
 from ptydesign.planning.space import setting_of
-from ptydesign.study.search import read_json
+from ptydesign.study.records import read_json
 from ptydesign.study.store import PointStore
 
 LEAST_FOR_RANKS = 5
@@ -59,7 +60,7 @@ def _trials(resolved: Resolved) -> Iterable[dict[str, Any]]:
         for round_ in range(len(search.sizes)):
             for record in read_round(resolved, search, round_):
                 setting = setting_of(bench, record["point"])
-                operation = bench.operate(setting, search.dose_e_per_a2)
+                operation = operate(bench, setting, search.dose_e_per_a2)
                 yield {
                     "dose_e_per_a2": search.dose_e_per_a2,
                     "round": round_,
@@ -104,7 +105,7 @@ def _candidates(resolved: Resolved, robust: dict, summaries: list[dict], chosen:
     bench, limit = resolved.bench, resolved.study.goal.dose_limit
     for summary in summaries:
         setting = Setting(**robust[summary["design"]]["setting"])
-        operation = bench.operate(setting, limit)
+        operation = operate(bench, setting, limit)
         yield {
             **summary,
             "recommended": summary["design"] == chosen,
@@ -204,7 +205,7 @@ def _recommendation(resolved: Resolved, robust: dict, summaries: list[dict], cho
     found = {}
     for name, design in ((RECOMMENDED, chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
         setting = Setting(**robust[design]["setting"])
-        operation = bench.operate(setting, limit)
+        operation = operate(bench, setting, limit)
         found[name] = {
             "design": design,
             "setting": bench.shown(setting),

@@ -9,19 +9,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from scipy.constants import elementary_charge
 from scipy.optimize import brentq
 
 from ptydesign.design import sampling
+from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
 from ptydesign.simulate.detector import MAX_MEAN_COUNTS
 from ptydesign.units import MM, MRAD, NM, wavelength_a
 
-if TYPE_CHECKING:
-    from ptydesign.planning.instrument import Bench, Setting
-
-PER_PA_US = 1e-18 / elementary_charge  # electrons in a picoampere and microsecond
 MOST_LOST = 0.05  # of the electrons of a bright pixel, beyond what a counter holds
 MOST_SCANS = 20  # among which a dose may be shared out
 NEAR = 10  # times as much or as little as there is: how far off a current is worth naming

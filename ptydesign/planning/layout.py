@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.instrument import Bench
 from ptydesign.planning.space import make_space
-from ptydesign.study.layout import dose_name
+from ptydesign.study.file import dose_name
 
 EXPERT_DESIGN = "expert"
 RECOMMENDED = "recommended"  # whichever design it is

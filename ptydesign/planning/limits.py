@@ -15,6 +15,7 @@ import numpy as np
 from ptydesign import io, waves
 from ptydesign.design import limits
 from ptydesign.errors import InputError, nearest
+from ptydesign.experiment.search import potential_file
 from ptydesign.grids import Grid, crop_spectrum
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.layout import EXPERT_DESIGN, RECOMMENDED
@@ -23,7 +24,6 @@ from ptydesign.planning.resolve import Resolved, detected_dose
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.search import find_search, read_round
 from ptydesign.planning.space import setting_of
-from ptydesign.study.search import potential_file
 from ptydesign.types import Potential
 from ptydesign.units import MM, MRAD, NM, interaction_parameter, wavelength_a
 

@@ -12,7 +12,7 @@ from ptydesign.errors import InputError
 from ptydesign.planning.checks import check_plan
 from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.resolve import LARGEST_SOURCE, Resolved
-from ptydesign.study.checks import check_results
+from ptydesign.study.checked import check_results
 from ptydesign.study.file import DEFAULT_SCALE, build_study, folder_name, in_file, load_study
 
 TEMPLATE = Path(__file__).parent / "template.yaml"

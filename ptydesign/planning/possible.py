@@ -8,7 +8,8 @@ import numpy as np
 
 from ptydesign.errors import InputError
 from ptydesign.planning import constraints
-from ptydesign.planning.instrument import Bench, Operation, Setting
+from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.operation import Operation, operate
 
 GRID = (9, 33)  # defocus values and steps that are tried
 
@@ -60,7 +61,7 @@ def _nearest_operation(bench: Bench, settings: list[Setting], dose_e_per_a2: flo
     """The operation that comes nearest to one that can be done; None if one can be done."""
     tried = []
     for setting in settings:
-        operation = bench.operate(setting, dose_e_per_a2)
+        operation = operate(bench, setting, dose_e_per_a2)
         if operation.feasible:
             return None
         tried.append(operation)
@@ -97,7 +98,7 @@ def _nearest_dose(bench: Bench, settings: list[Setting], dose_e_per_a2: float) -
     unlike = {(s.voltage_kv, s.semiangle_mrad, s.step_a, s.camera): s for s in settings if _fits(bench, s)}
 
     def possible(power: float) -> bool:
-        return any(bench.operate(setting, dose_e_per_a2 * 10**power).feasible for setting in unlike.values())
+        return any(operate(bench, setting, dose_e_per_a2 * 10**power).feasible for setting in unlike.values())
 
     for number in range(1, DOSE_STEPS):
         for sign in (1, -1):

@@ -13,19 +13,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from ptydesign.experiment.checks import potential_shape
+from ptydesign.experiment.config import StudyConfig
+from ptydesign.experiment.resolve import Resolved as StudyResolved
 from ptydesign.planning import constraints
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.config import PlanConfig
-from ptydesign.planning.instrument import Bench, Operation, Setting
+from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.operation import Operation, expert, feasible_near, operate
 from ptydesign.planning.reconstruction import in_slices, trial_reconstruction
 from ptydesign.simulate.detector import MAX_MEAN_COUNTS
 from ptydesign.simulate.potential import potential_key
 from ptydesign.simulate.specimen import StructureSample
+from ptydesign.study.acquisition import ExperimentConfig
 from ptydesign.study.checked import Checked
-from ptydesign.study.checks import potential_shape
-from ptydesign.study.config import StudyConfig
-from ptydesign.study.experiment import ExperimentConfig
-from ptydesign.study.resolve import Resolved as StudyResolved
 from ptydesign.units import MM, MRAD, NM
 
 SSIM_WIDTH_A = 0.375  # of SSIM's Gaussian, the same length whatever the pixel: 1.5 px of 0.25 A, as Cao et al.
@@ -184,7 +185,7 @@ def to_experiment_config(
     simulate (a search has it; draws of errors don't)."""
     fields = _experiment(bench, operation.setting)
     rows = math.ceil(fields["field_of_view_a"][0] / operation.setting.step_a) + 1
-    drift = drift_factor * bench.instrument.drift_a_per_min / 60 * rows * bench.line_time_s(operation)
+    drift = drift_factor * bench.instrument.drift_a_per_min / 60 * rows * operation.line_time_s(bench)
     drift = min(drift, min(fields["field_of_view_a"]) / 8)  # beyond, no scan would be kept
     parts = (drift * math.cos(drift_angle_rad), drift * math.sin(drift_angle_rad))
     if source_factor is not None:
@@ -205,14 +206,14 @@ def make_bench(plan: PlanConfig) -> Bench:
 
 def plan_cards(plan: PlanConfig, settings: dict[str, Setting] | None = None) -> list[Card]:
     """A card for each setting (by name) at the dose limit; by default for the rule of thumb's, at every dose."""
-    from ptydesign.study.estimate import fft_rate
+    from ptydesign.study.cost import fft_rate
 
     bench, rate = Bench(plan), fft_rate()
     doses, name = plan.goal.doses_e_per_a2, expert_name(plan)
     if settings is None:
-        return [make_card(bench, bench.operate(expert_at(bench, dose), dose), name, rate) for dose in doses]
+        return [make_card(bench, operate(bench, expert_at(bench, dose), dose), name, rate) for dose in doses]
     limit = plan.goal.dose_limit
-    return [make_card(bench, bench.operate(setting, limit), name, rate) for name, setting in settings.items()]
+    return [make_card(bench, operate(bench, setting, limit), name, rate) for name, setting in settings.items()]
 
 
 def expert_name(plan: PlanConfig) -> str:
@@ -222,4 +223,4 @@ def expert_name(plan: PlanConfig) -> str:
 
 def expert_at(bench: Bench, dose_e_per_a2: float) -> Setting:
     """The rule of thumb's setting, with the nearest step that can be done at the dose."""
-    return bench.feasible_near(bench.expert(), dose_e_per_a2)
+    return feasible_near(bench, expert(bench), dose_e_per_a2)

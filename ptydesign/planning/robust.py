@@ -15,6 +15,7 @@ from ptydesign import io
 from ptydesign.errors import InputError, nearest
 from ptydesign.planning import layout
 from ptydesign.planning.instrument import Setting
+from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import in_slices
 from ptydesign.planning.resolve import (
     LARGEST_SOURCE,
@@ -28,7 +29,7 @@ from ptydesign.planning.search import Runners
 from ptydesign.planning.space import setting_of
 from ptydesign.planning.trial import PlannedTrial
 from ptydesign.study.progress import Progress
-from ptydesign.study.search import read_json
+from ptydesign.study.records import read_json
 from ptydesign.study.store import seed_of
 
 FIRST_REPEAT = 1000  # repeats of draws, apart from those of plain repeats
@@ -92,7 +93,7 @@ def robust(resolved: Resolved, design: str, progress: Progress | None = None) ->
         trials.append(
             {"kind": "repeat", "number": repeat, "key": key, "objective": score, **result, **asdict(Errors())}
         )
-    operation = bench.operate(setting, limit)
+    operation = operate(bench, setting, limit)
     believed = to_experiment_config(bench, operation)
     for number in range(plan.robustness.draws):
         errors = draw_errors(resolved, number)

@@ -12,16 +12,18 @@ from ptydesign import io
 from ptydesign.design.settings import Observation
 from ptydesign.design.space import Point, Space
 from ptydesign.errors import InputError, nearest
+from ptydesign.experiment.search import Runner, potential_file
+from ptydesign.experiment.trial import objective_value
 from ptydesign.planning import layout
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.layout import Search
+from ptydesign.planning.operation import operate
 from ptydesign.planning.resolve import Resolved, detected_dose, expert_at, to_experiment_config
 from ptydesign.planning.space import make_space, point_of, setting_of
 from ptydesign.planning.trial import PlannedTrial
 from ptydesign.study.progress import Progress
-from ptydesign.study.search import Runner, potential_file, read_json
+from ptydesign.study.records import read_json
 from ptydesign.study.store import digest, seed_of
-from ptydesign.study.trial import objective_value
 
 WITHIN = 0.05  # of the best score: what counts as nearly as good
 APART = 0.12  # least distance of two candidates, in widths of the search ranges
@@ -123,7 +125,7 @@ class Runners:
     ) -> tuple[str, dict[str, Any], float | None]:
         """A setting as it is planned, nothing gone wrong."""
         bench = self.resolved.bench
-        config = to_experiment_config(bench, bench.operate(setting, dose))
+        config = to_experiment_config(bench, operate(bench, setting, dose))
         trial = PlannedTrial(config, detected_dose(bench, dose), repeat=repeat)
         return self.run(trial, setting, name, save=save)
 

@@ -10,6 +10,7 @@ from typing import Any
 from ptydesign.design.space import Point, Space, build_space
 from ptydesign.errors import InputError
 from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.operation import operate
 
 
 def setting_of(bench: Bench, point: Mapping[str, Any]) -> Setting:
@@ -59,6 +60,6 @@ def make_space(bench: Bench, dose_e_per_a2: float | None = None) -> Space:
 
     @cache
     def feasible(items: tuple) -> bool:
-        return bench.operate(setting_of(bench, dict(items)), dose_e_per_a2).feasible
+        return operate(bench, setting_of(bench, dict(items)), dose_e_per_a2).feasible
 
     return replace(space, allowed=lambda point: feasible(tuple(point.items())))

@@ -22,12 +22,13 @@ from ptydesign.errors import InputError, nearest
 from ptydesign.planning import layout
 from ptydesign.planning.card import RED, geometry
 from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.operation import operate
 from ptydesign.planning.resolve import Resolved
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.search import WITHIN, Runners
 from ptydesign.planning.space import make_space
 from ptydesign.study.progress import Progress
-from ptydesign.study.search import read_json
+from ptydesign.study.records import read_json
 from ptydesign.units import MRAD, NM, wavelength_a
 
 LEAST_LOOKS, MOST_LOOKS = 2, 6  # values on a side
@@ -147,7 +148,7 @@ def _try(
         if side in lost:
             continue
         changed = replace(setting, **{parameter: value})
-        possible = bench.operate(changed, limit).feasible
+        possible = operate(bench, changed, limit).feasible
         repeats = range(1, plan.robustness.tolerance_repeats + 1) if possible else ()
         name = f"tolerance/{parameter}/{value:g}"
         found = [runners.planned(changed, limit, f"{name}/{repeat}", repeat)[2] for repeat in repeats]

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptydesign.study.experiment import ExperimentConfig, to_experiment
-from ptydesign.study.trial import Trial
+from ptydesign.experiment.trial import Trial
+from ptydesign.study.acquisition import ExperimentConfig, to_experiment
 from ptydesign.units import MRAD
 
 if TYPE_CHECKING:
-    from ptydesign.study.config import StudyConfig
+    from ptydesign.experiment.config import StudyConfig
     from ptydesign.types import Dataset, Potential
 
 

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from ptydesign.experiment import estimate as study_estimate
+from ptydesign.experiment.trial import study_inputs
 from ptydesign.planning import layout
 from ptydesign.planning.config import PlanConfig
 from ptydesign.planning.load import load
+from ptydesign.planning.operation import operate
 from ptydesign.planning.resolve import Resolved, expert_at, to_experiment_config
 from ptydesign.planning.space import make_space, setting_of
-from ptydesign.study import estimate as study_estimate
+from ptydesign.study import cost
 from ptydesign.study.checked import check_job_memory, write_plan_file
-from ptydesign.study.trial import study_inputs
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
 
 MODEL = PlanConfig
@@ -88,12 +90,12 @@ def settings(
 
 def estimate(resolved: Resolved, cores: int) -> dict[str, Any]:
     """Trials, time in minutes and memory in GiB, by the mean work of settings that can be done at the dose limit."""
-    plan, rate = resolved.study, study_estimate.fft_rate()
+    plan, rate = resolved.study, cost.fft_rate()
     trials = layout.total_trials(plan)
     slow = len(layout.designs(plan)) * plan.robustness.draws
     coherent, incoherent = _typical_work(resolved)
     work = (trials - slow + BOUND_TRIALS * len(layout.LIMIT_DESIGNS)) * coherent + slow * incoherent
-    minutes = (work / rate + trials * TRIAL_S + _jobs(resolved) * study_estimate.START_S + 60) / 60
+    minutes = (work / rate + trials * TRIAL_S + _jobs(resolved) * cost.START_S + 60) / 60
     return {
         "trials_total": trials,
         "jobs": _jobs(resolved),
@@ -112,7 +114,7 @@ def _typical_work(resolved: Resolved) -> tuple[float, float]:
     settings_ = [setting_of(bench, p) for p in points if space.allowed is None or space.allowed(p)]
     each = []
     for setting in settings_ or [expert_at(bench, limit)]:
-        study, operation = resolved.of(setting).study, bench.operate(setting, limit)
+        study, operation = resolved.of(setting).study, operate(bench, setting, limit)
         configs = [study.experiment] * 2
         if operation.current_pa is not None:
             configs = [to_experiment_config(bench, operation, source_factor=factor) for factor in (None, 1.0)]

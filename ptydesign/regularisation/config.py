@@ -11,11 +11,12 @@ from ptydesign.config import Strict
 from ptydesign.design.settings import SearchConfig
 from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError
+from ptydesign.reconstruct.paths import DERIVED, leads_to, leaves, nearest_paths, with_values
 from ptydesign.reconstruct.plan import Plan
-from ptydesign.study.experiment import ExperimentConfig
+from ptydesign.study.acquisition import ExperimentConfig
 from ptydesign.thick.config import BASE, NAME, ThickStudy
-from ptydesign.tuning.paths import DERIVED, leads_to, leaves, nearest_paths, with_values
 
+TABLES = ("errors", "summary", "dumbbells", "trials")
 SLICES, THICKNESS = "slices", "thickness_a"  # of the whole sample: paths of their own beside those of a plan
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ptydesign.regularisation.workflow import TABLES
+from ptydesign.regularisation.config import TABLES
 from ptydesign.thick.tables import read_contents
 
 

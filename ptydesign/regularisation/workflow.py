@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ptydesign.errors import InputError
-from ptydesign.regularisation.config import BASE, SLICES, THICKNESS, RegularisationStudy
+from ptydesign.regularisation.config import BASE, SLICES, TABLES, THICKNESS, RegularisationStudy
 from ptydesign.regularisation.run import find_item, items
 from ptydesign.study.file import in_file
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, versions
@@ -20,7 +20,6 @@ from ptydesign.thick.scored import scored_words, with_doubts
 KIND = "regularisation"
 MODEL = RegularisationStudy
 DUMBBELLS = 2  # version of what is measured of them
-TABLES = ("errors", "summary", "dumbbells", "trials")
 
 
 def load(folder: Path, scale: str, root: Path) -> ThickResolved:

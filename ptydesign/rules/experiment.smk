@@ -1,7 +1,7 @@
 # Which experiment is best, at each dose: rounds of a search, a random search, a map, winners simulated again.
 # Rounds and chunks are known from the study file.
 
-from ptydesign.study import layout, workflow as experiment_flow
+from ptydesign.experiment import layout, workflow as experiment_flow
 
 EXPERIMENTS = runs_of("experiment")
 

@@ -1,1 +1,1 @@
-"""Studies: many trials, chosen by a search, driven by Snakemake, gathered into tables, figures and a report."""
+"""What every study is: its file, its checks, its store of trials, what its jobs cost."""

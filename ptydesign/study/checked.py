@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from ptydesign import __version__, io
+from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.study.file import PLAN
 from ptydesign.study.store import digest
@@ -59,6 +60,28 @@ def write_plan_file(resolved: Checked, kind: str, more: Mapping[str, Any]) -> No
     text = "# Written by `ptydesign resolve`: every setting of this study, and what made it.\n"
     text += yaml.safe_dump({**resolved.content, "resolved": header}, sort_keys=False, allow_unicode=True)
     io.write_text(resolved.results / PLAN, text)
+
+
+def check_results(folder: Path, study: str) -> None:
+    """Refuse a results folder of another layout version or of another study."""
+    folder = Path(folder)
+    plan_file = folder / "plan.yaml"
+    if not plan_file.exists():  # new, or killed while the plan was being written
+        return
+    mend = f"Move {folder} away or delete it; the study then runs anew, from stored trials where they still hold."
+    try:
+        resolved = read_yaml(plan_file).get("resolved") or {}
+        found, owner = resolved.get("layout"), resolved.get("study", study)
+    except InputError as error:
+        raise InputError("results folder", "must have a readable plan.yaml", error.value, mend) from None
+    if not isinstance(found, int) or found < LAYOUT:
+        rule = f"must have layout version {LAYOUT}, and {folder} was made by an older version of ptydesign"
+        raise InputError("results folder", rule, found, mend)
+    if found > LAYOUT:
+        rule = f"must have layout version {LAYOUT}, and {folder} was made by a newer version of ptydesign"
+        raise InputError("results folder", rule, found, f"Update ptydesign, or: {mend}")
+    if owner != study:
+        raise InputError("results folder", f"must belong to the study {study!r}", owner, mend)
 
 
 def check_job_memory(study: str, gib: float, cores: int, machine_gib: float, mend: str, job: str = "") -> str | None:

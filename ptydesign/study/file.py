@@ -95,3 +95,8 @@ def _at_scale(
         if not holds(changes, place):
             raise
         raise InputError(f"{source}: scales.{scale}.{place}", error.rule, error.value, error.mend) from None
+
+
+def dose_name(dose: float) -> str:
+    """A dose as part of a file name: 1000, 0.5."""
+    return str(int(dose)) if float(dose).is_integer() else repr(float(dose))

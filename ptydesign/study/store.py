@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,11 @@ def digest(content: Any) -> str:
 def seed_of(*content: Any) -> int:
     """A seed in [0, 2^31) that depends on content only, never on a place in a list."""
     return int(digest(list(content))[:12], 16) % 2**31
+
+
+def cache_folder(root: Path) -> Path:
+    """Where potentials and compiled code are kept: $PTYDESIGN_CACHE, or results/.cache."""
+    return Path(os.environ.get("PTYDESIGN_CACHE") or Path(root) / ".cache")
 
 
 class PointStore:

@@ -12,7 +12,7 @@ from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.simulate.potential import Thermal
 from ptydesign.simulate.thick import Shape, ThickSample, shape_of
-from ptydesign.study.experiment import VARIABLE, ExperimentConfig, at_point
+from ptydesign.study.acquisition import VARIABLE, ExperimentConfig, at_point
 from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
 
 LEAST_SCORED_A = 1.0  # of a field, along each axis

@@ -7,7 +7,7 @@ from typing import Any
 
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.study.checked import check_job_memory
-from ptydesign.study.estimate import duration, fft_rate, transform
+from ptydesign.study.cost import duration, fft_rate, transform
 from ptydesign.thick import data
 from ptydesign.thick.resolve import ThickResolved
 

@@ -12,7 +12,7 @@ from ptydesign.grids import Grid
 from ptydesign.simulate.dataset import check_experiment
 from ptydesign.simulate.detector import Window, choose_window
 from ptydesign.simulate.thick import Shape
-from ptydesign.study.experiment import OPERATOR_NAMES, ExperimentConfig, field_at, to_experiment
+from ptydesign.study.acquisition import OPERATOR_NAMES, ExperimentConfig, field_at, to_experiment
 from ptydesign.types import Detector, Experiment
 
 

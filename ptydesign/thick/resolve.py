@@ -14,8 +14,7 @@ from ptydesign.simulate.defects import Placed, Vacancy
 from ptydesign.simulate.detector import Window
 from ptydesign.simulate.potential import file_digest
 from ptydesign.simulate.thick import Shape, place_defects, slice_thicknesses
-from ptydesign.study.checked import Checked, write_plan_file
-from ptydesign.study.checks import check_results
+from ptydesign.study.checked import Checked, check_results, write_plan_file
 from ptydesign.study.file import folder_name, in_file, load_study
 from ptydesign.study.store import seed_of
 from ptydesign.study.versions import ALGORITHMS, versions

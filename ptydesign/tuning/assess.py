@@ -11,7 +11,7 @@ from typing import Any
 from ptydesign import io
 from ptydesign.design.space import Dimension
 from ptydesign.errors import InputError, nearest
-from ptydesign.study.search import read_json
+from ptydesign.study.records import read_json
 from ptydesign.tuning import layout
 from ptydesign.tuning.config import FOUND, TuningConfig
 from ptydesign.tuning.data import read_pair

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from ptydesign import io
-from ptydesign.study.search import best_so_far, read_json
+from ptydesign.study.records import read_json
+from ptydesign.study.rounds import best_so_far
 from ptydesign.study.store import PointStore
 from ptydesign.tuning import layout
 from ptydesign.tuning.config import OBJECTIVES, TuningConfig

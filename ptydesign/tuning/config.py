@@ -19,7 +19,7 @@ from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
 from ptydesign.simulate.potential import PotentialConfig
 from ptydesign.simulate.specimen import SampleConfig
-from ptydesign.study.experiment import DOSE_LIMIT, VARIABLE, ExperimentConfig
+from ptydesign.study.acquisition import DOSE_LIMIT, VARIABLE, ExperimentConfig
 from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
 
 DoseValue = Annotated[float, Field(gt=0, le=DOSE_LIMIT)]

@@ -16,7 +16,7 @@ import numpy as np
 from ptydesign import io, units
 from ptydesign.errors import InputError
 from ptydesign.halves import SPLITS
-from ptydesign.study.experiment import ExperimentConfig, to_experiment
+from ptydesign.study.acquisition import ExperimentConfig, to_experiment
 from ptydesign.study.store import seed_of
 from ptydesign.tuning import layout
 from ptydesign.tuning.config import OneFile, SimulatedData
@@ -90,7 +90,7 @@ def scan(resolved: Any, repeat: int) -> Path:
 
 def read_pair(results: Path, repeat: int, name: str) -> Pair:
     """A pair of scans that `scan` made."""
-    from ptydesign.study.search import read_json
+    from ptydesign.study.records import read_json
 
     entries: Mapping[str, Any] = read_json(results / layout.data_file(repeat))
     folder = results / "data" / name
@@ -121,7 +121,7 @@ def hold_out(dataset: Dataset, part: float, seed: int) -> tuple[Dataset, Dataset
 def _simulated(resolved: Any, repeat: int) -> dict[str, tuple[Dataset, Dataset, Truth]]:
     from ptydesign.simulate.dataset import simulate_doses
     from ptydesign.simulate.potential import cached_potential
-    from ptydesign.study.search import cache_folder
+    from ptydesign.study.store import cache_folder
 
     study = resolved.study
     cache = cache_folder(resolved.root)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ptydesign.study.layout import dose_name
+from ptydesign.study.file import dose_name
 from ptydesign.tuning.config import TuningConfig
 
 BO, RANDOM = "bo", "random"

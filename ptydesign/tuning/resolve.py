@@ -12,19 +12,18 @@ import numpy as np
 from ptydesign import io
 from ptydesign.design.space import build_space
 from ptydesign.errors import InputError
+from ptydesign.reconstruct.paths import check_paths
 from ptydesign.simulate.dataset import check_experiment, required_shape
 from ptydesign.simulate.potential import potential_key
 from ptydesign.simulate.specimen import check_sample
-from ptydesign.study.checked import Checked
-from ptydesign.study.checks import check_results
-from ptydesign.study.estimate import START_S, fft_rate
-from ptydesign.study.experiment import OPERATOR_NAMES
+from ptydesign.study.acquisition import OPERATOR_NAMES
+from ptydesign.study.checked import Checked, check_results
+from ptydesign.study.cost import START_S, fft_rate
 from ptydesign.study.file import folder_name, in_file, load_study
 from ptydesign.tuning import layout
 from ptydesign.tuning.assess import count, values_of
 from ptydesign.tuning.config import OneFile, SimulatedData, TuningConfig
 from ptydesign.tuning.data import experiments
-from ptydesign.tuning.paths import check_paths
 from ptydesign.tuning.trial import SWITCHES, plan_of
 
 CHECKED = 64  # points of the space that are turned into plans before work starts

@@ -15,7 +15,7 @@ from ptydesign import io
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import build_space
 from ptydesign.errors import InputError, nearest
-from ptydesign.study.search import read_json
+from ptydesign.study.records import read_json
 from ptydesign.study.store import seed_of
 from ptydesign.tuning import layout
 from ptydesign.tuning.config import TuningConfig

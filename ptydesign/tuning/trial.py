@@ -16,13 +16,13 @@ import numpy as np
 
 from ptydesign import io
 from ptydesign.errors import InputError
+from ptydesign.reconstruct.paths import with_values
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.study.store import PointStore, digest, seed_of
 from ptydesign.study.versions import TRIAL, versions
 from ptydesign.tuning.config import OBJECTIVES, TuningConfig
 from ptydesign.tuning.data import Pair
 from ptydesign.tuning.layout import SECONDS, Budget
-from ptydesign.tuning.paths import with_values
 
 MOST_SWEEPS = 100_000
 NEVER = 1_000_000  # a sweep that no reconstruction reaches

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ptydesign import drawing
+from ptydesign.reconstruct.paths import label
 from ptydesign.tuning.figures import style
 from ptydesign.tuning.figures.tables import METRICS, Tables
-from ptydesign.tuning.paths import label
 
 TITLE = "Over-smoothing: what the ring correlation rewards and the held-out misfit catches"
 

@@ -12,8 +12,8 @@ import pandas as pd
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.io import read_images
+from ptydesign.reconstruct.paths import label
 from ptydesign.tuning.config import FOUND
-from ptydesign.tuning.paths import label
 
 TABLES = ("trials", "convergence", "summary", "chosen", "budgets", "pareto", "saved")
 OPTIONAL = ("validation", "doses", "effects", "example")

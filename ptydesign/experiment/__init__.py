@@ -1,0 +1,1 @@
+"""The kind `experiment`: which experiment is best at each dose."""

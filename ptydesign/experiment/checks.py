@@ -1,0 +1,229 @@
+"""Rules that concern several sections of a study; all take well under a second, before any work starts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ptydesign.errors import InputError
+from ptydesign.experiment.config import StudyConfig
+from ptydesign.score.metrics import ssim_window_px
+from ptydesign.simulate.dataset import check_experiment, required_shape
+from ptydesign.simulate.specimen import ImageSample, build_atoms, check_sample
+from ptydesign.study.acquisition import OPERATOR_NAMES, ExperimentConfig, at_point, field_at, to_experiment
+
+MIN_ELECTRONS = 1.0  # per pattern: less is an empty dataset
+MAX_CORNERS = 512
+THICKNESS_TOLERANCE = 0.2  # of the sample's, by which the reconstruction's may differ before it is warned of
+
+
+def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str]]:
+    """The study with its sample's file found from `folder`, and warnings.
+
+    Raises InputError for the first broken rule, with the field as it stands in study.yaml.
+    """
+    warnings: list[str] = []
+    check_sample(study.sample, folder)  # missing or unreadable file, before anything is derived from it
+    _check_pixels(study)
+    _check_score(study)
+    # the experiment's own values too: what replaces them today may be left out tomorrow
+    for where, point in itertools.chain([("experiment", {})], _extremes(study)):
+        config = at_point(study.experiment, point, where)
+        _check_optics(config, where, point)
+        _check_scan(config, where, point)
+        for dose in study.doses_e_per_a2:
+            _check_dose(config, dose, where, point)
+    _check_windows(study, warnings)
+    _check_faint(study, warnings)
+    _check_slices(study, folder, warnings)
+    extent = tuple(n * study.potential.pixel_a for n in potential_shape(study, folder))
+    sample = check_sample(study.sample, folder, extent)
+    return study.model_copy(update={"sample": sample}), warnings
+
+
+def potential_shape(study: StudyConfig, folder: Path = Path()) -> tuple[int, int]:
+    """Pixels (y, x) of the one potential that holds scan and window of every experiment the study may ask for."""
+    pixel = (study.potential.pixel_a, study.potential.pixel_a)
+    thickness_a = _thickness_a(study, folder)
+    needed = (0, 0)
+    for where, point in _extremes(study):
+        experiment = to_experiment(at_point(study.experiment, point, where), study.doses_e_per_a2[0])
+        try:
+            one = required_shape([experiment], pixel, thickness_a)
+        except InputError as error:
+            raise _in_operators_words(error, where, point) from None
+        needed = (max(needed[0], one[0]), max(needed[1], one[1]))
+    if study.specimen_a is None:
+        return needed
+    shape = tuple(round(extent / pixel[0]) for extent in study.specimen_a)
+    if any(have < want for have, want in zip(shape, needed, strict=True)):
+        rule = f"must hold scan and window of every experiment, {[round(n * pixel[0], 1) for n in needed]} A"
+        raise InputError("specimen_a", rule, list(study.specimen_a), "Enlarge it, or leave it out.")
+    return shape
+
+
+def _extremes(study: StudyConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name of the section, point) at every corner of the space and of the map, and for the reference."""
+    names = list(study.space.root)
+    ends = [_ends(dimension) + _longest_scans(study, name) for name, dimension in study.space.root.items()]
+    # range by range first, so that an error names the one value that is at fault
+    for name, values in zip(names, ends, strict=True):
+        for value in values:
+            at_point(study.experiment, {name: value}, "space")
+    corners = itertools.islice(itertools.product(*ends), MAX_CORNERS)
+    yield from (("space", dict(zip(names, corner, strict=True))) for corner in corners)
+    yield "reference", study.reference.point
+    if study.map is not None:
+        for x, y in itertools.product(study.map.x.values, study.map.y.values):
+            yield "map", map_point(study, x, y)
+
+
+def map_point(study: StudyConfig, x: float, y: float) -> dict[str, Any]:
+    """The point of the map at (x, y)."""
+    return {**study.map.at, study.map.x.name: x, study.map.y.name: y}
+
+
+def _ends(dimension: Any) -> tuple:
+    if dimension.choices is not None:
+        return tuple(dimension.choices)
+    low, high = dimension.low, dimension.high
+    ends = (low, high) if low > 0 or high < 0 else (low, 0.0, high)  # 0 defocus is an extreme of its own
+    return tuple(int(v) for v in ends) if dimension.integer else ends
+
+
+def _longest_scans(study: StudyConfig, name: str) -> tuple[float, ...]:
+    """Steps of the space at which a scan overshoots the field most: just too short to need one position less."""
+    dimension = study.space.root[name]
+    if name != "step_a" or dimension.choices is not None:
+        return ()
+    fields = study.experiment.field_of_view_a
+    steps = {field / math.ceil(field / dimension.high) * (1 - 1e-6) for field in fields if dimension.high > 0}
+    return tuple(sorted(step for step in steps if dimension.low < step < dimension.high))
+
+
+def _check_pixels(study: StudyConfig) -> None:
+    ratio = study.experiment.pixel_a / study.potential.pixel_a
+    if ratio < 1 - 1e-9 or abs(ratio - round(ratio)) > 1e-6:
+        rule = f"must be experiment.pixel_a ({study.experiment.pixel_a}) divided by a whole number"
+        mend = f"Use {study.experiment.pixel_a / max(1, round(ratio)):g}."
+        raise InputError("potential.pixel_a", rule, study.potential.pixel_a, mend)
+
+
+def _check_score(study: StudyConfig) -> None:
+    pixels = min(study.experiment.field_of_view_a) / study.experiment.pixel_a
+    nyquist = 0.5 / study.experiment.pixel_a
+    if study.score.frc_qmax > nyquist:
+        rule = f"must not exceed the reconstruction's largest frequency, 1/(2 experiment.pixel_a) = {nyquist:g} 1/A"
+        raise InputError("score.frc_qmax", rule, study.score.frc_qmax, "Lower it.")
+    for width in study.score.ssim_widths_px:
+        needed = ssim_window_px(width)
+        if needed > pixels:
+            rule = f"its window of {needed} px must fit into the scored field of view, {pixels:.0f} px"
+            raise InputError("score.ssim_widths_px", rule, width, "Leave it out, or scan a larger field of view.")
+
+
+def _check_optics(config: ExperimentConfig, where: str, point: Mapping[str, Any]) -> None:
+    edge = config.detector_edge_mrad
+    if config.semiangle_mrad > edge:
+        rule = f"the aperture must not be wider than the detector, whose edge lambda/(2 pixel_a) is at {edge:.2f} mrad"
+        mend = f"Use at most {edge:.1f} mrad, or a smaller pixel_a."
+        raise InputError(field_at(where, "semiangle_mrad", point), rule, config.semiangle_mrad, mend)
+
+
+def _check_scan(config: ExperimentConfig, where: str, point: Mapping[str, Any]) -> None:
+    if config.step_a > min(config.field_of_view_a):
+        rule = f"must not exceed the field of view {list(config.field_of_view_a)} A"
+        raise InputError(field_at(where, "step_a", point), rule, config.step_a, "Use a smaller step or a larger field.")
+    half = [size / 2 for size in config.field_of_view_a]
+    if any(abs(drift) > limit for drift, limit in zip(config.drift_a, half, strict=True)):
+        rule = f"must not exceed half the field of view, {half} A (y, x)"
+        raise InputError("experiment.drift_a", rule, list(config.drift_a), "Lower it, or scan a larger field of view.")
+    if config.position_jitter_a > min(half):
+        rule = f"must not exceed half the field of view, {min(half):g} A"
+        mend = "Lower it, or scan a larger field of view."
+        raise InputError(field_at(where, "position_jitter_a", point), rule, config.position_jitter_a, mend)
+
+
+def _check_dose(config: ExperimentConfig, dose: float, where: str, point: Mapping[str, Any]) -> None:
+    experiment = to_experiment(config, dose)
+    try:
+        check_experiment(experiment)
+    except InputError as error:
+        if error.field == "dose_e_per_a2" and config.applied_dose_e_per_a2 is None:
+            raise InputError("doses_e_per_a2", error.rule, error.value, error.mend) from None
+        raise _in_operators_words(error, where, point) from None
+
+
+def _in_operators_words(error: InputError, where: str, point: Mapping[str, Any]) -> InputError:
+    """The error of a check of `types.Experiment`, with the field as it stands in study.yaml."""
+    name = OPERATOR_NAMES.get(error.field)
+    sections = "experiment" if where == "experiment" else f"experiment, {where}"
+    return InputError(field_at(where, name, point) if name else sections, error.rule, error.value, error.mend)
+
+
+def _check_faint(study: StudyConfig, warnings: list[str]) -> None:
+    """A dose is impossible if no step of the space gives an electron per pattern; warn if some steps don't."""
+    steps = {at_point(study.experiment, p, w).step_a for w, p in _extremes(study) if w == "space"}
+    for dose in study.doses_e_per_a2:
+        if dose * max(steps) ** 2 < MIN_ELECTRONS:
+            rule = f"dose x step^2 must be at least {MIN_ELECTRONS:g} electron at the largest step, {max(steps):g} A"
+            raise InputError("doses_e_per_a2", rule, dose, "Raise the dose or the step.")
+        if dose * min(steps) ** 2 < MIN_ELECTRONS:
+            warnings.append(
+                f"at {dose:g} e/A^2 the smallest step gives less than {MIN_ELECTRONS:g} electron per pattern"
+            )
+
+
+def _check_windows(study: StudyConfig, warnings: list[str]) -> None:
+    """The reconstruction works in the detector's window; a probe that is larger than it wraps around."""
+    corners = [at_point(study.experiment, point, where) for where, point in _extremes(study) if where == "space"]
+    roomy = max(corners, key=lambda c: c.window_a - c.probe_diameter_a)
+    if roomy.probe_diameter_a > roomy.window_a:
+        rule = f"the detector's window (pixels x pixel_a, at most {roomy.window_a:.1f} A) must hold the probe"
+        value = f"a probe {roomy.probe_diameter_a:.1f} A wide"
+        raise InputError("space.detector_pixels", rule, value, "Use more detector pixels or less defocus.")
+    small = sum(c.probe_diameter_a > c.window_a for c in corners)
+    if small:
+        warnings.append(
+            f"{small} of the {len(corners)} corners of the space have a probe wider than the detector's window: "
+            "the data are right there, but reconstructions will be poor"
+        )
+    reference = at_point(study.experiment, study.reference.point, "reference")
+    if reference.probe_diameter_a > reference.window_a:
+        warnings.append(
+            f"the {study.reference.name}'s probe ({reference.probe_diameter_a:.1f} A) is wider than its detector's "
+            f"window ({reference.window_a:.1f} A)"
+        )
+
+
+def _check_slices(study: StudyConfig, folder: Path, warnings: list[str]) -> None:
+    """Of a sample in several slices, a reconstruction in one, or in slices that are together much too thin or thick."""
+    thickness_a = _thickness_a(study, folder)
+    if not thickness_a or thickness_a <= study.potential.slice_thickness_a:
+        return
+    slices, each_a = study.reconstruction.final_slices
+    if slices == 1:
+        warnings.append(
+            f"the sample ({thickness_a:.1f} A thick) is simulated in several slices, but the reconstruction has one"
+        )
+    elif abs(slices * each_a / thickness_a - 1) > THICKNESS_TOLERANCE:
+        warnings.append(
+            f"the reconstruction's {slices} slices of {each_a:g} A make {slices * each_a:g} A, but the sample is "
+            f"{thickness_a:.1f} A thick"
+        )
+
+
+def _thickness_a(study: StudyConfig, folder: Path) -> float:
+    """Thickness of a sample in slices, 0 for one that is projected; a small piece of it is enough to know."""
+    if study.potential.slice_thickness_a is None or isinstance(study.sample, ImageSample):
+        return 0.0
+    sample = check_sample(study.sample, folder) if not _is_found(study) else study.sample
+    return float(build_atoms(sample, (8.0, 8.0)).cell.lengths()[2])
+
+
+def _is_found(study: StudyConfig) -> bool:
+    file = getattr(study.sample, "file", None)
+    return file is None or Path(file).is_file()

@@ -1,0 +1,225 @@
+"""From records to tidy tables, one row for each record, units in the column names. No wall time enters a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ptydesign import io, units
+from ptydesign.experiment import layout
+from ptydesign.experiment.config import OPTIMISED, StudyConfig
+from ptydesign.experiment.resolve import Resolved
+from ptydesign.experiment.search import potential_file, read_round
+from ptydesign.experiment.trial import objective_value
+from ptydesign.simulate.specimen import ImageSample, build_atoms
+from ptydesign.study.file import dose_name
+from ptydesign.study.records import read_json
+from ptydesign.study.rounds import best_so_far
+from ptydesign.study.store import PointStore
+
+STRUCTURE_A = 30.0  # side of the piece of the sample that is shown at most
+UNITS = {
+    "kv": "kV", "a": "A", "mrad": "mrad", "nm": "nm", "pixels": "px", "deg": "deg", "um": "um", "mm": "mm",
+}  # fmt: skip
+REGION = ("region_y0_a", "region_x0_a", "region_y1_a", "region_x1_a")  # the scored part of the specimen
+
+
+def collect(resolved: Resolved) -> list[Path]:
+    """Write tables/ from the records of a finished study; returns the paths."""
+    study = resolved.study
+    trials = pd.DataFrame(_trial_rows(resolved))
+    validation = pd.DataFrame(_validation_rows(resolved))
+    is_map = trials["search"] == layout.MAP
+    frames = {
+        "trials": trials,
+        "validation": validation,
+        "recommended": pd.DataFrame(_recommended_rows(resolved), columns=RECOMMENDED),
+        "summary": _summary(study, validation),
+        "convergence": pd.DataFrame(_convergence_rows(trials[~is_map])),
+    }
+    if study.map is not None:
+        frames["map"] = trials[is_map]
+    paths = []
+    for name, frame in frames.items():
+        path = resolved.results / "tables" / f"{name}.csv"
+        io.write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+        paths.append(path)
+    images = resolved.results / "tables" / "images.h5"
+    io.write_images(images, _image_groups(resolved))
+    return [*paths, images]
+
+
+def _trial_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    study = resolved.study
+    names = _parameters(study)
+    for search in layout.searches(study).values():
+        for round_ in range(len(search.sizes)):
+            for record in read_round(resolved.results, search, round_):
+                point = {name: record["point"].get(name, getattr(study.experiment, name)) for name in names}
+                yield {
+                    "search": search.kind,
+                    "dose_e_per_a2": search.dose_e_per_a2,
+                    "round": round_,
+                    "index": record["index"],
+                    **point,
+                    **_score_columns(study, record),
+                }
+
+
+def _validation_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    study = resolved.study
+    for file in layout.validation_files(study):
+        content = read_json(resolved.results / file)
+        for record in content["trials"]:
+            yield {
+                "design": record["design"],
+                "simulator": content["simulator"],
+                "repeat": record["repeat"],
+                "dose_e_per_a2": content["dose_e_per_a2"],
+                **{name: record["point"][name] for name in study.space.root},
+                **_score_columns(study, record),
+            }
+
+
+def _parameters(study: StudyConfig) -> list[str]:
+    """Names of all varied parameters: those of the space, then those that only the map varies."""
+    more = [] if study.map is None else [study.map.x.name, study.map.y.name, *study.map.at]
+    return list(dict.fromkeys([*study.space.root, *more]))
+
+
+def _score_columns(study: StudyConfig, record: dict[str, Any]) -> dict[str, Any]:
+    """Status and scores of a record, in the order of the tables; empty where there is no score."""
+    scores = record.get("scores") or {}
+    ssim = scores.get("ssim", {})
+    return {
+        "status": record["status"],
+        "reason": record["reason"],
+        "objective": objective_value(study, record),
+        **{f"ssim_{width:g}px": ssim.get(f"{width:g}") for width in study.score.ssim_widths_px},
+        **{name: scores.get(name) for name in ("psnr_db", "mse_rad2", "frc_area", "contrast")},
+        "positions": record.get("positions"),
+        "sweeps": record.get("sweeps"),
+        "seed": record["seed"],
+        **dict(zip(REGION, record["region_a"], strict=True)),
+        "data_range_rad": scores.get("data_range_rad"),
+        "frc_qmax_per_a": scores.get("frc_qmax"),
+    }
+
+
+RECOMMENDED = [
+    "dose_e_per_a2", "parameter", "best", "low", "high", "unit", "searched_low", "searched_high",
+]  # fmt: skip
+
+
+def _recommended_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    """The winner of each dose, and the range of each parameter within 5 % of the best according to the surrogate."""
+    study = resolved.study
+    for dose in study.doses_e_per_a2:
+        best = read_json(resolved.results / "search" / f"{layout.BO}-{dose_name(dose)}" / "best.json")
+        for name, dimension in study.space.root.items():
+            low, high = best["tolerance"].get(name) or (None, None)
+            ends = (
+                (min(dimension.values), max(dimension.values)) if dimension.choices else (dimension.low, dimension.high)
+            )
+            yield {
+                "dose_e_per_a2": dose,
+                "parameter": name,
+                "best": (best["point"] or {}).get(name),
+                "low": low,
+                "high": high,
+                "unit": UNITS.get(name.rpartition("_")[2], ""),
+                "searched_low": ends[0],
+                "searched_high": ends[1],
+            }
+
+
+def _summary(study: StudyConfig, validation: pd.DataFrame) -> pd.DataFrame:
+    """Mean and sample standard deviation over the repeats of each (dose, design, simulator); failures are left out."""
+    ssim = _ssim_column(study)
+    rows = []
+    for dose in study.doses_e_per_a2:
+        for design in (OPTIMISED, study.reference.name):
+            for simulator in layout.simulators(study):
+                chosen = validation[
+                    (validation["dose_e_per_a2"] == dose)
+                    & (validation["design"] == design)
+                    & (validation["simulator"] == simulator)
+                    & (validation["status"] == "ok")
+                ]
+                row = {"dose_e_per_a2": dose, "design": design, "simulator": simulator, "n": len(chosen)}
+                for name, column in (("ssim", ssim), ("psnr_db", "psnr_db")):
+                    values = chosen[column].to_numpy(float)
+                    row[f"{name}_mean"] = float(np.mean(values)) if len(values) else None
+                    row[f"{name}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _ssim_column(study: StudyConfig) -> str:
+    """The SSIM that is reported: of the objective's width, else of the width next to the usual 1.5."""
+    widths = study.score.ssim_widths_px
+    width = study.objective.width_px if study.objective.metric == "ssim" else min(widths, key=lambda w: abs(w - 1.5))
+    return f"ssim_{width:g}px"
+
+
+def _convergence_rows(trials: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    """Best objective after so many trials, for every search and dose."""
+    for (search, dose), group in trials.groupby(["search", "dose_e_per_a2"], sort=True):
+        ordered = group.sort_values(["round", "index"])
+        values = [None if math.isnan(v) else float(v) for v in ordered["objective"].to_numpy(float)]
+        for count, best in enumerate(best_so_far(values), start=1):
+            yield {"search": search, "dose_e_per_a2": dose, "trials": count, "best_objective": best}
+
+
+def _image_groups(resolved: Resolved) -> dict[str, dict[str, Any]]:
+    """Pictures of the first repeat of each design and dose, and the structure."""
+    study = resolved.study
+    store, groups = PointStore(resolved.root), {}
+    width = _ssim_column(study).removeprefix("ssim_").removesuffix("px")
+    for dose in study.doses_e_per_a2:
+        content = read_json(resolved.results / "validation" / f"{dose_name(dose)}-jax.json")
+        for record in content["trials"]:
+            if record["repeat"] != 1 or record["status"] != "ok":
+                continue
+            item = io.read_images(store.images_path(record["key"]))["trial"]
+            attrs = dict(item["attrs"])
+            attrs["ssim"] = attrs.pop("ssim_by_width")[width]
+            attrs |= {"dose_e_per_a2": dose, "design": record["design"], "ssim_width_px": float(width)}
+            arrays = {name: io.Array(values, "rad", "y,x") for name, values in item["arrays"].items()}
+            groups[f"{dose_name(dose)}-{record['design']}"] = {"arrays": arrays, "attrs": attrs}
+    groups["structure"] = _structure(resolved)
+    return groups
+
+
+def _structure(resolved: Resolved) -> dict[str, Any]:
+    """The middle of the sample: projected potential, and its atoms in the same frame."""
+    study = resolved.study
+    potential = io.read_potential(potential_file(resolved))
+    pixel = potential.pixel_a
+    counts = []
+    for axis in range(2):
+        side = min(study.experiment.field_of_view_a[axis], STRUCTURE_A)
+        total = potential.grid.shape[axis]
+        count = min(total, round(side / pixel[axis]))
+        counts.append(count - (total - count) % 2)  # equal margins on both sides: the centres coincide
+    rows, columns = (
+        slice((n - count) // 2, (n - count) // 2 + count) for n, count in zip(potential.grid.shape, counts, strict=True)
+    )
+    projected = potential.slices_va.mean(axis=0).sum(axis=0)[rows, columns]
+    arrays = {"potential_va": io.Array(projected.astype(np.float32), "V*angstrom", "y,x")}
+    extent = (counts[0] * pixel[0], counts[1] * pixel[1])
+    attrs: dict[str, Any] = {
+        "pixel_a": list(pixel),
+        "sigma_rad_per_va": units.interaction_parameter(study.experiment.voltage_kv),
+    }
+    if not isinstance(study.sample, ImageSample):
+        atoms = build_atoms(study.sample, extent)
+        arrays["positions"] = io.Array(np.asarray(atoms.positions, float), "angstrom", "atom,(x,y,z)")
+        arrays["numbers"] = io.Array(np.asarray(atoms.numbers), "1", "atom")
+        attrs["cell"] = [float(v) for v in atoms.cell.lengths()]
+    return {"arrays": arrays, "attrs": attrs}

@@ -1,0 +1,338 @@
+"""What a study found, computed from its tables: scores compared, settings recommended, trends present or absent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from ptydesign.experiment.figures.convergence import comparison_dose, initial_trials
+from ptydesign.experiment.figures.labels import count_text, dose_text, fixed, number, objective_label, quantity
+from ptydesign.experiment.figures.tables import FAILED, LEAST_SSIM, OPTIMISED, Tables
+from ptydesign.units import MRAD, NM, wavelength_a
+
+LEAST_REPEATS = 5  # with fewer, a spread is too uncertain to count differences in units of it
+LEAST_TRIALS = 20  # with fewer, a surrogate model's 5 % ranges deserve caution
+YES, NO, WEAK, OPEN = "appears", "does not appear", "within the tolerances", "cannot be judged"
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A trend of Cao et al. 2022: whether it shows in this study, and the numbers that say so."""
+
+    claim: str
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Mean scores of both designs at one dose, by one simulator; spreads are sample standard deviations.
+
+    sigmas: difference over sqrt(s1^2 + s2^2), the spread of a difference of two single runs; NaN with fewer than
+    LEAST_REPEATS repeats of either design. outside: whether the error bars (mean +- one standard deviation) are apart,
+    the optimised above. failed: of which design nothing was reconstructed.
+    """
+
+    dose: float
+    simulator: str
+    n: tuple[int, int]
+    optimised: tuple[float, float]
+    reference: tuple[float, float]
+    failed: tuple[bool, bool] = (False, False)
+
+    @property
+    def difference(self) -> float:
+        """Optimised minus reference."""
+        return self.optimised[0] - self.reference[0]
+
+    @property
+    def spreads(self) -> tuple[float, float]:
+        """Standard deviations of both designs; NaN without repeats."""
+        return tuple(pair[1] if min(self.n) > 1 else math.nan for pair in (self.optimised, self.reference))
+
+    @property
+    def sigmas(self) -> float:
+        """The difference in units of its spread."""
+        spread = math.hypot(self.optimised[1], self.reference[1])
+        return self.difference / spread if min(self.n) >= LEAST_REPEATS and spread > 0 else math.nan
+
+    @property
+    def outside(self) -> bool:
+        """Whether the optimised lies above, error bars apart."""
+        return min(self.n) > 1 and self.optimised[0] - self.optimised[1] > self.reference[0] + self.reference[1]
+
+
+def compare(tables: Tables, simulator: str, score: str = "ssim") -> list[Compared]:
+    """Both designs' scores (`ssim` or `psnr_db`) at each dose that has both, doses rising."""
+    found = []
+    for dose in tables.doses:
+        designs = (OPTIMISED, tables.reference)
+        rows = [tables.scores(dose, design, simulator) for design in designs]
+        if all(row is not None for row in rows):
+            means = [(float(row[f"{score}_mean"]), float(row[f"{score}_std"])) for row in rows]
+            failed = tuple(tables.failed(dose, design, simulator) for design in designs)
+            found.append(Compared(dose, simulator, (int(rows[0]["n"]), int(rows[1]["n"])), *means, failed))
+    return found
+
+
+def sentences(tables: Tables) -> list[str]:
+    """One-sentence findings."""
+    found = (_gain(tables), _failed(tables), _independent(tables), _search(tables), _edges(tables), _few(tables))
+    return [text for text in found if text]
+
+
+def trends(tables: Tables) -> list[Trend]:
+    """The paper's trends in this study. Those about a parameter that was not varied are left out."""
+    found = [_beats(tables), _gain_falls(tables)]
+    if "step_a" in tables.parameters:
+        found += [_rises(tables, "step_a", "the best scan step grows with dose"), _large_steps(tables)]
+    if "semiangle_mrad" in tables.parameters:
+        found.append(_aperture(tables))
+    if "detector_pixels" in tables.parameters:
+        found.append(_rises(tables, "detector_pixels", "few detector pixels are best at low dose"))
+    if {"semiangle_mrad", "defocus_nm"} & set(tables.parameters):
+        found.append(_small_probe(tables))
+    return found
+
+
+def at_edge(row: dict) -> bool:
+    """Whether a best value lies within 1 % of the searched range of one of its ends."""
+    span = row["searched_high"] - row["searched_low"]
+    return bool(min(row["best"] - row["searched_low"], row["searched_high"] - row["best"]) <= 0.01 * span)
+
+
+def _gain(tables: Tables) -> str:
+    pairs = compare(tables, "jax")
+    if not pairs:
+        return f"No dose has scores of both the optimised and the {tables.reference} settings."
+    shown = [pair for pair in pairs if not pair.failed[0]]
+    if not shown:
+        return f"Optimised settings are not compared with the {tables.reference} settings: {FAILED} at every dose."
+    best = max(shown, key=lambda pair: pair.difference)
+    above = sum(pair.outside for pair in shown)
+    lost = f" ({FAILED})" if best.failed[1] else ""
+    by = f" ({number(best.sigmas, 2)} σ, n = {count_text(best.n)})" if math.isfinite(best.sigmas) else ""
+    return (
+        f"Optimised settings beat the {tables.reference} settings in SSIM outside the error bars ({_bars(pairs)}) at "
+        f"{above} of {len(pairs)} doses; the difference is largest at {dose_text(best.dose)}: "
+        f"{fixed(best.optimised[0], 3)} against {fixed(best.reference[0], 3)}{lost}{by}."
+    )
+
+
+def _bars(pairs: list[Compared]) -> str:
+    """What the error bars are."""
+    counts = [n for pair in pairs for n in pair.n]
+    if max(counts) < 2:
+        return "none: n = 1"
+    few = ", too few for a statement in σ" if min(counts) < LEAST_REPEATS else ""
+    return f"one standard deviation, n = {count_text(counts)} repeats{few}"
+
+
+def _failed(tables: Tables) -> str:
+    """At which doses a design gave no reconstruction worth the name."""
+    lost = []
+    for design in (OPTIMISED, tables.reference):
+        doses = [dose_text(dose) for dose in tables.doses if tables.failed(dose, design)]
+        if doses:
+            lost.append(f"with {design} settings at {', '.join(doses)}")
+    if not lost:
+        return ""
+    return f"{FAILED.capitalize()} (SSIM below {LEAST_SSIM:g} or contrast not positive) {'; '.join(lost)}."
+
+
+def _few(tables: Tables) -> str:
+    """A caution about ranges that rest on few trials."""
+    counts = [tables.fitted(dose) for dose in tables.doses]
+    few = [count for count in counts if 0 < count < LEAST_TRIALS]
+    if not few:
+        return ""
+    return (
+        f"Caution: the 5 % ranges of the settings rest on a model of only {count_text(few)} trials at {len(few)} of "
+        f"{len(counts)} doses (fewer than {LEAST_TRIALS})."
+    )
+
+
+def _independent(tables: Tables) -> str:
+    pairs = compare(tables, "abtem")
+    if not pairs:
+        return ""
+    above = sum(pair.difference > 0 and not pair.failed[0] for pair in pairs)
+    apart = []
+    for dose in tables.doses:
+        for design in (OPTIMISED, tables.reference):
+            rows = [tables.scores(dose, design, simulator) for simulator in ("jax", "abtem")]
+            if all(row is not None for row in rows):
+                apart.append(abs(float(rows[0]["ssim_mean"] - rows[1]["ssim_mean"])))
+    return (
+        f"With the independent simulator (abTEM) the optimised settings score higher at {above} of {len(pairs)} doses; "
+        f"its SSIM differs from the mean of the repeats by {number(max(apart), 2)} at most."
+    )
+
+
+def _search(tables: Tables) -> str:
+    dose = comparison_dose(tables)
+    if dose is None:
+        return ""
+    rows = tables.at(tables.convergence, dose).sort_values("trials")
+    rows = rows[rows["best_objective"].notna()]
+    bo, random = (rows[rows["search"] == search] for search in ("bo", "random"))
+    ends = float(bo["best_objective"].iloc[-1]), float(random["best_objective"].iloc[-1])
+    reached = bo[bo["best_objective"] >= ends[1]]
+    when = (
+        f"the optimisation reached the random search's final best after {int(reached['trials'].iloc[0])} trials"
+        + (", within its initial design" if reached["trials"].iloc[0] <= initial_trials(tables, dose) else "")
+        if len(reached)
+        else "the optimisation did not reach the random search's final best"
+    )
+    return (
+        f"At {dose_text(dose)} {when}; final best {objective_label(tables.plan)}: {number(ends[0])} after "
+        f"{int(bo['trials'].max())} trials of Bayesian optimisation, {number(ends[1])} after "
+        f"{int(random['trials'].max())} random trials (one run of each)."
+    )
+
+
+def _edges(tables: Tables) -> str:
+    rows = tables.recommended[tables.recommended["best"].notna()].to_dict("records")
+    edges = [f"{quantity(r['parameter'], r['best'])} at {dose_text(r['dose_e_per_a2'])}" for r in rows if at_edge(r)]
+    if not edges:
+        return ""
+    return f"Best values at an edge of the searched range, so that the optimum may lie outside: {', '.join(edges)}."
+
+
+def _beats(tables: Tables) -> Trend:
+    claim = f"optimised settings beat the {tables.reference} at every dose"
+    pairs = compare(tables, "jax")
+    lacking = [dose for dose in tables.doses if dose not in [pair.dose for pair in pairs]]
+    if lacking:
+        where = ", ".join(dose_text(dose) for dose in lacking)
+        return Trend(claim, OPEN if pairs else NO, f"No pair of scores at {where}.")
+    failed = [pair for pair in pairs if pair.failed[0]]
+    if failed:
+        where = ", ".join(dose_text(pair.dose) for pair in failed)
+        return Trend(claim, OPEN, f"{FAILED.capitalize()} with optimised settings at {where}.")
+    worse = [pair for pair in pairs if pair.difference <= 0]
+    unclear = [pair for pair in pairs if pair.difference > 0 and not pair.outside]
+    if worse:
+        return Trend(claim, NO, "Not better at " + ", ".join(dose_text(pair.dose) for pair in worse) + ".")
+    if unclear:
+        doses = ", ".join(dose_text(pair.dose) for pair in unclear)
+        return Trend(claim, WEAK, f"Higher SSIM everywhere, but error bars ({_bars(pairs)}) touch at {doses}.")
+    least = min(pairs, key=lambda pair: pair.difference)
+    return Trend(
+        claim,
+        YES,
+        f"SSIM differs by {number(least.difference, 2)} or more, error bars ({_bars(pairs)}) apart at all {len(pairs)} "
+        "doses.",
+    )
+
+
+def _gain_falls(tables: Tables) -> Trend:
+    claim = "the gain is largest at the lowest dose"
+    pairs = compare(tables, "jax")
+    if len(pairs) < 2 or pairs[0].dose != tables.doses[0]:
+        return Trend(claim, OPEN, "It takes scores of both designs at the lowest dose and at one more.")
+    if pairs[0].failed[0]:
+        return Trend(claim, OPEN, f"{FAILED.capitalize()} with optimised settings at {dose_text(pairs[0].dose)}.")
+    best = max(pairs, key=lambda pair: pair.difference)
+    numbers = ", ".join(f"{number(pair.difference, 2)} at {dose_text(pair.dose)}" for pair in pairs)
+    if all(pair.reference[0] > 0 for pair in pairs):  # for information: the verdict rests on the difference
+        share = ", ".join(f"{100 * pair.difference / pair.reference[0]:.0f} %" for pair in pairs)
+        numbers += f" (of the {tables.reference}'s SSIM: {share})"
+    if best is not pairs[0]:
+        return Trend(claim, NO, f"SSIM gain: {numbers}.")
+    second = max(pairs[1:], key=lambda pair: pair.difference)
+    # the spread of a difference of two gains: of four single runs
+    spread = math.hypot(*best.spreads, *second.spreads)
+    if not best.difference - second.difference > spread:
+        return Trend(
+            claim, WEAK, f"SSIM gain: {numbers}; the two largest differ by less than their spread, or it is unknown."
+        )
+    return Trend(claim, YES, f"SSIM gain: {numbers}.")
+
+
+def _series(tables: Tables, name: str) -> list[tuple[float, dict]]:
+    rows = [(dose, tables.recommendation(dose, name)) for dose in tables.doses]
+    return [(dose, row.to_dict()) for dose, row in rows if row is not None]
+
+
+def _rises(tables: Tables, name: str, claim: str) -> Trend:
+    series = _series(tables, name)
+    if len(series) < 2:
+        return Trend(claim, OPEN, "It takes settings at two doses or more.")
+    first, last = series[0][1], series[-1][1]
+    values = [row["best"] for _, row in series]
+    listed = ", ".join(number(value) for value in values)
+    reason = f"Best values with rising dose: {listed} {quantity(name, values[-1]).split(' ')[-1]}."
+    if not last["best"] > first["best"] or not spearmanr(range(len(values)), values).statistic >= 0.5:
+        return Trend(claim, NO, reason)
+    overlap = len(values) and not last["low"] > first["high"]
+    if overlap:
+        return Trend(claim, WEAK, reason + " The 5 % ranges at the lowest and the highest dose overlap.")
+    return Trend(claim, YES, reason)
+
+
+def _large_steps(tables: Tables) -> Trend:
+    claim = "with more dose, steps above 5 Å become usable"
+    series = _series(tables, "step_a")
+    if len(series) < 2:
+        return Trend(claim, OPEN, "It takes settings at two doses or more.")
+    if max(row["searched_high"] for _, row in series) <= 5:
+        return Trend(claim, OPEN, "No step above 5 Å was searched.")
+    usable = [dose for dose, row in series if np.nanmax([row["high"], row["best"]]) > 5]
+    if not usable:
+        return Trend(claim, NO, "The 5 % range stays below 5 Å at every dose.")
+    if series[0][0] in usable:
+        return Trend(
+            claim, NO, f"The 5 % range reaches beyond 5 Å at the lowest dose, {dose_text(series[0][0])}, already."
+        )
+    return Trend(claim, YES, f"The 5 % range reaches beyond 5 Å at {', '.join(map(dose_text, usable))}.")
+
+
+def _aperture(tables: Tables) -> Trend:
+    claim = "the best aperture lies above 30 mrad, except at the lowest dose"
+    series = _series(tables, "semiangle_mrad")
+    if len(series) < 2 or series[0][0] != tables.doses[0]:
+        return Trend(claim, OPEN, "It takes settings at the lowest dose and at one more.")
+    if max(row["searched_high"] for _, row in series) <= 30:
+        return Trend(claim, OPEN, "No aperture above 30 mrad was searched.")
+    values = [row["best"] for _, row in series]
+    reason = f"Best values with rising dose: {', '.join(map(number, values))} mrad."
+    against = ["also above 30 mrad at the lowest dose"] if values[0] > 30 else []
+    below = [dose_text(dose) for (dose, _), value in zip(series[1:], values[1:], strict=True) if value <= 30]
+    if below:
+        against.append(f"not above 30 mrad at {', '.join(below)}")
+    if not against:
+        return Trend(claim, YES, reason)
+    why = "; ".join(against)
+    return Trend(claim, NO, f"{why[0].upper()}{why[1:]}. {reason}")
+
+
+def _small_probe(tables: Tables) -> Trend:
+    claim = "a small probe is best at low dose"
+    radii = []
+    for dose in tables.doses:
+        point = dict(tables.reference_point)
+        rows = {name: tables.recommendation(dose, name) for name in tables.parameters}
+        if any(row is None for row in rows.values()):
+            continue
+        point |= {name: float(row["best"]) for name, row in rows.items()}
+        if not {"semiangle_mrad", "defocus_nm", "voltage_kv"} <= set(point):
+            return Trend(claim, OPEN, "Semi-angle, defocus or voltage are not in the plan.")
+        radii.append((dose, probe_radius_a(point["voltage_kv"], point["semiangle_mrad"], point["defocus_nm"])))
+    if len(radii) < 2:
+        return Trend(claim, OPEN, "It takes settings at two doses or more.")
+    smallest, low = min(radii, key=lambda pair: pair[1]), radii[0]
+    listed = ", ".join(f"{number(radius, 2)} Å at {dose_text(dose)}" for dose, radius in radii)
+    verdict = YES if smallest is low and radii[-1][1] > low[1] else NO
+    return Trend(
+        claim, verdict, f"Probe radius, |defocus| × semi-angle + 0.61 λ / semi-angle, of the best points: {listed}."
+    )
+
+
+def probe_radius_a(voltage_kv: float, semiangle_mrad: float, defocus_nm: float) -> float:
+    """Geometric radius plus the Airy disc's, in angstrom: a measure to rank settings by, not a probe's exact size."""
+    semiangle = semiangle_mrad * MRAD
+    return abs(defocus_nm) * NM * semiangle + 0.61 * wavelength_a(voltage_kv) / semiangle

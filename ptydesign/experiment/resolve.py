@@ -1,0 +1,50 @@
+"""The resolved plan: a study with every default written out, what it will cost, and what versions made it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ptydesign.experiment import layout
+from ptydesign.experiment.checks import check_study, potential_shape
+from ptydesign.experiment.config import StudyConfig
+from ptydesign.experiment.estimate import estimate
+from ptydesign.simulate.potential import potential_key
+from ptydesign.study.checked import Checked, check_results, write_plan_file
+from ptydesign.study.file import folder_name, in_file, load_study
+
+
+@dataclass(frozen=True)
+class Resolved(Checked):
+    """A checked study, ready to run. shape: pixels (y, x) of its potential; key: of the potential itself."""
+
+    study: StudyConfig
+    shape: tuple[int, int]
+    key: str
+
+
+def resolve(folder: Path, scale: str, root: Path) -> Resolved:
+    """The study of a folder at one scale, with all checks done. Raises InputError; takes about a second."""
+    folder = Path(folder)
+    study = load_study(folder, scale, StudyConfig)
+    with in_file(folder / "study.yaml"):
+        study, warnings = check_study(study, folder)
+    results = Path(root) / folder_name(study.study, scale)
+    check_results(results, study.study)
+    shape = potential_shape(study, folder)
+    key = potential_key(study.sample, study.potential, shape, study.seed)
+    return Resolved(study, results, shape, key, warnings=tuple(warnings))
+
+
+def write_plan(resolved: Resolved, cores: int) -> dict[str, Any]:
+    """Write results/<study>/plan.yaml and return the estimate in it."""
+    numbers = estimate(resolved.study, resolved.shape, cores)
+    more = {"potential_shape": list(resolved.shape), "potential_key": resolved.key, "estimate": numbers}
+    write_plan_file(resolved, "experiment", more)
+    return numbers
+
+
+def total_trials(resolved: Resolved) -> int:
+    """Number of trials of the study."""
+    return layout.total_trials(resolved.study)

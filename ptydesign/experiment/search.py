@@ -1,0 +1,191 @@
+"""The steps of a search: first points, proposals, evaluation, choice of the winner. Each reads files and writes one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ptydesign import io
+from ptydesign.design.settings import Observation
+from ptydesign.design.space import build_space
+from ptydesign.errors import InputError
+from ptydesign.experiment import layout
+from ptydesign.experiment.checks import map_point
+from ptydesign.experiment.layout import Search, find_search
+from ptydesign.experiment.resolve import Resolved, total_trials
+from ptydesign.experiment.trial import SEARCH, Trial, objective_value, run_trial, study_inputs
+from ptydesign.study.acquisition import at_point
+from ptydesign.study.progress import Progress
+from ptydesign.study.records import read_json
+from ptydesign.study.store import PointStore, cache_folder, digest, seed_of
+
+WITHIN = 0.05  # of the best objective: what counts as nearly as good
+
+
+def write_points(resolved: Resolved, name: str, round_: int) -> Path:
+    """Points of a round: first points for round 0, else a pure function of (space, all earlier rounds, seed).
+
+    All doses have the same first points. The random search and the map have one round only.
+    """
+    study, search = resolved.study, find_search(resolved.study, name)
+    if not 0 <= round_ < len(search.sizes):
+        raise InputError("round", f"must lie in 0 ... {len(search.sizes) - 1}", round_, "The plan has so many rounds.")
+    path = resolved.results / search.points_file(round_)
+    if round_ == 0:
+        io.write_json(path, {"points": _first_points(resolved, search), "state": None})
+        return path
+    from ptydesign.design.propose import propose
+
+    history = [observations(resolved, search, r) for r in range(round_)]
+    # saves replaying the rounds; proposals are the same without it
+    state = read_json(resolved.results / search.points_file(round_ - 1))["state"]
+    seed = seed_of(study.seed, "propose", search.dose_e_per_a2)
+    points, state = propose(build_space(study.space), study.search, history, search.sizes[round_], seed, state)
+    io.write_json(path, {"points": points, "state": state})
+    return path
+
+
+def _first_points(resolved: Resolved, search: Search) -> list[dict[str, Any]]:
+    study = resolved.study
+    if search.kind == layout.MAP:
+        return [map_point(study, x, y) for y in study.map.y.values for x in study.map.x.values]
+    from ptydesign.design.propose import initial_design
+
+    space, config = build_space(study.space), study.search
+    if search.kind == layout.RANDOM:
+        return initial_design(space, search.total, "random", seed_of(study.seed, "random"))
+    return initial_design(space, config.initial, config.initial_design, study.seed)
+
+
+def evaluate(resolved: Resolved, name: str, round_: int, chunk: int, progress: Progress | None = None) -> Path:
+    """Evaluate one chunk of a round and write its records; trials in the point store are not computed again."""
+    study, search = resolved.study, find_search(resolved.study, name)
+    points = read_points(resolved, search, round_)
+    trials = []
+    runner = Runner(resolved, progress)
+    for index in search.indices(round_, chunk):
+        config = at_point(study.experiment, points[index])
+        trial = Trial(config, search.dose_e_per_a2, repeat=SEARCH)
+        key, result = runner.run(trial, f"{name}/{round_}/{index}")
+        trials.append({"index": index, "point": points[index], "key": key, **result})
+    path = resolved.results / search.chunk_files(round_)[chunk]
+    io.write_json(path, {"search": name, "dose_e_per_a2": search.dose_e_per_a2, "round": round_, "trials": trials})
+    return path
+
+
+def choose(resolved: Resolved, name: str) -> Path:
+    """The winner of a search: of all points that were tried, the one with the highest mean of the surrogate.
+
+    The mean, not the best single score, because that is in part luck. With it, the range of every parameter that stays
+    within 5 % of the best. Without a successful trial the winner is null.
+    """
+    from ptydesign.design.surrogate import plateau, surrogate
+
+    study, search = resolved.study, find_search(resolved.study, name)
+    seen = [o for r in range(len(search.sizes)) for o in observations(resolved, search, r)]
+    good = [o for o in seen if not o.failed]
+    content: dict[str, Any] = {"search": name, "dose_e_per_a2": search.dose_e_per_a2, "point": None, "tolerance": {}}
+    if good:
+        best = max(good, key=lambda o: o.value)
+        content |= {"point": dict(best.point), "best_objective": best.value, "chosen_by": "best score"}
+    if len({o.value for o in good}) > 1 and len(good) >= 2:
+        model = surrogate(build_space(study.space), study.search, seen, study.seed)
+        point, mean, std = model.best(observed=True)
+        content |= {"point": point, "mean": float(mean), "std": float(std), "noise_std": float(model.noise_std)}
+        content |= {"chosen_by": "surrogate", "tolerance": _tolerance(plateau(model, WITHIN), point)}
+    path = resolved.results / "search" / name / "best.json"
+    io.write_json(path, content)
+    return path
+
+
+def observations(resolved: Resolved, search: Search, round_: int) -> list[Observation]:
+    """What a finished round found, in the order in which it was proposed."""
+    found = read_round(resolved.results, search, round_)
+    return [Observation(r["point"], objective_value(resolved.study, r), r["reason"]) for r in found]
+
+
+def read_round(results: Path, search: Search, round_: int) -> list[dict[str, Any]]:
+    """Records of a finished round by index."""
+    trials = [t for file in search.chunk_files(round_) for t in read_json(Path(results) / file)["trials"]]
+    return sorted(trials, key=lambda t: t["index"])
+
+
+def read_points(resolved: Resolved, search: Search, round_: int) -> list[dict[str, Any]]:
+    """Points of a round as proposed. Raises InputError if their number isn't the plan's."""
+    path = resolved.results / search.points_file(round_)
+    points = read_json(path)["points"]
+    if len(points) != search.sizes[round_]:
+        rule = f"must hold {search.sizes[round_]} points of {search.name}"
+        raise InputError(str(path), rule, len(points), "Delete it and run the study's snakemake command again.")
+    return points
+
+
+class Runner:
+    """Runs trials, or takes them from the point store; the potential is loaded when the first trial needs it."""
+
+    def __init__(self, resolved: Resolved, progress: Progress | None = None):
+        self.resolved = resolved
+        self.store = PointStore(resolved.root)
+        self.progress = progress
+        self._potential = None
+
+    def run(
+        self, trial: Trial, name: str, save: Callable[[str, Any], None] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """(key, result) of a trial. save: called with (key, comparison) before the record of a scored trial appears."""
+        study = self.resolved.study
+        key = trial.key(study, self.resolved.key)
+        record, seconds = self.store.get(key), None
+        if record is not None and save is not None and record["result"]["status"] == "ok":
+            record = record if self.store.images_path(key).is_file() else None
+        if record is None:
+            start = time.perf_counter()
+            result, cost, comparison = run_trial(study, self.potential(), trial)
+            if save is not None and comparison is not None:
+                save(key, comparison)
+            inputs = trial.inputs(study, self.resolved.key)
+            record = {"inputs": inputs, "result": result, "cost": cost}
+            self.store.put(key, record)
+            seconds = round(time.perf_counter() - start, 3)
+        result = record["result"]
+        if self.progress is not None:
+            self.progress.done(name, trial.dose_e_per_a2, objective_value(study, result), seconds)
+        return key, result
+
+    def potential(self) -> Any:
+        """The study's potential, from the cache."""
+        if self._potential is None:
+            self._potential = io.read_potential(potential_file(self.resolved))
+        return self._potential
+
+
+def potential_file(resolved: Resolved) -> Path:
+    """The study's potential in the cache; built if it isn't there. Raises InputError if the sample's file changed."""
+    from ptydesign.simulate.potential import cached_potential
+
+    study = resolved.study
+    path = cached_potential(study.sample, study.potential, resolved.shape, study.seed, cache_folder(resolved.root))
+    if resolved.key not in path.name:
+        mend = "Run the study's snakemake command again."
+        raise InputError("sample.file", "must be the file that the plan was resolved with", str(path), mend)
+    return path
+
+
+def make_progress(resolved: Resolved, cores: int) -> Progress:
+    """The progress line of a study."""
+    study = resolved.study
+    version = digest([study_inputs(study, resolved.key), study.experiment.model_dump(mode="json"), study.seed])[:8]
+    return Progress(resolved.results, total_trials(resolved), cores, version)
+
+
+def _tolerance(ranges: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, list]:
+    """[low, high] of each parameter. The winner was tried, the surrogate's optimum was not: the range holds both."""
+    result = {}
+    for name, found in ranges.items():
+        if found.low is None or found.high is None:
+            result[name] = [None, None]
+        else:
+            result[name] = [min(found.low, point[name]), max(found.high, point[name])]
+    return result

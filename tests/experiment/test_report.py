@@ -1,0 +1,225 @@
+"""The report: self-contained, and its findings are those of the tables. The tables are synthetic."""
+
+from __future__ import annotations
+
+import html.parser
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from synthetic_study import SPACE, copy, rewrite, scale_column, write_results
+
+from ptydesign.experiment.figures import draw_all, read_tables
+from ptydesign.experiment.figures.tables import FAILED
+from ptydesign.experiment.findings import compare, probe_radius_a, sentences, trends
+from ptydesign.experiment.report import write_report
+from ptydesign.experiment.resolve import resolve
+from ptydesign.experiment.workflow import settings
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory) -> Path:
+    """A complete results folder with figures and report. Tests that change it work on a copy."""
+    folder = write_results(tmp_path_factory.mktemp("figures") / "synthetic")
+    draw_all(folder)
+    write_report(folder)
+    return folder
+
+
+class Links(html.parser.HTMLParser):
+    """Everything a page would fetch, its visible headings, and tags left open."""
+
+    def __init__(self):
+        super().__init__()
+        self.fetched, self.open, self.errors, self.headings, self._in = [], [], [], [], None
+
+    def handle_starttag(self, tag, attrs):
+        self.fetched += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.errors.append(tag)
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+
+def test_report_is_self_contained_and_complete(full):
+    page = (full / "report.html").read_text()
+    links = Links()
+    links.feed(page)
+    assert not links.errors
+    assert not links.open
+    assert len(links.fetched) == 5
+    assert all(link.startswith("data:image/png;base64,") for link in links.fetched)
+    assert "http:" not in page
+    assert "https:" not in page
+    assert links.headings == ["What was asked", "What was found", "Failures", "Figures", "How to reproduce"]
+    for words in ("snakemake studies/synthetic", "Which settings give", "twist_deg: 30.0", "the loss became NaN"):
+        assert words in page
+    assert str(full) not in page  # no path of the machine it was made on
+
+
+def test_report_escapes_what_a_study_says(full, tmp_path):
+    folder = copy(full, tmp_path)
+    plan = yaml.safe_load((folder / "plan.yaml").read_text())
+    plan["title"], plan["scale"] = "<script>alert(1)</script>", "paper"
+    (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
+    page = write_report(folder).read_text()
+    assert "<script>" not in page
+    assert "snakemake studies/synthetic --config scale=paper" in page
+
+
+def verdicts(folder: Path) -> dict[str, str]:
+    return {trend.claim: trend.verdict for trend in trends(read_tables(folder))}
+
+
+def test_trends_are_those_of_the_tables(full, tmp_path):
+    """The synthetic study was made to show all trends; each disappears when its table says otherwise."""
+    assert set(verdicts(full).values()) == {"appears"}
+    worse = copy(full, tmp_path)
+
+    def change(frame):
+        worst = (frame["dose_e_per_a2"] == 5000) & (frame["design"] == "optimised")
+        frame.loc[worst, "ssim_mean"] = 0.3
+        frame.loc[(frame["dose_e_per_a2"] == 50000) & (frame["design"] == "expert"), "ssim_mean"] = 0.1
+
+    rewrite(worse, "summary", change)
+
+    def reverse(frame):
+        for name in SPACE:
+            rows = frame["parameter"] == name
+            for column in ("best", "low", "high"):
+                frame.loc[rows, column] = frame.loc[rows, column].to_numpy()[::-1]
+
+    rewrite(worse, "recommended", reverse)
+    assert set(verdicts(worse).values()) == {"does not appear"}
+
+
+def test_a_difference_inside_the_error_bars_is_not_a_win(full, tmp_path):
+    folder = copy(full, tmp_path)
+    rewrite(folder, "summary", scale_column("ssim_std", 30))
+    assert verdicts(folder)["optimised settings beat the expert at every dose"] == "within the tolerances"
+    assert verdicts(folder)["the gain is largest at the lowest dose"] == "within the tolerances"
+    assert all(not pair.outside for pair in compare(read_tables(folder), "jax"))
+
+
+def test_sigmas_against_numbers_worked_by_hand(full):
+    table = pd.read_csv(full / "tables" / "validation.csv")
+    rows = table[(table["dose_e_per_a2"] == 1000) & (table["simulator"] == "jax")]
+    a, b = (rows.loc[rows["design"] == name, "ssim_1.5px"].to_numpy() for name in ("optimised", "expert"))
+    expected = (a.mean() - b.mean()) / np.sqrt(a.var(ddof=1) + b.var(ddof=1))
+    pair = next(pair for pair in compare(read_tables(full), "jax") if pair.dose == 1000)
+    assert pair.sigmas == pytest.approx(expected, rel=1e-12)
+    assert pair.n == (5, 5)
+    assert all(np.isnan(pair.sigmas) for pair in compare(read_tables(full), "abtem"))
+
+
+def test_few_repeats_give_no_sigma(full, tmp_path):
+    assert "n = 5" in sentences(read_tables(full))[0]
+    assert " σ, n = 5)" in sentences(read_tables(full))[0]
+    folder = copy(full, tmp_path)
+    rewrite(folder, "summary", lambda f: f.assign(n=f["n"].clip(upper=4)))
+    tables = read_tables(folder)
+    assert all(np.isnan(pair.sigmas) for pair in compare(tables, "jax"))
+    assert "n = 4 repeats, too few for a statement in σ" in sentences(tables)[0]
+    assert " σ, n" not in sentences(tables)[0]
+
+
+def test_a_failed_reconstruction_is_no_gain(full, tmp_path):
+    """The gain is largest at the lowest dose, but SSIM 0.1 says nothing. A contrast below 0 is a failure, too."""
+    assert FAILED not in (full / "report.html").read_text()
+    folder = copy(full, tmp_path)
+
+    def change(frame):
+        lowest = frame["dose_e_per_a2"] == 100
+        frame.loc[lowest & (frame["design"] == "optimised"), "ssim_mean"] = 0.1
+        frame.loc[lowest & (frame["design"] == "expert"), "ssim_mean"] = -0.7
+
+    def invert(frame):
+        frame.loc[(frame["dose_e_per_a2"] == 1000) & (frame["design"] == "expert"), "contrast"] = -0.1
+
+    rewrite(folder, "summary", change)
+    rewrite(folder, "validation", invert)
+    gain, failed, *_ = sentences(read_tables(folder))
+    assert "largest at 500 e/Å²" in gain
+    assert "at 4 of 5 doses" in gain
+    assert "with optimised settings at 100 e/Å²; with expert settings at 100 e/Å², 1,000 e/Å²." in failed
+    assert verdicts(folder)["optimised settings beat the expert at every dose"] == "cannot be judged"
+    assert verdicts(folder)["the gain is largest at the lowest dose"] == "cannot be judged"
+    page = write_report(folder).read_text()
+    # beside the recommended settings, and in the scores of both designs and simulators
+    assert page.count(f"<small>{FAILED}</small>") == 1 + 2 + 2 + 2
+
+
+def change_plan(folder: Path, **changes) -> None:
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}, sort_keys=False))
+
+
+def test_a_paper_is_compared_with_only_where_the_study_asks(full, tmp_path):
+    page = (full / "report.html").read_text()
+    assert page.count("After Cao et al. 2022") == 4
+    assert "Trends of Cao et al. 2022" in page
+    folder = copy(full, tmp_path)
+    change_plan(folder, compare_with=None)
+    assert "Cao et al." not in write_report(folder).read_text()
+
+
+def test_no_trial_depends_on_the_comparison(tmp_path):
+    resolved = resolve(Path(__file__).parents[2] / "studies" / "lowdose", "smoke", tmp_path)
+    assert resolved.study.compare_with == "cao2022"
+    other = replace(resolved, study=resolved.study.model_copy(update={"compare_with": None}))
+    search = "bo-1000"
+    for step in ("potential", "propose", "evaluate", "choose", "validate", "collect"):
+        name = search if step in ("propose", "evaluate", "choose") else None
+        assert settings(resolved, step, name) == settings(other, step, name), step
+    assert settings(resolved, "resolve") != settings(other, "resolve")  # plan.yaml, which the report reads
+
+
+def test_why_the_best_aperture_is_not_that_of_the_paper(full, tmp_path):
+    claim = "the best aperture lies above 30 mrad, except at the lowest dose"
+    folder = copy(full, tmp_path)
+
+    def change(frame):
+        rows = frame["parameter"] == "semiangle_mrad"
+        frame.loc[rows & (frame["dose_e_per_a2"] == 100), "best"] = 33.0
+        frame.loc[rows & (frame["dose_e_per_a2"] == 5000), "best"] = 29.0
+
+    rewrite(folder, "recommended", change)
+    trend = next(trend for trend in trends(read_tables(folder)) if trend.claim == claim)
+    assert trend.verdict == "does not appear"
+    assert trend.reason.startswith("Also above 30 mrad at the lowest dose; not above 30 mrad at 5,000 e/Å². Best")
+
+
+def test_smoke_scale_is_marked(full, tmp_path):
+    assert "Smoke scale" not in (full / "report.html").read_text()
+    folder = copy(full, tmp_path)
+    change_plan(folder, scale="smoke")
+    page = write_report(folder).read_text()
+    assert page.index("Its numbers mean little") < page.index("What was asked")
+
+
+def test_trials_behind_the_ranges_are_counted(full, tmp_path):
+    tables = read_tables(full)
+    rows = pd.read_csv(full / "tables" / "trials.csv")
+    rows = rows[(rows["search"] == "bo") & (rows["status"] == "ok")]
+    assert [tables.fitted(dose) for dose in tables.doses] == list(rows.groupby("dose_e_per_a2").size())
+    assert not any("Caution" in text for text in sentences(tables))
+    folder = copy(full, tmp_path)
+    few = (rows["dose_e_per_a2"] == 500) & (rows.groupby("dose_e_per_a2").cumcount() < 19)
+    rewrite(folder, "trials", lambda _: rows[few | (rows["dose_e_per_a2"] != 500)])
+    caution = sentences(read_tables(folder))[-1]
+    assert "a model of only 19 trials at 1 of 5 doses" in caution
+    assert "few: caution" in write_report(folder).read_text()
+
+
+def test_probe_radius():
+    # 80 kV: wavelength 0.041757 A; 20 mrad, -55 nm: 550 A * 0.02 + 0.61 * 0.041757 / 0.02
+    assert probe_radius_a(80, 20, -55) == pytest.approx(11 + 1.27359, abs=1e-4)

@@ -1,0 +1,258 @@
+"""Steps of a study in one process: trials, the point store, the choice of winners, progress."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from study_files import tiny, write_study
+
+from ptydesign import io
+from ptydesign.errors import InputError
+from ptydesign.experiment import search as steps
+from ptydesign.experiment.estimate import estimate, trial_work
+from ptydesign.experiment.layout import find_search
+from ptydesign.experiment.resolve import resolve, write_plan
+from ptydesign.experiment.trial import Trial, objective_value, run_trial, scored_region_a
+from ptydesign.experiment.workflow import settings
+from ptydesign.kinds import load_studies
+from ptydesign.study import progress as progress_module
+from ptydesign.study.acquisition import at_point
+from ptydesign.study.cost import fft_rate
+from ptydesign.study.progress import Progress, progress_line
+from ptydesign.study.store import PointStore, digest, seed_of
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    root = tmp_path_factory.mktemp("study")
+    return resolve(write_study(root / "studies" / "tiny", tiny()), "preview", root / "results")
+
+
+@pytest.fixture(scope="module")
+def potential(study):
+    return io.read_potential(steps.potential_file(study))
+
+
+def hash_of(study, *which):
+    return digest(settings(study, *which))
+
+
+def another(study, seed):
+    """The same study with other noise, so that nothing of it is in the store."""
+    changed = study.study.model_copy(update={"seed": seed})
+    return replace(study, study=changed, results=study.root / f"seed-{seed}")
+
+
+def test_a_trial_is_a_function_of_its_inputs(study, potential):
+    trial = Trial(study.study.experiment, 2000.0)
+    first, _, image = run_trial(study.study, potential, trial)
+    again, _, _ = run_trial(study.study, potential, trial)
+    other, _, _ = run_trial(study.study, potential, replace(trial, repeat=1))
+    assert first["status"] == "ok"
+    assert json.dumps(first) == json.dumps(again)
+    assert first["scores"] != other["scores"]
+    assert first["positions"] == 4 * 5
+    assert first["sweeps"] == 4
+    height, width = 6 / 0.25, 7 / 0.25
+    assert image.image.shape == pytest.approx((height, width), abs=1)
+    assert objective_value(study.study, first) == first["scores"]["ssim"]["1.5"]
+
+
+def test_failures_are_recorded_with_their_reason(study, potential):
+    small = replace(potential, slices_va=potential.slices_va[..., :64, :64].copy())
+    result, _, image = run_trial(study.study, small, Trial(study.study.experiment, 2000.0))
+    assert result["status"] == "failed"
+    assert "scan" in result["reason"]
+    assert image is None
+    assert objective_value(study.study, result) is None
+    json.dumps(result, allow_nan=False)
+
+
+def test_a_programming_error_is_not_a_failed_trial(study, potential, monkeypatch):
+    def broken(*_):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr("ptydesign.simulate.dataset.simulate", broken)
+    with pytest.raises(TypeError):
+        run_trial(study.study, potential, Trial(study.study.experiment, 2000.0))
+
+
+def test_keys_and_seeds_follow_content(study):
+    base = study.study
+    trial = Trial(base.experiment, 2000.0)
+    moved = Trial(at_point(base.experiment, {"step_a": 2.1}), 2000.0)
+    variants = [
+        trial,
+        moved,
+        replace(trial, dose_e_per_a2=1999.0),
+        replace(trial, repeat=2),
+        replace(trial, simulator="abtem"),
+    ]
+    keys = {t.key(base, study.key) for t in variants}
+    assert len(keys) == len(variants)
+    assert len({t.seed(base) for t in variants}) == len(variants)
+    assert trial.key(base, "another potential") not in keys
+    renamed = base.model_copy(update={"title": "x", "doses_e_per_a2": (5.0, 2000.0)})
+    assert trial.key(renamed, study.key) == trial.key(base, study.key)
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert seed_of(1, "x") != seed_of(2, "x")
+
+
+def test_store_ignores_half_written_records(tmp_path):
+    store = PointStore(tmp_path)
+    store.put("abc", {"result": {"status": "ok"}})
+    assert store.get("abc")["result"]["status"] == "ok"
+    store.path("abc").write_text('{"result": {"sta')
+    assert store.get("abc") is None
+    assert store.get("missing") is None
+    assert [p.name for p in store.path("abc").parent.iterdir()] == ["abc.json"]
+
+
+def test_stored_trials_are_not_computed_again(study, monkeypatch):
+    steps.write_points(study, "map-2000", 0)
+    first = steps.evaluate(study, "map-2000", 0, 0).read_bytes()
+
+    def never(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(steps, "run_trial", never)
+    assert steps.evaluate(study, "map-2000", 0, 0).read_bytes() == first
+
+
+def test_proposals_are_a_pure_function_of_the_history(study):
+    steps.write_points(study, "bo-2000", 0)
+    for chunk in (1, 0):
+        steps.evaluate(study, "bo-2000", 0, chunk)
+    first = steps.write_points(study, "bo-2000", 1).read_bytes()
+    assert steps.write_points(study, "bo-2000", 1).read_bytes() == first
+    points = json.loads(first)["points"]
+    assert len(points) == 4
+    assert all(1.5 <= p["step_a"] <= 3 and -8 <= p["defocus_nm"] <= 0 for p in points)
+
+
+def test_failed_trials_do_not_stop_a_search(study, monkeypatch):
+    def half_fail(study_, potential_, trial):
+        bad = trial.experiment.defocus_nm < -4
+        result = {"seed": 1, "region_a": [0, 0, 1, 1], "reason": "it was dark" if bad else ""}
+        if bad:
+            return {**result, "status": "failed"}, {}, None
+        scores = {"ssim": {"1.5": 0.5 - abs(trial.experiment.step_a - 2)}, "psnr_db": 1.0}
+        return {**result, "status": "ok", "scores": scores}, {}, None
+
+    monkeypatch.setattr(steps, "run_trial", half_fail)
+    other = another(study, seed=11)
+    steps.write_points(other, "bo-2000", 0)
+    for chunk in (0, 1):
+        steps.evaluate(other, "bo-2000", 0, chunk)
+    search = find_search(other.study, "bo-2000")
+    values = [o.value for o in steps.observations(other, search, 0)]
+    assert 0 < sum(v is None for v in values) < 4
+    reasons = {o.reason for o in steps.observations(other, search, 0) if o.failed}
+    assert reasons == {"it was dark"}
+    steps.write_points(other, "bo-2000", 1)
+    for chunk in (0, 1):
+        steps.evaluate(other, "bo-2000", 1, chunk)
+    winner = json.loads(steps.choose(other, "bo-2000").read_text())
+    assert winner["point"]["defocus_nm"] >= -4
+    assert set(winner["tolerance"]) == {"step_a", "defocus_nm"}
+    low, high = winner["tolerance"]["step_a"]
+    assert low <= winner["point"]["step_a"] <= high
+
+
+def test_a_search_without_success_has_no_winner(study, monkeypatch):
+    failure = {"status": "diverged", "reason": "up", "seed": 1, "region_a": [0, 0, 1, 1]}
+    monkeypatch.setattr(steps, "run_trial", lambda *_: (dict(failure), {}, None))
+    other = another(study, seed=12)
+    for round_ in (0, 1):
+        steps.write_points(other, "bo-2000", round_)
+        for chunk in (0, 1):
+            steps.evaluate(other, "bo-2000", round_, chunk)
+    assert json.loads(steps.choose(other, "bo-2000").read_text())["point"] is None
+
+
+def test_best_so_far():
+    assert steps.best_so_far([None, 1.0, 0.5, None, 2.0]) == [None, 1.0, 1.0, 1.0, 2.0]
+
+
+def test_rotated_scans_are_scored_inside_the_field():
+    assert scored_region_a((10, 20), 0, (40, 60)) == (15, 20, 25, 40)
+    y0, x0, y1, x1 = scored_region_a((10, 20), 30, (40, 60))
+    assert (y1 - y0) / (x1 - x0) == pytest.approx(0.5)
+    angle = np.deg2rad(30)
+    for corner in ((y0 - 20, x0 - 30), (y0 - 20, x1 - 30)):  # back into the scan's own frame
+        y = corner[0] * np.cos(angle) - corner[1] * np.sin(angle)
+        x = corner[0] * np.sin(angle) + corner[1] * np.cos(angle)
+        assert abs(y) <= 5 + 1e-9
+        assert abs(x) <= 10 + 1e-9
+
+
+def test_estimate_counts_trials_and_grows_with_work(study):
+    numbers = estimate(study.study, study.shape, cores=2, rate=1e8)
+    assert numbers["trials"] == {"bo-2000": 8, "random-2000": 8, "map-2000": 4, "validation": 4}
+    assert numbers["trials_total"] == 24
+    base = study.study.experiment
+    fine, coarse = (trial_work(study.study, at_point(base, {"step_a": step})) for step in (1.0, 2.0))
+    assert fine == pytest.approx(7 * 8 / (4 * 5) * coarse)
+    assert fft_rate(0.02) > 1e6
+    assert write_plan(study, 2)["trials_total"] == 24
+
+
+def test_progress_counts_each_trial_once_and_survives_a_cut_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress_module, "EVERY_S", 0.0)
+    progress = Progress(tmp_path, 3, cores=2, version="v")
+    Progress(tmp_path, 3, 2, "an older configuration").done("a", 10, 0.9, 1.0)
+    progress.done("a", 10, 0.5, 2.0)
+    progress.done("a", 10, 0.5, None)
+    with (tmp_path / "logs" / "progress.jsonl").open("a") as file:
+        file.write('{"trial": "b", "of": "v", "do\n')
+    progress.done("c", 100, None, 2.0)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "ptydesign: 2/3 trials, best 0.5 at 10 e/A^2, 1 failed, about 1 s left"
+    assert progress_line({}, 3, 2) == "ptydesign: 0/3 trials"
+
+
+def test_settings_of_a_step_leave_out_what_it_does_not_depend_on(study):
+    def changed(**update):
+        return replace(study, study=study.study.model_copy(update=update))
+
+    other = changed(title="another title", doses_e_per_a2=(5.0, 2000.0))
+    for step, search in (("evaluate", "bo-2000"), ("propose", "bo-2000"), ("validate", None), ("choose", "bo-2000")):
+        assert hash_of(other, step, search) == hash_of(study, step, search), step
+    assert hash_of(other, "resolve") != hash_of(study, "resolve")
+    objective = study.study.objective.model_copy(update={"metric": "psnr_db"})
+    other = changed(objective=objective)
+    assert hash_of(other, "evaluate", "bo-2000") == hash_of(study, "evaluate", "bo-2000")
+    assert hash_of(other, "propose", "bo-2000", 1) != hash_of(study, "propose", "bo-2000", 1)
+    assert hash_of(other, "propose", "bo-2000", 0) == hash_of(study, "propose", "bo-2000", 0)
+
+
+def test_an_algorithm_version_changes_what_it_touches(study, monkeypatch):
+    before = {s: settings(study, s, "bo-2000") for s in ("evaluate", "propose", "collect", "figures")}
+    key = Trial(study.study.experiment, 1.0).key(study.study, study.key)
+    monkeypatch.setitem(__import__("ptydesign.study.versions", fromlist=["x"]).ALGORITHMS, "score", 99)
+    after = {s: settings(study, s, "bo-2000") for s in before}
+    assert [s for s in before if before[s] != after[s]] == ["evaluate"]
+    assert Trial(study.study.experiment, 1.0).key(study.study, study.key) != key
+
+
+def test_a_broken_study_stops_only_those_who_ask_for_it(tmp_path, capsys):
+    write_study(tmp_path / "studies" / "good", tiny())
+    write_study(tmp_path / "studies" / "bad", tiny(experiment__step_a=-1))
+
+    def load(*arguments, **config):
+        return load_studies(tmp_path / "studies", config, arguments, tmp_path / "results")
+
+    assert list(load("studies/good/", "-n")) == ["good"]
+    assert "bad" in capsys.readouterr().err
+    for arguments in ((), ("studies/bad",)):
+        with pytest.raises(InputError, match=r"experiment\.step_a"):
+            load(*arguments)
+    with pytest.raises(InputError, match="Did you mean 'good'"):
+        load("studies/god")
+    with pytest.raises(InputError, match="scale"):
+        load("studies/good", scal="smoke")
+    with pytest.raises(InputError, match="scale"):
+        load("studies/good", scale="hugo")

@@ -1,0 +1,354 @@
+"""Parts of a plan: errors, tilt, belief, choice under errors, fronts, tolerances, words of the sheet."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from plan_files import tiny_plan, write_plan
+from scipy.ndimage import gaussian_filter
+
+from ptydesign.design.space import build_space
+from ptydesign.errors import InputError
+from ptydesign.experiment.trial import Trial
+from ptydesign.planning import collect, layout, robust, search
+from ptydesign.planning.collect import pareto
+from ptydesign.planning.load import load
+from ptydesign.planning.operation import operate
+from ptydesign.planning.resolution import reached_resolution_a
+from ptydesign.planning.resolve import Mode, Resolved, mode_study, to_experiment_config
+from ptydesign.planning.search import tolerances
+from ptydesign.planning.sheet import _tolerance, defocus_words
+from ptydesign.planning.space import make_space
+from ptydesign.planning.tolerance import apart, ends_of, kept_range, values_to_try
+from ptydesign.planning.trial import PlannedTrial, tilted
+from ptydesign.score.metrics import radial_frc, ring_power
+from ptydesign.types import Potential
+
+
+def resolved_of(tmp_path: Path, **changes) -> Resolved:
+    write_plan(tmp_path / "tiny" / "study.yaml", **changes)
+    return load(tmp_path / "tiny", "preview", tmp_path / "results")
+
+
+def test_trial_of_a_mode_has_the_pixel_of_its_camera(tmp_path):
+    resolved = resolved_of(tmp_path)
+    study = mode_study(resolved.bench, Mode(80, 4.0))
+    pixel = 0.0417572 / (32 * 4e-3)
+    assert study.experiment.pixel_a == pytest.approx(pixel, rel=1e-4)
+    ratio = study.experiment.pixel_a / study.potential.pixel_a
+    assert ratio == pytest.approx(round(ratio), abs=1e-9)
+    assert study.objective.width_px * pixel == pytest.approx(0.375, rel=1e-3)
+
+
+def test_drift_is_that_of_the_lines_of_the_day(tmp_path):
+    resolved = resolved_of(tmp_path, instrument__drift_a_per_min=60)
+    bench = resolved.bench
+    operation = operate(bench, robust.Setting(80, 20, -4, 2, 4.0), 2000)
+    config = to_experiment_config(bench, operation)
+    rows = 5  # 7 A in steps of 2 A
+    line = (operation.shape[1] * operation.dwell_us + 100) * 1e-6
+    assert np.hypot(*config.drift_a) == pytest.approx(60 / 60 * rows * line, rel=1e-6)
+    assert config.source_size_a == 0
+
+
+def test_plain_planned_trial_is_a_trial(tmp_path):
+    resolved = resolved_of(tmp_path)
+    bench = resolved.bench
+    one = next(iter(resolved.modes.values()))
+    config = to_experiment_config(bench, operate(bench, robust.Setting(80, 20, -4, 2, 4.0), 2000))
+    plain, planned = Trial(config, 2000.0), PlannedTrial(config, 2000.0)
+    assert plain.key(one.study, one.key) == planned.key(one.study, one.key)
+    wrong = PlannedTrial(config, 2000.0, believed=config.model_copy(update={"defocus_nm": -1.0}))
+    assert wrong.key(one.study, one.key) != planned.key(one.study, one.key)
+
+
+def test_operator_believes_the_nominal_defocus(tmp_path):
+    from ptydesign import io
+    from ptydesign.experiment.search import potential_file
+    from ptydesign.simulate.dataset import simulate
+    from ptydesign.study.acquisition import to_experiment
+
+    resolved = resolved_of(tmp_path)
+    bench = resolved.bench
+    one = next(iter(resolved.modes.values()))
+    believed = to_experiment_config(bench, operate(bench, robust.Setting(80, 20, -4, 2, 4.0), 2000))
+    true = believed.model_copy(update={"defocus_nm": -6.0})
+    trial = PlannedTrial(true, 2000.0, believed=believed)
+    dataset, _ = simulate(io.read_potential(potential_file(one)), to_experiment(true, 2000.0), 1)
+    known = trial.known(dataset)
+    assert (dataset.optics.defocus_a, known.optics.defocus_a) == (-60, -40)
+    np.testing.assert_array_equal(known.patterns, dataset.patterns)
+
+
+def test_tilt_shears_the_slices():
+    """A point in each slice moves by (depth - middle) tan(tilt); projections stay centred."""
+    slices = np.zeros((1, 3, 32, 40), np.float32)
+    y, x = np.indices((32, 40))
+    slices[:] = np.exp(-((y - 16) ** 2 + (x - 20) ** 2) / 8)
+    potential = Potential(slices, (0.5, 0.25), np.array([100.0, 100.0, 100.0]))
+    moved = tilted(potential, (10.0, -5.0)).slices_va[0]
+    for number, depth in enumerate((-100, 0, 100)):
+        total = moved[number].sum()
+        cy, cx = (moved[number] * y).sum() / total, (moved[number] * x).sum() / total
+        assert cy - 16 == pytest.approx(depth * np.tan(10e-3) / 0.5, abs=0.01)
+        assert cx - 20 == pytest.approx(depth * np.tan(-5e-3) / 0.25, abs=0.01)
+
+
+def test_draws_are_the_same_for_every_design_and_respect_the_config(tmp_path):
+    resolved = resolved_of(tmp_path)
+    draws = [robust.draw_errors(resolved, n) for n in range(40)]
+    assert draws == [robust.draw_errors(resolved, n) for n in range(40)]
+    assert np.std([d.defocus_nm for d in draws]) == pytest.approx(2, rel=0.3)
+    assert all(0 <= d.drift <= 2 for d in draws)
+    assert all(0.5 <= d.source <= 1.5 for d in draws)
+    assert {d.tilt_mrad for d in draws} == {(0.0, 0.0)}  # one projected slice has no tilt
+    assert {d.thickness for d in draws} == {1.0}
+
+
+def summary(design: str, planned: list, draws: list) -> dict:
+    trials = [{"kind": "repeat", "objective": v} for v in planned] + [{"kind": "draw", "objective": v} for v in draws]
+    return robust.summarise({"design": design, "trials": trials}, 0.5)
+
+
+def test_the_plateau_wins_not_the_peak():
+    peak = summary("candidate-0", [0.95, 0.95], [0.9, 0.4, None, 0.3])
+    plateau = summary("candidate-1", [0.85, 0.86], [0.84, 0.85, 0.83, 0.84])
+    assert robust.recommend([peak, plateau]) == "candidate-1"
+    assert (peak["failed"], peak["tried"], peak["unplanned"]) == (3, 4, 0)  # of the draws: the repeats have no errors
+    assert (plateau["failed"], plateau["failure_low"]) == (0, 0.0)
+    assert 0.4 < plateau["failure_high"] < 0.6  # four draws without a failure prove little
+    dead = summary("candidate-2", [None], [None])
+    assert robust.recommend([dead, plateau]) == "candidate-1"
+    with pytest.raises(InputError, match="could be scored"):
+        robust.recommend([dead])
+
+
+def test_wilson_interval():
+    low, high = robust.wilson(2, 10)
+    assert (low, high) == pytest.approx((0.0567, 0.5098), abs=1e-3)
+    assert robust.wilson(0, 0) == (0, 1)
+    assert (robust.wilson(0, 7)[0], robust.wilson(7, 7)[1]) == (0.0, 1.0)  # to the last bit
+
+
+def test_pareto_keeps_what_nothing_beats():
+    rows = [(100, 1, 0.5), (100, 2, 0.6), (100, 3, 0.55), (1000, 1, 0.7), (1000, 2, 0.6), (1000, 4, 0.7)]
+    frame = pd.DataFrame(rows, columns=["dose_e_per_a2", "scan_time_s", "ssim"]).assign(status="ok")
+    kept = pareto(pd.concat([frame, frame.tail(1).assign(ssim=0.99, status="failed")]))
+    assert [tuple(r) for r in kept[["dose_e_per_a2", "scan_time_s", "ssim"]].to_numpy()] == [
+        (100, 1, 0.5),
+        (100, 2, 0.6),
+        (1000, 1, 0.7),
+    ]
+
+
+def test_tolerance_is_the_range_about_the_point():
+    space = build_space({"defocus_nm": {"low": -100, "high": 100}, "semiangle_mrad": {"choices": [10, 20, 30, 40]}})
+
+    def predict(points):
+        mean = [1 - (p["defocus_nm"] - 20) ** 2 / 4000 - (p["semiangle_mrad"] != 20) * 0.04 for p in points]
+        return np.array(mean), np.array([0.02 * (p["semiangle_mrad"] > 20) for p in points])
+
+    found = tolerances(predict, space, {"defocus_nm": 20.0, "semiangle_mrad": 20})
+    low, high = found["defocus_nm"]  # 5 % are lost 14.1 nm away; values are looked at every 5 nm
+    assert (low, high) == (10.0, 30.0)
+    assert set(found) == {"defocus_nm"}  # of choices the next ones are simulated in any case
+
+
+def test_values_to_try_for_a_tolerance():
+    space = build_space({"defocus_nm": {"low": -10, "high": 60}, "semiangle_mrad": {"choices": [10, 20, 30]}})
+    defocus, aperture = space.dimensions
+    tried = values_to_try(defocus, 40.0, [22.0, 41.0], (-10, 60), gap=6)
+    assert tried == [(-1, 34.0), (-1, 28.0), (-1, 22.0), (1, 46.0), (1, 52.0)]  # 1 nm above is too little to look at
+    assert values_to_try(defocus, 60.0, None, (-10, 60), gap=6) == [(-1, 54.0), (-1, 48.0)]  # the range ends here
+    far = [v for _, v in values_to_try(defocus, 40.0, [-10.0, 40.0], (-10, 40), gap=6)]
+    assert far == [34, 28, 22, 16, 10, 4]  # no further than six gaps
+    through = [v for _, v in values_to_try(defocus, 10.0, [-10.0, 10.0], (-10, 10), gap=6)]
+    assert through == [5, 0, -5, -10]
+    odd = [v for _, v in values_to_try(defocus, 8.0, [-7.0, 8.0], (-10, 8), gap=6)]
+    assert odd == [3, 0, -2, -7]  # focus itself is looked at
+    assert values_to_try(aperture, 20, [20, 20], (), gap=1) == [(-1, 10), (1, 30)]
+    assert values_to_try(aperture, 30, None, (), gap=1) == [(-1, 20)]
+
+
+def test_a_tolerance_ends_where_the_card_turns_red(tmp_path):
+    """On the way to focus a scan with large steps loses its overlap; 0.4 is the card's least."""
+    resolved = resolved_of(
+        tmp_path, instrument__defocus_nm={"low": -30, "high": 60}, instrument__pixels_mrad=[2.5], goal__resolution_a=1.2
+    )
+    bench, setting = resolved.bench, robust.Setting(80, 20, 12, 2, 2.5)
+    defocus, step = (make_space(bench).dimensions[i] for i in (1, 2))
+    low, high = ends_of(bench, setting, "defocus_nm", defocus)
+    radius = 2 / 2 / (1 - 0.4)
+    expected = np.sqrt(radius**2 - (0.61 * 0.0417572 / 0.02) ** 2) / 0.02 / 10
+    assert expected < low < expected + apart(setting, "defocus_nm") / 5
+    assert apart(setting, "defocus_nm") == pytest.approx(0.0417572 / 0.02**2 / 10, rel=1e-4)
+    probe_in_window = 0.0417572 / 2.5e-3 / 2 / 0.02 / 10
+    assert high == pytest.approx(probe_in_window, rel=0.1)  # there the probe outgrows the window
+    assert ends_of(bench, setting, "step_a", step)[0] == 1.2  # the instrument's
+    in_focus = robust.Setting(80, 20, 0, 2, 2.5)  # red already: nothing new turns red
+    assert ends_of(bench, in_focus, "defocus_nm", defocus)[0] < -low
+
+
+def test_tolerance_ends_where_a_simulation_loses_more():
+    def tried(*scores):
+        return [{"side": s, "value": v, "score": x} for (s, v), x in zip(places, scores, strict=True)]
+
+    places = [(-1, 30.0), (-1, 20.0), (1, 50.0), (1, 60.0)]
+    ends = (10.0, 70.0)
+    assert kept_range(40.0, tried(0.79, 0.77, 0.78, 0.5), 0.8, ends) == ([20.0, 50.0], [True, False])
+    assert kept_range(40.0, tried(0.79, 0.77, 0.78, 0.5), 0.8, (20.0, 70.0)) == ([20.0, 50.0], [False, False])
+    assert kept_range(40.0, tried(0.5, 0.79, None, 0.79), 0.8, ends) == (
+        [40.0, 40.0],
+        [False, False],
+    )  # no gap is jumped
+
+
+def test_words_of_a_tolerance():
+    found = {
+        "defocus_nm": {"range": [30.0, 54.0], "more": [False, False]},
+        "step_a": {"range": [1.0, 3.0], "more": [True, True]},
+        "semiangle_mrad": {"range": [20.0, 20.0], "more": [False, False]},
+    }
+    setting = {"defocus_nm": 42.0, "step_a": 1.2, "semiangle_mrad": 20.0}
+    assert _tolerance(found, setting, "defocus_nm", "nm") == "42 ± 12 nm"
+    assert _tolerance(found, setting, "step_a", "Å") == "1 or less to 3 Å or more"
+    found["step_a"]["more"] = [False, True]
+    assert _tolerance(found, setting, "step_a", "Å") == "1 to 3 Å or more"
+    assert _tolerance(found, setting, "semiangle_mrad", "mrad") == "this one"
+    assert _tolerance(found, setting, "camera", "mm") == ""
+    found["semiangle_mrad"] = {"range": [20.0, 25.0], "more": [True, False]}  # a smaller one exists and wasn't tried
+    assert _tolerance(found, setting, "semiangle_mrad", "mrad") == "20 or less to 25 mrad"
+
+
+@pytest.mark.parametrize("positive, under, words", [("underfocus", 42, "underfocus"), ("overfocus", -42, "overfocus")])
+def test_sign_of_defocus_is_spelled_out(tmp_path, positive, under, words):
+    resolved = resolved_of(tmp_path, instrument__conventions={"defocus_positive": positive})
+    found = defocus_words({"underfocus_nm": under}, resolved.bench)
+    assert found.startswith(f"42.0 nm {words}")
+    assert f"+ is {positive}" in found
+    assert ("below" if under > 0 else "above") in found
+
+
+def test_searches_are_warm_started_and_static(tmp_path):
+    plan = resolved_of(tmp_path).study
+    found = layout.searches(plan)
+    assert [(s.before, s.sizes) for s in found.values()] == [(None, (4, 2)), (2000, (2, 2))]
+    tolerance = sum(2 if name in ("semiangle_mrad", "camera") else 5 for name in layout.parameters(plan))
+    assert tolerance > 0
+    assert layout.total_trials(plan) == 10 + 3 * (2 + 8) + tolerance
+
+
+def test_examples_are_valid():
+    """The worked examples of docs/planning.md, at every scale."""
+    root = Path(__file__).parents[2]
+    for study in sorted((root / "studies").glob("plan_*")):
+        for scale in ("smoke", "preview", "paper"):
+            resolved = load(study, scale, root / "results")
+            assert resolved.modes
+            assert yaml.safe_dump(resolved.content)
+
+
+def test_scene_has_the_truth_of_the_sample(tmp_path):
+    """The object of the bound is the band-limited truth that a score compares with."""
+    from ptydesign import io
+    from ptydesign.experiment.search import potential_file
+    from ptydesign.planning.limits import make_scene, screen_value
+
+    resolved = resolved_of(tmp_path)
+    setting = robust.Setting(80, 20, -4, 2, 4.0)
+    potential = io.read_potential(potential_file(resolved.of(setting)))
+    scene = make_scene(resolved, setting, 2000, potential)
+    factor = round(scene.pixel_a / potential.pixel_a[0])
+    fine = potential.slices_va.mean(axis=0).sum(axis=0) * 1.00871e-3
+    rows, columns = (n // factor * factor for n in fine.shape)
+    centre = fine[
+        rows // 2 - 12 * factor : rows // 2 + 12 * factor, columns // 2 - 12 * factor : columns // 2 + 12 * factor
+    ]
+    coarse = centre.reshape(24, factor, 24, factor).mean(axis=(1, 3))
+    y, x = (n // 2 for n in scene.phase.shape[-2:])
+    found = scene.phase[0, y - 12 : y + 12, x - 12 : x + 12]
+    # apart from a shift of less than a pixel the two are the same picture
+    blurred, wanted = (gaussian_filter(image, 1.5)[2:-2, 2:-2] for image in (found, coarse))
+    shifts = [np.roll(wanted, s, (0, 1))[2:-2, 2:-2].ravel() for s in itertools.product((-1, 0, 1), repeat=2)]
+    assert max(np.corrcoef(blurred[2:-2, 2:-2].ravel(), one)[0, 1] for one in shifts) > 0.9
+    assert found.mean() == pytest.approx(coarse.mean(), rel=0.1)
+    values = [screen_value(make_scene(resolved, setting, dose, potential), 1.1) for dose in (20, 2000, 2e5)]
+    assert values == sorted(values, reverse=True)
+    assert 0 < values[-1] < values[0] < 1
+
+
+def test_a_plan_without_room_is_refused(tmp_path):
+    with pytest.raises(InputError, match="half of the simulated field"):
+        resolved_of(tmp_path, simulation__field_of_view_a=[2, 2])
+    assert tiny_plan()["simulation"]["field_of_view_a"] == [7, 8]
+
+
+def test_resolution_ignores_rings_without_power():
+    """White noise below 1/A over a lattice: the correlation of a ring without a spot says nothing."""
+    size, pixel = 96, 0.25
+    y, x = np.mgrid[:size, :size] * pixel
+    truth = sum(np.cos(2 * np.pi * q * y) + np.cos(2 * np.pi * q * x) for q in (0.3125, 0.625, 0.9375))
+    found = radial_frc(truth, truth, (pixel, pixel))
+    frc = np.array(found.frc, float)
+    power = ring_power(truth, (pixel, pixel))
+    empty = power < 1e-3 * power.max()
+    assert empty.sum() > 10
+    frc[empty] = 0.0
+    frc[np.array(found.q) > 0.8] = 0.1  # the third harmonic isn't seen
+    arrays = {"truth": truth, "frc": frc, "frc_q": np.array(found.q)}
+    assert 1 / 0.9375 < reached_resolution_a(arrays, (pixel, pixel)) < 1 / 0.625
+    assert reached_resolution_a({**arrays, "frc": frc * 0.1}, (pixel, pixel)) is None
+
+
+def test_tables_are_in_the_microscopes_sign(tmp_path):
+    resolved = resolved_of(
+        tmp_path,
+        instrument__conventions={"defocus_positive": "overfocus"},
+        instrument__defocus_nm={"low": 0, "high": 6},
+    )
+    content = {"parameter": "defocus_nm", "value": -4.0, "score": 0.8, "low": -5.0, "high": -2.0, "more": [True, False]}
+    tried = [(-5.0, 0.79), (-2.0, 0.78), (-1.0, 0.5)]
+    content["tried"] = [{"value": v, "score": s, "possible": True} for v, s in tried]
+    path = resolved.results / "tolerance"
+    path.mkdir(parents=True)
+    (path / "defocus_nm.json").write_text(json.dumps(content))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "tolerance_files", lambda plan: ["tolerance/defocus_nm.json"])
+        rows = list(collect._tolerance(resolved))
+        shown = collect._shown_tolerance(resolved)
+    assert [row["value"] for row in rows] == [1.0, 2.0, 4.0, 5.0]
+    assert shown["defocus_nm"] == {"range": [2.0, 5.0], "more": [False, True]}
+
+
+def test_what_a_trial_could_not_simulate_is_refused_with_the_plans_field(tmp_path):
+    """The error says which plan it is, and which of the plan's own fields to change."""
+    with pytest.raises(InputError) as caught:
+        resolved_of(tmp_path, simulation__field_of_view_a=[5000, 5000])
+    assert "tiny" in caught.value.field
+    assert caught.value.field.endswith("simulation.field_of_view_a")
+
+
+def test_a_slice_thicker_than_the_sample_is_refused(tmp_path):
+    with pytest.raises(InputError, match="thicker than the sample"):
+        resolved_of(tmp_path, simulation__slice_thickness_a=50)
+
+
+def test_candidates_have_other_probes_than_the_peak_where_they_are_worth_it(tmp_path):
+    resolved = resolved_of(tmp_path)
+    space = make_space(resolved.bench, 2000)
+
+    def point(angle: float, step: float) -> dict:
+        return {"semiangle_mrad": angle, "defocus_nm": 3.0, "step_a": step}
+
+    points = [point(25.0, 2.0), point(25.0, 2.01), point(25.0, 2.9), point(20.0, 2.0), point(20.0, 1.3)]
+    near = search._different(space, points, np.array([0.9, 0.89, 0.88, 0.8, 0.79]), 3)
+    assert near == [points[0], points[3], points[2]]  # the best, the best of the other aperture, what is apart
+    far = search._different(space, points, np.array([0.9, 0.89, 0.88, 0.7, 0.69]), 3)
+    assert far == [points[0], points[2], points[3]]  # 0.7 isn't worth it, but apart
+    assert len(search._different(space, points, np.array([0.9, 0.89, 0.88, 0.8, 0.79]), 5)) == 5

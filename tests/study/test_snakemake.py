@@ -1,0 +1,155 @@
+"""The Snakefile with real jobs: complete, rerun what changed, refuse bad input, survive kill -9."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from study_files import tiny, write_study
+
+ROOT = Path(__file__).parents[2]
+TABLES = [f"results/tiny/tables/{name}.csv" for name in ("trials", "validation", "recommended", "summary", "map")]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Environment whose compiled code and potentials are shared by the runs of this module."""
+    return {**os.environ, "PTYDESIGN_CACHE": str(tmp_path_factory.mktemp("cache"))}
+
+
+def make_workplace(folder: Path, **changes) -> Path:
+    shutil.copy(ROOT / "Snakefile", folder)
+    shutil.copytree(ROOT / "profiles", folder / "profiles")
+    write_study(folder / "studies" / "tiny", tiny(**changes))
+    return folder
+
+
+def snakemake(folder: Path, environment: dict, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+
+
+def planned_jobs(folder: Path, environment: dict) -> dict[str, int]:
+    """Jobs of a dry run by rule."""
+    done = snakemake(folder, environment, "studies/tiny", "-n", "--quiet", "host")
+    assert done.returncode == 0, done.stdout
+    stats = re.findall(r"^(\w+) +(\d+)$", done.stdout.partition("Job stats:")[2].partition("\n\n")[0], re.MULTILINE)
+    return {rule: int(count) for rule, count in stats if rule != "total"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, environment):
+    """A study that ran without interruption."""
+    folder = make_workplace(tmp_path_factory.mktemp("finished"))
+    done = snakemake(folder, environment, "studies/tiny")
+    assert done.returncode == 0, done.stdout
+    folder.joinpath("output.txt").write_text(done.stdout)
+    return folder
+
+
+def test_a_study_runs_to_its_report(finished):
+    results = finished / "results" / "tiny"
+    for name in ("plan.yaml", "report.html", *(f"tables/{Path(t).name}" for t in TABLES), "tables/images.h5"):
+        assert (results / name).stat().st_size > 0, name
+    assert len((results / "tables" / "trials.csv").read_text().splitlines()) == 1 + 8 + 8 + 4
+    assert len((results / "tables" / "validation.csv").read_text().splitlines()) == 1 + 2 * 2
+    output = (finished / "output.txt").read_text()
+    assert "24 trials" in output
+    assert "estimate:" in output
+    assert re.search(r"ptydesign: \d+/24 trials, best 0\.\d+", output)
+    leftovers = [p for p in finished.rglob(".*") if re.search(r"\.(json|csv|h5|yaml|html)", p.name)]
+    assert not leftovers
+
+
+@pytest.mark.parametrize("target", ["studies/tiny", "studies/tiny/"])
+def test_a_complete_study_has_nothing_to_do(finished, environment, target):
+    assert "Nothing to be done" in snakemake(finished, environment, target).stdout
+
+
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({}, set()),
+        ({"title": "Other"}, {"resolve", "figures", "report"}),
+        ({"validation__repeats": 3}, {"resolve", "validate", "collect_tiny", "figures", "report"}),
+        (
+            {"map__x__values": [-6, -3]},
+            {"resolve", "propose", "evaluate_unordered", "collect_tiny", "figures", "report"},
+        ),
+    ],
+)
+def test_a_change_reruns_what_it_touches(finished, environment, changes, expected):
+    file = finished / "studies" / "tiny" / "study.yaml"
+    before = file.read_text()
+    try:
+        write_study(file.parent, tiny(**changes))
+        file.write_text("# a comment\n" + file.read_text())
+        planned = planned_jobs(finished, environment)
+        assert set(planned) - {"studies"} == expected
+        if "map__x__values" in changes:
+            assert (planned["propose"], planned["evaluate_unordered"]) == (1, 2)
+    finally:
+        file.write_text(before)
+
+
+def test_bad_input_is_refused_in_seconds_before_anything_is_made(tmp_path, environment):
+    folder = make_workplace(tmp_path, space__semiangle_mrad={"low": 10, "high": 99})
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = snakemake(folder, environment, "studies/tiny")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # CPU time, which is the wall time of a machine that does nothing else
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
+    assert done.returncode != 0
+    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "space.semiangle_mrad" in errors[0]
+    assert "Traceback" not in done.stdout
+    assert not (folder / "results").exists()
+
+
+def test_a_study_killed_at_any_moment_ends_bit_identical(finished, environment, tmp_path):
+    folder = make_workplace(tmp_path)
+
+    def stored() -> dict[Path, int]:
+        found = (folder / "results" / ".points").glob("*/*.json")
+        return {p: p.stat().st_mtime_ns for p in found if not p.name.startswith(".")}
+
+    kept: dict[Path, int] = {}
+    for enough in (1, 11):  # while the first points are computed, and again later
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "studies/tiny"],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            deadline = time.monotonic() + 600
+            while len(stored()) < enough and time.monotonic() < deadline:
+                assert process.poll() is None, "ended before it could be killed"
+                time.sleep(0.02)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        found = stored()
+        assert enough <= len(found) < 24
+        assert kept.items() <= found.items(), "a stored trial was computed again"
+        kept = found
+        assert snakemake(folder, environment, "studies/tiny", "--unlock").returncode == 0
+    done = snakemake(folder, environment, "studies/tiny", "--cores", "1")
+    assert done.returncode == 0, done.stdout
+    for path, moment in kept.items():
+        assert path.stat().st_mtime_ns == moment, "a stored trial was computed again"
+    for table in [*TABLES, "results/tiny/tables/convergence.csv", "results/tiny/tables/images.h5"]:
+        assert (folder / table).read_bytes() == (finished / table).read_bytes(), table
