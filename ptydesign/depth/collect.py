@@ -15,7 +15,7 @@ from ptydesign.depth.reconstruct import guesses
 from ptydesign.score.align import region_slices
 from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.steps import read_specimen
-from ptydesign.thick.tables import write_tables
+from ptydesign.study.tables import write_tables
 from ptydesign.units import interaction_parameter
 
 INTERSTITIALS = [

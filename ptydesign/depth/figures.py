@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib import figure as mpl
 from matplotlib.ticker import MaxNLocator
 
 from ptydesign import drawing
-from ptydesign.depth.tables import Tables, read_tables
+from ptydesign.depth.tables import DepthTables
+from ptydesign.study.figures import Figure
 
 WORDS = {
     "semiangle_mrad": "Convergence semi-angle (mrad)",
@@ -24,11 +21,8 @@ WORDS = {
 }
 
 
-def depths(tables: Tables) -> Figure | None:
+def depths(tables: DepthTables) -> mpl.Figure:
     """Reconstructed against true depth; all peaks; profiles of all columns."""
-    row = tables.row()
-    if row["status"] != "ok":
-        return None
     figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, 2.75)
     first, second, third = figure.subplots(1, 3, width_ratios=(1.15, 1, 1))
     _scatter(figure, first, tables)
@@ -39,7 +33,7 @@ def depths(tables: Tables) -> Figure | None:
     return figure
 
 
-def _scatter(figure: Figure, axes: Axes, tables: Tables) -> None:
+def _scatter(figure: mpl.Figure, axes: Axes, tables: DepthTables) -> None:
     rows, summary = tables.base("interstitials"), tables.row()
     faces = tables.images["profiles"]["attrs"]["faces_a"]
     axes.plot(faces, faces, color=drawing.GREY, lw=0.8, zorder=1)
@@ -78,7 +72,7 @@ def _scatter(figure: Figure, axes: Axes, tables: Tables) -> None:
     axes.text(0.04, 0.97, words, transform=axes.transAxes, va="top", fontsize=7)
 
 
-def _peaks(axes: Axes, tables: Tables) -> None:
+def _peaks(axes: Axes, tables: DepthTables) -> None:
     """All profiles about the true depth."""
     rows, columns = tables.base("interstitials"), tables.base("columns")
     group = tables.images["profiles"]["arrays"]
@@ -99,11 +93,11 @@ def _peaks(axes: Axes, tables: Tables) -> None:
         )
     axes.axvline(0, color=drawing.GREY, lw=0.6, zorder=0)
     axes.set(xlim=(-45, 45), xlabel="Depth from the atom (Å)", ylabel="Potential within 0.2 Å (V)")
-    radius = tables.plan["measure"]["radius_a"]
+    radius = tables.study["measure"]["radius_a"]
     axes.set_ylabel(f"Potential within {radius:g} Å (V)")
 
 
-def _profiles(figure: Figure, axes: Axes, tables: Tables) -> None:
+def _profiles(figure: mpl.Figure, axes: Axes, tables: DepthTables) -> None:
     """Profiles of the interstitials' columns by depth, then of the empty ones."""
     rows, columns = tables.base("interstitials"), tables.base("columns")
     group = tables.images["profiles"]["arrays"]
@@ -135,10 +129,8 @@ def _column_of(columns, row) -> int | None:
     return int(np.argmin(away)) if len(away) and away.min() < 0.1 else None
 
 
-def phase(tables: Tables) -> Figure | None:
+def phase(tables: DepthTables) -> mpl.Figure:
     """Summed phase of the truth and of the reconstruction, with the interstitials."""
-    if "phase" not in tables.images:
-        return None
     group = tables.images["phase"]
     attrs = group["attrs"]
     figure = drawing.new_figure(drawing.TWO_COLUMNS_IN * 0.8, 2.7)
@@ -173,11 +165,9 @@ def phase(tables: Tables) -> Figure | None:
     return figure
 
 
-def resolution(tables: Tables) -> Figure | None:
+def resolution(tables: DepthTables) -> mpl.Figure:
     """FWHM and RMSE of the depth against what the variants vary alone."""
-    keys = [key for key in tables.varied_keys() if len(rows := tables.varied_alone(key)) > 1 and rows["detected"].any()]
-    if not keys:
-        return None
+    keys = _resolved_keys(tables)
     figure = drawing.new_figure(min(drawing.TWO_COLUMNS_IN, 2.6 * len(keys) + 0.6), 2.5)
     panels = np.atleast_1d(figure.subplots(1, len(keys)))
     for index, (axes, key) in enumerate(zip(panels, keys, strict=True)):
@@ -204,16 +194,16 @@ def resolution(tables: Tables) -> Figure | None:
     return figure
 
 
-def thickness(tables: Tables) -> Figure | None:
+def thickness(tables: DepthTables) -> mpl.Figure:
     """Misfit against the assumed thickness and against the number of slices."""
-    kinds = [kind for kind in ("thickness", "slices") if (tables.thickness["varied"] == kind).sum() > 1]
-    if not kinds:
-        return None
+    kinds = _assumed(tables)
     figure = drawing.new_figure(2.9 * len(kinds) + 0.4, 2.7)
     panels = np.atleast_1d(figure.subplots(1, len(kinds)))
     for index, (axes, kind) in enumerate(zip(panels, kinds, strict=True)):
         column = {"thickness": "thickness_a", "slices": "slices"}[kind]
-        rows = tables.thickness[(tables.thickness["varied"] == kind) & (tables.thickness["status"] != "diverged")]
+        rows = tables["thickness"][
+            (tables["thickness"]["varied"] == kind) & (tables["thickness"]["status"] != "diverged")
+        ]
         rows = rows.sort_values(column)
         axes.plot(rows[column], rows["misfit_held_out"], "o-", color=drawing.BLUE, label="patterns held out")
         axes.plot(rows[column], rows["misfit_seen"], "s--", color=drawing.ORANGE, label="patterns seen", ms=3.5)
@@ -231,9 +221,9 @@ def thickness(tables: Tables) -> Figure | None:
     return figure
 
 
-def held_words(tables: Tables, kind: str) -> str:
+def held_words(tables: DepthTables, kind: str) -> str:
     """What stays the same along a curve of misfit, and what follows. kind: `thickness` or `slices`, which varies."""
-    rows = tables.thickness[tables.thickness["varied"] == kind]
+    rows = tables["thickness"][tables["thickness"]["varied"] == kind]
     slices, thick = (_range(rows[name], form) for name, form in (("slices", "{:.0f}"), ("slice_a", "{:.1f}")))
     if kind == "slices":
         return f"thickness held at the true {rows['true_thickness_a'].iloc[0]:.1f} Å\n(slices of {thick} Å)"
@@ -247,15 +237,70 @@ def _range(values: pd.Series, form: str) -> str:
     return " to ".join(ends)
 
 
-FIGURES: dict[str, tuple[str, Callable[[Tables], Figure | None]]] = {
-    "depths": ("Depth of the interstitials", depths),
-    "resolution": ("Depth resolution against the experiment", resolution),
-    "thickness": ("Thickness and number of slices", thickness),
-    "phase": ("Projection", phase),
-}
+def _resolved_keys(tables: DepthTables) -> list[str]:
+    """What some variants vary alone, with interstitials that were detected."""
+    keys = tables.varied_keys()
+    return [key for key in keys if len(rows := tables.varied_alone(key)) > 1 and rows["detected"].any()]
 
 
-def draw_all(results: Path) -> list[Path]:
-    """Draw every figure that the tables allow into figures/, as PNG and PDF."""
-    tables = read_tables(results)
-    return drawing.draw_all({name: partial(draw, tables) for name, (_, draw) in FIGURES.items()}, results)
+def _assumed(tables: DepthTables) -> list[str]:
+    """Assumptions of which more than one value was tried."""
+    return [kind for kind in ("thickness", "slices") if (tables["thickness"]["varied"] == kind).sum() > 1]
+
+
+def _no_base(tables: DepthTables) -> str | None:
+    return None if tables.row()["status"] == "ok" else "the reconstruction of the base experiment failed"
+
+
+def _no_phase(tables: DepthTables) -> str | None:
+    return None if "phase" in tables.images else "the reconstruction of the base experiment failed"
+
+
+def _no_variants(tables: DepthTables) -> str | None:
+    return None if _resolved_keys(tables) else "no two experiments that differ in one number found an interstitial"
+
+
+def _no_guesses(tables: DepthTables) -> str | None:
+    return None if _assumed(tables) else "the study assumes no other thickness or number of slices"
+
+
+def _depths_caption(tables: DepthTables) -> str:
+    radius = tables.study["measure"]["radius_a"]
+    return (
+        "(a) Depth of the Gaussian fitted to each interstitial against its true depth; colour: height of the peak; "
+        "bars: FWHM; grey: equality, between the crystal's faces; crosses: not detected, at the fitted depth. "
+        f"(b) Potential within {radius:g} Å of each interstitial's column against depth from the atom, "
+        "dark to light with depth. "
+        "(c) The same for all columns looked at: by depth those with an interstitial (circles), then the others."
+    )
+
+
+def _resolution_caption(tables: DepthTables) -> str:
+    return (
+        "Mean FWHM (bars: standard deviation over the interstitials), RMSE of depth and RMSE without the mean error. "
+        "Above: interstitials detected. All with the same plan of reconstruction."
+    )
+
+
+def _thickness_caption(tables: DepthTables) -> str:
+    held = "the number of slices" if tables.hold == "slices" else "the thickness of a slice"
+    return (
+        "Misfit (negative log-likelihood per electron) of patterns that the reconstruction did not see, and of those "
+        f"that it saw, against the thickness that it assumed ({held} is held), and against the number of slices at the "
+        "true one. Above: what is held, and what follows."
+    )
+
+
+def _phase_caption(tables: DepthTables) -> str:
+    return (
+        "Projected phase of the truth (average over thermal motion) and of the reconstruction. Circles: interstitials "
+        "(orange: detected); crosses: false positives. Grey values run from the 1st to the 99.5th percentile."
+    )
+
+
+FIGURES = (
+    Figure("depths", "Depth of the interstitials", depths, _depths_caption, _no_base),
+    Figure("resolution", "Depth resolution against the experiment", resolution, _resolution_caption, _no_variants),
+    Figure("thickness", "Thickness and number of slices", thickness, _thickness_caption, _no_guesses),
+    Figure("phase", "Projection", phase, _phase_caption, _no_phase),
+)

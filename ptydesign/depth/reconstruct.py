@@ -68,57 +68,57 @@ def find_guess(resolved: ThickResolved, name: str) -> Guess:
     """The assumption of this name. Raises InputError if there is none."""
     known = {guess.name: guess for guess in guesses(resolved)}
     if name not in known:
-        raise InputError("--guess", "must be one of the study's", name, f"It has: {', '.join(known)}.")
+        raise InputError("guess", "must be one of the study's", name, f"It has: {', '.join(known)}.")
     return known[name]
 
 
-def reconstruct(resolved: ThickResolved, name: str) -> Path:
+def reconstruct(resolved: ThickResolved, variant: str) -> Path:
     """Reconstruct an experiment's data; goes on from a checkpoint if there is one of the same data and plan."""
     plan = plan_of(resolved)
-    dataset = load_dataset(resolved, name, slice_thickness(resolved))
-    path = resolved.results / "reconstruction" / f"{name}.h5"
-    result = resumed(dataset, plan, resolved.noise_seed(name), path, resolved.study.jobs.checkpoint)
+    dataset = load_dataset(resolved, variant, slice_thickness(resolved))
+    path = resolved.results / "reconstruction" / f"{variant}.h5"
+    result = resumed(dataset, plan, resolved.noise_seed(variant), path, resolved.study.jobs.checkpoint)
     io.write_reconstruction(path, result)
     path.with_suffix(".checkpoint.h5").unlink(missing_ok=True)
     return path
 
 
-def write_measure(resolved: ThickResolved, name: str) -> Path:
-    """Measure a reconstruction: measure/<name>.json."""
+def write_measure(resolved: ThickResolved, variant: str) -> Path:
+    """Measure a reconstruction: measure/<variant>.json."""
     potential, specimen = read_specimen(resolved)
-    result = io.read_reconstruction(resolved.results / "reconstruction" / f"{name}.h5")
+    result = io.read_reconstruction(resolved.results / "reconstruction" / f"{variant}.h5")
     found: dict[str, Any] = {"status": result.outcome.status, "reason": result.outcome.reason}
     if result.outcome.status != "diverged":
-        window = resolved.experiments[name].detector.grid
+        window = resolved.experiments[variant].detector.grid
         truth = truth_of(resolved, potential)
         found = measure(resolved.study, result.state, truth, specimen, resolved.centre_a, window)
-    found |= {"name": name, "sweeps": result.outcome.sweeps, "loss": float(result.history["loss"][-1])}
-    path = resolved.results / "measure" / f"{name}.json"
+    found |= {"name": variant, "sweeps": result.outcome.sweeps, "loss": float(result.history["loss"][-1])}
+    path = resolved.results / "measure" / f"{variant}.json"
     io.write_json(path, found)
     return path
 
 
-def write_guess(resolved: ThickResolved, name: str) -> Path:
+def write_guess(resolved: ThickResolved, guess: str) -> Path:
     """Reconstruct most of the base's patterns under an assumption; misfit of those and of the others."""
     study: DepthStudy = resolved.study
-    guess = find_guess(resolved, name)
-    dataset = load_dataset(resolved, BASE, guess.slice_a)
+    assumed = find_guess(resolved, guess)
+    dataset = load_dataset(resolved, BASE, assumed.slice_a)
     held = held_out(len(dataset.positions_a), study.thickness.held_out, study.seed)
-    plan = study.plan_of(guess.slices, guess.slice_a)
+    plan = study.plan_of(assumed.slices, assumed.slice_a)
     engines = [engine.model_dump(mode="json") for engine in plan.engines]
     engines[-1]["sweeps"] = max(1, study.thickness.sweeps - sum(e["sweeps"] for e in engines[:-1]))
     plan = Plan.model_validate({**plan.model_dump(mode="json"), "engines": engines})
-    path = resolved.results / "thickness" / f"{guess.name}.json"
+    path = resolved.results / "thickness" / f"{assumed.name}.json"
     seen = subset(dataset, ~held)
     result = resumed(seen, plan, study.seed, path, study.jobs.checkpoint)
     last = plan.engines[-1]
     io.write_json(
         path,
         {
-            "varied": list(guess.varied),
-            "slices": guess.slices,
-            "slice_a": guess.slice_a,
-            "thickness_a": guess.slices * guess.slice_a,
+            "varied": list(assumed.varied),
+            "slices": assumed.slices,
+            "slice_a": assumed.slice_a,
+            "thickness_a": assumed.slices * assumed.slice_a,
             "true_thickness_a": float(resolved.shape.thickness_a),
             "status": result.outcome.status,
             "sweeps": result.outcome.sweeps,

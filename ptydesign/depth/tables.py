@@ -4,51 +4,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ptydesign.depth.config import BASE, TABLES
-from ptydesign.thick.tables import read_contents
+from ptydesign.study import tables
 
 
 @dataclass(frozen=True)
-class Tables:
-    """All that figures and report are drawn from."""
-
-    folder: Path
-    plan: dict[str, Any]
-    interstitials: pd.DataFrame
-    columns: pd.DataFrame
-    summary: pd.DataFrame
-    thickness: pd.DataFrame
-    images: dict[str, dict[str, Any]]
+class DepthTables(tables.Tables):
+    """`interstitials`, `columns`, `summary`, `thickness`."""
 
     @property
     def hold(self) -> str:
         """What is held while the assumed thickness varies: slice_thickness or slices."""
-        return (self.plan["thickness"] or {}).get("hold", "slice_thickness")  # plans of before had no choice
+        return (self.study["thickness"] or {}).get("hold", "slice_thickness")  # studies of before had no choice
 
     def base(self, name: str) -> pd.DataFrame:
         """Rows of a table that belong to the base."""
-        frame = getattr(self, name)
+        frame = self[name]
         return frame[frame["variant"] == BASE].reset_index(drop=True)
 
     def row(self, variant: str = BASE) -> pd.Series:
         """The summary of one experiment."""
-        return self.summary[self.summary["variant"] == variant].iloc[0]
+        return self["summary"][self["summary"]["variant"] == variant].iloc[0]
 
     def varied_alone(self, key: str) -> pd.DataFrame:
         """Summaries of the base and of the variants that change only `key`, in its order; those with a result."""
-        frame = self.summary[self.summary["changed"].fillna("").isin(["", key]) & (self.summary["status"] == "ok")]
-        return frame.sort_values(key)
+        frame = self["summary"]
+        return frame[frame["changed"].fillna("").isin(["", key]) & (frame["status"] == "ok")].sort_values(key)
 
     def varied_keys(self) -> list[str]:
         """Numbers of the experiment of which a variant changes just one."""
-        changed = [str(c) for c in self.summary["changed"].dropna() if str(c) and " " not in str(c)]
-        return [key for key in dict.fromkeys(changed) if key in self.summary.columns]
+        changed = [str(c) for c in self["summary"]["changed"].dropna() if str(c) and " " not in str(c)]
+        return [key for key in dict.fromkeys(changed) if key in self["summary"].columns]
 
 
-def read_tables(folder: Path) -> Tables:
-    """Read plan.yaml and tables/. Raises InputError naming what is missing."""
-    return Tables(**read_contents(folder, TABLES))
+def read_tables(folder: Path) -> DepthTables:
+    """The tables of a results folder. Raises InputError naming what is missing."""
+    return tables.read_tables(folder, TABLES, sort=DepthTables)

@@ -1,13 +1,77 @@
-"""What work costs: FFT units, n log2 n for a transform of n pixels, and how many of them a core does in a second."""
+"""What a study takes before it starts: FFT units, n log2 n for a transform of n pixels, times a measured rate.
+
+Work depends on the study file only. The machine enters through the rate alone, so that searches and progress never look
+at a clock to decide anything.
+"""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ptydesign.errors import InputError
+from ptydesign.study.kind import Kind, Work
+
+if TYPE_CHECKING:
+    from ptydesign.study.checked import Checked
+
 START_S = 3.0  # of a job: imports, loading compiled code
+
+
+def estimate(kind: Kind, resolved: Checked, cores: int, rate: float | None = None) -> dict[str, Any]:
+    """Jobs, time in minutes and memory in GiB, of the study and of each step, JSON-able. rate: FFT units per second of
+    one core, measured if it isn't given."""
+    rate = rate or fft_rate()
+    work, memory = kind.work(resolved), kind.memory(resolved)
+    steps, total, chain = {}, 0.0, 0.0
+    for step in kind.steps:
+        one, jobs = work.get(step.name, Work()), len(list(step.each(resolved)))
+        seconds = one.units / rate + one.seconds + START_S * jobs
+        steps[step.name] = {"jobs": jobs, "core_s": round(seconds, 1)}
+        if step.memory:
+            steps[step.name]["memory_gib"] = round(memory[step.memory], 2)
+        total += seconds
+        chain = max(chain, one.chain / rate)
+    total += 3 * START_S  # resolve, figures, report
+    return {
+        "jobs": sum(step["jobs"] for step in steps.values()) + 3,
+        "core_minutes": round(total / 60, 1),
+        "cores": cores,
+        "minutes": round(max(total / cores, chain) / 60, 1),
+        "memory_gib": {name: round(value, 2) for name, value in memory.items()},
+        "memory_gib_all_cores": round(cores * max(memory.values()), 2),
+        "fft_units_per_s": float(f"{rate:.3g}"),
+        "steps": steps,
+    }
+
+
+def summary(resolved: Checked, numbers: Mapping[str, Any], what: str) -> str:
+    """An estimate in two lines, for a terminal. what: what the study's jobs are, in words."""
+    study = resolved.study
+    memory = ", ".join(f"{value:g} GiB for each job of {name}" for name, value in numbers["memory_gib"].items())
+    return (
+        f"{study.study} ({study.scale}): {what} in {numbers['jobs']} jobs\n"
+        f"estimate: {duration(numbers['minutes'])} on {numbers['cores']} cores "
+        f"({duration(numbers['core_minutes'])} of one core), {memory}, {numbers['memory_gib_all_cores']:g} GiB in all"
+    )
+
+
+def check_memory(kind: Kind, resolved: Checked, cores: int, machine_gib: float) -> str | None:
+    """Refuse a study of which one job doesn't fit into the machine; a warning if `cores` jobs at a time don't."""
+    job, gib = max(kind.memory(resolved).items(), key=lambda item: item[1])
+    if gib > machine_gib:
+        rule = f"a job must fit into this machine's {machine_gib:.0f} GiB of memory"
+        raise InputError(f"studies/{resolved.study.study}", rule, f"an estimate of {gib:.1f} GiB ({job})", kind.mend)
+    if cores * gib > machine_gib:
+        return (
+            f"{cores} jobs at a time need up to {cores * gib:.0f} GiB, this machine has {machine_gib:.0f}: "
+            f"run with --cores {max(1, int(machine_gib / gib))}"
+        )
+    return None
 
 
 def fft_rate(seconds: float = 0.15) -> float:

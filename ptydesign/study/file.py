@@ -20,16 +20,25 @@ SCALES = ("smoke", "preview", "paper")
 DEFAULT_SCALE = "preview"
 FOLDER_NAME = r"^[A-Za-z0-9_]+$"  # it becomes part of file names and of Snakemake's rules
 KIND, DEFAULT_KIND = "kind", "experiment"
-PLAN = "plan.yaml"  # in the results: every setting of the study, and what made it
+RENAMED = {"plan": "planning"}  # kinds as they used to be called
+RESOLVED = "resolved.yaml"  # in the results: every setting of the study, and what made it
+OLD_RESOLVED = "plan.yaml"
 
 
 def kind_of(folder: Path, known: Iterable[str]) -> str:
     """The kind of a folder's study. Raises InputError if it is none of the known ones."""
     path = Path(folder) / "study.yaml"
     kind = read_yaml(path).get(KIND, DEFAULT_KIND)
+    kind = RENAMED.get(kind, kind) if isinstance(kind, str) else kind
     if kind not in known:
         raise InputError(f"{path}: {KIND}", "is not a known kind of study", kind, nearest(str(kind), known))
     return kind
+
+
+def resolved_file(results: Path) -> Path:
+    """The file of a results folder that holds its settings, under the name that it has there."""
+    new, old = Path(results) / RESOLVED, Path(results) / OLD_RESOLVED
+    return old if old.exists() and not new.exists() else new
 
 
 def folder_name(study: str, scale: str) -> str:

@@ -1,12 +1,13 @@
-"""Explicit versions of the algorithms and of the layout of a results folder.
+"""All versions: of the algorithms, of the layout of a results folder, of files.
 
-A version is part of the parameters of every Snakemake job that uses the algorithm, and of the hash under which a
-trial is stored. Raise it when a change of the code changes numbers: then exactly the jobs that it touches run again.
+An algorithm's version is part of the parameters of every job that uses it, and of the hash under which a trial is
+stored. Raise it when a change of the code changes numbers: then exactly the jobs that it touches run again.
 """
 
 from __future__ import annotations
 
-LAYOUT = 1  # of results/<study>/: files, columns, plan.yaml
+LAYOUT = 2  # of results/<study>/: files, columns, resolved.yaml
+READ_LAYOUTS = (1, 2)  # of results folders that can be gone on with, drawn and reported
 
 ALGORITHMS = {
     "simulate": 3,  # samples, potentials, scan, detector, both simulators
@@ -16,7 +17,12 @@ ALGORITHMS = {
     "design": 1,  # first points, proposals, surrogate
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 2,  # tables
-    "figures": 6,  # figures and report
+    "figures": 7,  # figures and report
+    "planning": 3,  # cards, draws of errors, choice, limits
+    "bound": 5,  # the Cramer-Rao bound of a plan
+    "tolerance": 2,  # what a tolerance says
+    "dumbbells": 2,  # what is measured of them
+    "best": 2,  # best-<budget>.yaml: how the plan found is written
 }
 
 TRIAL = ("simulate", "reconstruct", "score")  # what a trial's numbers depend on

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from ptydesign.reconstruct.plan import Plan
-from ptydesign.study.checked import check_job_memory
-from ptydesign.study.cost import duration, fft_rate, transform
+from ptydesign.study import cost
+from ptydesign.study.cost import transform
 from ptydesign.thick import data
-from ptydesign.thick.resolve import ThickResolved
+from ptydesign.thick.resolve import ThickResolved, made
 
 LIBRARIES_GIB = 0.9
 SIMULATION_OVERHEAD = 2.3  # time of a simulated slice over that of its two transforms (large windows leave the cache)
 RECONSTRUCTION_OVERHEAD = 2.0
 OBJECT_COPIES = 10  # state, two moments of the update rule, gradient, costs' gradient and their temporaries
-START_S = 6.0  # of a job: imports, loading or making compiled code
+MEND = "Take a smaller field of view, fewer slices or configurations, or run it with an executor plugin."
 
 
 def simulation_work(resolved: ThickResolved) -> float:
@@ -46,9 +47,13 @@ def simulation_gib(resolved: ThickResolved) -> float:
         whole = math.prod(n + m for n, m in zip(resolved.grid.shape, window, strict=True))
         chunk = resolved.study.jobs.patterns * math.prod(resolved.experiments[name].detector.pixels)
         most = max(most, 8 * slices * (2 * whole + 2 * math.prod(window)) + 8 * chunk)
-    configurations = resolved.study.potential.configurations
-    potential = 4 * configurations * slices * math.prod(resolved.grid.shape)
-    return LIBRARIES_GIB + (most + 2 * potential) / 2**30
+    return LIBRARIES_GIB + most / 2**30 + 2 * potential_gib(resolved)
+
+
+def potential_gib(resolved: ThickResolved) -> float:
+    """Of the potential, all thermal configurations."""
+    configurations, slices = resolved.study.potential.configurations, len(resolved.slices_a)
+    return 4 * configurations * slices * math.prod(resolved.grid.shape) / 2**30
 
 
 def reconstruction_gib(resolved: ThickResolved, name: str, slices: int) -> float:
@@ -62,56 +67,25 @@ def reconstruction_gib(resolved: ThickResolved, name: str, slices: int) -> float
     return LIBRARIES_GIB + (4 * 4 * patterns + 8 * OBJECT_COPIES * slices * canvas) / 2**30
 
 
-def numbers(resolved: ThickResolved, cores: int, works: dict[str, float], memory: dict[str, float], jobs: int) -> dict:
-    """The estimate: time in minutes and memory in GiB, JSON-able. works: of each reconstruction.
-
-    memory: GiB of a job of each kind."""
-    rate = fft_rate()
-    simulation = simulation_work(resolved) / rate
-    reconstructions = {name: work / rate for name, work in works.items()}
-    seconds = simulation + sum(reconstructions.values()) + START_S * jobs
-    patterns = {n: data.pattern_count(resolved.experiments[n]) for n in resolved.data_names}
-    disk = sum(4 * count * math.prod(resolved.experiments[name].detector.pixels) for name, count in patterns.items())
-    longest = max(reconstructions.values(), default=0.0)
-    largest = max(memory.values())
+def memory_gib(resolved: ThickResolved, slices: int) -> dict[str, float]:
+    """GiB of one job of each sort. slices: the most of any reconstruction."""
+    reconstructions = [reconstruction_gib(resolved, name, slices) for name in resolved.study.names]
     return {
-        "patterns": patterns,
-        "jobs": jobs,
-        "core_minutes": round(seconds / 60, 1),
-        "simulation_core_minutes": round(simulation / 60, 1),
-        "longest_reconstruction_minutes": round(longest / 60, 1),
-        "cores": cores,
-        "minutes": round(max(seconds / cores, simulation / cores + longest) / 60, 1),
-        "memory_gib": {name: round(value, 2) for name, value in memory.items()},
-        "memory_gib_all_cores": round(cores * largest, 2),
-        "data_gib": round(disk / 2**30, 3),
-        "fft_units_per_s": float(f"{rate:.3g}"),
+        "simulation": simulation_gib(resolved),
+        "reconstruction": max(reconstructions),
+        "tables": LIBRARIES_GIB + 2 * potential_gib(resolved),
     }
 
 
-def summary(resolved: ThickResolved, found: dict[str, Any], words: str) -> str:
-    """The estimate in a few lines, for a terminal. words: what the study's jobs are."""
+def summary(resolved: ThickResolved, numbers: Mapping[str, Any], what: str) -> str:
+    """The estimate in a few lines, for a terminal. what: what the study's reconstructions are."""
     study, shape = resolved.study, resolved.shape
     size = f"{shape.extent_a[1]:.1f} x {shape.extent_a[0]:.1f} x {shape.thickness_a:.1f} A"
-    patterns = ", ".join(f"{name} {count}" for name, count in found["patterns"].items())
-    memory = ", ".join(f"{name} {value:g}" for name, value in found["memory_gib"].items())
-    whole, work, part = (duration(found[f"{name}minutes"]) for name in ("", "core_", "simulation_core_"))
+    counts = made(resolved)["patterns"]
+    patterns = ", ".join(f"{name} {count}" for name, count in counts.items())
+    disk = sum(4 * count * math.prod(resolved.experiments[name].detector.pixels) for name, count in counts.items())
     return (
-        f"{study.study} ({study.scale}): {size} (x, y, z), {len(resolved.slices_a)} slices of {resolved.grid.shape[1]} "
-        f"x {resolved.grid.shape[0]} px, {study.potential.configurations} thermal configurations\n"
-        f"patterns: {patterns}; {words}; {found['jobs']} jobs\n"
-        f"estimate: {whole} on {found['cores']} cores ({work} of one core, {part} of it simulation); "
-        f"GiB of memory of a job: {memory}; {found['data_gib']:g} GiB of data"
+        f"{size} (x, y, z), {len(resolved.slices_a)} slices of {resolved.grid.shape[1]} x {resolved.grid.shape[0]} px, "
+        f"{study.potential.configurations} thermal configurations\n"
+        f"patterns: {patterns}; {disk / 2**30:.3g} GiB of data\n" + cost.summary(resolved, numbers, what)
     )
-
-
-def check_memory(resolved: ThickResolved, found: dict[str, float], cores: int, machine_gib: float) -> str | None:
-    """Refuse a study of which one job doesn't fit into the machine; a warning if `cores` jobs at a time don't."""
-    job, gib = max(found.items(), key=lambda item: item[1])
-    mend = "Take a smaller field of view, fewer slices or configurations, or run it with an executor plugin."
-    return check_job_memory(resolved.study.study, gib, cores, machine_gib, mend, job)
-
-
-def job_memory_mb(gib: float, attempt: int) -> int:
-    """Memory to ask for; grows with the attempt."""
-    return int(1024 * gib * (0.8 + 0.2 * attempt))

@@ -1,8 +1,7 @@
-"""A checked study of a thick sample: sizes of everything, before anything is computed; and its plan.yaml."""
+"""A checked study of a thick sample: sizes of everything, before anything is computed;."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,7 @@ from ptydesign.simulate.defects import Placed, Vacancy
 from ptydesign.simulate.detector import Window
 from ptydesign.simulate.potential import file_digest
 from ptydesign.simulate.thick import Shape, place_defects, slice_thicknesses
-from ptydesign.study.checked import Checked, check_results, write_plan_file
+from ptydesign.study.checked import Checked, check_results
 from ptydesign.study.file import folder_name, in_file, load_study
 from ptydesign.study.store import seed_of
 from ptydesign.study.versions import ALGORITHMS, versions
@@ -92,10 +91,6 @@ class ThickResolved(Checked):
         """Seed of the counting noise, keyed by content."""
         return seed_of(self.study.seed, "noise", asdict(self.experiments[name]))
 
-    def read_json(self, file: str) -> Any:
-        """Content of a JSON file of the results folder."""
-        return json.loads((self.results / file).read_text(encoding="utf-8"))
-
     def specimen_settings(self) -> dict[str, Any]:
         """What the specimen and its potential depend on."""
         names = ("sample", "potential", "seed")
@@ -140,9 +135,9 @@ def _check_thermal(study: ThickStudy) -> None:
     study.potential.thermal.of({*read_structure(sample.file).get_chemical_symbols(), *added, *film})
 
 
-def write_plan(resolved: ThickResolved, kind: str, numbers: dict[str, Any]) -> None:
-    """Write results/<study>/plan.yaml."""
-    more = {
+def made(resolved: ThickResolved) -> dict[str, Any]:
+    """What resolved.yaml says beside the settings: sizes of everything, seeds of the noise."""
+    return {
         "supercell_a": [float(v) for v in (*resolved.shape.extent_a, resolved.shape.thickness_a)],
         "crystal_faces_a": [float(v) for v in resolved.shape.faces_a],
         "potential_shape": [len(resolved.slices_a), *resolved.grid.shape],
@@ -150,6 +145,5 @@ def write_plan(resolved: ThickResolved, kind: str, numbers: dict[str, Any]) -> N
         "pixel_a": {name: list(e.detector.pixel_a) for name, e in resolved.experiments.items()},
         "window_px": {name: list(w.grid.shape) for name, w in resolved.windows.items()},
         "noise_seeds": {name: resolved.noise_seed(name) for name in resolved.experiments},
-        "estimate": numbers,
+        "patterns": {n: data.pattern_count(resolved.experiments[n]) for n in resolved.data_names},
     }
-    write_plan_file(resolved, kind, more)

@@ -16,7 +16,8 @@ from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import Observer
 from ptydesign.simulate.potential import PotentialConfig, potential_of_atoms
 from ptydesign.simulate.thick import build_specimen, free_places
-from ptydesign.thick import data
+from ptydesign.study.kind import Step, Which
+from ptydesign.thick import data as chunks
 from ptydesign.thick.experiment import optics_at_first_slice
 from ptydesign.thick.resolve import ThickResolved
 from ptydesign.types import Dataset, Potential, Reconstruction, Truth
@@ -25,7 +26,7 @@ from ptydesign.units import interaction_parameter
 if TYPE_CHECKING:
     import ase
 
-SPECIMEN = "specimen.h5"
+SPECIMEN_FILE = "specimen.h5"
 
 
 def write_specimen(resolved: ThickResolved) -> Path:
@@ -51,7 +52,7 @@ def write_specimen(resolved: ThickResolved) -> Path:
         "atoms": len(specimen.atoms),
         "elements": {s: int(n) for s, n in specimen.atoms.symbols.formula.count().items()},
     }
-    path = resolved.results / SPECIMEN
+    path = resolved.results / SPECIMEN_FILE
     io.write_potential(path, potential, attributes)
     return path
 
@@ -72,7 +73,7 @@ def columns_of(
 
 def read_specimen(resolved: ThickResolved) -> tuple[Potential, dict[str, Any]]:
     """The potential and what is known of the specimen."""
-    path = resolved.results / SPECIMEN
+    path = resolved.results / SPECIMEN_FILE
     return io.read_potential(path), io.read_hdf5_attributes(path, "potential")
 
 
@@ -83,15 +84,15 @@ def truth_of(resolved: ThickResolved, potential: Potential) -> Truth:
     return Truth(phase, potential.pixel_a, np.empty((0, 2)), np.asarray(potential.thickness_a))
 
 
-def simulate(resolved: ThickResolved, name: str, chunk: int) -> Path:
+def simulate(resolved: ThickResolved, data: str, chunk: int) -> Path:
     """Simulate one chunk of an experiment's data."""
-    experiment, window = resolved.experiments[name], resolved.windows[name]
-    potential = io.read_potential(resolved.results / SPECIMEN)
-    part = resolved.part(name, chunk)
-    seed = resolved.positions_seed(name)
-    mean = data.simulate_chunk(potential, experiment, window, resolved.centre_a, seed, resolved.study.simulator, part)
-    path = resolved.results / "data" / name / f"chunk-{chunk}.h5"
-    data.write_chunk(path, mean, part, experiment, window)
+    experiment, window = resolved.experiments[data], resolved.windows[data]
+    potential = io.read_potential(resolved.results / SPECIMEN_FILE)
+    part = resolved.part(data, chunk)
+    seed = resolved.positions_seed(data)
+    mean = chunks.simulate_chunk(potential, experiment, window, resolved.centre_a, seed, resolved.study.simulator, part)
+    path = resolved.results / "data" / data / f"chunk-{chunk}.h5"
+    chunks.write_chunk(path, mean, part, experiment, window)
     return path
 
 
@@ -99,10 +100,10 @@ def load_dataset(resolved: ThickResolved, name: str, slice_a: float) -> Dataset:
     """Counts of an experiment, with the optics where the first of the reconstruction's slices of slice_a lies."""
     experiment = resolved.experiments[name]
     paths = [resolved.results / file for file in resolved.chunk_files(name)]
-    chunks = data.read_chunks(paths, data.pattern_count(experiment))
+    patterns = chunks.read_chunks(paths, chunks.pattern_count(experiment))
     optics = optics_at_first_slice(experiment, slice_a, float(resolved.slices_a[0]))
     seeds = resolved.positions_seed(name), resolved.noise_seed(name)
-    return data.assemble(chunks, experiment, optics, resolved.centre_a, *seeds)
+    return chunks.assemble(patterns, experiment, optics, resolved.centre_a, *seeds)
 
 
 def resumed(
@@ -121,3 +122,37 @@ def resumed(
         except InputError:
             checkpoint.unlink(missing_ok=True)
     return api.reconstruct_dataset(dataset, plan, seed, **options)
+
+
+def _chunks(resolved: ThickResolved) -> list[Which]:
+    return [{"data": name, "chunk": n} for name in resolved.data_names for n in range(resolved.chunks(name))]
+
+
+def _specimen(resolved: ThickResolved) -> dict[str, Any]:
+    return resolved.specimen_settings()
+
+
+def _simulated(resolved: ThickResolved, data: str, chunk: int) -> dict[str, Any]:
+    return resolved.data_settings(data)
+
+
+SPECIMEN = Step(
+    "specimen",
+    "Build a thick sample with its defects, and its potential.",
+    "ptydesign.thick.steps:write_specimen",
+    (SPECIMEN_FILE,),
+    depends=_specimen,
+    memory="simulation",
+)
+SIMULATE = Step(
+    "simulate",
+    "Simulate one chunk of an experiment's patterns.",
+    "ptydesign.thick.steps:simulate",
+    ("data/{data}/chunk-{chunk}.h5",),
+    each=_chunks,
+    needs=(SPECIMEN_FILE,),
+    depends=_simulated,
+    memory="simulation",
+    priority=10,
+    jax=True,
+)

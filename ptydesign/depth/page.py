@@ -1,49 +1,49 @@
-"""The report of a study of depth, made from its tables and figures."""
+"""What the report of a study of depth says, from its tables."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ptydesign.depth.figures import FIGURES, WORDS, held_words
-from ptydesign.depth.tables import Tables, read_tables
-from ptydesign.thick.page import Table, defect_words, experiment_words, fixed, write_page
+from ptydesign.depth.figures import WORDS, held_words
+from ptydesign.depth.tables import DepthTables
+from ptydesign.study.page import Page, Table, fixed
+from ptydesign.study.tables import failures
+from ptydesign.thick.words import defect_words, experiment_words
 
 PAPER_RMSE_A, PAPER_FWHM_A = 1.1, 18.8  # Gilgenbach, Zhu & LeBeau (2025), Fig. 8
 
 
-def write_report(results: Path) -> Path:
-    """Write report.html; returns its path."""
-    tables = read_tables(Path(results))
-    captions = _captions(tables)
-    pictures = {name: (title, captions[name]) for name, (title, _) in FIGURES.items()}
-    return write_page(tables.folder, tables.plan, _facts(tables), sentences(tables), _tables(tables), pictures)
+def page(tables: DepthTables) -> Page:
+    """What was asked and found."""
+    bad = failures(tables["summary"], "variant") + failures(tables["thickness"], "assumed thickness")
+    tried = len(tables["summary"]) + tables["thickness"]["slice_a"].nunique()
+    return Page(_facts(tables), sentences(tables), _tables(tables), failures=bad, tried=tried)
 
 
-def _facts(tables: Tables) -> list[tuple[str, str]]:
-    plan = tables.plan
-    header, sample = plan["resolved"], plan["sample"]
+def _facts(tables: DepthTables) -> list[tuple[str, str]]:
+    study, header = tables.study, tables.made
+    sample = study["sample"]
     y, x, z = header["supercell_a"]
-    thermal = plan["potential"]["thermal"]
+    thermal = study["potential"]["thermal"]
     return [
         (
             "Sample",
             f"{sample['file']} along {sample['zone_axis']}, {x:.1f} × {y:.1f} × {z:.1f} Å (x × y × z); "
-            + defect_words(plan),
+            + defect_words(study),
         ),
         ("Thermal motion", "none" if not thermal else thermal["kind"].replace("_", " ")),
-        ("Experiment", experiment_words(plan)),
+        ("Experiment", experiment_words(study)),
         (
             "Reconstruction",
-            f"{plan['slices']} slices of {z / plan['slices']:.2f} Å; data from {header['potential_shape'][0]} slices",
+            f"{study['slices']} slices of {z / study['slices']:.2f} Å; data from {header['potential_shape'][0]} slices",
         ),
-        ("Scale", plan["scale"]),
+        ("Scale", study["scale"]),
     ]
 
 
-def sentences(tables: Tables) -> list[str]:
+def sentences(tables: DepthTables) -> list[str]:
     """What came out, in words."""
     row = tables.row()
     if row["status"] != "ok":
@@ -72,7 +72,9 @@ def sentences(tables: Tables) -> list[str]:
             values = ", ".join(f"{r['fwhm_a']:.1f} Å at {r[key]:.3g}" for _, r in some.iterrows())
             found.append(f"{WORDS.get(key, key)}: mean FWHM {values}.")
     for kind, column, words in (("thickness", "thickness_a", "thickness"), ("slices", "slices", "number of slices")):
-        rows = tables.thickness[(tables.thickness["varied"] == kind) & tables.thickness["misfit_held_out"].notna()]
+        rows = tables["thickness"][
+            (tables["thickness"]["varied"] == kind) & tables["thickness"]["misfit_held_out"].notna()
+        ]
         if len(rows) > 1:
             best = rows.loc[rows["misfit_held_out"].idxmin()]
             more = f"; the true one is {best['true_thickness_a']:.1f} Å" if kind == "thickness" else ""
@@ -85,13 +87,13 @@ def sentences(tables: Tables) -> list[str]:
     return found
 
 
-def _of_paper(tables: Tables) -> bool:
+def _of_paper(tables: DepthTables) -> bool:
     """Whether the sample is of the paper's kind."""
-    interstitials = [d for d in tables.plan["sample"]["defects"] if d["kind"] == "interstitial"]
+    interstitials = [d for d in tables.study["sample"]["defects"] if d["kind"] == "interstitial"]
     return {(d["element"], d["host"]) for d in interstitials} == {("Sn", "Si")}
 
 
-def _tables(tables: Tables) -> list[Table]:
+def _tables(tables: DepthTables) -> list[Table]:
     header = ("Experiment", "Semi-angle (mrad)", "Defocus (nm)", "Dose (e/Å²)", "Detected", "False positives",
               "RMSE (Å)", "Mean error (Å)", "FWHM (Å)", "Projected MSE (rad²)")  # fmt: skip
     rows = [
@@ -107,7 +109,7 @@ def _tables(tables: Tables) -> list[Table]:
             f"{fixed(r['fwhm_a'], 1)} ± {fixed(r['fwhm_sd_a'], 1)}",
             fixed(r["mse_rad2"], 4),
         )
-        for _, r in tables.summary.iterrows()
+        for _, r in tables["summary"].iterrows()
     ]
     each = [
         (
@@ -121,7 +123,7 @@ def _tables(tables: Tables) -> list[Table]:
         )
         for _, r in tables.base("interstitials").sort_values("depth_a").iterrows()
     ]
-    measure = tables.plan["measure"]
+    measure = tables.study["measure"]
     note = (
         f"Detected: a Gaussian in the column's potential whose area is at least {measure['least_area']:g} of one "
         f"atom's and whose FWHM is at most {measure['widest_a']:g} Å, "
@@ -133,35 +135,6 @@ def _tables(tables: Tables) -> list[Table]:
         Table("Interstitials of the base experiment",
               ("Element", "x, y (Å)", "True depth (Å)", "Found (Å)", "Error (Å)", "FWHM (Å)", "Peak (V)"), each),
     ]  # fmt: skip
-
-
-def _captions(tables: Tables) -> dict[str, str]:
-    radius = tables.plan["measure"]["radius_a"]
-    return {
-        "depths": (
-            "(a) Depth of the Gaussian fitted to each interstitial against its true depth; colour: height of the peak; "
-            "bars: FWHM; grey: equality, between the crystal's faces; crosses: not detected, at the fitted depth. "
-            f"(b) Potential within {radius:g} Å of each interstitial's column against depth from the atom, "
-            "dark to light with depth. "
-            "(c) The same for all columns looked at: by depth those with an interstitial (circles), then the others."
-        ),
-        "resolution": (
-            "Mean FWHM (bars: standard deviation over the interstitials), RMSE of depth and RMSE "
-            "without the mean error. "
-            "Above: interstitials detected. All with the same plan of reconstruction."
-        ),
-        "thickness": (
-            "Misfit (negative log-likelihood per electron) of patterns that the reconstruction did not see, and of "
-            "those that it saw, against the thickness that it assumed "
-            f"({'the number of slices' if tables.hold == 'slices' else 'the thickness of a slice'} is held), "
-            "and against the number of slices at the true one. Above: what is held, and what follows."
-        ),
-        "phase": (
-            "Projected phase of the truth (average over thermal motion) and of the reconstruction. Circles: "
-            "interstitials (orange: detected); crosses: false positives. "
-            "Grey values run from the 1st to the 99.5th percentile."
-        ),
-    }
 
 
 def _whole(value: Any) -> str:

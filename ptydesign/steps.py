@@ -1,0 +1,162 @@
+"""`ptydesign step <kind> <step> <study>`: one job of a study, as Snakemake's rules call it.
+
+The options are the step's own. Thread counts have to be set before numpy and jax are loaded, so imports are inside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptydesign.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from ptydesign.study.kind import Kind, Run, Step, Which
+
+RESOLVE = "resolve"  # the step that every study has
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do one job of a study. Raises InputError."""
+    set_threads(_given(arguments, "--threads"))
+    from ptydesign import kinds
+
+    words = [word for word in arguments[:2] if not word.startswith("-")]
+    if not words:
+        lines = [f"  {name:16s}{kinds.find_kind(name).asks}" for name in kinds.KINDS]
+        print("usage: ptydesign step <kind> <step> <study> [options]\n\nkinds of studies:", *lines, sep="\n")
+        return 0 if {"-h", "--help"} & set(arguments) else 2
+    kind = kinds.find_kind(words[0])
+    if len(words) < 2:
+        lines = [f"  {step.name:16s}{step.help}" for step in kind.steps]
+        lines.insert(0, f"  {RESOLVE:16s}Write resolved.yaml: every setting, what the study takes, and the versions.")
+        print(f"usage: ptydesign step {kind.name} <step> <study> [options]\n\nsteps:", *lines, sep="\n")
+        return 0 if {"-h", "--help"} & set(arguments) else 2
+    step = None if words[1] == RESOLVE else kind.step(words[1])
+    options = _parser(kind, words[1], step).parse_args(arguments[2:])
+    run = kinds.open_study(options.study, options.scale, options.root)
+    if run.kind.name != kind.name:
+        mend = f"Its command is: ptydesign step {run.kind.name} ..."
+        raise InputError(str(options.study), f"must be a study of the kind {kind.name}", run.kind.name, mend)
+    which = {} if step is None else step.find(run.resolved, {name: getattr(options, name) for name in step.names})
+    _check_expected(run, words[1], which, options)
+    if step is None:
+        _resolve(run, options.cores)
+        return 0
+    more: dict[str, Any] = {}
+    if step.jax:
+        set_up_jax(run.resolved.root)
+    if step.progress and run.kind.progress is not None:
+        from ptydesign.study.progress import Progress
+
+        total, version, unit = run.kind.progress(run.resolved)
+        more["progress"] = Progress(run.resolved.results, total, options.cores, version, unit)
+    step.run(run.resolved, which, **more)
+    return 0
+
+
+def _parser(kind: Kind, name: str, step: Step | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(f"ptydesign step {kind.name} {name}", description=step.help if step else None)
+    add_study(parser)
+    parser.add_argument("--threads", type=int, default=None, help="cores this process may use (default: all)")
+    parser.add_argument("--expect", help="hash of the settings; refuse to run with others (the Snakefile's)")
+    for one in step.names if step else ():
+        parser.add_argument(f"--{one}", required=True, help="which of the step's jobs")
+    return parser
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """Options that say which study is meant."""
+    parser.add_argument("study", type=Path, help="folder with a study.yaml, as studies/lowdose")
+    parser.add_argument("--scale", default="preview", help="smoke, preview (default) or paper")
+    parser.add_argument("--root", type=Path, default=Path("results"), help="folder of all results (default: results)")
+    parser.add_argument("--cores", type=int, default=_cores(), help="cores of the whole study, for its estimates")
+
+
+def _resolve(run: Run, cores: int) -> None:
+    """Write resolved.yaml, and say what the study takes."""
+    from ptydesign.study.checked import write_resolved
+    from ptydesign.study.cost import estimate
+
+    numbers = estimate(run.kind, run.resolved, cores)
+    write_resolved(run.resolved, run.kind.name, numbers, run.kind.more(run.resolved))
+    warn(run)
+    print(run.kind.words(run.resolved, numbers), file=sys.stderr, flush=True)
+
+
+def warn(run: Run) -> None:
+    """Print a study's warnings."""
+    for warning in run.resolved.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def _check_expected(run: Run, step: str, which: Which, options: argparse.Namespace) -> None:
+    """Raises InputError if the study isn't the one that the graph of jobs was made for."""
+    if options.expect is None:
+        return
+    found = run.settings_hash(step, which)
+    if found != options.expect:
+        rule = "must not change while the study runs"
+        mend = "Let the jobs that run end, then run the study's snakemake command again."
+        raise InputError(str(options.study / "study.yaml"), rule, f"settings {found} for {options.expect}", mend)
+
+
+def _given(arguments: Sequence[str], name: str) -> int | None:
+    """A number of the command line before it is parsed; None if there is none."""
+    for number, word in enumerate(arguments):
+        value = word.removeprefix(f"{name}=")
+        if word == name:
+            value = "".join(arguments[number + 1 : number + 2])
+        if value.isdecimal():
+            return int(value)
+    return None
+
+
+def _cores() -> int:
+    """Jobs that run side by side: as Snakemake says, or all cores."""
+    return int(os.environ.get("PTYDESIGN_CORES") or os.cpu_count() or 1)
+
+
+def set_threads(threads: int | None) -> None:
+    """Bound the threads of numpy and jax; takes effect only before they are imported."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes may share a GPU
+    if threads is None:
+        return
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if threads == 1:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+
+
+def set_up_jax(root: Path) -> None:
+    """Share compiled code between processes and runs."""
+    import jax
+
+    from ptydesign.study.store import cache_folder
+
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder(root).resolve() / "jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def old_command(name: str) -> str | None:
+    """What a step's command of earlier versions is called now; None if there was no such command."""
+    from ptydesign import kinds
+
+    if name == RESOLVE:
+        return "ptydesign step <kind> resolve"
+    for kind in kinds.KINDS:
+        for step in kinds.find_kind(kind).steps:
+            if name in (f"{kind}-{step.name}", f"plan{step.name}" if kind == "planning" else step.name):
+                return f"ptydesign step {kind} {step.name}"
+    return None
+
+
+def suggest(name: str, known: Sequence[str]) -> str:
+    """What a word that is no command may have meant."""
+    now = old_command(name)
+    return f"It is called `{now}` now." if now else nearest(name, known)

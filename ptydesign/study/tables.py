@@ -1,0 +1,118 @@
+"""tables/ of a finished study: written once by its collect step, read by figures, page and notebooks alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ptydesign import io
+from ptydesign.config import read_yaml
+from ptydesign.errors import InputError
+from ptydesign.study.file import resolved_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IMAGES = "tables/images.h5"
+REDO = "Make it anew: delete it and run the study's snakemake command again."
+OUTCOMES = ("status", "reason")  # columns of what became of a trial; `ok` is a success
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Everything that figures and page may look at. folder: the results; study: its settings, as resolved.yaml has them;
+    made: what made it (`resolved` in that file); frames: tables by name, None for one that the study did not ask for;
+    images: {group: {"arrays", "attrs"}}.
+    """
+
+    folder: Path
+    study: dict[str, Any]
+    made: dict[str, Any]
+    frames: dict[str, pd.DataFrame | None]
+    images: dict[str, dict[str, Any]]
+
+    def __getitem__(self, name: str) -> pd.DataFrame | None:
+        return self.frames[name]
+
+
+Kind = TypeVar("Kind", bound=Tables)
+
+
+def table_files(names: Sequence[str], images: bool = True) -> list[str]:
+    """Files of tables, and of images, relative to the results folder."""
+    return [*(f"tables/{name}.csv" for name in names), *([IMAGES] if images else [])]
+
+
+def write_tables(
+    results: Path, frames: Mapping[str, pd.DataFrame], images: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[Path]:
+    """Write tables/ of a finished study, numbers with six digits; returns the paths."""
+    paths = []
+    for name, frame in frames.items():
+        paths.append(Path(results) / f"tables/{name}.csv")
+        io.write_text(paths[-1], frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    if images is not None:
+        paths.append(Path(results) / IMAGES)
+        io.write_images(paths[-1], images)
+    return paths
+
+
+def read_settings(results: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(settings, what made them) of a results folder. Raises InputError."""
+    folder = Path(results)
+    if not folder.is_dir():
+        raise InputError("results folder", "must exist", str(folder), "Run the study first: snakemake studies/<name>.")
+    content = read_yaml(resolved_file(folder))
+    made = content.pop("resolved", None)
+    if not isinstance(made, dict):
+        raise InputError(f"{resolved_file(folder)}: resolved", "must say what made the study", made, REDO)
+    return content, made
+
+
+def read_tables(
+    results: Path,
+    names: Sequence[str],
+    optional: Sequence[str] = (),
+    texts: Mapping[str, type] | None = None,
+    sort: type[Kind] = Tables,
+) -> Kind:
+    """The tables of a results folder, as a kind's `Tables`. optional: tables that may be missing. texts: columns that
+    are read as text. Raises InputError naming the file that is missing or unreadable."""
+    folder = Path(results)
+    study, made = read_settings(folder)
+    frames = {name: read_table(folder / f"tables/{name}.csv", name in optional, texts) for name in names}
+    if not (folder / IMAGES).is_file():
+        raise InputError(str(folder / IMAGES), "must exist", "no file", "Run the study's snakemake command again.")
+    return sort(folder, study, made, frames, io.read_images(folder / IMAGES))
+
+
+def read_table(path: Path, optional: bool = False, texts: Mapping[str, type] | None = None) -> pd.DataFrame | None:
+    """One table; empty for an empty file. Raises InputError."""
+    import pandas as pd
+
+    if not path.is_file():
+        if optional:
+            return None
+        raise InputError(str(path), "must exist", "no file", "Run the study's snakemake command; it makes this table.")
+    if not path.read_text(encoding="utf-8", errors="replace").strip():
+        return pd.DataFrame()
+    try:
+        return pd.read_csv(path, encoding="utf-8", dtype=dict(texts or {}))
+    except (pd.errors.ParserError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(str(path), "must be a CSV table with a header", str(error), REDO) from None
+
+
+def failures(frame: pd.DataFrame, where: str = "") -> list[tuple[str, str, str, int]]:
+    """(where, status, reason, count) of what did not end with `ok`, the most frequent first. where: a column that says
+    which part of the study it was, or words for all of it."""
+    if frame.empty or "status" not in frame:
+        return []
+    counts: dict[tuple[str, str, str], int] = {}
+    for _, row in frame[frame["status"] != "ok"].iterrows():
+        place = str(row[where]) if where in frame else where
+        reason = row.get("reason")
+        key = (place, str(row["status"]), reason if isinstance(reason, str) and reason else "no reason recorded")
+        counts[key] = counts.get(key, 0) + 1
+    return [(*key, count) for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
