@@ -13,9 +13,9 @@ from ptydesign import io
 from ptydesign.depth.config import BASE
 from ptydesign.depth.reconstruct import guesses
 from ptydesign.score.align import region_slices
+from ptydesign.study.tables import write_tables
 from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.steps import read_specimen
-from ptydesign.study.tables import write_tables
 from ptydesign.units import interaction_parameter
 
 INTERSTITIALS = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib import figure as mpl
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ptydesign import drawing

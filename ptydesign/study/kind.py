@@ -146,12 +146,13 @@ class Job:
 class Kind:
     """A kind of studies.
 
-    model: of the study file. load: (folder, scale, root) -> the checked study. tables: files that figures and page are
-    drawn from. read, figures, page: `module:name` of the function that reads the tables of a results folder, of the
-    tuple of figures, and of the function (tables) -> Page. work: FFT units and seconds of each step. memory: GiB of a
-    job, by the names that steps give. words: (resolved, estimate) -> what the study takes, in words. more: what
-    resolved.yaml holds beside the settings. resolves: what that file depends on beside them. mend: what to do where memory doesn't suffice. seen: versions of algorithms
-    that the pictures depend on. progress: (trials, hash of what determines them, unit of what they differ in).
+    asks: its question, in a line. model: of the study file. load: (folder, scale, root) -> the checked study. tables:
+    files that figures and page are drawn from. read, figures, page: `module:name` of the function that reads the tables
+    of a results folder, of the tuple of figures, and of the function (tables) -> Page. work: FFT units and seconds of
+    each step. memory: GiB of a job, by the names that steps give. words: (resolved, estimate) -> what the study takes,
+    in words. more: what resolved.yaml holds beside the settings. resolves: what that file depends on beside them. mend:
+    what to do where memory doesn't suffice. seen: versions of algorithms that pictures and page depend on. progress:
+    (trials, hash of what determines them, unit of what they differ in).
     """
 
     name: str

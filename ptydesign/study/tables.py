@@ -22,7 +22,7 @@ OUTCOMES = ("status", "reason")  # columns of what became of a trial; `ok` is a 
 
 @dataclass(frozen=True)
 class Tables:
-    """Everything that figures and page may look at. folder: the results; study: its settings, as resolved.yaml has them;
+    """All that figures and page may look at. folder: the results; study: its settings, as resolved.yaml has them;
     made: what made it (`resolved` in that file); frames: tables by name, None for one that the study did not ask for;
     images: {group: {"arrays", "attrs"}}.
     """
