@@ -82,6 +82,7 @@ def report(options: argparse.Namespace) -> None:
 
     kind = kinds.finished_kind(options.results)
     tables = kind.read_tables(options.results)
+    kind.write_also(tables)
     print(f"report: {write_page(tables, kind.make_page(tables), kind.pictures)}", file=sys.stderr)
 
 

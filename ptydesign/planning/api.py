@@ -1,7 +1,7 @@
 """Plans from Python and notebooks: `design = ptydesign.plan("my.yaml")`.
 
-The work is done by the rules of the Snakefile, in a workspace with folders studies/ and results/, as on the command
-line.
+The work is done by Snakemake with the rules of the package, in a workspace with folders studies/ and results/, as on
+the command line.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+import ptydesign.study
 from ptydesign import io
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.planning.load import KIND, make_plan, read_plan, study_name
-from ptydesign.study.file import DEFAULT_SCALE, folder_name
+from ptydesign.study.file import DEFAULT_SCALE, RENAMED, folder_name
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from ptydesign.planning.tables import Tables
+    from ptydesign.planning.tables import PlanningTables
 
-SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
+RULES = Path(ptydesign.study.__file__).parent / "study.smk"
+PROFILE = RULES.parent / "profiles" / "default"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Design:
     folder: Path
 
     @cached_property
-    def results(self) -> Tables:
+    def results(self) -> PlanningTables:
         """All tables, images and the recommendation."""
         from ptydesign.planning.tables import read_tables
 
@@ -71,19 +73,17 @@ class Design:
 
     def figure(self, name: str) -> Figure:
         """A figure by name: prediction, fronts, robustness, tolerance, limits, screen."""
-        from ptydesign.errors import nearest
-        from ptydesign.planning.figures import FIGURES, draw
+        from ptydesign.planning.figures import FIGURES
+        from ptydesign.study.figures import draw
 
-        if name not in FIGURES:
-            raise InputError("figure", "is not a known figure", name, nearest(str(name), FIGURES))
-        return draw(self.results, name)
+        return draw(FIGURES, self.results, name)
 
     @property
     def figures(self) -> dict[str, Figure]:
         """All figures by name."""
         from ptydesign.planning.figures import FIGURES
 
-        return {name: self.figure(name) for name in FIGURES}
+        return {one.name: self.figure(one.name) for one in FIGURES if not one.skip(self.results)}
 
 
 def plan(
@@ -141,18 +141,17 @@ def install(source: Path | str | dict[str, Any], workspace: Path, scale: str = D
 
 def _check_is_plan(path: Path, name: str) -> None:
     """A study of another kind isn't replaced."""
-    if path.exists() and read_yaml(path).get("kind") != KIND:
+    kind = read_yaml(path).get("kind") if path.exists() else KIND
+    if RENAMED.get(kind, kind) != KIND:
         rule = f"must not have the name of another study, {path.parent}"
         raise InputError("plan", rule, name, "Rename the plan's file.")
 
 
 def run_rules(name: str, workspace: Path, scale: str, cores: int | None, options: Sequence[str]) -> None:
-    """Run the Snakefile's rules of a plan. Raises InputError if they stop."""
-    if not SNAKEFILE.is_file():
-        mend = "Install ptydesign from a clone of its repository: pip install -e ."
-        raise InputError("Snakefile", "must be beside the package", str(SNAKEFILE), mend)
+    """Run the rules of a plan. Raises InputError if they stop."""
     count = str(cores) if cores else "all"
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", count, *options]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(RULES), "--cores", count]
+    command += ["--workflow-profile", str(PROFILE), *options]
     command += [f"studies/{name}", "--config", f"scale={scale}"]
     process = subprocess.Popen(command, cwd=workspace, env=dict(os.environ))
     try:

@@ -65,6 +65,12 @@ class Card:
         """JSON-able."""
         return {**asdict(self), "rows": [asdict(row) for row in self.rows], "status": self.status}
 
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> Card:
+        """The card that `content` was made from."""
+        fields = {name: value for name, value in content.items() if name != "status"}
+        return cls(**{**fields, "rows": tuple(Row(**row) for row in content["rows"])})
+
 
 def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: float) -> Card:
     """The card of a setting. what: which setting it is, in words. fft_units_per_s: of this machine (study.estimate)."""

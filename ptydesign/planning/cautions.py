@@ -8,20 +8,21 @@ import numpy as np
 import pandas as pd
 
 from ptydesign.planning.card import AMBER, RED, Card
-from ptydesign.planning.config import PlanConfig
-from ptydesign.planning.reconstruction import trial_reconstruction
+from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.resolution import reached_resolution_a
-from ptydesign.planning.tables import Tables
+from ptydesign.planning.tables import PlanningTables
+from ptydesign.reconstruct.plan import Plan
 
 UNSURE = 0.1  # difference of two scores of the same setting from which they aren't scatter of noise
 BETTER = 1.05  # times the recommended score: a neighbour that should have been found
 FRAGILE = 0.85  # of the score as planned: what errors may leave without a word
 
 
-def cautions(tables: Tables, plan: PlanConfig, card: Card) -> list[str]:
-    """Sentences; none if there is nothing to say. card: of the recommended setting."""
+def cautions(tables: PlanningTables, plan: PlanningStudy) -> list[str]:
+    """Sentences; none if there is nothing to say."""
+    card = Card.of(tables.recommendation["cards"][0])
     found = [_scale(plan), _goal(tables, plan), _fragile(tables), _search(tables), *_neighbours(tables)]
-    found += [_wraps(tables, plan), _card(card), *map(_sentence, tables.recommendation["warnings"])]
+    found += [_wraps(tables), _card(card), *map(_sentence, tables.recommendation["warnings"])]
     return [sentence for sentence in found if sentence]
 
 
@@ -29,11 +30,11 @@ def _sentence(words: str) -> str:
     return words[0].upper() + words[1:] + ("" if words.endswith((".", ")")) else ".")
 
 
-def _scale(plan: PlanConfig) -> str:
+def _scale(plan: PlanningStudy) -> str:
     return "Scale smoke is a quick look with few trials: plan again at preview." if plan.scale == "smoke" else ""
 
 
-def _goal(tables: Tables, plan: PlanConfig) -> str:
+def _goal(tables: PlanningTables, plan: PlanningStudy) -> str:
     found = tables.images.get("recommended")
     reached = found and reached_resolution_a(found["arrays"], found["attrs"]["pixel_a"])
     wanted = plan.goal.resolution_a
@@ -42,7 +43,7 @@ def _goal(tables: Tables, plan: PlanConfig) -> str:
     return f"The goal of {wanted:g} Å is not reached at this dose."
 
 
-def _fragile(tables: Tables) -> str:
+def _fragile(tables: PlanningTables) -> str:
     """Whether errors cost much of the score, and what was wrong in the draw that lost most."""
     item, draws = tables.recommended, tables["robustness"]
     draws = draws[(draws["design"] == item["design"]) & (draws["kind"] == "draw")]
@@ -71,7 +72,7 @@ def _card(card: Card) -> str:
     return f"Not green on the card: {'; '.join(rows)}." if rows else ""
 
 
-def _search(tables: Tables) -> str:
+def _search(tables: PlanningTables) -> str:
     """Whether the search saw the same setting with another score."""
     item, trials = tables.recommended, tables["trials"]
     if item["planned"] is None:
@@ -87,7 +88,7 @@ def _search(tables: Tables) -> str:
     )
 
 
-def _neighbours(tables: Tables) -> list[str]:
+def _neighbours(tables: PlanningTables) -> list[str]:
     """A value of one parameter that scored clearly better than the recommended one."""
     tried = tables["tolerance"]
     if "kept" not in tried or not (tried["kept"] > BETTER).any():
@@ -98,9 +99,9 @@ def _neighbours(tables: Tables) -> list[str]:
     return [f"{best['parameter']} {best['value']:.4g} scored {score} in one simulation: the search had not ended."]
 
 
-def _wraps(tables: Tables, plan: PlanConfig) -> str:
+def _wraps(tables: PlanningTables) -> str:
     found = tables.images.get("recommended")
-    if not found or trial_reconstruction(plan).final_slices[0] > 1:
+    if not found or Plan.model_validate(tables.recommendation["reconstruction"]).final_slices[0] > 1:
         return ""
     truth = np.asarray(found["arrays"]["truth"])
     largest = float(np.max(truth) - np.median(truth))

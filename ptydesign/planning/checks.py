@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from ptydesign.errors import InputError
-from ptydesign.planning.config import NM_PER, PlanConfig
+from ptydesign.planning.config import NM_PER, PlanningStudy
 from ptydesign.planning.instrument import Bench
 from ptydesign.planning.possible import check_possible
 from ptydesign.planning.reconstruction import thickness_a
@@ -19,7 +19,7 @@ MOST_PIXELS = 512  # a side, of a pattern that is simulated
 NO_DEFOCUS = 0.1  # of lambda / alpha^2: a phase of 0.3 rad at the edge of the aperture
 
 
-def check_plan(plan: PlanConfig, folder: Path) -> tuple[PlanConfig, list[str]]:
+def check_plan(plan: PlanningStudy, folder: Path) -> tuple[PlanningStudy, list[str]]:
     """The plan with its sample's file found from `folder`, and warnings. Raises InputError for a broken rule."""
     sample = check_sample(plan.sample, folder)
     plan = plan.model_copy(update={"sample": sample})
@@ -34,7 +34,7 @@ def check_plan(plan: PlanConfig, folder: Path) -> tuple[PlanConfig, list[str]]:
     return plan, _warnings(bench)
 
 
-def _check_detector(plan: PlanConfig) -> None:
+def _check_detector(plan: PlanningStudy) -> None:
     bench = Bench(plan)  # raises for an unknown name
     if bench.pixels < 16:
         rule = f"must leave at least 16 pixels of {min(bench.detector.pixels)}"
@@ -86,7 +86,7 @@ def _check_frame_rate(bench: Bench) -> None:
         raise InputError("instrument.dwell_us.high", rule, longest, mend)
 
 
-def _check_slices(plan: PlanConfig) -> None:
+def _check_slices(plan: PlanningStudy) -> None:
     slice_a = plan.simulation.slice_thickness_a
     if slice_a is None or isinstance(plan.sample, ImageSample):
         return

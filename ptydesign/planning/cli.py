@@ -41,16 +41,18 @@ def card(options: argparse.Namespace) -> None:
     from ptydesign.planning.load import read_plan
     from ptydesign.planning.resolve import make_bench, plan_cards
     from ptydesign.planning.show import print_card, write_cards
+    from ptydesign.study.cost import fft_rate
 
     plan, warnings = read_plan(options.plan, options.scale)
-    cards = plan_cards(plan)
+    rate = fft_rate()
+    cards = plan_cards(plan, rate)
     unit = make_bench(plan).camera_unit
     for one in cards:
         print_card(one, unit)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if options.output is not None:
-        for path in write_cards(options.output, cards, unit):
+        for path in write_cards(options.output, cards, unit, rate):
             print(path)
     else:
         print("(-o FOLDER writes it as card.html, card.csv and card.json)")
@@ -77,7 +79,9 @@ def plan(options: argparse.Namespace) -> None:
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Register the commands."""
     one = commands.add_parser("init", help=init.__doc__, description=init.__doc__)
-    one.add_argument("file", type=Path, nargs="?", default=Path("plan.yaml"), help="to write (default: plan.yaml)")
+    one.add_argument(
+        "file", type=Path, nargs="?", default=Path("beamtime.yaml"), help="to write (default: beamtime.yaml)"
+    )
     one.set_defaults(run=init)
     one = commands.add_parser("detectors", help=detectors.__doc__, description=detectors.__doc__)
     one.add_argument("name", nargs="?", help="one of them (default: all)")

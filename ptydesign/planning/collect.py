@@ -16,21 +16,23 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from ptydesign import io
-from ptydesign.planning import layout
+from ptydesign.planning.card import make_card
 from ptydesign.planning.instrument import Setting
-from ptydesign.planning.layout import EXPERT_DESIGN, LIMIT_DESIGNS, RECOMMENDED
 from ptydesign.planning.operation import operate
-from ptydesign.planning.resolve import Resolved, expert_name
+from ptydesign.planning.reconstruction import day_reconstruction
+from ptydesign.planning.resolve import PlanningResolved, expert_name
 from ptydesign.planning.robust import read_robust, recommended
+from ptydesign.planning.scope import EXPERT_DESIGN, LIMIT_DESIGNS, RECOMMENDED
 from ptydesign.planning.search import read_round
 from ptydesign.planning.space import setting_of
-from ptydesign.study.records import read_json
+from ptydesign.planning.tables import RECOMMENDATION
 from ptydesign.study.store import PointStore
+from ptydesign.study.tables import write_tables
 
 LEAST_FOR_RANKS = 5
 
 
-def collect(resolved: Resolved) -> list[Path]:
+def collect(resolved: PlanningResolved) -> list[Path]:
     """Write tables/ and return the paths."""
     robust = read_robust(resolved)
     chosen, summaries = recommended(resolved, robust)
@@ -45,18 +47,15 @@ def collect(resolved: Resolved) -> list[Path]:
         "screen": pd.DataFrame(_screen(resolved)),
         "summary": pd.DataFrame(_summary(resolved, trials)),
     }
-    folder, paths = resolved.results / "tables", []
-    for name, frame in frames.items():
-        paths.append(folder / f"{name}.csv")
-        io.write_text(paths[-1], frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
-    io.write_images(folder / "images.h5", _images(resolved, robust, chosen))
-    io.write_json(folder / "recommendation.json", _recommendation(resolved, robust, summaries, chosen))
-    return [*paths, folder / "images.h5", folder / "recommendation.json"]
+    paths = write_tables(resolved.results, frames, _images(resolved, robust, chosen))
+    paths.append(resolved.results / RECOMMENDATION)
+    io.write_json(paths[-1], _recommendation(resolved, robust, summaries, chosen))
+    return paths
 
 
-def _trials(resolved: Resolved) -> Iterable[dict[str, Any]]:
+def _trials(resolved: PlanningResolved) -> Iterable[dict[str, Any]]:
     bench = resolved.bench
-    for search in layout.searches(resolved.study).values():
+    for search in tried.searches(resolved.study).values():
         for round_ in range(len(search.sizes)):
             for record in read_round(resolved, search, round_):
                 setting = setting_of(bench, record["point"])
@@ -85,7 +84,7 @@ def _scores(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _robustness(resolved: Resolved, robust: dict[str, Any]) -> Iterable[dict[str, Any]]:
+def _robustness(resolved: PlanningResolved, robust: dict[str, Any]) -> Iterable[dict[str, Any]]:
     names = ("drift", "drift_angle_rad", "source", "thickness")
     for design, content in robust.items():
         for trial in content["trials"]:
@@ -101,7 +100,9 @@ def _robustness(resolved: Resolved, robust: dict[str, Any]) -> Iterable[dict[str
             }
 
 
-def _candidates(resolved: Resolved, robust: dict, summaries: list[dict], chosen: str) -> Iterable[dict[str, Any]]:
+def _candidates(
+    resolved: PlanningResolved, robust: dict, summaries: list[dict], chosen: str
+) -> Iterable[dict[str, Any]]:
     bench, limit = resolved.bench, resolved.study.goal.dose_limit
     for summary in summaries:
         setting = Setting(**robust[summary["design"]]["setting"])
@@ -116,10 +117,10 @@ def _candidates(resolved: Resolved, robust: dict, summaries: list[dict], chosen:
         }
 
 
-def _tolerance(resolved: Resolved) -> Iterable[dict[str, Any]]:
+def _tolerance(resolved: PlanningResolved) -> Iterable[dict[str, Any]]:
     """The recommended design with other values of one parameter, simulated."""
-    for file in layout.tolerance_files(resolved.study):
-        content = read_json(resolved.results / file)
+    for name in tried.parameters(resolved.study):
+        content = resolved.read_json(f"tolerance/{name}.json")
         own = {"value": content["value"], "score": content["score"], "possible": True}
         sign = resolved.bench.defocus_sign if content["parameter"] == "defocus_nm" else 1
         for tried in sorted([own, *content["tried"]], key=lambda t: sign * t["value"]):
@@ -145,22 +146,22 @@ def pareto(trials: pd.DataFrame) -> pd.DataFrame:
     return good[keep].sort_values(["dose_e_per_a2", "scan_time_s"]) if len(good) else good
 
 
-def _limits(resolved: Resolved) -> Iterable[dict[str, Any]]:
+def _limits(resolved: PlanningResolved) -> Iterable[dict[str, Any]]:
     for design in LIMIT_DESIGNS:
-        content = read_json(resolved.results / f"limits/{design}.json")
+        content = resolved.read_json(f"limits/{design}.json")
         names = ("q_per_a", "known_rad", "unknown_rad", "object_rad", "residual")
         for row in zip(*(content.get(name, []) for name in names), strict=True):
             yield {"design": design, **dict(zip(names, row, strict=True))}
 
 
-def _screen(resolved: Resolved) -> Iterable[dict[str, Any]]:
-    for search in layout.searches(resolved.study).values():
-        content = read_json(resolved.results / f"screen/{search.name}.json")
+def _screen(resolved: PlanningResolved) -> Iterable[dict[str, Any]]:
+    for search in tried.searches(resolved.study).values():
+        content = resolved.read_json(f"screen/{search.name}.json")
         for row in content["rows"]:
             yield {"dose_e_per_a2": content["dose_e_per_a2"], **row}
 
 
-def _summary(resolved: Resolved, trials: pd.DataFrame) -> Iterable[dict[str, Any]]:
+def _summary(resolved: PlanningResolved, trials: pd.DataFrame) -> Iterable[dict[str, Any]]:
     """Of each dose: the best score, and how well the cheap look ranks designs as SSIM does (Spearman; first points of
     the search only, which are spread evenly, and all)."""
     screen = pd.DataFrame(_screen(resolved))
@@ -184,7 +185,7 @@ def _rank(rows: pd.DataFrame) -> float | None:
     return float(spearmanr(-rows["left"].to_numpy(float), rows["objective"].to_numpy(float)).statistic)
 
 
-def _images(resolved: Resolved, robust: dict[str, Any], chosen: str) -> dict[str, dict[str, Any]]:
+def _images(resolved: PlanningResolved, robust: dict[str, Any], chosen: str) -> dict[str, dict[str, Any]]:
     """Picture and ring correlation of the first repeat of the recommended design and of the rule of thumb."""
     store, groups = PointStore(resolved.root), {}
     units = {"phase": ("rad", "y,x"), "truth": ("rad", "y,x"), "frc_q": ("1/angstrom", "ring"), "frc": ("1", "ring")}
@@ -198,14 +199,16 @@ def _images(resolved: Resolved, robust: dict[str, Any], chosen: str) -> dict[str
     return groups
 
 
-def _recommendation(resolved: Resolved, robust: dict, summaries: list[dict], chosen: str) -> dict[str, Any]:
+def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[dict], chosen: str) -> dict[str, Any]:
     """All that the sheet says, in the microscope's units and sign."""
     plan, bench = resolved.study, resolved.bench
-    limit = plan.goal.dose_limit
-    found = {}
+    limit, rate = plan.goal.dose_limit, resolved.read_json("card.json")["fft_units_per_s"]
+    found, cards = {}, []
     for name, design in ((RECOMMENDED, chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
         setting = Setting(**robust[design]["setting"])
         operation = operate(bench, setting, limit)
+        called = RECOMMENDED if name == RECOMMENDED else expert_name(plan)
+        cards.append(make_card(bench, operation, called, rate).content())
         found[name] = {
             "design": design,
             "setting": bench.shown(setting),
@@ -226,22 +229,24 @@ def _recommendation(resolved: Resolved, robust: dict, summaries: list[dict], cho
             **next(s for s in summaries if s["design"] == design),
             "measured_error_rad": _measured_error(robust[design]),
         }
-    limits = {d: read_json(resolved.results / f"limits/{d}.json") for d in LIMIT_DESIGNS}
+    limits = {d: resolved.read_json(f"limits/{d}.json") for d in LIMIT_DESIGNS}
     return {
         **found,
         "expert_name": expert_name(plan),
         "tolerance": _shown_tolerance(resolved),
         "limits": limits,
+        "cards": cards,
+        "reconstruction": day_reconstruction(plan).model_dump(mode="json"),
         "warnings": list(resolved.warnings),
     }
 
 
-def _shown_tolerance(resolved: Resolved) -> dict[str, dict[str, Any]]:
+def _shown_tolerance(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:
     """How far each parameter of the recommended design may be off, in the microscope's sign: `range` [low, high], and
     whether each end may reach further (`more`: the last value that was tried kept the score, and no limit ended it)."""
     found, sign = {}, resolved.bench.defocus_sign
-    for file in layout.tolerance_files(resolved.study):
-        content = read_json(resolved.results / file)
+    for name in tried.parameters(resolved.study):
+        content = resolved.read_json(f"tolerance/{name}.json")
         ends, more = [content["low"], content["high"]], list(content["more"])
         if content["parameter"] == "defocus_nm" and sign < 0:
             ends, more = [-v + 0.0 for v in reversed(ends)], more[::-1]

@@ -224,7 +224,7 @@ class RobustnessConfig(Strict):
     failed_below: float = Field(0.5, gt=0, lt=1, description="fraction of the design's own score that counts as failed")
 
 
-class PlanConfig(Strict):
+class PlanningStudy(Strict):
     """A plan. `study` and `scale` are set when it is loaded."""
 
     study: str = Field(pattern=FOLDER_NAME)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-
 import numpy as np
+from matplotlib import figure as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ptydesign import drawing
 from ptydesign.drawing import BLUE, GREY, ORANGE, TWO_COLUMNS_IN, VERMILLION, empty_panel, panel_letter, scale_bar
 from ptydesign.planning.resolution import THRESHOLD, smoothed
 from ptydesign.planning.search import WITHIN
-from ptydesign.planning.tables import Tables, read_tables
+from ptydesign.planning.tables import PlanningTables
+from ptydesign.study.figures import Figure
 
 PARAMETERS = {
     "defocus_nm": "defocus on the display (nm)",
@@ -27,7 +24,7 @@ PERCENT = f"{100 * (1 - WITHIN):g} % of the score"
 COLOURS = {"recommended": BLUE, "expert": VERMILLION}
 
 
-def prediction(tables: Tables) -> Figure:
+def prediction(tables: PlanningTables) -> mpl.Figure:
     """Truth, and what to expect of the recommended setting and of the rule of thumb, on one scale of phases."""
     figure = drawing.new_figure(TWO_COLUMNS_IN, 2.2)
     axes = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.15))
@@ -71,7 +68,7 @@ def _image(axes: Axes, image: np.ndarray, pixel_a: list[float], low: float, high
     return shown
 
 
-def fronts(tables: Tables) -> Figure:
+def fronts(tables: PlanningTables) -> mpl.Figure:
     """What quality costs: best score at each dose, and every trial at the dose limit against its scan time."""
     figure = drawing.new_figure(TWO_COLUMNS_IN, 2.4)
     left, right = figure.subplots(1, 2)
@@ -108,7 +105,7 @@ def fronts(tables: Tables) -> Figure:
     return figure
 
 
-def robustness(tables: Tables) -> Figure:
+def robustness(tables: PlanningTables) -> mpl.Figure:
     """Scores of each design as planned and under errors."""
     trials, order = tables["robustness"], list(tables["candidates"]["design"])
     figure = drawing.new_figure(TWO_COLUMNS_IN, 2.4)
@@ -130,13 +127,9 @@ def robustness(tables: Tables) -> Figure:
     return figure
 
 
-def tolerance(tables: Tables) -> Figure:
+def tolerance(tables: PlanningTables) -> mpl.Figure:
     """The recommended design with other values of one parameter, the others held: simulated."""
     frame, item = tables["tolerance"], tables.recommended
-    if frame.empty:  # an instrument that leaves nothing to choose but the voltage
-        figure = drawing.new_figure(TWO_COLUMNS_IN, 1)
-        empty_panel(figure.subplots(), "no parameter has a choice")
-        return figure
     names = list(dict.fromkeys(frame["parameter"]))
     figure = drawing.new_figure(TWO_COLUMNS_IN, 2.2)
     for number, axes in enumerate(np.atleast_1d(figure.subplots(1, len(names), sharey=True))):
@@ -154,19 +147,19 @@ def tolerance(tables: Tables) -> Figure:
     return figure
 
 
-def names_of(tables: Tables) -> dict[str, str]:
+def names_of(tables: PlanningTables) -> dict[str, str]:
     """What the recommended design and the one that it is compared with are called."""
     return {"recommended": "recommended", "expert": tables.recommendation["expert_name"]}
 
 
-def _design_name(tables: Tables, design: str) -> str:
+def _design_name(tables: PlanningTables, design: str) -> str:
     if design == "expert":
         return names_of(tables)["expert"]
     rank = int(design.rpartition("-")[2])
     return "winner" if rank == 0 else f"neighbour {rank}"
 
 
-def limits(tables: Tables) -> Figure:
+def limits(tables: PlanningTables) -> mpl.Figure:
     """The least error of a phase wave that the dose allows, and what the object has to show there."""
     figure = drawing.new_figure(TWO_COLUMNS_IN * 0.8, 2.5)
     axes, frame = figure.subplots(), tables["limits"]
@@ -180,7 +173,7 @@ def limits(tables: Tables) -> Figure:
     return figure
 
 
-def screen(tables: Tables) -> Figure:
+def screen(tables: PlanningTables) -> mpl.Figure:
     """The cheap look by Fisher information against the simulated score."""
     frame, summary = tables["screen"].dropna(subset=["objective"]), tables["summary"]
     doses = sorted(frame["dose_e_per_a2"].unique())
@@ -202,23 +195,51 @@ def screen(tables: Tables) -> Figure:
     return figure
 
 
-FIGURES: dict[str, Callable[[Tables], Figure]] = {
-    "prediction": prediction,
-    "fronts": fronts,
-    "robustness": robustness,
-    "tolerance": tolerance,
-    "limits": limits,
-    "screen": screen,
-}
+def _nothing_to_vary(tables: PlanningTables) -> str | None:
+    return "no parameter of this instrument has a choice" if tables["tolerance"].empty else None
 
 
-def draw(tables: Tables, name: str) -> Figure:
-    """One figure, in the project's style."""
-    with drawing.styled():
-        return FIGURES[name](tables)
+def _prediction_caption(tables: PlanningTables) -> str:
+    return (
+        "Phase of the sample and of the simulated reconstructions at the dose limit, all with one range of grey; right: "
+        "correlation of rings in Fourier space with the truth."
+    )
 
 
-def draw_all(folder: Path) -> list[Path]:
-    """Draw all figures of a results folder as PNG and PDF."""
-    tables = read_tables(folder)
-    return drawing.draw_all({name: partial(function, tables) for name, function in FIGURES.items()}, folder)
+def _fronts_caption(tables: PlanningTables) -> str:
+    return "Trials of the searches, and those that no other one beats in quality, dose and scan time."
+
+
+def _robustness_caption(tables: PlanningTables) -> str:
+    return (
+        "SSIM of simulations with fresh noise, as planned, and with draws of errors of defocus, drift, source, tilt and "
+        "thickness that are the same for every design. Bars: means. A failed one counts as 0."
+    )
+
+
+def _tolerance_caption(tables: PlanningTables) -> str:
+    return (
+        "The recommended design with other values of one parameter, which the operator knows, the others held: "
+        f"simulations. Dashed: {PERCENT} as planned."
+    )
+
+
+def _limits_caption(tables: PlanningTables) -> str:
+    return (
+        "Least standard deviation of a wave of the phase that the dose allows an unbiased reconstruction (Cramer-Rao), "
+        "with the probe known and unknown, and what the sample has there."
+    )
+
+
+def _screen_caption(tables: PlanningTables) -> str:
+    return "Fisher information of each setting tried, without a reconstruction, against the score of its simulation."
+
+
+FIGURES = (
+    Figure("prediction", "What to expect", prediction, _prediction_caption),
+    Figure("fronts", "Quality, dose and time", fronts, _fronts_caption),
+    Figure("robustness", "Designs under errors", robustness, _robustness_caption),
+    Figure("tolerance", "Tolerances", tolerance, _tolerance_caption, _nothing_to_vary),
+    Figure("limits", "What the dose allows", limits, _limits_caption),
+    Figure("screen", "A cheap look against the simulation", screen, _screen_caption),
+)

@@ -12,7 +12,7 @@ from typing import Any
 from scipy.constants import elementary_charge
 
 from ptydesign.design import sampling
-from ptydesign.planning.config import PlanConfig
+from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.detectors import Detector, find_detector
 from ptydesign.units import MM, MRAD, NM, wavelength_a
 
@@ -34,7 +34,7 @@ class Setting:
 class Bench:
     """An instrument with a detector and a goal."""
 
-    def __init__(self, plan: PlanConfig):
+    def __init__(self, plan: PlanningStudy):
         self.plan, self.instrument, self.goal = plan, plan.instrument, plan.goal
         self.detector: Detector = find_detector(plan.detector.name, plan.detector.override)
         self.bin = plan.detector.bin

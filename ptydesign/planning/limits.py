@@ -18,10 +18,10 @@ from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.search import potential_file
 from ptydesign.grids import Grid, crop_spectrum
 from ptydesign.planning.instrument import Setting
-from ptydesign.planning.layout import EXPERT_DESIGN, RECOMMENDED
 from ptydesign.planning.reconstruction import trial_reconstruction
-from ptydesign.planning.resolve import Resolved, detected_dose
+from ptydesign.planning.resolve import PlanningResolved, detected_dose
 from ptydesign.planning.robust import read_robust, recommended
+from ptydesign.planning.scope import EXPERT_DESIGN, RECOMMENDED
 from ptydesign.planning.search import find_search, read_round
 from ptydesign.planning.space import setting_of
 from ptydesign.types import Potential
@@ -55,7 +55,7 @@ class Scene:
         return np.asarray(self.unknowns.phase)
 
 
-def make_scene(resolved: Resolved, setting: Setting, dose_e_per_a2: float, potential: Potential) -> Scene:
+def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: float, potential: Potential) -> Scene:
     """The object, probe and scan of a setting. Positions are filled up to few numbers, so that little is compiled."""
     from ptydesign.reconstruct.run import capacity
     from ptydesign.simulate.scan import raster
@@ -173,7 +173,7 @@ def resolution_a(q_per_a: list[float], sigma_rad: list[float], object_rad: list[
     return float(1 / (q_per_a[last - 1] + width / 2)) if last else None
 
 
-def write_limits(resolved: Resolved, design: str) -> Path:
+def write_limits(resolved: PlanningResolved, design: str) -> Path:
     """The bound of the recommended design or of the rule of thumb, at the dose limit; write limits/<design>.json.
 
     Computed twice where the rule of thumb is what is recommended.
@@ -216,20 +216,20 @@ def screen_value(scene: Scene, qmax: float) -> float:
     return float(np.sum(sizes * left) / np.sum(sizes * power))
 
 
-def write_screen(resolved: Resolved, name: str) -> Path:
+def write_screen(resolved: PlanningResolved, search: str) -> Path:
     """The cheap look at every setting that a dose's search tried; write screen/<dose>.json."""
-    search = find_search(resolved, name)
+    found = find_search(resolved, search)
     rows, potentials = [], {}
-    for round_ in range(len(search.sizes)):
-        for record in read_round(resolved, search, round_):
+    for round_ in range(len(found.sizes)):
+        for record in read_round(resolved, found, round_):
             setting = setting_of(resolved.bench, record["point"])
             one = resolved.of(setting)
             if one.key not in potentials:
                 potentials[one.key] = io.read_potential(potential_file(one))
-            scene = make_scene(resolved, setting, search.dose_e_per_a2, potentials[one.key])
+            scene = make_scene(resolved, setting, found.dose_e_per_a2, potentials[one.key])
             qmax = min(1 / resolved.study.goal.resolution_a, 0.5 / scene.pixel_a)
             value = screen_value(scene, qmax)
             rows.append({"round": round_, "index": record["index"], "left": value, "objective": record["objective"]})
-    path = resolved.results / f"screen/{search.name}.json"
-    io.write_json(path, {"dose_e_per_a2": search.dose_e_per_a2, "rows": rows})
+    path = resolved.results / f"screen/{found.name}.json"
+    io.write_json(path, {"dose_e_per_a2": found.dose_e_per_a2, "rows": rows})
     return path

@@ -10,13 +10,13 @@ from typing import Any
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.planning.checks import check_plan
-from ptydesign.planning.config import PlanConfig
-from ptydesign.planning.resolve import LARGEST_SOURCE, Resolved
+from ptydesign.planning.config import PlanningStudy
+from ptydesign.planning.resolve import LARGEST_SOURCE, PlanningResolved
 from ptydesign.study.checked import check_results
-from ptydesign.study.file import DEFAULT_SCALE, build_study, folder_name, in_file, load_study
+from ptydesign.study.file import DEFAULT_SCALE, RENAMED, build_study, folder_name, in_file, load_study
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
-KIND = "plan"
+KIND = "planning"
 # What makes a probe large, and with it the window that it is simulated in.
 WINDOW = "instrument.defocus_nm"
 WINDOW_MEND = (
@@ -51,44 +51,44 @@ def study_name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", Path(path).stem)
 
 
-def read_plan(path: Path, scale: str = DEFAULT_SCALE) -> tuple[PlanConfig, list[str]]:
+def read_plan(path: Path, scale: str = DEFAULT_SCALE) -> tuple[PlanningStudy, list[str]]:
     """(checked plan, warnings) of a YAML file or of a folder with a study.yaml. Raises InputError."""
     path = Path(path)
     if path.is_dir():
-        source, plan = path / "study.yaml", load_study(path, scale, PlanConfig)
+        source, plan = path / "study.yaml", load_study(path, scale, PlanningStudy)
     else:
         source, plan = path, _build(read_yaml(path), str(path), study_name(path), scale)
     with in_file(source):
         return _checked(plan, source.parent)
 
 
-def make_plan(content: Mapping[str, Any], name: str, scale: str = DEFAULT_SCALE) -> tuple[PlanConfig, list[str]]:
+def make_plan(content: Mapping[str, Any], name: str, scale: str = DEFAULT_SCALE) -> tuple[PlanningStudy, list[str]]:
     """(checked plan, warnings) of a dict, as a file would hold it. Raises InputError."""
     return _checked(_build(content, "plan", name, scale), Path.cwd())
 
 
-def _build(content: Mapping[str, Any], source: str, name: str, scale: str) -> PlanConfig:
+def _build(content: Mapping[str, Any], source: str, name: str, scale: str) -> PlanningStudy:
     content = dict(content)
     kind = content.pop("kind", KIND)
-    if kind != KIND:
+    if RENAMED.get(kind, kind) != KIND:
         raise InputError(f"{source}: kind", f"must be {KIND}", kind, "Give a plan; `ptydesign init` writes one.")
-    return build_study(content, source, name, scale, PlanConfig)
+    return build_study(content, source, name, scale, PlanningStudy)
 
 
-def load(folder: Path, scale: str, root: Path) -> Resolved:
+def load(folder: Path, scale: str, root: Path) -> PlanningResolved:
     """The checked plan of a study's folder. Raises InputError."""
     plan, warnings = read_plan(Path(folder), scale)
     results = Path(root) / folder_name(plan.study, scale)
     check_results(results, plan.study)
-    return Resolved(plan, results, warnings=tuple(warnings))
+    return PlanningResolved(plan, results, warnings=tuple(warnings))
 
 
-def _checked(plan: PlanConfig, folder: Path) -> tuple[PlanConfig, list[str]]:
+def _checked(plan: PlanningStudy, folder: Path) -> tuple[PlanningStudy, list[str]]:
     """The plan with its sample's file found from `folder`, all rules checked: also those of the studies that its trials
     belong to, which are named by the plan's own fields."""
     plan, warnings = check_plan(plan, folder)
     try:
-        modes = Resolved(plan, Path()).modes
+        modes = PlanningResolved(plan, Path()).modes
     except InputError as error:
         section, _, name = error.field.removeprefix(f"{plan.study}: ").rpartition(".")
         field, value, mend = MODE_FIELDS.get(name, f"simulation ({section}.{name})"), error.value, error.mend

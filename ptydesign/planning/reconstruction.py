@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ptydesign.planning.config import PlanConfig
+from ptydesign.planning.config import PlanningStudy
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.simulate.specimen import ImageSample, build_atoms
 
@@ -12,20 +12,20 @@ SLICE_A = 20.0  # thickness of a slice of the reconstruction
 PIECE_A = (8.0, 8.0)  # of the sample, enough to know its thickness
 
 
-def thickness_a(plan: PlanConfig) -> float:
+def thickness_a(plan: PlanningStudy) -> float:
     """Thickness of the sample; that which an image records."""
     if isinstance(plan.sample, ImageSample):
         return plan.sample.thickness_a
     return float(build_atoms(plan.sample, PIECE_A).cell.lengths()[2])
 
 
-def in_slices(plan: PlanConfig) -> bool:
+def in_slices(plan: PlanningStudy) -> bool:
     """Whether the sample is simulated in several slices."""
     slice_a = plan.simulation.slice_thickness_a
     return slice_a is not None and not isinstance(plan.sample, ImageSample) and thickness_a(plan) > slice_a
 
 
-def day_reconstruction(plan: PlanConfig) -> Plan:
+def day_reconstruction(plan: PlanningStudy) -> Plan:
     """The reconstruction to run on the day: that of the trials, with positions refined in the last engine if it can."""
     engines = [engine.model_dump() for engine in trial_reconstruction(plan).engines]
     engines[-1]["refine_positions"] = True
@@ -33,7 +33,7 @@ def day_reconstruction(plan: PlanConfig) -> Plan:
     return Plan(**{**content, "engines": engines})
 
 
-def trial_reconstruction(plan: PlanConfig) -> Plan:
+def trial_reconstruction(plan: PlanningStudy) -> Plan:
     """The plan's reconstruction, or the default: LSQ-ML, of a sample in slices in slices of 20 A."""
     if plan.reconstruction is not None:
         return plan.reconstruction

@@ -18,7 +18,7 @@ from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import Resolved as StudyResolved
 from ptydesign.planning import constraints
 from ptydesign.planning.card import Card, make_card
-from ptydesign.planning.config import PlanConfig
+from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import Operation, expert, feasible_near, operate
 from ptydesign.planning.reconstruction import in_slices, trial_reconstruction
@@ -43,12 +43,17 @@ class Mode(NamedTuple):
     camera: float
     thickness: float = 1.0
 
+    @property
+    def name(self) -> str:
+        """In files, as 80/4/1."""
+        return "/".join(f"{v:g}" for v in self)
+
 
 @dataclass(frozen=True)
-class Resolved(Checked):
+class PlanningResolved(Checked):
     """A checked plan."""
 
-    study: PlanConfig
+    study: PlanningStudy
 
     @cached_property
     def bench(self) -> Bench:
@@ -82,7 +87,7 @@ def _reaches(bench: Bench, voltage_kv: float, camera: float) -> bool:
     return not names & {"detector edge", "aperture"}
 
 
-def thickness_factors(plan: PlanConfig) -> tuple[float, ...]:
+def thickness_factors(plan: PlanningStudy) -> tuple[float, ...]:
     """Thinner and thicker specimens that robustness tries: of a structure in slices only."""
     error = plan.robustness.thickness_error
     known = isinstance(plan.sample, StructureSample) and plan.sample.thickness_a is not None
@@ -199,24 +204,19 @@ def detected_dose(bench: Bench, dose_e_per_a2: float) -> float:
     return dose_e_per_a2 * (bench.detector.dqe or 1.0)
 
 
-def make_bench(plan: PlanConfig) -> Bench:
+def make_bench(plan: PlanningStudy) -> Bench:
     """The instrument with its detector."""
     return Bench(plan)
 
 
-def plan_cards(plan: PlanConfig, settings: dict[str, Setting] | None = None) -> list[Card]:
-    """A card for each setting (by name) at the dose limit; by default for the rule of thumb's, at every dose."""
-    from ptydesign.study.cost import fft_rate
-
-    bench, rate = Bench(plan), fft_rate()
-    doses, name = plan.goal.doses_e_per_a2, expert_name(plan)
-    if settings is None:
-        return [make_card(bench, operate(bench, expert_at(bench, dose), dose), name, rate) for dose in doses]
-    limit = plan.goal.dose_limit
-    return [make_card(bench, operate(bench, setting, limit), name, rate) for name, setting in settings.items()]
+def plan_cards(plan: PlanningStudy, fft_units_per_s: float) -> list[Card]:
+    """A card for the rule of thumb's setting at every dose."""
+    bench, name = Bench(plan), expert_name(plan)
+    doses = plan.goal.doses_e_per_a2
+    return [make_card(bench, operate(bench, expert_at(bench, d), d), name, fft_units_per_s) for d in doses]
 
 
-def expert_name(plan: PlanConfig) -> str:
+def expert_name(plan: PlanningStudy) -> str:
     """What the setting that the plan is compared with is called: the built-in rule of thumb, or the user's own."""
     return "your own setting" if plan.expert.model_dump(exclude_none=True) else "rule of thumb"
 

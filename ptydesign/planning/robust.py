@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import binomtest
 
 from ptydesign import io
 from ptydesign.errors import InputError, nearest
-from ptydesign.planning import layout
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import in_slices
 from ptydesign.planning.resolve import (
     LARGEST_SOURCE,
-    Resolved,
+    PlanningResolved,
     detected_dose,
     expert_at,
     thickness_factors,
@@ -28,8 +27,8 @@ from ptydesign.planning.resolve import (
 from ptydesign.planning.search import Runners
 from ptydesign.planning.space import setting_of
 from ptydesign.planning.trial import PlannedTrial
+from ptydesign.study.file import dose_name
 from ptydesign.study.progress import Progress
-from ptydesign.study.records import read_json
 from ptydesign.study.store import seed_of
 
 FIRST_REPEAT = 1000  # repeats of draws, apart from those of plain repeats
@@ -47,7 +46,7 @@ class Errors:
     thickness: float = 1.0
 
 
-def draw_errors(resolved: Resolved, number: int) -> Errors:
+def draw_errors(resolved: PlanningResolved, number: int) -> Errors:
     """Draw `number`: the same for every design, so that they are compared under the same errors."""
     plan, instrument = resolved.study, resolved.study.instrument
     rng = np.random.default_rng(seed_of(plan.seed, "errors", number))
@@ -64,21 +63,21 @@ def draw_errors(resolved: Resolved, number: int) -> Errors:
     )
 
 
-def design_setting(resolved: Resolved, design: str) -> Setting | None:
+def design_setting(resolved: PlanningResolved, design: str) -> Setting | None:
     """The setting of a design at the dose limit; None for a candidate that the search didn't have."""
     plan, limit = resolved.study, resolved.study.goal.dose_limit
-    if design not in layout.designs(plan):
-        raise InputError("design", "must be one of the plan's", design, nearest(design, layout.designs(plan)))
-    if design == layout.EXPERT_DESIGN:
+    if design not in tried.designs(plan):
+        raise InputError("design", "must be one of the plan's", design, nearest(design, tried.designs(plan)))
+    if design == tried.EXPERT_DESIGN:
         return expert_at(resolved.bench, limit)
-    best = read_json(resolved.results / layout.searches(plan)[layout.dose_name(limit)].best_file)
+    best = resolved.read_json(tried.searches(plan)[dose_name(limit)].best_file)
     rank = int(design.rpartition("-")[2])
     if rank >= len(best["candidates"]):
         return None
     return setting_of(resolved.bench, best["candidates"][rank])
 
 
-def robust(resolved: Resolved, design: str, progress: Progress | None = None) -> Path:
+def robust(resolved: PlanningResolved, design: str, progress: Progress | None = None) -> Path:
     """Repeats without errors and draws of all errors together for one design; write robust/<design>.json."""
     plan, bench, limit = resolved.study, resolved.bench, resolved.study.goal.dose_limit
     setting = design_setting(resolved, design)
@@ -111,7 +110,7 @@ def robust(resolved: Resolved, design: str, progress: Progress | None = None) ->
     return path
 
 
-def _saver(resolved: Resolved) -> Any:
+def _saver(resolved: PlanningResolved) -> Any:
     """Keeps the images and the ring correlation of a trial beside its record."""
     from ptydesign.study.store import PointStore
 
@@ -132,13 +131,13 @@ def _saver(resolved: Resolved) -> Any:
     return save
 
 
-def read_robust(resolved: Resolved) -> dict[str, dict[str, Any]]:
+def read_robust(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:
     """robust/<design>.json of the designs that there are, by name."""
-    found = {name: read_json(resolved.results / f"robust/{name}.json") for name in layout.designs(resolved.study)}
+    found = {name: resolved.read_json(f"robust/{name}.json") for name in tried.designs(resolved.study)}
     return {name: content for name, content in found.items() if content["setting"] is not None}
 
 
-def recommended(resolved: Resolved, contents: Mapping[str, dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+def recommended(resolved: PlanningResolved, contents: Mapping[str, dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
     """The recommended design, and what each design's trials say. contents: of `read_robust`."""
     summaries = [summarise(content, resolved.study.robustness.failed_below) for content in contents.values()]
     return recommend(summaries), summaries
@@ -177,12 +176,8 @@ def wilson(failed: int, count: int, level: float = 0.95) -> tuple[float, float]:
     """Interval of a probability from `failed` of `count` (Wilson, J. Am. Stat. Assoc. 22:209, 1927)."""
     if count == 0:
         return 0.0, 1.0
-    z = norm.ppf(0.5 + level / 2)
-    share = failed / count
-    middle = (share + z**2 / 2 / count) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / 4 / count**2)
-    # at the ends the sums are 0 and 1 but for rounding
-    return middle - half if failed else 0.0, middle + half if failed < count else 1.0
+    found = binomtest(failed, count).proportion_ci(level, method="wilson")
+    return float(found.low), float(found.high)
 
 
 def recommend(summaries: list[dict[str, Any]]) -> str:

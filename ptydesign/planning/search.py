@@ -14,15 +14,15 @@ from ptydesign.design.space import Point, Space
 from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.search import Runner, potential_file
 from ptydesign.experiment.trial import objective_value
-from ptydesign.planning import layout
 from ptydesign.planning.instrument import Setting
-from ptydesign.planning.layout import Search
 from ptydesign.planning.operation import operate
-from ptydesign.planning.resolve import Resolved, detected_dose, expert_at, to_experiment_config
+from ptydesign.planning.resolve import PlanningResolved, detected_dose, expert_at, to_experiment_config
+from ptydesign.planning.scope import Search
 from ptydesign.planning.space import make_space, point_of, setting_of
 from ptydesign.planning.trial import PlannedTrial
+from ptydesign.study import rounds
+from ptydesign.study.file import dose_name
 from ptydesign.study.progress import Progress
-from ptydesign.study.records import read_json
 from ptydesign.study.store import digest, seed_of
 
 WITHIN = 0.05  # of the best score: what counts as nearly as good
@@ -32,41 +32,41 @@ PROBE = ("voltage_kv", "semiangle_mrad")  # the choices that make the probe, on 
 SPREAD = 41  # values at which a parameter's tolerance is looked for
 
 
-def find_search(resolved: Resolved, name: str) -> Search:
+def find_search(resolved: PlanningResolved, name: str) -> Search:
     """A search by the name of its dose. Raises InputError."""
-    known = layout.searches(resolved.study)
+    known = tried.searches(resolved.study)
     if name not in known:
         raise InputError("dose", "must be one of the plan's", name, nearest(name, known))
     return known[name]
 
 
-def build_potentials(resolved: Resolved) -> None:
+def build_potentials(resolved: PlanningResolved) -> None:
     """Build the potential of every mode, or find it in the cache; write potentials.json."""
-    files = {"/".join(f"{v:g}" for v in mode): potential_file(one).name for mode, one in resolved.modes.items()}
+    files = {mode.name: potential_file(one).name for mode, one in resolved.modes.items()}
     io.write_json(resolved.results / "potentials.json", files)
 
 
-def write_points(resolved: Resolved, name: str, round_: int) -> Path:
-    """Points of a round: a pure function of (instrument, earlier rounds, best of the dose below, seed)."""
+def points_of(resolved: PlanningResolved, search: Search, round_: int) -> tuple[list[Point], Any]:
+    """(points, state) of a round: a pure function of (instrument, earlier rounds, best of the dose below, seed)."""
     from ptydesign.design.propose import propose
 
-    plan, search = resolved.study, find_search(resolved, name)
-    if not 0 <= round_ < len(search.sizes):
-        raise InputError("round", f"must lie in 0 ... {len(search.sizes) - 1}", round_, "The plan has so many rounds.")
-    space = make_space(resolved.bench, search.dose_e_per_a2)
-    path = resolved.results / search.points_file(round_)
+    search.check(round_)
+    plan, space = resolved.study, make_space(resolved.bench, search.dose_e_per_a2)
     if round_ == 0:
-        io.write_json(path, {"points": _first_points(resolved, search, space), "state": None})
-        return path
+        return _first_points(resolved, search, space), None
     history = [observations(resolved, search, r) for r in range(round_)]
-    state = read_json(resolved.results / search.points_file(round_ - 1))["state"]
+    _, state = rounds.read_points(resolved.results, search, round_ - 1)
     seed = seed_of(plan.seed, "propose", search.dose_e_per_a2)
-    points, state = propose(space, plan.search, history, search.sizes[round_], seed, state)
-    io.write_json(path, {"points": points, "state": state})
-    return path
+    return propose(space, plan.search, history, search.sizes[round_], seed, state)
 
 
-def _first_points(resolved: Resolved, search: Search, space: Space) -> list[Point]:
+def propose_points(resolved: PlanningResolved, search: str, round_: int) -> Path:
+    """Write the points of a round that is evaluated in chunks."""
+    found = find_search(resolved, search)
+    return rounds.write_points(resolved.results, found, round_, *points_of(resolved, found, round_))
+
+
+def _first_points(resolved: PlanningResolved, search: Search, space: Space) -> list[Point]:
     """The rule of thumb, and a spread-out design; after the first dose, half of it the best of the dose below that can
     be done here."""
     from ptydesign.design.propose import initial_design
@@ -75,7 +75,7 @@ def _first_points(resolved: Resolved, search: Search, space: Space) -> list[Poin
     expert = point_of(space, expert_at(resolved.bench, search.dose_e_per_a2))
     points = [expert] if space.allowed is None or space.allowed(expert) else []
     if search.before is not None:
-        below = find_search(resolved, layout.dose_name(search.before))
+        below = find_search(resolved, dose_name(search.before))
         seen = [o for r in range(len(below.sizes)) for o in observations(resolved, below, r) if not o.failed]
         ranked = [dict(o.point) for o in sorted(seen, key=lambda o: -o.value)]
         ranked = [p for p in ranked if p not in points and (space.allowed is None or space.allowed(p))]
@@ -88,25 +88,46 @@ def _first_points(resolved: Resolved, search: Search, space: Space) -> list[Poin
     return points
 
 
-def evaluate(resolved: Resolved, name: str, round_: int, chunk: int, progress: Progress | None = None) -> Path:
+def evaluate(
+    resolved: PlanningResolved, search: str, round_: int, chunk: int, progress: Progress | None = None
+) -> Path:
     """Evaluate one chunk of a round; trials in the point store are not computed again."""
-    search = find_search(resolved, name)
-    points = read_json(resolved.results / search.points_file(round_))["points"]
-    runners = Runners(resolved, progress)
-    trials = []
-    for index in search.indices(round_, chunk):
-        setting = setting_of(resolved.bench, points[index])
-        key, result, score = runners.planned(setting, search.dose_e_per_a2, f"{name}/{round_}/{index}")
-        trials.append({"index": index, "point": points[index], "key": key, "objective": score, **result})
-    path = resolved.results / search.chunk_files(round_)[chunk]
-    io.write_json(path, {"dose_e_per_a2": search.dose_e_per_a2, "round": round_, "trials": trials})
+    found = find_search(resolved, search)
+    points, _ = rounds.read_points(resolved.results, found, round_)
+    trials = _evaluated(resolved, found, round_, found.indices(round_, chunk), points, progress)
+    path = resolved.results / found.trial_files(round_)[chunk]
+    io.write_json(path, {"dose_e_per_a2": found.dose_e_per_a2, "round": round_, "trials": trials})
     return path
 
 
-class Runners:
-    """A `study.search.Runner` for each mode, made when a trial needs it."""
+def do_round(resolved: PlanningResolved, search: str, round_: int, progress: Progress | None = None) -> Path:
+    """Ask for the points of a round that is one job, and evaluate them."""
+    found = find_search(resolved, search)
+    points, state = points_of(resolved, found, round_)
+    trials = _evaluated(resolved, found, round_, range(len(points)), points, progress)
+    path = resolved.results / found.points_file(round_)
+    content = {"dose_e_per_a2": found.dose_e_per_a2, "round": round_, "points": points, "state": state}
+    io.write_json(path, {**content, "trials": trials})
+    return path
 
-    def __init__(self, resolved: Resolved, progress: Progress | None = None):
+
+def _evaluated(
+    resolved: PlanningResolved, search: Search, round_: int, indices: range, points: Sequence[Point], progress: Any
+) -> list[dict[str, Any]]:
+    """Records of some points of a round."""
+    runners, trials = Runners(resolved, progress), []
+    for index in indices:
+        setting = setting_of(resolved.bench, points[index])
+        name = f"{search.name}/{round_}/{index}"
+        key, result, score = runners.planned(setting, search.dose_e_per_a2, name)
+        trials.append({"index": index, "point": points[index], "key": key, "objective": score, **result})
+    return trials
+
+
+class Runners:
+    """A `Runner` for each mode, made when a trial needs it."""
+
+    def __init__(self, resolved: PlanningResolved, progress: Progress | None = None):
         self.resolved, self.progress = resolved, progress
         self._runners: dict[str, Runner] = {}
 
@@ -130,23 +151,23 @@ class Runners:
         return self.run(trial, setting, name, save=save)
 
 
-def choose(resolved: Resolved, name: str) -> Path:
+def choose(resolved: PlanningResolved, search: str) -> Path:
     """The winner of a dose and its neighbours: of the points that were tried, those of the highest mean of the
     surrogate that differ from each other, with each probe that is worth it. At the dose limit also how far each of
     their parameters may be off by the surrogate while the others stay: how far `tolerance` looks."""
     from ptydesign.design.surrogate import surrogate
 
-    plan, search = resolved.study, find_search(resolved, name)
-    seen = [o for r in range(len(search.sizes)) for o in observations(resolved, search, r)]
+    plan, found = resolved.study, find_search(resolved, search)
+    seen = [o for r in range(len(found.sizes)) for o in observations(resolved, found, r)]
     good = [o for o in seen if not o.failed]
     if not good:
         reasons = ", ".join(sorted({o.reason for o in seen if o.reason}))[:200]
         mend = "Look at the reasons in the chunks' files; a larger field or fewer pixels often help."
-        raise InputError(f"search {name}", "needs a trial that could be scored", reasons, mend)
-    space = make_space(resolved.bench, search.dose_e_per_a2)
+        raise InputError(f"search {search}", "needs a trial that could be scored", reasons, mend)
+    space = make_space(resolved.bench, found.dose_e_per_a2)
     ranked = sorted(good, key=lambda o: -o.value)
     scores = np.array([o.value for o in ranked])
-    content: dict[str, Any] = {"dose_e_per_a2": search.dose_e_per_a2, "chosen_by": "best score"}
+    content: dict[str, Any] = {"dose_e_per_a2": found.dose_e_per_a2, "chosen_by": "best score"}
     model = None
     if len({o.value for o in good}) > 1:
         model = surrogate(space, plan.search, seen, plan.seed)
@@ -156,12 +177,12 @@ def choose(resolved: Resolved, name: str) -> Path:
         content |= {"chosen_by": "surrogate", "noise_std": float(model.noise_std), "mean": float(scores[0])}
     candidates = _different(space, [dict(o.point) for o in ranked], scores, plan.robustness.candidates)
     content |= {"candidates": candidates, "tolerances": {}}
-    if model is not None and search.dose_e_per_a2 == plan.goal.dose_limit:
+    if model is not None and found.dose_e_per_a2 == plan.goal.dose_limit:
         points = {f"candidate-{i}": point for i, point in enumerate(candidates)}
-        points[layout.EXPERT_DESIGN] = point_of(space, expert_at(resolved.bench, search.dose_e_per_a2))
+        points[tried.EXPERT_DESIGN] = point_of(space, expert_at(resolved.bench, found.dose_e_per_a2))
         content["tolerances"] = {name: tolerances(model.predict, space, point) for name, point in points.items()}
-    io.write_json(resolved.results / search.best_file, content)
-    return resolved.results / search.best_file
+    io.write_json(resolved.results / found.best_file, content)
+    return resolved.results / found.best_file
 
 
 def _different(space: Space, points: Sequence[Point], scores: np.ndarray, count: int) -> list[Point]:
@@ -205,18 +226,16 @@ def tolerances(predict: Callable, space: Space, point: Mapping[str, Any]) -> dic
     return found
 
 
-def observations(resolved: Resolved, search: Search, round_: int) -> list[Observation]:
+def observations(resolved: PlanningResolved, search: Search, round_: int) -> list[Observation]:
     """What a finished round found, in the order in which it was proposed."""
     return [Observation(r["point"], r["objective"], r["reason"]) for r in read_round(resolved, search, round_)]
 
 
-def read_round(resolved: Resolved, search: Search, round_: int) -> list[dict[str, Any]]:
+def read_round(resolved: PlanningResolved, search: Search, round_: int) -> list[dict[str, Any]]:
     """Records of a finished round by index."""
-    trials = [t for file in search.chunk_files(round_) for t in read_json(resolved.results / file)["trials"]]
-    return sorted(trials, key=lambda t: t["index"])
+    return rounds.read_round(resolved.results, search, round_)
 
 
-def make_progress(resolved: Resolved, cores: int) -> Progress:
-    """The progress line of a plan."""
-    version = digest([resolved.content, sorted(one.key for one in resolved.modes.values())])[:8]
-    return Progress(resolved.results, layout.total_trials(resolved.study), cores, version)
+def version_of(resolved: PlanningResolved) -> str:
+    """Hash of what determines a plan's trials, for the progress line."""
+    return digest([resolved.content, sorted(one.key for one in resolved.modes.values())])[:8]

@@ -1,5 +1,5 @@
 """The settings sheet: one page as PDF and HTML, in the microscope's units and sign, with machine-readable copies beside
-it (settings.json, calibration.yaml for `ptydesign import`, reconstruction.yaml for the day), and the report."""
+it (settings.json, calibration.yaml for `ptydesign import`, reconstruction.yaml for the day)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ from typing import Any
 import yaml
 
 from ptydesign import io
-from ptydesign.planning.card import Card
 from ptydesign.planning.cautions import cautions
-from ptydesign.planning.config import PlanConfig
-from ptydesign.planning.figures import FIGURES
-from ptydesign.planning.instrument import Bench, Setting
-from ptydesign.planning.reconstruction import day_reconstruction
+from ptydesign.planning.config import PlanningStudy
+from ptydesign.planning.instrument import Bench
 from ptydesign.planning.resolution import reached_resolution_a
-from ptydesign.planning.resolve import plan_cards
-from ptydesign.planning.show import MARKS, environment, setting_text
-from ptydesign.planning.tables import Tables, read_tables
+from ptydesign.planning.tables import PlanningTables
+from ptydesign.study.page import environment
 
 DOSE_LIMITED = 2.0  # measured error over the bound, up to which the dose is what limits
 
@@ -39,38 +35,29 @@ CHECKLIST = (
 )
 
 
-def write_sheet(results: Path) -> Path:
-    """Write sheet.html, sheet.pdf, settings.json, calibration.yaml, reconstruction.yaml and report.html."""
-    from ptydesign.planning.page import write_pdf
+def write_sheet(tables: PlanningTables) -> None:
+    """Write sheet.html, sheet.pdf, settings.json, calibration.yaml and reconstruction.yaml."""
+    from ptydesign.planning.sheet_pdf import write_pdf
 
-    tables = read_tables(results)
-    plan = _plan_of(tables)
-    cards = plan_cards(
-        plan,
-        {"recommended": _setting(tables.recommended), tables.recommendation["expert_name"]: _setting(tables.expert)},
-    )
-    content = sheet_content(tables, plan, cards[0])
-    page = environment().get_template("sheet.html.j2").render(**content, picture=_picture(tables, "prediction"))
-    io.write_text(tables.folder / "sheet.html", page)
-    write_pdf(tables.folder / "sheet.pdf", content, tables)
-    io.write_json(tables.folder / "settings.json", {**content, "recommendation": tables.recommendation})
+    folder, content = tables.folder, sheet_content(tables)
+    template = environment(Path(__file__).parent).get_template("sheet.html.j2")
+    io.write_text(folder / "sheet.html", template.render(**content, picture=_picture(tables, "prediction")))
+    write_pdf(folder / "sheet.pdf", content, tables)
+    io.write_json(folder / "settings.json", {**content, "recommendation": tables.recommendation})
     calibration = yaml.safe_dump(content["calibration"], sort_keys=False)
-    io.write_text(tables.folder / "calibration.yaml", CALIBRATION_HEADER + calibration)
-    day = yaml.safe_dump(day_reconstruction(plan).model_dump(mode="json"), sort_keys=False)
-    io.write_text(
-        tables.folder / "reconstruction.yaml", "# for `ptydesign reconstruct data.h5 reconstruction.yaml`\n" + day
-    )
-    path = tables.folder / "report.html"
-    io.write_text(path, _report(tables, plan, content, cards))
-    return path
+    io.write_text(folder / "calibration.yaml", CALIBRATION_HEADER + calibration)
+    day = yaml.safe_dump(tables.recommendation["reconstruction"], sort_keys=False)
+    io.write_text(folder / "reconstruction.yaml", "# for `ptydesign reconstruct data.h5 reconstruction.yaml`\n" + day)
 
 
-def _plan_of(tables: Tables) -> PlanConfig:
-    return PlanConfig.model_validate({k: v for k, v in tables.plan.items() if k not in ("resolved", "kind")})
+def plan_of(tables: PlanningTables) -> PlanningStudy:
+    """The plan that the tables belong to."""
+    return PlanningStudy.model_validate(tables.study)
 
 
-def sheet_content(tables: Tables, plan: PlanConfig, card: Card) -> dict[str, Any]:
-    """All that the sheet shows, JSON-able. card: of the recommended setting."""
+def sheet_content(tables: PlanningTables) -> dict[str, Any]:
+    """All that the sheet shows, JSON-able."""
+    plan = plan_of(tables)
     item, bench = tables.recommended, Bench(plan)
     return {
         "title": plan.title,
@@ -78,8 +65,8 @@ def sheet_content(tables: Tables, plan: PlanConfig, card: Card) -> dict[str, Any
         "detector": f"{plan.detector.name}, binned {plan.detector.bin}"
         if plan.detector.bin > 1
         else plan.detector.name,
-        "settings": _settings(tables, bench),
-        "expected": [*_expected(tables), *(("Caution", words) for words in cautions(tables, plan, card))],
+        "settings": settings(tables, bench),
+        "expected": [*expected(tables), *(("Caution", words) for words in cautions(tables, plan))],
         "checklist": list(CHECKLIST),
         "calibration": _calibration(item, plan),
         "commands": [
@@ -88,12 +75,12 @@ def sheet_content(tables: Tables, plan: PlanConfig, card: Card) -> dict[str, Any
         ],
         "study": plan.study,
         "seed": plan.seed,
-        "hash": tables.plan["resolved"]["hash"],
-        "version": tables.plan["resolved"]["ptydesign"],
+        "hash": tables.made["hash"],
+        "version": tables.made["ptydesign"],
     }
 
 
-def _settings(tables: Tables, bench: Bench) -> list[dict[str, str]]:
+def settings(tables: PlanningTables, bench: Bench) -> list[dict[str, str]]:
     """name, value, tolerance (keeps 95 % of the score while the others stay), note."""
     item, setting = tables.recommended, tables.recommended["setting"]
     tolerance, (rows, columns) = tables.recommendation["tolerance"], item["scan_shape"]
@@ -158,7 +145,7 @@ def _tolerance(found: dict[str, Any], setting: dict[str, Any], name: str, unit: 
     return f"{low:.3g}{less} to {high:.3g} {unit}{beyond}"
 
 
-def _expected(tables: Tables) -> list[tuple[str, str]]:
+def expected(tables: PlanningTables) -> list[tuple[str, str]]:
     item, expert = tables.recommended, tables.expert
     facts = [("Score as planned (SSIM)", _with_spread(item["planned"], item["planned_std"]))]
     facts.append(("Score with errors", _with_spread(item["robust"], item.get("robust_std"))))
@@ -176,7 +163,7 @@ def _expected(tables: Tables) -> list[tuple[str, str]]:
     return facts
 
 
-def _resolution(tables: Tables) -> str:
+def _resolution(tables: PlanningTables) -> str:
     found = tables.images.get("recommended")
     if not found:
         return "none reached"
@@ -196,7 +183,7 @@ def _rule_of_thumb(item: dict[str, Any], expert: dict[str, Any]) -> str:
     return words + (" (it can't be set: see the card)" if expert["violations"] else "")
 
 
-def _limit_words(tables: Tables) -> str:
+def _limit_words(tables: PlanningTables) -> str:
     """Whether dose or algorithm limits, from the measured error and the bound of the recommended design."""
     limit, measured = tables.recommendation["limits"]["recommended"], tables.recommended["measured_error_rad"]
     if not limit.get("error_unknown_rad") or measured is None:
@@ -213,7 +200,7 @@ def _with_spread(mean: float | None, spread: float | None) -> str:
     return f"{mean:.3f} ± {spread:.3f}" if spread is not None else f"{mean:.3f} (one simulation)"
 
 
-def _calibration(item: dict[str, Any], plan: PlanConfig) -> dict[str, Any]:
+def _calibration(item: dict[str, Any], plan: PlanningStudy) -> dict[str, Any]:
     """For `ptydesign import`, in ptydesign's signs."""
     conventions = plan.instrument.conventions
     sign = 1 if conventions.rotation_positive == "clockwise" else -1
@@ -229,30 +216,6 @@ def _calibration(item: dict[str, Any], plan: PlanConfig) -> dict[str, Any]:
     }
 
 
-def _report(tables: Tables, plan: PlanConfig, content: dict[str, Any], cards: list[Card]) -> str:
-    unit = Bench(plan).camera_unit
-    return environment().get_template("report.html.j2").render(
-        **content,
-        cards=[(card, setting_text(card, unit)) for card in cards],
-        marks=MARKS,
-        pictures=[(name, FIGURES[name].__doc__, _picture(tables, name)) for name in FIGURES],
-        candidates=_rounded(tables["candidates"]),
-        summary=_rounded(tables["summary"]),
-        pareto=_rounded(tables["pareto"]),
-        warnings=tables.recommendation["warnings"],
-        plan=yaml.safe_dump({k: v for k, v in tables.plan.items() if k != "resolved"}, sort_keys=False),
-    )  # fmt: skip
-
-
-def _rounded(frame) -> str:
-    shown = frame.drop(columns=[c for c in ("reason", "status", "seed", "mse_rad2") if c in frame])
-    return shown.to_html(index=False, float_format=lambda v: f"{v:.4g}", na_rep="–", border=0)
-
-
-def _setting(item: dict[str, Any]) -> Setting:
-    return Setting(**{**item["setting"], "defocus_nm": item["underfocus_nm"]})
-
-
-def _picture(tables: Tables, name: str) -> str:
+def _picture(tables: PlanningTables, name: str) -> str:
     path = tables.folder / "figures" / f"{name}.png"
     return base64.b64encode(path.read_bytes()).decode("ascii")

@@ -6,26 +6,16 @@ import csv
 import io as text_io
 from pathlib import Path
 
-import jinja2
-
 from ptydesign import io
 from ptydesign.planning.card import Card
+from ptydesign.planning.resolve import PlanningResolved, plan_cards
+from ptydesign.study.cost import fft_rate
+from ptydesign.study.page import environment
 
 MARKS = {"green": "ok", "amber": "mind", "red": "NO", "information": "-"}
 STYLES = {"green": "green", "amber": "yellow", "red": "bold red", "information": "dim"}
 UNITS = {"voltage_kv": "kV", "semiangle_mrad": "mrad", "defocus_nm": "nm", "step_a": "A"}
 WORDS = {"voltage_kv": "voltage", "semiangle_mrad": "semi-angle", "defocus_nm": "defocus", "step_a": "step"}
-
-
-def environment() -> jinja2.Environment:
-    """Of this package's templates."""
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def setting_text(card: Card, camera_unit: str) -> str:
@@ -70,16 +60,23 @@ def card_page(cards: list[Card], camera_unit: str) -> str:
     """One self-contained HTML page."""
     settings = [setting_text(card, camera_unit) for card in cards]
     return (
-        environment()
+        environment(Path(__file__).parent)
         .get_template("card.html.j2")
         .render(cards=list(zip(cards, settings, strict=True)), title=cards[0].title, marks=MARKS)
     )
 
 
-def write_cards(folder: Path, cards: list[Card], camera_unit: str) -> list[Path]:
-    """card.html, card.csv and card.json in a folder."""
+def write_card_files(resolved: PlanningResolved) -> None:
+    """The step `card`: cards of the rule of thumb, with the measured speed of this machine's transforms."""
+    rate = fft_rate()
+    write_cards(resolved.results, plan_cards(resolved.study, rate), resolved.bench.camera_unit, rate)
+
+
+def write_cards(folder: Path, cards: list[Card], camera_unit: str, fft_units_per_s: float) -> list[Path]:
+    """card.html, card.csv and card.json in a folder. fft_units_per_s: with which they were made."""
     folder = Path(folder)
     io.write_text(folder / "card.html", card_page(cards, camera_unit))
     io.write_text(folder / "card.csv", card_csv(cards))
-    io.write_json(folder / "card.json", [card.content() for card in cards])
+    content = {"fft_units_per_s": fft_units_per_s, "cards": [card.content() for card in cards]}
+    io.write_json(folder / "card.json", content)
     return [folder / f"card.{suffix}" for suffix in ("html", "csv", "json")]

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from ptydesign.study import tables
+from ptydesign.study.records import read_json
 
-from ptydesign import io
-from ptydesign.config import read_yaml
-from ptydesign.errors import InputError
-from ptydesign.planning import layout
+TABLES = ("trials", "robustness", "candidates", "tolerance", "pareto", "limits", "screen", "summary")
+RECOMMENDATION = "tables/recommendation.json"
+TABLE_FILES = (*tables.table_files(TABLES), RECOMMENDATION)
 
 
 @dataclass(frozen=True)
-class Tables:
-    """folder: the results. plan: plan.yaml. frames: {name: table}. recommendation: what the sheet says. images:
-    {recommended, expert: {arrays, attrs}}."""
+class PlanningTables(tables.Tables):
+    """images: {recommended, expert: {arrays, attrs}}. recommendation: what the sheet says, in the microscope's sign."""
 
-    folder: Path
-    plan: dict[str, Any]
-    frames: dict[str, pd.DataFrame]
     recommendation: dict[str, Any]
-    images: dict[str, dict[str, Any]]
-
-    def __getitem__(self, name: str) -> pd.DataFrame:
-        return self.frames[name]
 
     @property
     def recommended(self) -> dict[str, Any]:
@@ -40,16 +31,8 @@ class Tables:
         return self.recommendation["expert"]
 
 
-def read_tables(folder: Path) -> Tables:
-    """Read tables/ and plan.yaml of a results folder. Raises InputError naming the file that is missing."""
-    folder = Path(folder)
-    for name in ["plan.yaml", *layout.table_files()]:
-        if not (folder / name).is_file():
-            raise InputError(str(folder / name), "must exist", "no file", "Run the plan first: ptydesign plan FILE.")
-    frames = {}
-    for name in layout.TABLES:
-        path = folder / f"tables/{name}.csv"
-        frames[name] = pd.read_csv(path) if path.read_text(encoding="utf-8").strip() else pd.DataFrame()
-    recommendation = json.loads((folder / "tables/recommendation.json").read_text(encoding="utf-8"))
-    images = io.read_images(folder / "tables/images.h5")
-    return Tables(folder, read_yaml(folder / "plan.yaml"), frames, recommendation, images)
+def read_tables(folder: Path) -> PlanningTables:
+    """The tables of a results folder. Raises InputError naming the file that is missing."""
+    found = tables.read_tables(folder, TABLES)
+    recommendation = read_json(Path(folder) / RECOMMENDATION)
+    return PlanningTables(found.folder, found.study, found.made, found.frames, found.images, recommendation)

@@ -19,16 +19,15 @@ import numpy as np
 from ptydesign import io
 from ptydesign.design.space import Dimension
 from ptydesign.errors import InputError, nearest
-from ptydesign.planning import layout
 from ptydesign.planning.card import RED, geometry
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import operate
-from ptydesign.planning.resolve import Resolved
+from ptydesign.planning.resolve import PlanningResolved
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.search import WITHIN, Runners
 from ptydesign.planning.space import make_space
+from ptydesign.study.file import dose_name
 from ptydesign.study.progress import Progress
-from ptydesign.study.records import read_json
 from ptydesign.units import MRAD, NM, wavelength_a
 
 LEAST_LOOKS, MOST_LOOKS = 2, 6  # values on a side
@@ -112,10 +111,10 @@ def keeps(value: float | None, score: float) -> bool:
     return value is not None and value >= (1 - WITHIN) * score
 
 
-def write_tolerance(resolved: Resolved, parameter: str, progress: Progress | None = None) -> Path:
+def write_tolerance(resolved: PlanningResolved, parameter: str, progress: Progress | None = None) -> Path:
     """Simulate the recommended design with other values of one parameter; write tolerance/<parameter>.json."""
     plan, bench, limit = resolved.study, resolved.bench, resolved.study.goal.dose_limit
-    names = layout.parameters(plan)
+    names = tried.parameters(plan)
     if parameter not in names:
         raise InputError("parameter", "must be one of the plan's", parameter, nearest(parameter, names))
     robust = read_robust(resolved)
@@ -125,7 +124,7 @@ def write_tolerance(resolved: Resolved, parameter: str, progress: Progress | Non
     space = make_space(bench, limit)
     dimension = dict(zip(space.names, space.dimensions, strict=True))[parameter]
     ends = ends_of(bench, setting, parameter, dimension) if dimension.choices is None else None
-    best = read_json(resolved.results / layout.searches(plan)[layout.dose_name(limit)].best_file)
+    best = resolved.read_json(tried.searches(plan)[dose_name(limit)].best_file)
     predicted = best["tolerances"].get(design, {}).get(parameter)
     value = getattr(setting, parameter)
     values = values_to_try(dimension, value, predicted, ends or (), apart(setting, parameter))

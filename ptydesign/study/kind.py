@@ -151,7 +151,8 @@ class Kind:
     of a results folder, of the tuple of figures, and of the function (tables) -> Page. work: FFT units and seconds of
     each step. memory: GiB of a job, by the names that steps give. words: (resolved, estimate) -> what the study takes,
     in words. more: what resolved.yaml holds beside the settings. resolves: what that file depends on beside them. mend:
-    what to do where memory doesn't suffice. seen: versions of algorithms that pictures and page depend on. progress:
+    what to do where memory doesn't suffice. seen: versions of algorithms that pictures and page depend on. also:
+    `module:name` of the function (tables) that writes what belongs to the report besides the page. progress:
     (trials, hash of what determines them, unit of what they differ in).
     """
 
@@ -171,6 +172,7 @@ class Kind:
     resolves: Callable[[Any], dict[str, Any]] = field(default=lambda resolved: {})
     mend: str = "Scan fewer positions, or run it with an executor plugin."
     seen: tuple[str, ...] = ("figures",)
+    also: str = ""
     progress: Callable[[Any], tuple[int, str, str]] | None = None
 
     def step(self, name: str) -> Step:
@@ -202,6 +204,11 @@ class Kind:
     def read_tables(self, results: Path) -> Tables:
         """The tables of a results folder, checked. Raises InputError naming what is missing or wrong."""
         return load(self.read)(Path(results))
+
+    def write_also(self, tables: Tables) -> None:
+        """Write what belongs to the report besides the page."""
+        if self.also:
+            load(self.also)(tables)
 
     @property
     def pictures(self) -> tuple[Figure, ...]:

@@ -86,10 +86,10 @@ def cell(value: str | Cell) -> Cell:
     return value if isinstance(value, Cell) else Cell(value)
 
 
-def environment() -> jinja2.Environment:
-    """Of this package's templates, strict and escaping."""
+def environment(*folders: Path) -> jinja2.Environment:
+    """Of the templates of some folders and of this package, strict and escaping."""
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

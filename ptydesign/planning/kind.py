@@ -1,0 +1,375 @@
+"""The kind `planning`: an experiment before beam time.
+
+results/<study>[-<scale>]/
+  resolved.yaml, card.html, card.csv, card.json, potentials.json
+  search/<dose>/                           rounds and best.json, as ptydesign.study.rounds has them
+  robust/<design>.json                     the candidates and the rule of thumb under errors, at the dose limit
+  tolerance/<parameter>.json               the recommended design with other values of one parameter
+  limits/<design>.json, screen/<dose>.json Fisher information
+  tables/, figures/, report.html, logs/
+  sheet.html, sheet.pdf, settings.json, calibration.yaml, reconstruction.yaml
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ptydesign.experiment import estimate
+from ptydesign.experiment.trial import study_inputs
+from ptydesign.planning.config import PlanningStudy
+from ptydesign.planning.load import load
+from ptydesign.planning.operation import operate
+from ptydesign.planning.reconstruction import in_slices, thickness_a
+from ptydesign.planning.resolve import PlanningResolved, expert_at, to_experiment_config
+from ptydesign.planning.search import version_of
+from ptydesign.planning.space import make_space, setting_of
+from ptydesign.planning.tables import TABLE_FILES
+from ptydesign.study import cost, rounds
+from ptydesign.study.kind import Kind, Step, Which, Work
+from ptydesign.study.versions import ALGORITHMS, versions
+
+BOUND_TRIALS = 10  # a Cramer-Rao bound takes about as long as so many trials
+TRIAL_S = 5.0  # of a trial besides its transforms: nearly every design has shapes of its own to compile
+VERSION = {"planning": ALGORITHMS["planning"]}
+
+
+def _searches(resolved: PlanningResolved) -> list[tried.Search]:
+    return list(tried.searches(resolved.study).values())
+
+
+def _find(resolved: PlanningResolved, search: str) -> tried.Search:
+    return tried.searches(resolved.study)[search]
+
+
+# which jobs there are
+
+
+def _each_search(resolved: PlanningResolved) -> list[Which]:
+    return [{"search": search.name} for search in _searches(resolved)]
+
+
+def _each_design(resolved: PlanningResolved) -> list[Which]:
+    return [{"design": design} for design in tried.designs(resolved.study)]
+
+
+def _each_parameter(resolved: PlanningResolved) -> list[Which]:
+    return [{"parameter": name} for name in tried.parameters(resolved.study)]
+
+
+def _each_bound(resolved: PlanningResolved) -> list[Which]:
+    return [{"design": design} for design in tried.LIMIT_DESIGNS]
+
+
+# what they need
+
+
+def _before(resolved: PlanningResolved, search: str, round_: int) -> list[str]:
+    """What the points of a round depend on: earlier rounds, or the whole search at the dose below."""
+    found = _find(resolved, search)
+    if round_:
+        return found.files_before(round_)
+    return [file for s in _searches(resolved) if s.dose_e_per_a2 == found.before for file in s.all_files()]
+
+
+def _points(resolved: PlanningResolved, search: str, round_: int, chunk: int) -> list[str]:
+    return [_find(resolved, search).points_file(round_)]
+
+
+def _trials(resolved: PlanningResolved, search: str) -> list[str]:
+    return _find(resolved, search).all_files()
+
+
+def _winner(resolved: PlanningResolved, **which: Any) -> list[str]:
+    """The winner at the dose limit."""
+    return [_searches(resolved)[-1].best_file]
+
+
+def _all_trials(resolved: PlanningResolved) -> list[str]:
+    return [file for search in _searches(resolved) for file in search.all_files()]
+
+
+# what they depend on, by value
+
+
+def _base(resolved: PlanningResolved) -> dict[str, Any]:
+    """What all trials of a plan depend on."""
+    names = ("instrument", "detector", "goal", "simulation", "seed")
+    return {**{n: resolved.content[n] for n in names}, "modes": _modes(resolved), **VERSION}
+
+
+def _modes(resolved: PlanningResolved) -> dict[str, Any]:
+    return {mode.name: study_inputs(one.study, one.key) for mode, one in resolved.modes.items()}
+
+
+def _carded(resolved: PlanningResolved) -> dict[str, Any]:
+    return {**resolved.content, **VERSION}
+
+
+def _keys(resolved: PlanningResolved) -> dict[str, Any]:
+    return {"keys": sorted(one.key for one in resolved.modes.values())}
+
+
+def _proposed(resolved: PlanningResolved, search: str, round_: int) -> dict[str, Any]:
+    content = resolved.content
+    config = {n: v for n, v in content["search"].items() if n != "points"}
+    names = ("instrument", "detector", "goal", "expert", "simulation", "seed")
+    own = {"search": config, "n": _find(resolved, search).sizes[round_], **versions("design"), **VERSION}
+    return {**{n: content[n] for n in names}, **own}
+
+
+def _evaluated(resolved: PlanningResolved, search: str, round_: int, chunk: int = 0) -> dict[str, Any]:
+    return {**_base(resolved), "n": _find(resolved, search).sizes[round_], "chunk": resolved.content["chunk"]}
+
+
+def _both(resolved: PlanningResolved, search: str, round_: int) -> dict[str, Any]:
+    return {"propose": _proposed(resolved, search, round_), "evaluate": _evaluated(resolved, search, round_)}
+
+
+def _chosen(resolved: PlanningResolved, search: str) -> dict[str, Any]:
+    content = resolved.content
+    names = ("instrument", "detector", "goal", "expert", "seed", "search")
+    candidates = {"candidates": content["robustness"]["candidates"]}
+    return {**{n: content[n] for n in names}, **candidates, **versions("design"), **VERSION}
+
+
+def _tried(resolved: PlanningResolved, design: str) -> dict[str, Any]:
+    unused = ("tolerance_repeats", "failed_below", "candidates")
+    robustness = {n: v for n, v in resolved.content["robustness"].items() if n not in unused}
+    return {**_base(resolved), "robustness": robustness, "expert": resolved.content["expert"], "design": design}
+
+
+def _tolerated(resolved: PlanningResolved, parameter: str) -> dict[str, Any]:
+    repeats = resolved.content["robustness"]["tolerance_repeats"]
+    return {**_base(resolved), "tolerance_repeats": repeats, "parameter": parameter, **versions("tolerance")}
+
+
+def _bounded(resolved: PlanningResolved, design: str) -> dict[str, Any]:
+    return {**_base(resolved), "expert": resolved.content["expert"], "which": design, **versions("bound")}
+
+
+def _screened(resolved: PlanningResolved, search: str) -> dict[str, Any]:
+    return {**_base(resolved), "expert": resolved.content["expert"], "which": search}
+
+
+def _collected(resolved: PlanningResolved) -> dict[str, Any]:
+    return {**resolved.content, **versions("collect"), **VERSION}
+
+
+CARD = Step(
+    "card",
+    "Write the feasibility card.",
+    "ptydesign.planning.show:write_card_files",
+    ("card.json",),
+    depends=_carded,
+    priority=90,
+    threads=None,
+)
+POTENTIALS = Step(
+    "potentials",
+    "Build the potentials, or find them in the cache.",
+    "ptydesign.planning.search:build_potentials",
+    ("potentials.json",),
+    needs=("card.json",),
+    depends=_keys,
+    memory="trial",
+    threads=None,
+)
+ROUND = Step(
+    "round",
+    "Ask for the points of a round, and evaluate them.",
+    "ptydesign.planning.search:do_round",
+    (rounds.ROUND,),
+    each=lambda resolved: rounds.whole(_searches(resolved)),
+    needs=("potentials.json", _before),
+    depends=_both,
+    memory="trial",
+    priority=10,
+    progress=True,
+    jax=True,
+)
+PROPOSE = Step(
+    "propose",
+    "Write the points of a round.",
+    "ptydesign.planning.search:propose_points",
+    (rounds.POINTS,),
+    each=lambda resolved: rounds.asked(_searches(resolved)),
+    needs=(_before,),
+    depends=_proposed,
+    priority=20,
+)
+EVALUATE = Step(
+    "evaluate",
+    "Evaluate one chunk of a round.",
+    "ptydesign.planning.search:evaluate",
+    (rounds.CHUNK,),
+    each=lambda resolved: rounds.chunked(_searches(resolved)),
+    needs=("potentials.json", _points),
+    depends=_evaluated,
+    memory="trial",
+    priority=10,
+    progress=True,
+    jax=True,
+)
+CHOOSE = Step(
+    "choose",
+    "Choose a dose's winner and its neighbours.",
+    "ptydesign.planning.search:choose",
+    (rounds.BEST,),
+    each=_each_search,
+    needs=(_trials,),
+    depends=_chosen,
+    priority=20,
+)
+SCREEN = Step(
+    "screen",
+    "Look at all settings of a search by Fisher information.",
+    "ptydesign.planning.limits:write_screen",
+    ("screen/{search}.json",),
+    each=_each_search,
+    needs=(_trials,),
+    depends=_screened,
+    memory="trial",
+    jax=True,
+)
+ROBUST = Step(
+    "robust",
+    "Try a design again under errors.",
+    "ptydesign.planning.robust:robust",
+    ("robust/{design}.json",),
+    each=_each_design,
+    needs=("potentials.json", _winner),
+    depends=_tried,
+    memory="trial",
+    priority=5,
+    progress=True,
+    jax=True,
+)
+TOLERANCE = Step(
+    "tolerance",
+    "Simulate how far a parameter may be off.",
+    "ptydesign.planning.tolerance:write_tolerance",
+    ("tolerance/{parameter}.json",),
+    each=_each_parameter,
+    needs=("potentials.json", _winner, lambda resolved, parameter: ROBUST.files(resolved)),
+    depends=_tolerated,
+    memory="trial",
+    progress=True,
+    jax=True,
+)
+LIMITS = Step(
+    "limits",
+    "Compute the Cramer-Rao bound of a design.",
+    "ptydesign.planning.limits:write_limits",
+    ("limits/{design}.json",),
+    each=_each_bound,
+    needs=("potentials.json", lambda resolved, design: ROBUST.files(resolved)),
+    depends=_bounded,
+    memory="trial",
+    jax=True,
+)
+COLLECT = Step(
+    "collect",
+    "Write the tables, and the recommendation.",
+    "ptydesign.planning.collect:collect",
+    TABLE_FILES,
+    needs=(
+        "resolved.yaml",
+        "card.json",
+        _all_trials,
+        CHOOSE.files,
+        SCREEN.files,
+        ROBUST.files,
+        TOLERANCE.files,
+        LIMITS.files,
+    ),
+    depends=_collected,
+)
+STEPS = (CARD, POTENTIALS, ROUND, PROPOSE, EVALUATE, CHOOSE, SCREEN, ROBUST, TOLERANCE, LIMITS, COLLECT)
+
+
+def memory(resolved: PlanningResolved) -> dict[str, float]:
+    """GiB of one job: the largest mode's."""
+    each = [estimate.memory_gib(one.study, one.shape) for one in resolved.modes.values()]
+    pixels = max(math.prod(one.shape) for one in resolved.modes.values())
+    return {"trial": max(each) + (_slices(resolved) - 1) * pixels * 20 / 2**30}
+
+
+def work(resolved: PlanningResolved) -> dict[str, Work]:
+    """Of each step, by the mean work of settings that can be done at the dose limit."""
+    plan, searches = resolved.study, _searches(resolved)
+    coherent, incoherent = _typical_work(resolved)
+    once = [s.sizes[r] for s in searches for r in range(len(s.sizes)) if s.whole(r)]
+    shared = sum(s.total for s in searches) - sum(once)
+    designs, repeats, draws = len(tried.designs(plan)), plan.robustness.repeats, plan.robustness.draws
+    looks = tried.tolerance_trials(plan)
+
+    def of(trials: int, slow: int = 0, chain: float = 0.0) -> Work:
+        return Work(trials * coherent + slow * incoherent, TRIAL_S * (trials + slow), chain)
+
+    return {
+        ROUND.name: of(sum(once), chain=sum(once) * coherent),
+        EVALUATE.name: of(shared),
+        ROBUST.name: of(designs * repeats, designs * draws, repeats * coherent + draws * incoherent),
+        TOLERANCE.name: of(looks),
+        LIMITS.name: Work(BOUND_TRIALS * len(tried.LIMIT_DESIGNS) * coherent, chain=BOUND_TRIALS * coherent),
+    }
+
+
+def _typical_work(resolved: PlanningResolved) -> tuple[float, float]:
+    """Mean work of a trial over settings that can be done: coherent, and with source size and focal spread."""
+    bench, limit = resolved.bench, resolved.study.goal.dose_limit
+    space = make_space(bench, limit)
+    points = space.from_cube(np.random.default_rng(0).random((estimate.SAMPLES, len(space.names))))
+    settings = [setting_of(bench, p) for p in points if space.allowed is None or space.allowed(p)]
+    each = []
+    for setting in settings or [expert_at(bench, limit)]:
+        study, operation = resolved.of(setting).study, operate(bench, setting, limit)
+        configs = [study.experiment] * 2
+        if operation.current_pa is not None:
+            configs = [to_experiment_config(bench, operation, source_factor=factor) for factor in (None, 1.0)]
+        each.append([estimate.trial_work(study, config, _slices(resolved)) for config in configs])
+    return tuple(np.mean(each, axis=0).tolist())
+
+
+def _slices(resolved: PlanningResolved) -> int:
+    plan = resolved.study
+    return math.ceil(thickness_a(plan) / plan.simulation.slice_thickness_a) if in_slices(plan) else 1
+
+
+def words(resolved: PlanningResolved, numbers: Mapping[str, Any]) -> str:
+    """What the plan takes, in words."""
+    return cost.summary(resolved, numbers, f"{tried.total_trials(resolved.study)} trials")
+
+
+def more(resolved: PlanningResolved) -> dict[str, Any]:
+    """What resolved.yaml says beside the settings."""
+    return {
+        "modes": {mode.name: one.key for mode, one in resolved.modes.items()},
+        "detector": resolved.bench.detector.model_dump(mode="json"),
+    }
+
+
+KIND = Kind(
+    name="planning",
+    asks="which settings are best for my sample on my microscope, and how sure is that?",
+    model=PlanningStudy,
+    load=load,
+    steps=STEPS,
+    tables=COLLECT.files,
+    read="ptydesign.planning.tables:read_tables",
+    figures="ptydesign.planning.figures:FIGURES",
+    page="ptydesign.planning.page:page",
+    also="ptydesign.planning.sheet:write_sheet",
+    work=work,
+    memory=memory,
+    words=words,
+    more=more,
+    resolves=lambda resolved: {"modes": _modes(resolved)},
+    mend="Simulate a smaller field of view, bin the detector, or take thicker slices.",
+    seen=("figures", "planning"),
+    progress=lambda resolved: (tried.total_trials(resolved.study), version_of(resolved), "e/A^2"),
+)
