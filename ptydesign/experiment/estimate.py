@@ -20,7 +20,6 @@ from ptydesign.experiment.config import StudyConfig
 from ptydesign.simulate.coherence import probe_count
 from ptydesign.simulate.detector import choose_window
 from ptydesign.study.acquisition import ExperimentConfig, at_point, to_experiment
-from ptydesign.study.checked import check_job_memory
 from ptydesign.study.cost import START_S, duration, fft_rate, transform
 
 # Time of a pattern in one sweep, or in the simulation of one slice, over that of one transform: transforms there and
@@ -107,12 +106,6 @@ def _shapes(study: StudyConfig) -> int:
     """About how many array shapes are compiled: detector sizes, each with a few window factors and scan sizes."""
     sizes = study.space.root.get("detector_pixels")
     return 4 * (len(sizes.choices) if sizes is not None and sizes.choices else 3)
-
-
-def check_memory(study: StudyConfig, shape: tuple[int, int], cores: int, machine_gib: float) -> str | None:
-    """Refuse a study of which one job doesn't fit into the machine; a warning if `cores` jobs at a time don't."""
-    mend = "Take a smaller field of view, fewer detector pixels or larger steps, or run it with an executor plugin."
-    return check_job_memory(study.study, memory_gib(study, shape), cores, machine_gib, mend)
 
 
 def memory_gib(study: StudyConfig, shape: tuple[int, int]) -> float:

@@ -14,7 +14,7 @@ from ptydesign.errors import InputError
 from ptydesign.experiment import layout
 from ptydesign.experiment.checks import map_point
 from ptydesign.experiment.layout import Search, find_search
-from ptydesign.experiment.resolve import Resolved, total_trials
+from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.trial import SEARCH, Trial, objective_value, run_trial, study_inputs
 from ptydesign.study.acquisition import at_point
 from ptydesign.study.progress import Progress
@@ -177,7 +177,7 @@ def make_progress(resolved: Resolved, cores: int) -> Progress:
     """The progress line of a study."""
     study = resolved.study
     version = digest([study_inputs(study, resolved.key), study.experiment.model_dump(mode="json"), study.seed])[:8]
-    return Progress(resolved.results, total_trials(resolved), cores, version)
+    return Progress(resolved.results, layout.total_trials(resolved.study), cores, version)
 
 
 def _tolerance(ranges: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, list]:

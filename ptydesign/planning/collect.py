@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from ptydesign import io
+from ptydesign.planning import scope
 from ptydesign.planning.card import make_card
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
@@ -55,7 +56,7 @@ def collect(resolved: PlanningResolved) -> list[Path]:
 
 def _trials(resolved: PlanningResolved) -> Iterable[dict[str, Any]]:
     bench = resolved.bench
-    for search in tried.searches(resolved.study).values():
+    for search in scope.searches(resolved.study).values():
         for round_ in range(len(search.sizes)):
             for record in read_round(resolved, search, round_):
                 setting = setting_of(bench, record["point"])
@@ -119,7 +120,7 @@ def _candidates(
 
 def _tolerance(resolved: PlanningResolved) -> Iterable[dict[str, Any]]:
     """The recommended design with other values of one parameter, simulated."""
-    for name in tried.parameters(resolved.study):
+    for name in scope.parameters(resolved.study):
         content = resolved.read_json(f"tolerance/{name}.json")
         own = {"value": content["value"], "score": content["score"], "possible": True}
         sign = resolved.bench.defocus_sign if content["parameter"] == "defocus_nm" else 1
@@ -155,7 +156,7 @@ def _limits(resolved: PlanningResolved) -> Iterable[dict[str, Any]]:
 
 
 def _screen(resolved: PlanningResolved) -> Iterable[dict[str, Any]]:
-    for search in tried.searches(resolved.study).values():
+    for search in scope.searches(resolved.study).values():
         content = resolved.read_json(f"screen/{search.name}.json")
         for row in content["rows"]:
             yield {"dose_e_per_a2": content["dose_e_per_a2"], **row}
@@ -245,7 +246,7 @@ def _shown_tolerance(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:
     """How far each parameter of the recommended design may be off, in the microscope's sign: `range` [low, high], and
     whether each end may reach further (`more`: the last value that was tried kept the score, and no limit ended it)."""
     found, sign = {}, resolved.bench.defocus_sign
-    for name in tried.parameters(resolved.study):
+    for name in scope.parameters(resolved.study):
         content = resolved.read_json(f"tolerance/{name}.json")
         ends, more = [content["low"], content["high"]], list(content["more"])
         if content["parameter"] == "defocus_nm" and sign < 0:

@@ -201,7 +201,7 @@ def _nothing_to_vary(tables: PlanningTables) -> str | None:
 
 def _prediction_caption(tables: PlanningTables) -> str:
     return (
-        "Phase of the sample and of the simulated reconstructions at the dose limit, all with one range of grey; right: "
+        "Phase of the sample and of the simulated reconstructions at the dose limit, with one range of grey. Right: "
         "correlation of rings in Fourier space with the truth."
     )
 
@@ -212,8 +212,8 @@ def _fronts_caption(tables: PlanningTables) -> str:
 
 def _robustness_caption(tables: PlanningTables) -> str:
     return (
-        "SSIM of simulations with fresh noise, as planned, and with draws of errors of defocus, drift, source, tilt and "
-        "thickness that are the same for every design. Bars: means. A failed one counts as 0."
+        "SSIM of simulations with fresh noise, as planned, and with draws of errors of defocus, drift, source, tilt "
+        "and thickness that are the same for every design. Bars: means. A failed one counts as 0."
     )
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from ptydesign.experiment import estimate
 from ptydesign.experiment.trial import study_inputs
+from ptydesign.planning import scope
 from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.load import load
 from ptydesign.planning.operation import operate
@@ -37,12 +38,12 @@ TRIAL_S = 5.0  # of a trial besides its transforms: nearly every design has shap
 VERSION = {"planning": ALGORITHMS["planning"]}
 
 
-def _searches(resolved: PlanningResolved) -> list[tried.Search]:
-    return list(tried.searches(resolved.study).values())
+def _searches(resolved: PlanningResolved) -> list[scope.Search]:
+    return list(scope.searches(resolved.study).values())
 
 
-def _find(resolved: PlanningResolved, search: str) -> tried.Search:
-    return tried.searches(resolved.study)[search]
+def _find(resolved: PlanningResolved, search: str) -> scope.Search:
+    return scope.searches(resolved.study)[search]
 
 
 # which jobs there are
@@ -53,15 +54,15 @@ def _each_search(resolved: PlanningResolved) -> list[Which]:
 
 
 def _each_design(resolved: PlanningResolved) -> list[Which]:
-    return [{"design": design} for design in tried.designs(resolved.study)]
+    return [{"design": design} for design in scope.designs(resolved.study)]
 
 
 def _each_parameter(resolved: PlanningResolved) -> list[Which]:
-    return [{"parameter": name} for name in tried.parameters(resolved.study)]
+    return [{"parameter": name} for name in scope.parameters(resolved.study)]
 
 
 def _each_bound(resolved: PlanningResolved) -> list[Which]:
-    return [{"design": design} for design in tried.LIMIT_DESIGNS]
+    return [{"design": design} for design in scope.LIMIT_DESIGNS]
 
 
 # what they need
@@ -304,8 +305,8 @@ def work(resolved: PlanningResolved) -> dict[str, Work]:
     coherent, incoherent = _typical_work(resolved)
     once = [s.sizes[r] for s in searches for r in range(len(s.sizes)) if s.whole(r)]
     shared = sum(s.total for s in searches) - sum(once)
-    designs, repeats, draws = len(tried.designs(plan)), plan.robustness.repeats, plan.robustness.draws
-    looks = tried.tolerance_trials(plan)
+    designs, repeats, draws = len(scope.designs(plan)), plan.robustness.repeats, plan.robustness.draws
+    looks = scope.tolerance_trials(plan)
 
     def of(trials: int, slow: int = 0, chain: float = 0.0) -> Work:
         return Work(trials * coherent + slow * incoherent, TRIAL_S * (trials + slow), chain)
@@ -315,7 +316,7 @@ def work(resolved: PlanningResolved) -> dict[str, Work]:
         EVALUATE.name: of(shared),
         ROBUST.name: of(designs * repeats, designs * draws, repeats * coherent + draws * incoherent),
         TOLERANCE.name: of(looks),
-        LIMITS.name: Work(BOUND_TRIALS * len(tried.LIMIT_DESIGNS) * coherent, chain=BOUND_TRIALS * coherent),
+        LIMITS.name: Work(BOUND_TRIALS * len(scope.LIMIT_DESIGNS) * coherent, chain=BOUND_TRIALS * coherent),
     }
 
 
@@ -342,7 +343,7 @@ def _slices(resolved: PlanningResolved) -> int:
 
 def words(resolved: PlanningResolved, numbers: Mapping[str, Any]) -> str:
     """What the plan takes, in words."""
-    return cost.summary(resolved, numbers, f"{tried.total_trials(resolved.study)} trials")
+    return cost.summary(resolved, numbers, f"{scope.total_trials(resolved.study)} trials")
 
 
 def more(resolved: PlanningResolved) -> dict[str, Any]:
@@ -371,5 +372,5 @@ KIND = Kind(
     resolves=lambda resolved: {"modes": _modes(resolved)},
     mend="Simulate a smaller field of view, bin the detector, or take thicker slices.",
     seen=("figures", "planning"),
-    progress=lambda resolved: (tried.total_trials(resolved.study), version_of(resolved), "e/A^2"),
+    progress=lambda resolved: (scope.total_trials(resolved.study), version_of(resolved), "e/A^2"),
 )

@@ -54,10 +54,9 @@ def _facts(tables: PlanningTables) -> list[tuple[str, str]]:
 
 
 def _found(tables: PlanningTables, bench: Bench) -> Iterable[Table]:
-    rows = [
-        (row["name"], Cell(row["value"], look="text"), Cell(row["tolerance"], look="text"), Cell(row["note"], look="text wrap"))
-        for row in settings(tables, bench)
-    ]  # fmt: skip
+    rows = []
+    for row in settings(tables, bench):
+        rows.append([row["name"], row["value"], row["tolerance"], Cell(row["note"], look="wrap")])
     header = ("Setting", "Value", "Keeps 95 % of the score", "")
     yield Table("Settings", header, rows, words=(0, 1, 2, 3))
     yield _table("Designs tried under errors", tables["candidates"])
@@ -82,8 +81,8 @@ def _cards(tables: PlanningTables, bench: Bench) -> Iterable[Table]:
     for content in tables.recommendation["cards"]:
         card = Card.of(content)
         rows = [
-            [Cell(MARKS[row.status], look=f"mark {row.status}"), row.name, Cell(row.value_text, look="text"),
-             *(Cell(words, look="text wrap") for words in (row.limit, row.change, row.formula, row.source))]
+            [Cell(MARKS[row.status], look=f"mark {row.status}"), row.name, row.value_text,
+             *(Cell(words, look="wrap") for words in (row.limit, row.change, row.formula, row.source))]
             for row in card.rows
         ]  # fmt: skip
         header = ("", "Rule", "Value", "Wanted", "What to change", "Formula", "Source")

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from ptydesign import io
 from ptydesign.errors import InputError, nearest
+from ptydesign.planning import scope
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import in_slices
@@ -66,11 +67,11 @@ def draw_errors(resolved: PlanningResolved, number: int) -> Errors:
 def design_setting(resolved: PlanningResolved, design: str) -> Setting | None:
     """The setting of a design at the dose limit; None for a candidate that the search didn't have."""
     plan, limit = resolved.study, resolved.study.goal.dose_limit
-    if design not in tried.designs(plan):
-        raise InputError("design", "must be one of the plan's", design, nearest(design, tried.designs(plan)))
-    if design == tried.EXPERT_DESIGN:
+    if design not in scope.designs(plan):
+        raise InputError("design", "must be one of the plan's", design, nearest(design, scope.designs(plan)))
+    if design == scope.EXPERT_DESIGN:
         return expert_at(resolved.bench, limit)
-    best = resolved.read_json(tried.searches(plan)[dose_name(limit)].best_file)
+    best = resolved.read_json(scope.searches(plan)[dose_name(limit)].best_file)
     rank = int(design.rpartition("-")[2])
     if rank >= len(best["candidates"]):
         return None
@@ -133,7 +134,7 @@ def _saver(resolved: PlanningResolved) -> Any:
 
 def read_robust(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:
     """robust/<design>.json of the designs that there are, by name."""
-    found = {name: resolved.read_json(f"robust/{name}.json") for name in tried.designs(resolved.study)}
+    found = {name: resolved.read_json(f"robust/{name}.json") for name in scope.designs(resolved.study)}
     return {name: content for name, content in found.items() if content["setting"] is not None}
 
 

@@ -14,6 +14,7 @@ from ptydesign.design.space import Point, Space
 from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.search import Runner, potential_file
 from ptydesign.experiment.trial import objective_value
+from ptydesign.planning import scope
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.resolve import PlanningResolved, detected_dose, expert_at, to_experiment_config
@@ -34,7 +35,7 @@ SPREAD = 41  # values at which a parameter's tolerance is looked for
 
 def find_search(resolved: PlanningResolved, name: str) -> Search:
     """A search by the name of its dose. Raises InputError."""
-    known = tried.searches(resolved.study)
+    known = scope.searches(resolved.study)
     if name not in known:
         raise InputError("dose", "must be one of the plan's", name, nearest(name, known))
     return known[name]
@@ -179,7 +180,7 @@ def choose(resolved: PlanningResolved, search: str) -> Path:
     content |= {"candidates": candidates, "tolerances": {}}
     if model is not None and found.dose_e_per_a2 == plan.goal.dose_limit:
         points = {f"candidate-{i}": point for i, point in enumerate(candidates)}
-        points[tried.EXPERT_DESIGN] = point_of(space, expert_at(resolved.bench, found.dose_e_per_a2))
+        points[scope.EXPERT_DESIGN] = point_of(space, expert_at(resolved.bench, found.dose_e_per_a2))
         content["tolerances"] = {name: tolerances(model.predict, space, point) for name, point in points.items()}
     io.write_json(resolved.results / found.best_file, content)
     return resolved.results / found.best_file

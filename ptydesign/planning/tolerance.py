@@ -19,6 +19,7 @@ import numpy as np
 from ptydesign import io
 from ptydesign.design.space import Dimension
 from ptydesign.errors import InputError, nearest
+from ptydesign.planning import scope
 from ptydesign.planning.card import RED, geometry
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import operate
@@ -114,7 +115,7 @@ def keeps(value: float | None, score: float) -> bool:
 def write_tolerance(resolved: PlanningResolved, parameter: str, progress: Progress | None = None) -> Path:
     """Simulate the recommended design with other values of one parameter; write tolerance/<parameter>.json."""
     plan, bench, limit = resolved.study, resolved.bench, resolved.study.goal.dose_limit
-    names = tried.parameters(plan)
+    names = scope.parameters(plan)
     if parameter not in names:
         raise InputError("parameter", "must be one of the plan's", parameter, nearest(parameter, names))
     robust = read_robust(resolved)
@@ -124,7 +125,7 @@ def write_tolerance(resolved: PlanningResolved, parameter: str, progress: Progre
     space = make_space(bench, limit)
     dimension = dict(zip(space.names, space.dimensions, strict=True))[parameter]
     ends = ends_of(bench, setting, parameter, dimension) if dimension.choices is None else None
-    best = resolved.read_json(tried.searches(plan)[dose_name(limit)].best_file)
+    best = resolved.read_json(scope.searches(plan)[dose_name(limit)].best_file)
     predicted = best["tolerances"].get(design, {}).get(parameter)
     value = getattr(setting, parameter)
     values = values_to_try(dimension, value, predicted, ends or (), apart(setting, parameter))

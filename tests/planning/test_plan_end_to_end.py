@@ -11,6 +11,7 @@ import yaml
 from plan_files import tiny_plan
 
 import ptydesign
+from ptydesign.cli import main
 from ptydesign.config import build
 from ptydesign.instruments.calibration import Calibration
 
@@ -61,3 +62,19 @@ def test_from_file_to_sheet(tmp_path):
     assert (design.tables["limits"]["unknown_rad"] >= design.tables["limits"]["known_rad"]).all()
     assert len(design.figure("prediction").axes) >= 4
     assert {"green"} <= set(design.card["status"])
+
+    report_is_a_function_of_tables(folder)
+
+
+def report_is_a_function_of_tables(folder):
+    """Written again, on a machine of another speed, page and sheet have the same bytes."""
+    names = ("report.html", "sheet.html", "sheet.pdf", "settings.json", "calibration.yaml", "reconstruction.yaml")
+    before = {name: (folder / name).read_bytes() for name in names}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ptydesign.study.cost.fft_rate", lambda seconds=0: pytest.fail("nothing is measured here"))
+        patch.setattr("ptydesign.planning.show.fft_rate", lambda seconds=0: pytest.fail("nothing is measured here"))
+        assert main(["report", str(folder)]) == 0
+    assert {name: (folder / name).read_bytes() for name in names} == before
+    page = before["report.html"].decode()
+    for words in ("How to reproduce", "Failures", "sheet.pdf", "Feasibility: rule of thumb", "What was asked"):
+        assert words in page

@@ -12,21 +12,21 @@ from plan_files import write_plan
 from ptydesign.design.propose import initial_design
 from ptydesign.design.sampling import saturated_fraction
 from ptydesign.errors import InputError
-from ptydesign.planning.config import DetectorChoice, PlanConfig
+from ptydesign.planning.config import DetectorChoice, PlanningStudy
 from ptydesign.planning.constraints import most_counts
 from ptydesign.planning.detectors import detector_names, find_detector
 from ptydesign.planning.instrument import Bench, Setting
-from ptydesign.planning.layout import total_trials
 from ptydesign.planning.load import TEMPLATE, read_plan
 from ptydesign.planning.operation import operate
 from ptydesign.planning.resolve import Mode, mode_study
+from ptydesign.planning.scope import total_trials
 from ptydesign.planning.space import make_space, setting_of
 from ptydesign.units import wavelength_a
 
 ELECTRONS_PER_PA_US = 6.241509
 
 
-def plan_of(tmp_path, **changes) -> PlanConfig:
+def plan_of(tmp_path, **changes) -> PlanningStudy:
     return read_plan(write_plan(tmp_path / "p.yaml", **changes))[0]
 
 
@@ -326,7 +326,7 @@ def test_a_range_of_defocus_that_changes_nothing_is_advised(tmp_path, low, high,
 def test_the_mend_of_a_bin_can_be_followed(tmp_path, name, wrong):
     """Also where no bin divides both sides and leaves few enough pixels, as for K2."""
 
-    def plan_with(bin_: int, **override) -> PlanConfig:
+    def plan_with(bin_: int, **override) -> PlanningStudy:
         numbers = {"frames_per_s": 1e4, "rate_per_px_s": 1e9, **override}
         detector = {"name": name, "bin": bin_, "override": numbers}
         return plan_of(tmp_path, detector=detector, instrument__pixels_mrad=[0.03])

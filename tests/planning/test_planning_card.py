@@ -119,7 +119,7 @@ def test_the_side_of_focus_is_spelled_out(tmp_path, capsys):
 
 def test_rule_of_thumb_uses_what_exists(tmp_path):
     plan, _ = read_plan(write_plan(tmp_path / "p.yaml"))
-    cards = plan_cards(plan)
+    cards = plan_cards(plan, RATE)
     assert [card.dose_e_per_a2 for card in cards] == [2000, 8000]
     assert cards[0].setting["semiangle_mrad"] == 20
     assert cards[0].setting["camera"] == 4
@@ -135,7 +135,8 @@ def test_command_writes_page_table_and_json_in_seconds(tmp_path):
     assert "Window against" in done.stdout
     content = json.loads((tmp_path / "out" / "card.json").read_text())
     table = list(csv.DictReader((tmp_path / "out" / "card.csv").open()))
-    assert len(table) == sum(len(card["rows"]) for card in content)
+    assert len(table) == sum(len(card["rows"]) for card in content["cards"])
+    assert content["fft_units_per_s"] > 0
     page = (tmp_path / "out" / "card.html").read_text()
     assert all(row["name"].replace("'", "&#39;") in page for row in table)
 

@@ -15,7 +15,7 @@ from ptydesign.planning.card import Card, Row
 from ptydesign.planning.cautions import cautions
 from ptydesign.planning.load import read_plan
 from ptydesign.planning.sheet import _calibration
-from ptydesign.planning.tables import Tables
+from ptydesign.planning.tables import PlanningTables
 
 SETTING = {"voltage_kv": 80.0, "semiangle_mrad": 20.0, "defocus_nm": -4.0, "step_a": 2.0, "camera": 4.0}
 
@@ -23,7 +23,9 @@ SETTING = {"voltage_kv": 80.0, "semiangle_mrad": 20.0, "defocus_nm": -4.0, "step
 DRAW = {"design": "candidate-0", "kind": "draw", "source": 0.9, "drift": 0.1, "thickness": np.nan}
 
 
-def tables_of(*, planned=0.8, searched=0.8, kept=1.0, peak=0.5, reached=True, drawn=0.78, warnings=()) -> Tables:
+def tables_of(
+    *, planned=0.8, searched=0.8, kept=1.0, peak=0.5, reached=True, drawn=0.78, warnings=(), card="green"
+) -> PlanningTables:
     q = np.linspace(0.05, 1.6, 10)
     arrays = {
         "phase": np.zeros((20, 20)),
@@ -42,7 +44,9 @@ def tables_of(*, planned=0.8, searched=0.8, kept=1.0, peak=0.5, reached=True, dr
     item = {"setting": SETTING, "dose_e_per_a2": 2000.0, "planned": planned, "robust": robust, "design": "candidate-0"}
     images = {"recommended": {"arrays": arrays, "attrs": {"pixel_a": [0.3, 0.3]}}}
     frames = {"trials": trials, "tolerance": tolerance, "robustness": pd.DataFrame(draws)}
-    return Tables(Path(), {}, frames, {"recommended": item, "warnings": list(warnings)}, images)
+    day = {"engines": [{"engine": "lsqml", "sweeps": 1}]}
+    found = {"recommended": item, "warnings": list(warnings), "cards": [card_of(card).content()], "reconstruction": day}
+    return PlanningTables(Path(), {}, {}, frames, images, found)
 
 
 def card_of(status: str) -> Card:
@@ -65,15 +69,15 @@ def card_of(status: str) -> Card:
 )
 def test_a_sheet_says_what_speaks_against_it(tmp_path, change, words):
     plan, _ = read_plan(write_plan(tmp_path / "p.yaml", goal__resolution_a=1.0))
-    found = cautions(tables_of(**change), plan, card_of("green"))
+    found = cautions(tables_of(**change), plan)
     assert found == [] if words is None else (len(found) == 1 and words in found[0])
     quick = plan.model_copy(update={"scale": "smoke"})
-    assert "quick look" in cautions(tables_of(**change), quick, card_of("green"))[0]
+    assert "quick look" in cautions(tables_of(**change), quick)[0]
 
 
 def test_a_sheet_says_what_is_not_green_on_the_card(tmp_path):
     plan, _ = read_plan(write_plan(tmp_path / "p.yaml", goal__resolution_a=1.0))
-    (found,) = cautions(tables_of(), plan, card_of("amber"))
+    (found,) = cautions(tables_of(card="amber"), plan)
     assert found == "Not green on the card: Source size 0.3 Å (wanted: 0.27 or less)."
 
 

@@ -16,12 +16,12 @@ from scipy.ndimage import gaussian_filter
 from ptydesign.design.space import build_space
 from ptydesign.errors import InputError
 from ptydesign.experiment.trial import Trial
-from ptydesign.planning import collect, layout, robust, search
+from ptydesign.planning import collect, robust, scope, search
 from ptydesign.planning.collect import pareto
 from ptydesign.planning.load import load
 from ptydesign.planning.operation import operate
 from ptydesign.planning.resolution import reached_resolution_a
-from ptydesign.planning.resolve import Mode, Resolved, mode_study, to_experiment_config
+from ptydesign.planning.resolve import Mode, PlanningResolved, mode_study, to_experiment_config
 from ptydesign.planning.search import tolerances
 from ptydesign.planning.sheet import _tolerance, defocus_words
 from ptydesign.planning.space import make_space
@@ -31,7 +31,7 @@ from ptydesign.score.metrics import radial_frc, ring_power
 from ptydesign.types import Potential
 
 
-def resolved_of(tmp_path: Path, **changes) -> Resolved:
+def resolved_of(tmp_path: Path, **changes) -> PlanningResolved:
     write_plan(tmp_path / "tiny" / "study.yaml", **changes)
     return load(tmp_path / "tiny", "preview", tmp_path / "results")
 
@@ -237,11 +237,11 @@ def test_sign_of_defocus_is_spelled_out(tmp_path, positive, under, words):
 
 def test_searches_are_warm_started_and_static(tmp_path):
     plan = resolved_of(tmp_path).study
-    found = layout.searches(plan)
+    found = scope.searches(plan)
     assert [(s.before, s.sizes) for s in found.values()] == [(None, (4, 2)), (2000, (2, 2))]
-    tolerance = sum(2 if name in ("semiangle_mrad", "camera") else 5 for name in layout.parameters(plan))
+    tolerance = sum(2 if name in ("semiangle_mrad", "camera") else 5 for name in scope.parameters(plan))
     assert tolerance > 0
-    assert layout.total_trials(plan) == 10 + 3 * (2 + 8) + tolerance
+    assert scope.total_trials(plan) == 10 + 3 * (2 + 8) + tolerance
 
 
 def test_examples_are_valid():
@@ -319,7 +319,7 @@ def test_tables_are_in_the_microscopes_sign(tmp_path):
     path.mkdir(parents=True)
     (path / "defocus_nm.json").write_text(json.dumps(content))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "tolerance_files", lambda plan: ["tolerance/defocus_nm.json"])
+        patch.setattr(scope, "parameters", lambda plan: ["defocus_nm"])
         rows = list(collect._tolerance(resolved))
         shown = collect._shown_tolerance(resolved)
     assert [row["value"] for row in rows] == [1.0, 2.0, 4.0, 5.0]
