@@ -1,10 +1,13 @@
-"""A plan from file to sheet, through the rules; then from Python, where nothing is computed again."""
+"""A plan from file to sheet: an installed wheel in an empty folder. Then from Python, where nothing is computed again."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,10 +18,25 @@ from ptydesign.cli import main
 from ptydesign.config import build
 from ptydesign.instruments.calibration import Calibration
 
+ROOT = Path(__file__).parents[2]
 ELECTRONS_PER_PA_US = 6.241509
 
 
-def test_from_file_to_sheet(tmp_path):
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The folder that holds the package as its wheel installs it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "-q"]
+    copy = shutil.copytree(ROOT / "ptydesign", folder / "source" / "ptydesign", ignore=shutil.ignore_patterns("__pyc*"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, copy.parent)
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", folder, copy.parent], check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", folder / "site", wheel], check=True, capture_output=True)
+    return folder / "site"
+
+
+def test_from_file_to_sheet(tmp_path, installed):
     changes = {
         "goal__doses_e_per_a2": [4000],
         "search": {"initial": 3, "points": 2, "batch": 2},
@@ -27,8 +45,14 @@ def test_from_file_to_sheet(tmp_path):
         "instrument__defocus_nm": {"low": 0, "high": 6},
     }
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(tiny_plan(**changes)), encoding="utf-8")
-    command = [sys.executable, "-m", "ptydesign", "plan", "my.yaml", "--cores", "2"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
+
+    def python(*arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert python("-c", "import ptydesign; print(ptydesign.__file__)").stdout.startswith(str(installed))
+    done = python("-m", "ptydesign", "plan", "my.yaml", "--cores", "2")
     assert done.returncode == 0, done.stderr[-3000:]
     folder = tmp_path / "results" / "my"
     settings = json.loads((folder / "settings.json").read_text())
