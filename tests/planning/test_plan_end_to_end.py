@@ -1,4 +1,4 @@
-"""A plan from file to sheet: an installed wheel in an empty folder. Then from Python, where nothing is computed again."""
+"""A plan from file to sheet, as an installed wheel in an empty folder; then from Python: nothing is computed again."""
 
 from __future__ import annotations
 
