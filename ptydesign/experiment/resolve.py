@@ -1,17 +1,14 @@
-"""The resolved plan: a study with every default written out, what it will cost, and what versions made it."""
+"""A study of an experiment with every default written out, checked, and with its potential known."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ptydesign.experiment import layout
 from ptydesign.experiment.checks import check_study, potential_shape
 from ptydesign.experiment.config import StudyConfig
-from ptydesign.experiment.estimate import estimate
 from ptydesign.simulate.potential import potential_key
-from ptydesign.study.checked import Checked, check_results, write_plan_file
+from ptydesign.study.checked import Checked, check_results
 from ptydesign.study.file import folder_name, in_file, load_study
 
 
@@ -35,16 +32,3 @@ def resolve(folder: Path, scale: str, root: Path) -> Resolved:
     shape = potential_shape(study, folder)
     key = potential_key(study.sample, study.potential, shape, study.seed)
     return Resolved(study, results, shape, key, warnings=tuple(warnings))
-
-
-def write_plan(resolved: Resolved, cores: int) -> dict[str, Any]:
-    """Write results/<study>/plan.yaml and return the estimate in it."""
-    numbers = estimate(resolved.study, resolved.shape, cores)
-    more = {"potential_shape": list(resolved.shape), "potential_key": resolved.key, "estimate": numbers}
-    write_plan_file(resolved, "experiment", more)
-    return numbers
-
-
-def total_trials(resolved: Resolved) -> int:
-    """Number of trials of the study."""
-    return layout.total_trials(resolved.study)

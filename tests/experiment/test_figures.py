@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from ptydesign.experiment.figures.labels import axis_label, dose_number, number, objective_label
+from ptydesign.experiment.report import write_report
 from synthetic_study import DOSES, copy, make_images, rewrite, scale_column, write_results
 
 from ptydesign.errors import InputError
 from ptydesign.experiment.figures import FIGURES, draw_all, read_tables
-from ptydesign.experiment.figures.labels import axis_label, dose_number, number, objective_label
 from ptydesign.experiment.figures.style import DPI, VERMILLION, cell_edges, nice_length, styled
-from ptydesign.experiment.report import write_report
 from ptydesign.io import Array, write_images
 
 

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from ptydesign.experiment.figures.tables import FAILED
+from ptydesign.experiment.report import write_report
+from ptydesign.experiment.workflow import settings
 from synthetic_study import SPACE, copy, rewrite, scale_column, write_results
 
 from ptydesign.experiment.figures import draw_all, read_tables
-from ptydesign.experiment.figures.tables import FAILED
 from ptydesign.experiment.findings import compare, probe_radius_a, sentences, trends
-from ptydesign.experiment.report import write_report
 from ptydesign.experiment.resolve import resolve
-from ptydesign.experiment.workflow import settings
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ptydesign.experiment.layout import find_search
+from ptydesign.experiment.workflow import settings
 from study_files import tiny, write_study
 
 from ptydesign import io
 from ptydesign.errors import InputError
 from ptydesign.experiment import search as steps
 from ptydesign.experiment.estimate import estimate, trial_work
-from ptydesign.experiment.layout import find_search
 from ptydesign.experiment.resolve import resolve, write_plan
 from ptydesign.experiment.trial import Trial, objective_value, run_trial, scored_region_a
-from ptydesign.experiment.workflow import settings
 from ptydesign.kinds import load_studies
 from ptydesign.study import progress as progress_module
 from ptydesign.study.acquisition import at_point
