@@ -124,17 +124,6 @@ def test_store_ignores_half_written_records(tmp_path):
     assert [p.name for p in store.path("abc").parent.iterdir()] == ["abc.json"]
 
 
-def test_stored_trials_are_not_computed_again(study, monkeypatch):
-    steps.propose_points(study, "map-2000", 0)
-    first = steps.evaluate(study, "map-2000", 0, 0).read_bytes()
-
-    def never(*_):
-        raise AssertionError("computed again")
-
-    monkeypatch.setattr(steps, "run_trial", never)
-    assert steps.evaluate(study, "map-2000", 0, 0).read_bytes() == first
-
-
 def test_proposals_are_a_pure_function_of_the_history(study):
     steps.propose_points(study, "bo-2000", 0)
     for chunk in (1, 0):

@@ -3,6 +3,7 @@ kill too; it refuses a study that has changed; its rule is complete; figures and
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -11,14 +12,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import pytest
 import yaml
 from every_kind import write_tiny
 
-from ptydesign import kinds
+from ptydesign import kinds, steps
 from ptydesign.cli import main
+from ptydesign.study import cost
 from ptydesign.study.kind import SHARED, Job, Run
 from ptydesign.study.store import PointStore
 
@@ -101,6 +104,8 @@ def finished(tmp_path_factory) -> Iterator[dict[str, Study]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PTYDESIGN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        ticks = itertools.count(step=1 / 16)
+        patch.setattr(cost, "time", SimpleNamespace(process_time=ticks.__next__))  # a machine of one speed
         yield Finished()
 
 
@@ -167,13 +172,11 @@ def test_the_page_is_complete_and_a_function_of_the_tables(kind, finished, tmp_p
     assert str(finished[kind].workplace) not in page.decode()
     drawn = {figure.name for figure in study.run.kind.pictures if (results / f"figures/{figure.name}.png").exists()}
     for figure in study.run.kind.pictures:
-        assert (f"</b>{figure.title}" in page.decode() or f"{figure.title}." in page.decode()) or (
-            f"{figure.title}: not drawn, because" in page.decode()
-        )
+        assert (f". {figure.title}.</b>" in page.decode()) == (figure.name in drawn)
         assert (f"{figure.title}: not drawn, because" in page.decode()) == (figure.name not in drawn)
     shutil.rmtree(results / "figures")
     (results / "report.html").unlink()
-    monkeypatch.setattr("ptydesign.study.cost.fft_rate", refuse)
+    monkeypatch.setattr(cost, "time", SimpleNamespace(process_time=refuse))
     for command in ("figures", "report"):
         assert main([command, str(results)]) == 0
     assert {file: file.read_bytes() for file in (results / "figures").iterdir()} == figures
@@ -261,3 +264,11 @@ def test_snakemake_finds_every_file_where_the_steps_made_it(finished, tmp_path):
     for kind in kinds.KINDS:
         for step in kinds.find_kind(kind).steps:
             assert f"\n{kind}_{step.name}" in words
+
+
+@pytest.mark.parametrize(
+    "words, threads",
+    [(["--round", "0", "--threads", "2"], 2), (["--threads=3", "--chunk", "1"], 3), (["--round", "0"], None)],
+)
+def test_threads_are_not_another_options_number(words, threads):
+    assert steps._given(words, "--threads") == threads
