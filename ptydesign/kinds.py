@@ -19,7 +19,7 @@ from ptydesign.study.kind import Kind, Run, load
 from ptydesign.study.tables import read_settings
 
 KINDS = {
-    #    "experiment": "ptydesign.experiment.kind:KIND",
+    "experiment": "ptydesign.experiment.kind:KIND",
     "depth": "ptydesign.depth.kind:KIND",
     #    "tuning": "ptydesign.tuning.kind:KIND",
     "regularisation": "ptydesign.regularisation.kind:KIND",

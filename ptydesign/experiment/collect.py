@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 
 from ptydesign import io, units
-from ptydesign.experiment import layout
+from ptydesign.experiment import scope
 from ptydesign.experiment.config import OPTIMISED, StudyConfig
 from ptydesign.experiment.resolve import Resolved
-from ptydesign.experiment.search import potential_file, read_round
+from ptydesign.experiment.search import potential_file
 from ptydesign.experiment.trial import objective_value
 from ptydesign.simulate.specimen import ImageSample, build_atoms
 from ptydesign.study.file import dose_name
-from ptydesign.study.records import read_json
-from ptydesign.study.rounds import best_so_far
+from ptydesign.study.quantities import ssim_column
+from ptydesign.study.rounds import best_so_far, read_round
 from ptydesign.study.store import PointStore
+from ptydesign.study.tables import write_tables
 
 STRUCTURE_A = 30.0  # side of the piece of the sample that is shown at most
 UNITS = {
@@ -34,7 +35,7 @@ def collect(resolved: Resolved) -> list[Path]:
     study = resolved.study
     trials = pd.DataFrame(_trial_rows(resolved))
     validation = pd.DataFrame(_validation_rows(resolved))
-    is_map = trials["search"] == layout.MAP
+    is_map = trials["search"] == scope.MAP
     frames = {
         "trials": trials,
         "validation": validation,
@@ -44,20 +45,13 @@ def collect(resolved: Resolved) -> list[Path]:
     }
     if study.map is not None:
         frames["map"] = trials[is_map]
-    paths = []
-    for name, frame in frames.items():
-        path = resolved.results / "tables" / f"{name}.csv"
-        io.write_text(path, frame.to_csv(index=False, lineterminator="\n"))
-        paths.append(path)
-    images = resolved.results / "tables" / "images.h5"
-    io.write_images(images, _image_groups(resolved))
-    return [*paths, images]
+    return write_tables(resolved.results, frames, _image_groups(resolved), digits=None)
 
 
 def _trial_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
     study = resolved.study
     names = _parameters(study)
-    for search in layout.searches(study).values():
+    for search in scope.searches(study).values():
         for round_ in range(len(search.sizes)):
             for record in read_round(resolved.results, search, round_):
                 point = {name: record["point"].get(name, getattr(study.experiment, name)) for name in names}
@@ -73,8 +67,8 @@ def _trial_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
 
 def _validation_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
     study = resolved.study
-    for file in layout.validation_files(study):
-        content = read_json(resolved.results / file)
+    for which in scope.validations(study):
+        content = resolved.read_json(scope.VALIDATION.format(**which))
         for record in content["trials"]:
             yield {
                 "design": record["design"],
@@ -100,7 +94,7 @@ def _score_columns(study: StudyConfig, record: dict[str, Any]) -> dict[str, Any]
         "status": record["status"],
         "reason": record["reason"],
         "objective": objective_value(study, record),
-        **{f"ssim_{width:g}px": ssim.get(f"{width:g}") for width in study.score.ssim_widths_px},
+        **{ssim_column(width): ssim.get(f"{width:g}") for width in study.score.ssim_widths_px},
         **{name: scores.get(name) for name in ("psnr_db", "mse_rad2", "frc_area", "contrast")},
         "positions": record.get("positions"),
         "sweeps": record.get("sweeps"),
@@ -120,7 +114,7 @@ def _recommended_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
     """The winner of each dose, and the range of each parameter within 5 % of the best according to the surrogate."""
     study = resolved.study
     for dose in study.doses_e_per_a2:
-        best = read_json(resolved.results / "search" / f"{layout.BO}-{dose_name(dose)}" / "best.json")
+        best = resolved.read_json(scope.winner(study, dose_name(dose)).best_file)
         for name, dimension in study.space.root.items():
             low, high = best["tolerance"].get(name) or (None, None)
             ends = (
@@ -140,11 +134,11 @@ def _recommended_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
 
 def _summary(study: StudyConfig, validation: pd.DataFrame) -> pd.DataFrame:
     """Mean and sample standard deviation over the repeats of each (dose, design, simulator); failures are left out."""
-    ssim = _ssim_column(study)
+    ssim = ssim_column(_reported_width(study))
     rows = []
     for dose in study.doses_e_per_a2:
         for design in (OPTIMISED, study.reference.name):
-            for simulator in layout.simulators(study):
+            for simulator in scope.simulators(study):
                 chosen = validation[
                     (validation["dose_e_per_a2"] == dose)
                     & (validation["design"] == design)
@@ -160,11 +154,10 @@ def _summary(study: StudyConfig, validation: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _ssim_column(study: StudyConfig) -> str:
-    """The SSIM that is reported: of the objective's width, else of the width next to the usual 1.5."""
+def _reported_width(study: StudyConfig) -> float:
+    """Width of the SSIM that is reported: the objective's, else the one next to the usual 1.5."""
     widths = study.score.ssim_widths_px
-    width = study.objective.width_px if study.objective.metric == "ssim" else min(widths, key=lambda w: abs(w - 1.5))
-    return f"ssim_{width:g}px"
+    return study.objective.width_px if study.objective.metric == "ssim" else min(widths, key=lambda w: abs(w - 1.5))
 
 
 def _convergence_rows(trials: pd.DataFrame) -> Iterable[dict[str, Any]]:
@@ -180,16 +173,16 @@ def _image_groups(resolved: Resolved) -> dict[str, dict[str, Any]]:
     """Pictures of the first repeat of each design and dose, and the structure."""
     study = resolved.study
     store, groups = PointStore(resolved.root), {}
-    width = _ssim_column(study).removeprefix("ssim_").removesuffix("px")
+    width = _reported_width(study)
     for dose in study.doses_e_per_a2:
-        content = read_json(resolved.results / "validation" / f"{dose_name(dose)}-jax.json")
+        content = resolved.read_json(scope.VALIDATION.format(dose=dose_name(dose), simulator="jax"))
         for record in content["trials"]:
             if record["repeat"] != 1 or record["status"] != "ok":
                 continue
             item = io.read_images(store.images_path(record["key"]))["trial"]
             attrs = dict(item["attrs"])
-            attrs["ssim"] = attrs.pop("ssim_by_width")[width]
-            attrs |= {"dose_e_per_a2": dose, "design": record["design"], "ssim_width_px": float(width)}
+            attrs["ssim"] = attrs.pop("ssim_by_width")[f"{width:g}"]
+            attrs |= {"dose_e_per_a2": dose, "design": record["design"], "ssim_width_px": width}
             arrays = {name: io.Array(values, "rad", "y,x") for name, values in item["arrays"].items()}
             groups[f"{dose_name(dose)}-{record['design']}"] = {"arrays": arrays, "attrs": attrs}
     groups["structure"] = _structure(resolved)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
-from ptydesign.experiment.figures.convergence import comparison_dose, initial_trials
-from ptydesign.experiment.figures.labels import count_text, dose_text, fixed, number, objective_label, quantity
-from ptydesign.experiment.figures.tables import FAILED, LEAST_SSIM, OPTIMISED, Tables
+from ptydesign.experiment.config import OPTIMISED
+from ptydesign.experiment.tables import FAILED, LEAST_SSIM, ExperimentTables
+from ptydesign.study.quantities import count_text, dose_text, fixed, number, quantity
 from ptydesign.units import MRAD, NM, wavelength_a
 
 LEAST_REPEATS = 5  # with fewer, a spread is too uncertain to count differences in units of it
@@ -65,7 +65,7 @@ class Compared:
         return min(self.n) > 1 and self.optimised[0] - self.optimised[1] > self.reference[0] + self.reference[1]
 
 
-def compare(tables: Tables, simulator: str, score: str = "ssim") -> list[Compared]:
+def compare(tables: ExperimentTables, simulator: str, score: str = "ssim") -> list[Compared]:
     """Both designs' scores (`ssim` or `psnr_db`) at each dose that has both, doses rising."""
     found = []
     for dose in tables.doses:
@@ -78,13 +78,13 @@ def compare(tables: Tables, simulator: str, score: str = "ssim") -> list[Compare
     return found
 
 
-def sentences(tables: Tables) -> list[str]:
+def sentences(tables: ExperimentTables) -> list[str]:
     """One-sentence findings."""
     found = (_gain(tables), _failed(tables), _independent(tables), _search(tables), _edges(tables), _few(tables))
     return [text for text in found if text]
 
 
-def trends(tables: Tables) -> list[Trend]:
+def trends(tables: ExperimentTables) -> list[Trend]:
     """The paper's trends in this study. Those about a parameter that was not varied are left out."""
     found = [_beats(tables), _gain_falls(tables)]
     if "step_a" in tables.parameters:
@@ -104,7 +104,7 @@ def at_edge(row: dict) -> bool:
     return bool(min(row["best"] - row["searched_low"], row["searched_high"] - row["best"]) <= 0.01 * span)
 
 
-def _gain(tables: Tables) -> str:
+def _gain(tables: ExperimentTables) -> str:
     pairs = compare(tables, "jax")
     if not pairs:
         return f"No dose has scores of both the optimised and the {tables.reference} settings."
@@ -131,7 +131,7 @@ def _bars(pairs: list[Compared]) -> str:
     return f"one standard deviation, n = {count_text(counts)} repeats{few}"
 
 
-def _failed(tables: Tables) -> str:
+def _failed(tables: ExperimentTables) -> str:
     """At which doses a design gave no reconstruction worth the name."""
     lost = []
     for design in (OPTIMISED, tables.reference):
@@ -143,7 +143,7 @@ def _failed(tables: Tables) -> str:
     return f"{FAILED.capitalize()} (SSIM below {LEAST_SSIM:g} or contrast not positive) {'; '.join(lost)}."
 
 
-def _few(tables: Tables) -> str:
+def _few(tables: ExperimentTables) -> str:
     """A caution about ranges that rest on few trials."""
     counts = [tables.fitted(dose) for dose in tables.doses]
     few = [count for count in counts if 0 < count < LEAST_TRIALS]
@@ -155,7 +155,7 @@ def _few(tables: Tables) -> str:
     )
 
 
-def _independent(tables: Tables) -> str:
+def _independent(tables: ExperimentTables) -> str:
     pairs = compare(tables, "abtem")
     if not pairs:
         return ""
@@ -172,37 +172,37 @@ def _independent(tables: Tables) -> str:
     )
 
 
-def _search(tables: Tables) -> str:
-    dose = comparison_dose(tables)
+def _search(tables: ExperimentTables) -> str:
+    dose = tables.comparison_dose
     if dose is None:
         return ""
-    rows = tables.at(tables.convergence, dose).sort_values("trials")
+    rows = tables.at("convergence", dose).sort_values("trials")
     rows = rows[rows["best_objective"].notna()]
     bo, random = (rows[rows["search"] == search] for search in ("bo", "random"))
     ends = float(bo["best_objective"].iloc[-1]), float(random["best_objective"].iloc[-1])
     reached = bo[bo["best_objective"] >= ends[1]]
     when = (
         f"the optimisation reached the random search's final best after {int(reached['trials'].iloc[0])} trials"
-        + (", within its initial design" if reached["trials"].iloc[0] <= initial_trials(tables, dose) else "")
+        + (", within its initial design" if reached["trials"].iloc[0] <= tables.study["search"]["initial"] else "")
         if len(reached)
         else "the optimisation did not reach the random search's final best"
     )
     return (
-        f"At {dose_text(dose)} {when}; final best {objective_label(tables.plan)}: {number(ends[0])} after "
+        f"At {dose_text(dose)} {when}; final best {tables.objective}: {number(ends[0])} after "
         f"{int(bo['trials'].max())} trials of Bayesian optimisation, {number(ends[1])} after "
         f"{int(random['trials'].max())} random trials (one run of each)."
     )
 
 
-def _edges(tables: Tables) -> str:
-    rows = tables.recommended[tables.recommended["best"].notna()].to_dict("records")
+def _edges(tables: ExperimentTables) -> str:
+    rows = tables["recommended"][tables["recommended"]["best"].notna()].to_dict("records")
     edges = [f"{quantity(r['parameter'], r['best'])} at {dose_text(r['dose_e_per_a2'])}" for r in rows if at_edge(r)]
     if not edges:
         return ""
     return f"Best values at an edge of the searched range, so that the optimum may lie outside: {', '.join(edges)}."
 
 
-def _beats(tables: Tables) -> Trend:
+def _beats(tables: ExperimentTables) -> Trend:
     claim = f"optimised settings beat the {tables.reference} at every dose"
     pairs = compare(tables, "jax")
     lacking = [dose for dose in tables.doses if dose not in [pair.dose for pair in pairs]]
@@ -229,7 +229,7 @@ def _beats(tables: Tables) -> Trend:
     )
 
 
-def _gain_falls(tables: Tables) -> Trend:
+def _gain_falls(tables: ExperimentTables) -> Trend:
     claim = "the gain is largest at the lowest dose"
     pairs = compare(tables, "jax")
     if len(pairs) < 2 or pairs[0].dose != tables.doses[0]:
@@ -253,12 +253,12 @@ def _gain_falls(tables: Tables) -> Trend:
     return Trend(claim, YES, f"SSIM gain: {numbers}.")
 
 
-def _series(tables: Tables, name: str) -> list[tuple[float, dict]]:
+def _series(tables: ExperimentTables, name: str) -> list[tuple[float, dict]]:
     rows = [(dose, tables.recommendation(dose, name)) for dose in tables.doses]
     return [(dose, row.to_dict()) for dose, row in rows if row is not None]
 
 
-def _rises(tables: Tables, name: str, claim: str) -> Trend:
+def _rises(tables: ExperimentTables, name: str, claim: str) -> Trend:
     series = _series(tables, name)
     if len(series) < 2:
         return Trend(claim, OPEN, "It takes settings at two doses or more.")
@@ -274,7 +274,7 @@ def _rises(tables: Tables, name: str, claim: str) -> Trend:
     return Trend(claim, YES, reason)
 
 
-def _large_steps(tables: Tables) -> Trend:
+def _large_steps(tables: ExperimentTables) -> Trend:
     claim = "with more dose, steps above 5 Å become usable"
     series = _series(tables, "step_a")
     if len(series) < 2:
@@ -291,7 +291,7 @@ def _large_steps(tables: Tables) -> Trend:
     return Trend(claim, YES, f"The 5 % range reaches beyond 5 Å at {', '.join(map(dose_text, usable))}.")
 
 
-def _aperture(tables: Tables) -> Trend:
+def _aperture(tables: ExperimentTables) -> Trend:
     claim = "the best aperture lies above 30 mrad, except at the lowest dose"
     series = _series(tables, "semiangle_mrad")
     if len(series) < 2 or series[0][0] != tables.doses[0]:
@@ -310,7 +310,7 @@ def _aperture(tables: Tables) -> Trend:
     return Trend(claim, NO, f"{why[0].upper()}{why[1:]}. {reason}")
 
 
-def _small_probe(tables: Tables) -> Trend:
+def _small_probe(tables: ExperimentTables) -> Trend:
     claim = "a small probe is best at low dose"
     radii = []
     for dose in tables.doses:
@@ -320,7 +320,7 @@ def _small_probe(tables: Tables) -> Trend:
             continue
         point |= {name: float(row["best"]) for name, row in rows.items()}
         if not {"semiangle_mrad", "defocus_nm", "voltage_kv"} <= set(point):
-            return Trend(claim, OPEN, "Semi-angle, defocus or voltage are not in the plan.")
+            return Trend(claim, OPEN, "Semi-angle, defocus or voltage are not in the study.")
         radii.append((dose, probe_radius_a(point["voltage_kv"], point["semiangle_mrad"], point["defocus_nm"])))
     if len(radii) < 2:
         return Trend(claim, OPEN, "It takes settings at two doses or more.")

@@ -1,4 +1,4 @@
-"""The resolved plan: a study with every default written out, what it will cost, and what versions made it."""
+"""A study of an experiment with every default written out, checked, and with its potential known."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The steps of a search: first points, proposals, evaluation, choice of the winner. Each reads files and writes one."""
+"""Steps of a search: the potential, points of a round, trials, the winner; and running trials with the point store."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,71 +11,100 @@ from ptydesign import io
 from ptydesign.design.settings import Observation
 from ptydesign.design.space import build_space
 from ptydesign.errors import InputError
-from ptydesign.experiment import layout
+from ptydesign.experiment import scope
 from ptydesign.experiment.checks import map_point
-from ptydesign.experiment.layout import Search, find_search
 from ptydesign.experiment.resolve import Resolved
+from ptydesign.experiment.scope import Search, find_search
 from ptydesign.experiment.trial import SEARCH, Trial, objective_value, run_trial, study_inputs
+from ptydesign.study import rounds
 from ptydesign.study.acquisition import at_point
 from ptydesign.study.progress import Progress
-from ptydesign.study.records import read_json
 from ptydesign.study.store import PointStore, cache_folder, digest, seed_of
 
 WITHIN = 0.05  # of the best objective: what counts as nearly as good
 
 
-def write_points(resolved: Resolved, name: str, round_: int) -> Path:
-    """Points of a round: first points for round 0, else a pure function of (space, all earlier rounds, seed).
+def build_potential(resolved: Resolved) -> None:
+    """Build the sample's potential, or find it in the cache; write potential.json."""
+    file = potential_file(resolved).name
+    io.write_json(resolved.results / "potential.json", {"key": resolved.key, "shape": resolved.shape, "file": file})
+
+
+def points_of(resolved: Resolved, search: Search, round_: int) -> tuple[list[dict[str, Any]], Any]:
+    """(points, state) of a round: a pure function of (space, all earlier rounds, seed).
 
     All doses have the same first points. The random search and the map have one round only.
     """
-    study, search = resolved.study, find_search(resolved.study, name)
-    if not 0 <= round_ < len(search.sizes):
-        raise InputError("round", f"must lie in 0 ... {len(search.sizes) - 1}", round_, "The plan has so many rounds.")
-    path = resolved.results / search.points_file(round_)
+    search.check(round_)
     if round_ == 0:
-        io.write_json(path, {"points": _first_points(resolved, search), "state": None})
-        return path
+        return _first_points(resolved, search), None
     from ptydesign.design.propose import propose
 
+    study = resolved.study
     history = [observations(resolved, search, r) for r in range(round_)]
-    # saves replaying the rounds; proposals are the same without it
-    state = read_json(resolved.results / search.points_file(round_ - 1))["state"]
+    # the state saves replaying the rounds; proposals are the same without it
+    _, state = rounds.read_points(resolved.results, search, round_ - 1)
     seed = seed_of(study.seed, "propose", search.dose_e_per_a2)
-    points, state = propose(build_space(study.space), study.search, history, search.sizes[round_], seed, state)
-    io.write_json(path, {"points": points, "state": state})
-    return path
+    return propose(build_space(study.space), study.search, history, search.sizes[round_], seed, state)
 
 
 def _first_points(resolved: Resolved, search: Search) -> list[dict[str, Any]]:
     study = resolved.study
-    if search.kind == layout.MAP:
+    if search.kind == scope.MAP:
         return [map_point(study, x, y) for y in study.map.y.values for x in study.map.x.values]
     from ptydesign.design.propose import initial_design
 
     space, config = build_space(study.space), study.search
-    if search.kind == layout.RANDOM:
+    if search.kind == scope.RANDOM:
         return initial_design(space, search.total, "random", seed_of(study.seed, "random"))
     return initial_design(space, config.initial, config.initial_design, study.seed)
 
 
-def evaluate(resolved: Resolved, name: str, round_: int, chunk: int, progress: Progress | None = None) -> Path:
+def propose_points(resolved: Resolved, search: str, round_: int) -> Path:
+    """Write the points of a round that is evaluated in chunks."""
+    found = find_search(resolved.study, search)
+    return rounds.write_points(resolved.results, found, round_, *points_of(resolved, found, round_))
+
+
+def evaluate(resolved: Resolved, search: str, round_: int, chunk: int, progress: Progress | None = None) -> Path:
     """Evaluate one chunk of a round and write its records; trials in the point store are not computed again."""
-    study, search = resolved.study, find_search(resolved.study, name)
-    points = read_points(resolved, search, round_)
-    trials = []
-    runner = Runner(resolved, progress)
-    for index in search.indices(round_, chunk):
-        config = at_point(study.experiment, points[index])
-        trial = Trial(config, search.dose_e_per_a2, repeat=SEARCH)
-        key, result = runner.run(trial, f"{name}/{round_}/{index}")
-        trials.append({"index": index, "point": points[index], "key": key, **result})
-    path = resolved.results / search.chunk_files(round_)[chunk]
-    io.write_json(path, {"search": name, "dose_e_per_a2": search.dose_e_per_a2, "round": round_, "trials": trials})
+    found = find_search(resolved.study, search)
+    points, _ = rounds.read_points(resolved.results, found, round_)
+    trials = _evaluated(resolved, found, round_, found.indices(round_, chunk), points, progress)
+    path = resolved.results / found.trial_files(round_)[chunk]
+    io.write_json(path, {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "round": round_, "trials": trials})
     return path
 
 
-def choose(resolved: Resolved, name: str) -> Path:
+def do_round(resolved: Resolved, search: str, round_: int, progress: Progress | None = None) -> Path:
+    """Ask for the points of a round that is one job, and evaluate them."""
+    found = find_search(resolved.study, search)
+    points, state = points_of(resolved, found, round_)
+    trials = _evaluated(resolved, found, round_, range(len(points)), points, progress)
+    path = resolved.results / found.points_file(round_)
+    content = {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "round": round_, "points": points}
+    io.write_json(path, {**content, "state": state, "trials": trials})
+    return path
+
+
+def _evaluated(
+    resolved: Resolved,
+    search: Search,
+    round_: int,
+    indices: Iterable[int],
+    points: Sequence[Mapping[str, Any]],
+    progress: Progress | None,
+) -> list[dict[str, Any]]:
+    """Records of some points of a round."""
+    runner, trials = Runner(resolved, progress), []
+    for index in indices:
+        trial = Trial(at_point(resolved.study.experiment, points[index]), search.dose_e_per_a2, repeat=SEARCH)
+        key, result = runner.run(trial, f"{search.name}/{round_}/{index}")
+        trials.append({"index": index, "point": points[index], "key": key, **result})
+    return trials
+
+
+def choose(resolved: Resolved, search: str) -> Path:
     """The winner of a search: of all points that were tried, the one with the highest mean of the surrogate.
 
     The mean, not the best single score, because that is in part luck. With it, the range of every parameter that stays
@@ -83,10 +112,10 @@ def choose(resolved: Resolved, name: str) -> Path:
     """
     from ptydesign.design.surrogate import plateau, surrogate
 
-    study, search = resolved.study, find_search(resolved.study, name)
-    seen = [o for r in range(len(search.sizes)) for o in observations(resolved, search, r)]
+    study, found = resolved.study, find_search(resolved.study, search)
+    seen = [o for r in range(len(found.sizes)) for o in observations(resolved, found, r)]
     good = [o for o in seen if not o.failed]
-    content: dict[str, Any] = {"search": name, "dose_e_per_a2": search.dose_e_per_a2, "point": None, "tolerance": {}}
+    content: dict[str, Any] = {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "point": None, "tolerance": {}}
     if good:
         best = max(good, key=lambda o: o.value)
         content |= {"point": dict(best.point), "best_objective": best.value, "chosen_by": "best score"}
@@ -95,31 +124,15 @@ def choose(resolved: Resolved, name: str) -> Path:
         point, mean, std = model.best(observed=True)
         content |= {"point": point, "mean": float(mean), "std": float(std), "noise_std": float(model.noise_std)}
         content |= {"chosen_by": "surrogate", "tolerance": _tolerance(plateau(model, WITHIN), point)}
-    path = resolved.results / "search" / name / "best.json"
+    path = resolved.results / found.best_file
     io.write_json(path, content)
     return path
 
 
 def observations(resolved: Resolved, search: Search, round_: int) -> list[Observation]:
     """What a finished round found, in the order in which it was proposed."""
-    found = read_round(resolved.results, search, round_)
+    found = rounds.read_round(resolved.results, search, round_)
     return [Observation(r["point"], objective_value(resolved.study, r), r["reason"]) for r in found]
-
-
-def read_round(results: Path, search: Search, round_: int) -> list[dict[str, Any]]:
-    """Records of a finished round by index."""
-    trials = [t for file in search.chunk_files(round_) for t in read_json(Path(results) / file)["trials"]]
-    return sorted(trials, key=lambda t: t["index"])
-
-
-def read_points(resolved: Resolved, search: Search, round_: int) -> list[dict[str, Any]]:
-    """Points of a round as proposed. Raises InputError if their number isn't the plan's."""
-    path = resolved.results / search.points_file(round_)
-    points = read_json(path)["points"]
-    if len(points) != search.sizes[round_]:
-        rule = f"must hold {search.sizes[round_]} points of {search.name}"
-        raise InputError(str(path), rule, len(points), "Delete it and run the study's snakemake command again.")
-    return points
 
 
 class Runner:
@@ -169,15 +182,14 @@ def potential_file(resolved: Resolved) -> Path:
     path = cached_potential(study.sample, study.potential, resolved.shape, study.seed, cache_folder(resolved.root))
     if resolved.key not in path.name:
         mend = "Run the study's snakemake command again."
-        raise InputError("sample.file", "must be the file that the plan was resolved with", str(path), mend)
+        raise InputError("sample.file", "must be the file that the study was resolved with", str(path), mend)
     return path
 
 
-def make_progress(resolved: Resolved, cores: int) -> Progress:
-    """The progress line of a study."""
+def version_of(resolved: Resolved) -> str:
+    """Hash of what determines a study's trials, for the progress line."""
     study = resolved.study
-    version = digest([study_inputs(study, resolved.key), study.experiment.model_dump(mode="json"), study.seed])[:8]
-    return Progress(resolved.results, layout.total_trials(resolved.study), cores, version)
+    return digest([study_inputs(study, resolved.key), study.experiment.model_dump(mode="json"), study.seed])[:8]
 
 
 def _tolerance(ranges: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, list]:

@@ -73,7 +73,7 @@ class Step:
     jax: bool = False
     threads: int | None = 1
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """What tells its jobs apart: the options on the command line, and the rule's wildcards."""
         if callable(self.makes):
@@ -102,9 +102,17 @@ class Step:
         """What one job's output depends on beside its inputs, by value."""
         return self.depends(resolved, **arguments(which))
 
-    def find(self, resolved: Checked, given: Mapping[str, str]) -> Which:
-        """The job that words name, as a rule's wildcards or options do. Raises InputError."""
-        known = {tuple(str(one[name]) for name in self.names): one for one in self.each(resolved)}
+    def known(self, resolved: Checked) -> dict[tuple[str, ...], Which]:
+        """Its jobs, by their names as words."""
+        return {tuple(str(one[name]) for name in self.names): one for one in self.each(resolved)}
+
+    def find(
+        self, resolved: Checked, given: Mapping[str, str], known: Mapping[tuple[str, ...], Which] | None = None
+    ) -> Which:
+        """The job that words name, as a rule's wildcards or options do. known: its jobs, where many are looked for.
+
+        Raises InputError."""
+        known = self.known(resolved) if known is None else known
         words = tuple(str(given[name]) for name in self.names)
         if words not in known:
             near = nearest(" ".join(words), [" ".join(one) for one in known])

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,12 @@ class Rule:
         name = next(iter(self.runs)) if callable(self.step.makes) else wildcards.run
         run = self.runs[name]
         given = {one: wildcards[one] for one in self.step.names}
-        return name, run, self.step.find(run.resolved, given) if given else {}
+        return name, run, self.step.find(run.resolved, given, self.known[name]) if given else {}
+
+    @cached_property
+    def known(self) -> dict[str, Mapping[tuple[str, ...], Which]]:
+        """Jobs of each study, by their names: there may be thousands."""
+        return {name: self.step.known(run.resolved) for name, run in self.runs.items()}
 
     @property
     def inputs(self) -> Callable[[Any], list[str]]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from synthetic_study import DOSES, copy, make_images, rewrite, scale_column, write_results
+from synthetic_study import DOSES, copy, draw_all, make_images, rewrite, scale_column, write_report, write_results
 
+from ptydesign.drawing import DPI, VERMILLION, cell_edges, nice_length, styled
 from ptydesign.errors import InputError
-from ptydesign.experiment.figures import FIGURES, draw_all, read_tables
-from ptydesign.experiment.figures.labels import axis_label, dose_number, number, objective_label
-from ptydesign.experiment.figures.style import DPI, VERMILLION, cell_edges, nice_length, styled
-from ptydesign.experiment.report import write_report
+from ptydesign.experiment import figures
+from ptydesign.experiment.tables import read_tables
 from ptydesign.io import Array, write_images
+from ptydesign.study.quantities import axis_label, dose_number, number, score_label, ssim_column
+
+FIGURES = {figure.name: figure for figure in figures.FIGURES}
 
 
 @pytest.fixture(scope="module")
@@ -61,23 +64,23 @@ CASES = {
 def test_nothing_is_clipped_and_no_texts_touch(case, tmp_path):
     tables = read_tables(write_results(tmp_path / "run", **CASES[case]))
     drawn = 0
-    for module in FIGURES.values():
-        if module.skip(tables):
+    for name, shown in FIGURES.items():
+        if shown.skip(tables):
             continue
         with styled():
-            figure = module.draw(tables)
+            figure = shown.draw(tables)
             figure.canvas.draw()
             width, height = figure.get_size_inches()
             assert width in (3.4, 7.0)
             box = figure.get_tightbbox(figure.canvas.get_renderer())
-            assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0, module.__name__
+            assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0, name
             texts = visible_texts(figure)
         # rotated labels have large upright boxes: their neighbours are told apart by the rule in `dose_axis`
         upright = [(item, area) for item, area in texts if item.get_rotation() % 90 == 0]
         for k, (first, one) in enumerate(upright):
             for second, other in upright[k + 1 :]:
                 overlap = min(one.x1, other.x1) - max(one.x0, other.x0), min(one.y1, other.y1) - max(one.y0, other.y0)
-                message = f"{module.__name__}: {first.get_text()!r} over {second.get_text()!r}"
+                message = f"{name}: {first.get_text()!r} over {second.get_text()!r}"
                 assert min(overlap) <= 1.0, message
         drawn += 1
     assert drawn >= 3
@@ -173,11 +176,11 @@ def test_same_phase_range_and_scale_in_all_images(full):
 
 def test_a_reference_on_the_border_of_a_map_is_drawn_whole(full, tmp_path):
     folder = copy(full, tmp_path)
-    plan = yaml.safe_load((folder / "plan.yaml").read_text())
-    xs, ys = (plan["map"][axis]["values"] for axis in "xy")
-    plan["reference"]["step_a"] = float(cell_edges(sorted(xs), log=True)[0])
-    plan["reference"]["semiangle_mrad"] = float(cell_edges(sorted(ys))[-1])
-    (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
+    study = yaml.safe_load((folder / "resolved.yaml").read_text())
+    xs, ys = (study["map"][axis]["values"] for axis in "xy")
+    study["reference"]["step_a"] = float(cell_edges(sorted(xs), log=True)[0])
+    study["reference"]["semiangle_mrad"] = float(cell_edges(sorted(ys))[-1])
+    (folder / "resolved.yaml").write_text(yaml.safe_dump(study))
     with styled():
         figure = FIGURES["maps"].draw(read_tables(folder))
         figure.canvas.draw()
@@ -216,9 +219,9 @@ def test_a_dose_without_design_says_so(tmp_path):
     folder = write_results(tmp_path / "run", failed_dose=100.0)
     tables = read_tables(folder)
     with styled():
-        figures = {name: FIGURES[name].draw(tables) for name in ("reconstructions", "settings")}
-    assert any("all trials failed" in t.get_text() for axes in figures["reconstructions"].axes for t in axes.texts)
-    assert sum("all trials failed" in t.get_text() for axes in figures["settings"].axes for t in axes.texts) == 4
+        drawn = {name: FIGURES[name].draw(tables) for name in ("reconstructions", "settings")}
+    assert any("all trials failed" in t.get_text() for axes in drawn["reconstructions"].axes for t in axes.texts)
+    assert sum("all trials failed" in t.get_text() for axes in drawn["settings"].axes for t in axes.texts) == 4
     draw_all(folder)
     page = write_report(folder).read_text()
     assert "No pair of scores at 100 e/Å²" in page
@@ -281,7 +284,7 @@ def test_missing_or_foreign_images_are_named(full, tmp_path):
         ("trials", lambda f: f.assign(status="fine"), r"trials\.csv: status: must be one of"),
         ("trials", lambda f: f.assign(dose_e_per_a2=-1.0), r"trials\.csv: dose_e_per_a2: must be a positive"),
         ("convergence", lambda f: f.assign(best_objective=np.inf), r"convergence\.csv: best_objective: must be finite"),
-        ("map", lambda f: f.drop(columns="step_a"), r"map\.csv: step_a: the plan's map needs"),
+        ("map", lambda f: f.drop(columns="step_a"), r"map\.csv: step_a: is a required column"),
         ("summary", lambda f: f.assign(design=["a", "b"] * (len(f) // 2)), r"summary\.csv: design"),
     ],
 )
@@ -302,7 +305,7 @@ def test_empty_file_missing_folder_and_missing_figure(full, tmp_path):
     with pytest.raises(InputError, match=r"maps\.png: must exist"):
         write_report(folder)
     (folder / "tables" / "summary.csv").write_text("")
-    with pytest.raises(InputError, match=r"summary\.csv: must be a CSV"):
+    with pytest.raises(InputError, match=r"summary\.csv: design: is a required column"):
         write_report(folder)
 
 
@@ -317,8 +320,17 @@ def test_words_and_numbers():
     assert number(0.9996) == "1"
     assert dose_number(50000.0) == "50,000"
     assert dose_number(0.5) == "0.5"
-    assert objective_label({"objective": {"metric": "ssim", "width_px": 5}}) == "SSIM (width 5 px)"
-    assert objective_label({}) == "Objective"
+    assert score_label(ssim_column(5)) == "SSIM (width 5 px)"
+    assert score_label("objective") == "Objective"
     assert [nice_length(v) for v in (1.0, 4.9, 6.0, 23.0, 0.07)] == pytest.approx([1, 2, 5, 20, 0.05])
     assert cell_edges([1, 2, 4], log=True) == pytest.approx([2**-0.5, 2**0.5, 2**1.5, 2**2.5])
     assert cell_edges([0, 1, 3]) == pytest.approx([-0.5, 0.5, 2, 4])
+
+
+@pytest.mark.parametrize(
+    "metric, words", [("ssim", "SSIM (width 5 px)"), ("psnr_db", "PSNR (dB)"), ("mse_rad2", "−MSE (rad²)")]
+)
+def test_words_of_the_objective(metric, words, full):
+    tables = read_tables(full)
+    study = {**tables.study, "objective": {"metric": metric, "width_px": 5}}
+    assert replace(tables, study=study).objective == words

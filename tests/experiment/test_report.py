@@ -10,14 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from synthetic_study import SPACE, copy, rewrite, scale_column, write_results
+from synthetic_study import SPACE, copy, draw_all, rewrite, scale_column, write_report, write_results
 
-from ptydesign.experiment.figures import draw_all, read_tables
-from ptydesign.experiment.figures.tables import FAILED
+from ptydesign import kinds
 from ptydesign.experiment.findings import compare, probe_radius_a, sentences, trends
-from ptydesign.experiment.report import write_report
-from ptydesign.experiment.resolve import resolve
-from ptydesign.experiment.workflow import settings
+from ptydesign.experiment.tables import FAILED, read_tables
+from ptydesign.study.kind import Run
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +66,17 @@ def test_report_is_self_contained_and_complete(full):
 
 def test_report_escapes_what_a_study_says(full, tmp_path):
     folder = copy(full, tmp_path)
-    plan = yaml.safe_load((folder / "plan.yaml").read_text())
-    plan["title"], plan["scale"] = "<script>alert(1)</script>", "paper"
-    (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
+    change_settings(folder, title="<script>alert(1)</script>", scale="paper")
     page = write_report(folder).read_text()
     assert "<script>" not in page
     assert "snakemake studies/synthetic --config scale=paper" in page
+
+
+def test_results_of_before_are_reported_under_their_old_name(full, tmp_path):
+    folder = copy(full, tmp_path)
+    (folder / "resolved.yaml").rename(folder / "plan.yaml")
+    before = (folder / "report.html").read_bytes()
+    assert write_report(folder).read_bytes() == before
 
 
 def verdicts(folder: Path) -> dict[str, str]:
@@ -158,8 +161,8 @@ def test_a_failed_reconstruction_is_no_gain(full, tmp_path):
     assert page.count(f"<small>{FAILED}</small>") == 1 + 2 + 2 + 2
 
 
-def change_plan(folder: Path, **changes) -> None:
-    path = folder / "plan.yaml"
+def change_settings(folder: Path, **changes) -> None:
+    path = folder / "resolved.yaml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}, sort_keys=False))
 
 
@@ -168,19 +171,18 @@ def test_a_paper_is_compared_with_only_where_the_study_asks(full, tmp_path):
     assert page.count("After Cao et al. 2022") == 4
     assert "Trends of Cao et al. 2022" in page
     folder = copy(full, tmp_path)
-    change_plan(folder, compare_with=None)
+    change_settings(folder, compare_with=None)
     assert "Cao et al." not in write_report(folder).read_text()
 
 
 def test_no_trial_depends_on_the_comparison(tmp_path):
-    resolved = resolve(Path(__file__).parents[2] / "studies" / "lowdose", "smoke", tmp_path)
-    assert resolved.study.compare_with == "cao2022"
-    other = replace(resolved, study=resolved.study.model_copy(update={"compare_with": None}))
-    search = "bo-1000"
-    for step in ("potential", "propose", "evaluate", "choose", "validate", "collect"):
-        name = search if step in ("propose", "evaluate", "choose") else None
-        assert settings(resolved, step, name) == settings(other, step, name), step
-    assert settings(resolved, "resolve") != settings(other, "resolve")  # plan.yaml, which the report reads
+    run = kinds.open_study(Path(__file__).parents[2] / "studies" / "lowdose", "smoke", tmp_path)
+    study = run.resolved.study
+    assert study.compare_with == "cao2022"
+    other = replace(run.resolved, study=study.model_copy(update={"compare_with": None}))
+    for job, same in zip(run.kind.jobs(run.resolved), run.kind.jobs(other), strict=True):
+        assert job == same
+    assert run.settings("resolve") != Run(run.kind, other).settings("resolve")  # what the report reads
 
 
 def test_why_the_best_aperture_is_not_that_of_the_paper(full, tmp_path):
@@ -201,7 +203,7 @@ def test_why_the_best_aperture_is_not_that_of_the_paper(full, tmp_path):
 def test_smoke_scale_is_marked(full, tmp_path):
     assert "Smoke scale" not in (full / "report.html").read_text()
     folder = copy(full, tmp_path)
-    change_plan(folder, scale="smoke")
+    change_settings(folder, scale="smoke")
     page = write_report(folder).read_text()
     assert page.index("Its numbers mean little") < page.index("What was asked")
 

@@ -13,11 +13,10 @@ from study_files import tiny, write_study
 
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
-from ptydesign.experiment import layout
+from ptydesign.experiment import scope
 from ptydesign.experiment.checks import potential_shape
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import resolve
-from ptydesign.kinds import open_study
 from ptydesign.simulate.dataset import check_experiment
 from ptydesign.simulate.detector import choose_window
 from ptydesign.simulate.scan import raster
@@ -77,7 +76,7 @@ def test_applied_dose_replaces_the_study_dose():
 def test_the_shipped_study_is_valid_at_every_scale(scale, tmp_path):
     found = resolve("studies/lowdose", scale, tmp_path)
     assert found.results.name == folder_name("lowdose", scale)
-    assert layout.total_trials(found.study) > 0
+    assert sum(scope.trials(found.study).values()) > 0
 
 
 def test_scales_are_laid_over_mapping_by_mapping(tmp_path):
@@ -305,22 +304,24 @@ def test_the_command_line_knows_its_version(capsys):
 
 
 @pytest.mark.parametrize(
-    "plan", ["resolved: {layout: 0}", "title: from before there were layouts", "resolved: {layout: 99}", "cut: [1, 2"]
+    "made", ["resolved: {layout: 0}", "title: from before there were layouts", "resolved: {layout: 99}", "cut: [1, 2"]
 )
-def test_results_of_another_version_are_refused_and_kept(plan, tmp_path):
+@pytest.mark.parametrize("name", ["resolved.yaml", "plan.yaml"])
+def test_results_of_another_version_are_refused_and_kept(name, made, tmp_path):
     old = tmp_path / "results" / "tiny"
     old.mkdir(parents=True)
-    (old / "plan.yaml").write_text(plan)
+    (old / name).write_text(made)
     with pytest.raises(InputError, match="results folder") as caught:
         resolved(tmp_path)
     assert "away" in caught.value.mend
-    assert (old / "plan.yaml").read_text() == plan
+    assert (old / name).read_text() == made
 
 
-def test_results_of_this_version_are_accepted(tmp_path):
+@pytest.mark.parametrize("name, layout", [("resolved.yaml", LAYOUT), ("plan.yaml", 1)])
+def test_results_of_versions_that_can_be_read_are_accepted(name, layout, tmp_path):
     old = tmp_path / "results" / "tiny"
     old.mkdir(parents=True)
-    (old / "plan.yaml").write_text(f"resolved: {{layout: {LAYOUT}, study: tiny}}")
+    (old / name).write_text(f"resolved: {{layout: {layout}, study: tiny}}")
     assert resolved(tmp_path).results == old
 
 
@@ -352,12 +353,13 @@ def test_a_probe_wider_than_the_window_is_warned_of(tmp_path):
 
 
 def test_searches_are_static(tmp_path):
-    found = layout.searches(resolved(tmp_path, search__points=6, search__batch=4).study)
+    found = scope.searches(resolved(tmp_path, search__points=6, search__batch=4).study)
     assert found["bo-2000"].sizes == (4, 4, 2)
     assert found["random-2000"].sizes == (10,)
     assert found["map-2000"].sizes == (4,)
     assert [list(found["random-2000"].indices(0, c)) for c in range(5)] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
-    assert found["bo-2000"].chunk_files(2) == ["search/bo-2000/round-2/chunk-0.json"]
+    assert found["bo-2000"].trial_files(1) == [f"search/bo-2000/round-1/chunk-{c}.json" for c in (0, 1)]
+    assert found["bo-2000"].trial_files(2) == ["search/bo-2000/round-2/trials.json"]  # of one chunk: one job
 
 
 def test_the_command_line_refuses_bad_input_in_one_line_within_5_s(tmp_path):
@@ -383,17 +385,3 @@ def test_validation_does_not_import_the_heavy_libraries(tmp_path):
         "assert not {'abtem', 'matplotlib', 'skimage', 'sklearn', 'skopt'} & set(sys.modules), 'heavy'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_a_job_refuses_a_study_that_changed_since_its_graph_was_made(tmp_path, capsys):
-    from ptydesign.cli import main
-
-    folder = write_study(tmp_path / "studies" / "tiny", tiny())
-    options = ["propose", str(folder), "--root", str(tmp_path / "results"), "--search", "map-2000", "--round", "0"]
-    expected = open_study(folder, "preview", tmp_path / "results").settings_hash("propose", search="map-2000", round_=0)
-    assert main([*options, "--expect", expected]) == 0
-    write_study(folder, tiny(map__x__values=[-7, -2]))
-    assert main([*options, "--expect", expected]) == 2
-    assert "must not change while the study runs" in capsys.readouterr().err
-    assert main([*options[:-3], "map-1", *options[-2:]]) == 2
-    assert "map-2000" in capsys.readouterr().err

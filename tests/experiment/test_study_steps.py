@@ -11,18 +11,21 @@ from study_files import tiny, write_study
 
 from ptydesign import io
 from ptydesign.errors import InputError
+from ptydesign.experiment import scope
 from ptydesign.experiment import search as steps
-from ptydesign.experiment.estimate import estimate, trial_work
-from ptydesign.experiment.layout import find_search
-from ptydesign.experiment.resolve import resolve, write_plan
+from ptydesign.experiment.estimate import trial_work
+from ptydesign.experiment.kind import KIND, words
+from ptydesign.experiment.resolve import resolve
 from ptydesign.experiment.trial import Trial, objective_value, run_trial, scored_region_a
-from ptydesign.experiment.workflow import settings
 from ptydesign.kinds import load_studies
 from ptydesign.study import progress as progress_module
 from ptydesign.study.acquisition import at_point
-from ptydesign.study.cost import fft_rate
+from ptydesign.study.cost import estimate, fft_rate
+from ptydesign.study.kind import Run
 from ptydesign.study.progress import Progress, progress_line
+from ptydesign.study.rounds import best_so_far
 from ptydesign.study.store import PointStore, digest, seed_of
+from ptydesign.study.versions import ALGORITHMS
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +39,18 @@ def potential(study):
     return io.read_potential(steps.potential_file(study))
 
 
-def hash_of(study, *which):
-    return digest(settings(study, *which))
+SEARCHED = {"search": "bo-2000", "round": 0}
+WHICH = {
+    "propose": SEARCHED,
+    "evaluate": {**SEARCHED, "chunk": 0},
+    "choose": {"search": "bo-2000"},
+    "validate": {"dose": "2000", "simulator": "jax"},
+}
+
+
+def hash_of(study, step, round_=0):
+    which = WHICH.get(step, {})
+    return Run(KIND, study).settings_hash(step, {**which, "round": round_} if "round" in which else which)
 
 
 def another(study, seed):
@@ -111,23 +124,12 @@ def test_store_ignores_half_written_records(tmp_path):
     assert [p.name for p in store.path("abc").parent.iterdir()] == ["abc.json"]
 
 
-def test_stored_trials_are_not_computed_again(study, monkeypatch):
-    steps.write_points(study, "map-2000", 0)
-    first = steps.evaluate(study, "map-2000", 0, 0).read_bytes()
-
-    def never(*_):
-        raise AssertionError("computed again")
-
-    monkeypatch.setattr(steps, "run_trial", never)
-    assert steps.evaluate(study, "map-2000", 0, 0).read_bytes() == first
-
-
 def test_proposals_are_a_pure_function_of_the_history(study):
-    steps.write_points(study, "bo-2000", 0)
+    steps.propose_points(study, "bo-2000", 0)
     for chunk in (1, 0):
         steps.evaluate(study, "bo-2000", 0, chunk)
-    first = steps.write_points(study, "bo-2000", 1).read_bytes()
-    assert steps.write_points(study, "bo-2000", 1).read_bytes() == first
+    first = steps.propose_points(study, "bo-2000", 1).read_bytes()
+    assert steps.propose_points(study, "bo-2000", 1).read_bytes() == first
     points = json.loads(first)["points"]
     assert len(points) == 4
     assert all(1.5 <= p["step_a"] <= 3 and -8 <= p["defocus_nm"] <= 0 for p in points)
@@ -144,15 +146,15 @@ def test_failed_trials_do_not_stop_a_search(study, monkeypatch):
 
     monkeypatch.setattr(steps, "run_trial", half_fail)
     other = another(study, seed=11)
-    steps.write_points(other, "bo-2000", 0)
+    steps.propose_points(other, "bo-2000", 0)
     for chunk in (0, 1):
         steps.evaluate(other, "bo-2000", 0, chunk)
-    search = find_search(other.study, "bo-2000")
+    search = scope.find_search(other.study, "bo-2000")
     values = [o.value for o in steps.observations(other, search, 0)]
     assert 0 < sum(v is None for v in values) < 4
     reasons = {o.reason for o in steps.observations(other, search, 0) if o.failed}
     assert reasons == {"it was dark"}
-    steps.write_points(other, "bo-2000", 1)
+    steps.propose_points(other, "bo-2000", 1)
     for chunk in (0, 1):
         steps.evaluate(other, "bo-2000", 1, chunk)
     winner = json.loads(steps.choose(other, "bo-2000").read_text())
@@ -167,14 +169,14 @@ def test_a_search_without_success_has_no_winner(study, monkeypatch):
     monkeypatch.setattr(steps, "run_trial", lambda *_: (dict(failure), {}, None))
     other = another(study, seed=12)
     for round_ in (0, 1):
-        steps.write_points(other, "bo-2000", round_)
+        steps.propose_points(other, "bo-2000", round_)
         for chunk in (0, 1):
             steps.evaluate(other, "bo-2000", round_, chunk)
     assert json.loads(steps.choose(other, "bo-2000").read_text())["point"] is None
 
 
 def test_best_so_far():
-    assert steps.best_so_far([None, 1.0, 0.5, None, 2.0]) == [None, 1.0, 1.0, 1.0, 2.0]
+    assert best_so_far([None, 1.0, 0.5, None, 2.0]) == [None, 1.0, 1.0, 1.0, 2.0]
 
 
 def test_rotated_scans_are_scored_inside_the_field():
@@ -190,14 +192,25 @@ def test_rotated_scans_are_scored_inside_the_field():
 
 
 def test_estimate_counts_trials_and_grows_with_work(study):
-    numbers = estimate(study.study, study.shape, cores=2, rate=1e8)
-    assert numbers["trials"] == {"bo-2000": 8, "random-2000": 8, "map-2000": 4, "validation": 4}
-    assert numbers["trials_total"] == 24
+    assert scope.trials(study.study) == {"bo-2000": 8, "random-2000": 8, "map-2000": 4, "validation": 4}
+    numbers = estimate(KIND, study, cores=2, rate=1e8)
+    assert words(study, numbers).startswith("tiny (preview): 24 trials (bo-2000 8, random-2000 8, map-2000 4, ")
+    jobs = {name: step["jobs"] for name, step in numbers["steps"].items()}
+    assert jobs == {"potential": 1, "round": 0, "propose": 4, "evaluate": 4, "sample": 6, "choose": 1, "validate": 1,
+                    "collect": 1}  # fmt: skip
+    assert numbers["jobs"] == sum(jobs.values()) + 3  # resolve, figures, report
+    one_chunk = study.study.model_copy(update={"jobs": study.study.jobs.model_copy(update={"chunk": 8})})
+    whole = estimate(KIND, replace(study, study=one_chunk), cores=2, rate=1e8)
+    assert {name: whole["steps"][name]["jobs"] for name in ("round", "propose", "evaluate", "sample")} == {
+        "round": 4, "propose": 0, "evaluate": 0, "sample": 0,
+    }  # fmt: skip
+    saved = 3.0 * (numbers["jobs"] - whole["jobs"])  # of starting jobs; the work is the same
+    spent = [sum(one["core_s"] for one in found["steps"].values()) for found in (numbers, whole)]
+    assert spent[0] - spent[1] == pytest.approx(saved, abs=1)
     base = study.study.experiment
     fine, coarse = (trial_work(study.study, at_point(base, {"step_a": step})) for step in (1.0, 2.0))
     assert fine == pytest.approx(7 * 8 / (4 * 5) * coarse)
     assert fft_rate(0.02) > 1e6
-    assert write_plan(study, 2)["trials_total"] == 24
 
 
 def test_progress_counts_each_trial_once_and_survives_a_cut_line(tmp_path, capsys, monkeypatch):
@@ -219,21 +232,21 @@ def test_settings_of_a_step_leave_out_what_it_does_not_depend_on(study):
         return replace(study, study=study.study.model_copy(update=update))
 
     other = changed(title="another title", doses_e_per_a2=(5.0, 2000.0))
-    for step, search in (("evaluate", "bo-2000"), ("propose", "bo-2000"), ("validate", None), ("choose", "bo-2000")):
-        assert hash_of(other, step, search) == hash_of(study, step, search), step
+    for step in WHICH:
+        assert hash_of(other, step) == hash_of(study, step), step
     assert hash_of(other, "resolve") != hash_of(study, "resolve")
     objective = study.study.objective.model_copy(update={"metric": "psnr_db"})
     other = changed(objective=objective)
-    assert hash_of(other, "evaluate", "bo-2000") == hash_of(study, "evaluate", "bo-2000")
-    assert hash_of(other, "propose", "bo-2000", 1) != hash_of(study, "propose", "bo-2000", 1)
-    assert hash_of(other, "propose", "bo-2000", 0) == hash_of(study, "propose", "bo-2000", 0)
+    assert hash_of(other, "evaluate") == hash_of(study, "evaluate")
+    assert hash_of(other, "propose", 1) != hash_of(study, "propose", 1)
+    assert hash_of(other, "propose", 0) == hash_of(study, "propose", 0)
 
 
 def test_an_algorithm_version_changes_what_it_touches(study, monkeypatch):
-    before = {s: settings(study, s, "bo-2000") for s in ("evaluate", "propose", "collect", "figures")}
+    before = {s: hash_of(study, s) for s in ("evaluate", "propose", "collect", "figures")}
     key = Trial(study.study.experiment, 1.0).key(study.study, study.key)
-    monkeypatch.setitem(__import__("ptydesign.study.versions", fromlist=["x"]).ALGORITHMS, "score", 99)
-    after = {s: settings(study, s, "bo-2000") for s in before}
+    monkeypatch.setitem(ALGORITHMS, "score", 99)
+    after = {s: hash_of(study, s) for s in before}
     assert [s for s in before if before[s] != after[s]] == ["evaluate"]
     assert Trial(study.study.experiment, 1.0).key(study.study, study.key) != key
 

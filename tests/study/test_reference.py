@@ -22,7 +22,7 @@ def test_the_page_is_up_to_date():
 @pytest.mark.parametrize("kind", [kind for kind in kinds.KINDS if kind != "experiment"])
 def test_pages_of_other_kinds_are_up_to_date(kind):
     page = PAGE.with_name(f"{kind}-keys.md").read_text(encoding="utf-8")
-    model = kinds.model_of(kind)
+    model = kinds.find_kind(kind).model
     assert issubclass(model, BaseModel)
     assert page == keys_page(kind, model), f"run: ptydesign keys --kind {kind} > docs/{kind}-keys.md"
     assert all(name in ("study", "scale") or f"`{name}`" in page for name in model.model_fields)
@@ -30,7 +30,7 @@ def test_pages_of_other_kinds_are_up_to_date(kind):
 
 def test_an_unknown_kind_has_no_page():
     with pytest.raises(InputError, match="known kind"):
-        kinds.model_of("dept")
+        kinds.find_kind("dept")
 
 
 def test_the_page_names_every_section_and_the_choices():

@@ -7,8 +7,7 @@ from study_files import tiny, write_study
 
 from ptydesign import kinds
 from ptydesign.errors import InputError
-from ptydesign.experiment.estimate import check_memory, memory_gib
-from ptydesign.experiment.resolve import resolve
+from ptydesign.study.cost import check_memory
 
 
 def load(tmp_path, *arguments, cores=2):
@@ -16,12 +15,13 @@ def load(tmp_path, *arguments, cores=2):
 
 
 def test_memory_is_checked_against_the_machine(tmp_path):
-    resolved = resolve(write_study(tmp_path / "studies" / "tiny", tiny()), "preview", tmp_path / "results")
-    each = memory_gib(resolved.study, resolved.shape)
-    assert check_memory(resolved.study, resolved.shape, 2, 3 * each) is None
-    assert "--cores 3" in check_memory(resolved.study, resolved.shape, 8, 3.5 * each)
+    folder = write_study(tmp_path / "studies" / "tiny", tiny())
+    run = kinds.open_study(folder, "preview", tmp_path / "results")
+    each = max(run.memory_gib.values())
+    assert check_memory(run.kind, run.resolved, 2, 3 * each) is None
+    assert "--cores 3" in check_memory(run.kind, run.resolved, 8, 3.5 * each)
     with pytest.raises(InputError, match=r"studies/tiny.*memory.*executor"):
-        check_memory(resolved.study, resolved.shape, 1, 0.5 * each)
+        check_memory(run.kind, run.resolved, 1, 0.5 * each)
 
 
 def test_a_job_too_large_for_this_machine_is_refused_unless_it_runs_elsewhere(tmp_path, monkeypatch):

@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from ptydesign.experiment.kind import KIND
 from ptydesign.io import Array, write_images
+from ptydesign.study import figures
+from ptydesign.study.page import write_page
 
 DOSES = (100.0, 500.0, 1000.0, 5000.0, 50000.0)
 SPACE = {
@@ -25,8 +28,21 @@ EXPERT = {"step_a": 2.0, "semiangle_mrad": 20.0, "defocus_nm": -55.0, "detector_
 UNITS = {"step_a": "A", "semiangle_mrad": "mrad", "defocus_nm": "nm", "detector_pixels": "px"}
 
 
-def make_plan(doses=DOSES, space=SPACE, random=True, mapped=True) -> dict:
-    """A resolved plan of the shape that a study writes."""
+MADE = {
+    "layout": 2,
+    "kind": "experiment",
+    "study": "synthetic",
+    "ptydesign": "0.1.0",
+    "hash": "0123456789abcdef",
+    "warnings": [],
+    "python": "3.11",
+    "machine": "none",
+    "libraries": {"numpy": "2.0", "abtem": None},
+}
+
+
+def make_settings(doses=DOSES, space=SPACE, random=True, mapped=True) -> dict:
+    """The content of resolved.yaml, of the shape that a study writes."""
     names = list(space)
     return {
         "study": "synthetic",
@@ -51,6 +67,7 @@ def make_plan(doses=DOSES, space=SPACE, random=True, mapped=True) -> dict:
         else None,
         "objective": {"metric": "ssim", "width_px": 1.5},
         "compare_with": "cao2022",
+        "resolved": MADE,
     }
 
 
@@ -186,9 +203,9 @@ def make_convergence(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def make_map(plan: dict, rng) -> pd.DataFrame:
+def make_map(settings: dict, rng) -> pd.DataFrame:
     rows = []
-    section = plan["map"]
+    section = settings["map"]
     for i, x in enumerate(section["x"]["values"]):
         for j, y in enumerate(section["y"]["values"]):
             value = 0.7 * np.exp(-(np.log(x / 1.2) ** 2) / 0.8 - ((y - 27) / 15) ** 2) + 0.01 * rng.normal()
@@ -199,7 +216,7 @@ def make_map(plan: dict, rng) -> pd.DataFrame:
                     "dose_e_per_a2": section["dose_e_per_a2"],
                     "round": 0,
                     "index": len(rows),
-                    **{name: EXPERT.get(name, 1.0) for name in plan["space"]},
+                    **{name: EXPERT.get(name, 1.0) for name in settings["space"]},
                     section["x"]["name"]: x,
                     section["y"]["name"]: y,
                     "status": "failed" if failed else "ok",
@@ -269,9 +286,9 @@ def make_images(doses, rng) -> dict:
 def write_results(folder: Path, doses=DOSES, space=SPACE, random=True, mapped=True, failed_dose=None) -> Path:
     """A results folder; `failed_dose`: nothing was found there."""
     rng = np.random.default_rng(3)
-    plan = make_plan(doses, space, random, mapped)
+    settings = make_settings(doses, space, random, mapped)
     (folder / "tables").mkdir(parents=True)
-    (folder / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
+    (folder / "resolved.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     trials = make_trials(doses, space, rng, random)
     validation = make_validation(doses, space, rng)
     recommended = make_recommended(doses, space)
@@ -292,8 +309,8 @@ def write_results(folder: Path, doses=DOSES, space=SPACE, random=True, mapped=Tr
         "summary": make_summary(validation),
         "convergence": make_convergence(trials),
     }
-    if plan["map"]:
-        tables["map"] = make_map(plan, rng)
+    if settings["map"]:
+        tables["map"] = make_map(settings, rng)
     for name, frame in tables.items():
         frame.to_csv(folder / "tables" / f"{name}.csv", index=False)
     write_images(folder / "tables" / "images.h5", images)
@@ -317,3 +334,14 @@ def scale_column(column, factor):
         frame[column] = frame[column] * factor
 
     return change
+
+
+def draw_all(folder: Path) -> list[Path]:
+    """Draw the figures of a results folder, as `ptydesign figures`."""
+    return figures.draw_all(KIND.pictures, KIND.read_tables(folder))
+
+
+def write_report(folder: Path) -> Path:
+    """Write the page of a results folder, as `ptydesign report`."""
+    tables = KIND.read_tables(folder)
+    return write_page(tables, KIND.make_page(tables), KIND.pictures)

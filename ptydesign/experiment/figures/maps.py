@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from matplotlib import figure as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
-from ptydesign.experiment.figures import style
-from ptydesign.experiment.figures.labels import (
+from ptydesign import drawing
+from ptydesign.experiment.tables import ExperimentTables
+from ptydesign.study.figures import Figure
+from ptydesign.study.quantities import (
     axis_label,
     dose_text,
     number,
@@ -21,25 +23,24 @@ from ptydesign.experiment.figures.labels import (
     ssim_width,
     words_and_unit,
 )
-from ptydesign.experiment.figures.tables import Tables, map_axes
 
 _ROW_IN = 2.25
 _ROOM = 0.05  # of the axis, about a marker
 
 
-def skip(tables: Tables) -> str | None:
+def _skip(tables: ExperimentTables) -> str | None:
     """Needs a map with at least one good cell."""
-    if tables.maps is None:
+    if tables["map"] is None:
         return "the study has no map of two parameters"
-    if not (tables.maps["status"] == "ok").any():
+    if not (tables["map"]["status"] == "ok").any():
         return "every trial of the map failed"
     return None
 
 
-def caption(tables: Tables) -> str:
+def _caption(tables: ExperimentTables) -> str:
     """What is shown, at which dose, and what the other parameters were."""
-    frame = tables.maps
-    x, y = map_axes(tables.plan)
+    frame = tables["map"]
+    x, y = tables.map_axes
     others = [
         quantity(name, frame[name].iloc[0]).join((f"{words_and_unit(name)[0].lower()} ", ""))
         for name in tables.parameters
@@ -56,41 +57,43 @@ def caption(tables: Tables) -> str:
     )
 
 
-def draw(tables: Tables) -> Figure:
+def _draw(tables: ExperimentTables) -> mpl.Figure:
     """One panel for each score that has values, two in a row, 7 inch wide."""
-    frame = tables.maps
+    frame = tables["map"]
     widths = sorted((name for name in frame.columns if ssim_width(name) is not None), key=ssim_width)
     scores = [name for name in [*widths, "psnr_db"] if frame.loc[frame["status"] == "ok", name].notna().any()]
     rows = math.ceil(len(scores) / 2)
-    figure = style.new_figure(style.TWO_COLUMNS_IN, rows * _ROW_IN + 0.35)
+    figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, rows * _ROW_IN + 0.35)
     grid = figure.subplots(rows, 2, squeeze=False).ravel()
     inside = False
     for index, score in enumerate(scores):
         inside |= _panel(figure, grid[index], tables, score)
-        style.panel_letter(grid[index], index, dx_pt=-30, dy_pt=3)
+        drawing.panel_letter(grid[index], index, dx_pt=-30, dy_pt=3)
     for axes in grid[len(scores) :]:
         axes.set_visible(False)
     handles = [Line2D([], [], ls="", marker="*", ms=9, color="white", mec="black", mew=0.8, label="best")]
     if inside:
         handles.append(Line2D([], [], ls="", marker="^", ms=6, color="white", mec="black", label=tables.reference))
     if (frame["status"] != "ok").any():
-        handles.append(Patch(facecolor=style.PALE, hatch="////", edgecolor=style.GREY, lw=0, label="failed"))
+        handles.append(Patch(facecolor=drawing.PALE, hatch="////", edgecolor=drawing.GREY, lw=0, label="failed"))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
 
 
-def _panel(figure: Figure, axes: Axes, tables: Tables, score: str) -> bool:
+def _panel(figure: mpl.Figure, axes: Axes, tables: ExperimentTables, score: str) -> bool:
     """Draw one map. Returns whether the reference lies inside."""
-    name_x, name_y = map_axes(tables.plan)
-    frame = tables.maps
+    name_x, name_y = tables.map_axes
+    frame = tables["map"]
     table = frame.assign(value=frame[score].where(frame["status"] == "ok"))
     table = table.pivot_table(index=name_y, columns=name_x, values="value", aggfunc="mean", dropna=False)
     xs, ys, values = table.columns.to_numpy(float), table.index.to_numpy(float), table.to_numpy(float)
     log_x, log_y = (tables.log_scale(name) for name in (name_x, name_y))
-    edges_x, edges_y = style.cell_edges(xs, log_x), style.cell_edges(ys, log_y)
-    axes.set_facecolor(style.PALE)
+    edges_x, edges_y = drawing.cell_edges(xs, log_x), drawing.cell_edges(ys, log_y)
+    axes.set_facecolor(drawing.PALE)
     if np.isnan(values).any():  # what the mesh leaves open shows the hatching beneath
-        axes.fill_between(edges_x[[0, -1]], *edges_y[[0, -1]], facecolor=style.PALE, hatch="////", ec=style.GREY, lw=0)
+        axes.fill_between(
+            edges_x[[0, -1]], *edges_y[[0, -1]], facecolor=drawing.PALE, hatch="////", ec=drawing.GREY, lw=0
+        )
     mesh = axes.pcolormesh(edges_x, edges_y, np.ma.masked_invalid(values), cmap="viridis", rasterized=True)
     for log, axis, setter, centres in (
         (log_x, axes.xaxis, axes.set_xscale, xs),
@@ -128,3 +131,6 @@ def _with_room(low: float, high: float, value: float, log: bool) -> tuple[float,
         return math.exp(ends[0]), math.exp(ends[1])
     room = _ROOM * (high - low)
     return min(low, value - room), max(high, value + room)
+
+
+FIGURE = Figure("maps", "Parameter maps", _draw, _caption, _skip)

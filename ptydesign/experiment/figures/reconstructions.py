@@ -5,40 +5,42 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from matplotlib import figure as mpl
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
-from ptydesign.experiment.figures import style
-from ptydesign.experiment.figures.labels import dose_text, fixed, objective_label
-from ptydesign.experiment.figures.tables import FAILED, LEAST_SSIM, OPTIMISED, Tables, extent_a
+from ptydesign import drawing
+from ptydesign.experiment.figures.style import dose_axis
+from ptydesign.experiment.tables import FAILED, LEAST_SSIM, OPTIMISED, ExperimentTables, extent_a
+from ptydesign.study.figures import Figure
+from ptydesign.study.quantities import dose_text, fixed
 
 _PER_ROW = 6  # images side by side, the truth included
 _LARGEST_IN = 1.55
 _LEFT, _RIGHT, _GAP, _TOP, _UNDER = 0.36, 0.12, 0.07, 0.30, 0.19
 _SCORES_IN, _LEGEND_IN, _BOTTOM_IN, _BETWEEN = 1.75, 0.56, 0.68, 0.08
-_COLOURS = {True: style.BLUE, False: style.VERMILLION}  # optimised, reference
+_COLOURS = {True: drawing.BLUE, False: drawing.VERMILLION}  # optimised, reference
 
 
-def skip(tables: Tables) -> str | None:
+def _skip(tables: ExperimentTables) -> str | None:
     """Needs at least one reconstruction or one score."""
     images = [tables.image(dose, design) for dose in tables.doses for design in (OPTIMISED, tables.reference)]
-    if not any(image is not None for image in images) and not (tables.summary["n"] > 0).any():
+    if not any(image is not None for image in images) and not (tables["summary"]["n"] > 0).any():
         return "no design was validated: there is neither a reconstruction nor a score to show"
     return None
 
 
-def caption(tables: Tables) -> str:
+def _caption(tables: ExperimentTables) -> str:
     """What is shown, with the number of repeats."""
-    repeats = sorted({int(n) for n in tables.summary["n"] if n > 1})
+    repeats = sorted({int(n) for n in tables["summary"]["n"] if n > 1})
     spread = (
         f"Error bars: one standard deviation over {' or '.join(map(str, repeats))} simulations with fresh noise. "
         if repeats
         else "One simulation each, so there are no error bars. "
     )
-    simulators = [name for name in ("jax", "abtem") if name in set(tables.summary["simulator"])]
+    simulators = [name for name in ("jax", "abtem") if name in set(tables["summary"]["simulator"])]
     lost = f"; '{FAILED}': SSIM below {LEAST_SSIM:g} or contrast not positive" if _any_failed(tables) else ""
     marks = {"jax": "circles: the simulator used in the search (jax)", "abtem": "squares: an independent one (abTEM)"}
     return (
@@ -51,23 +53,23 @@ def caption(tables: Tables) -> str:
     )
 
 
-def draw(tables: Tables) -> Figure:
+def _draw(tables: ExperimentTables) -> mpl.Figure:
     """7 inch wide; images in blocks of two rows, scores below."""
     doses = tables.doses
     blocks = _blocks(len(doses) + 1)
     columns = max(len(block) for block in blocks)
     aspect = _aspect(tables)
-    side = min((style.TWO_COLUMNS_IN - _LEFT - _RIGHT) / columns - _GAP, _LARGEST_IN)
+    side = min((drawing.TWO_COLUMNS_IN - _LEFT - _RIGHT) / columns - _GAP, _LARGEST_IN)
     tall = side * aspect
     block_in = _TOP + 2 * (tall + _UNDER)
     height = len(blocks) * (block_in + _BETWEEN) + _LEGEND_IN + _SCORES_IN + _BOTTOM_IN
-    figure = style.new_figure(style.TWO_COLUMNS_IN, height, automatic=False)
-    left = (style.TWO_COLUMNS_IN - columns * (side + _GAP) + _GAP + _LEFT - _RIGHT) / 2  # centred when images are few
+    figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, height, automatic=False)
+    left = (drawing.TWO_COLUMNS_IN - columns * (side + _GAP) + _GAP + _LEFT - _RIGHT) / 2  # centred when images are few
     limits = _limits(tables)
 
     def place(x_in: float, y_in: float, w_in: float, h_in: float) -> Axes:
         """Axes by their distance from the upper left corner, in inch."""
-        width = style.TWO_COLUMNS_IN
+        width = drawing.TWO_COLUMNS_IN
         return figure.add_axes((x_in / width, 1 - (y_in + h_in) / height, w_in / width, h_in / height))
 
     for number, block in enumerate(blocks):
@@ -88,14 +90,14 @@ def draw(tables: Tables) -> Figure:
                 if column == 0:
                     axes.set_ylabel(design, color=_COLOURS[row == 0], labelpad=3, fontweight="bold")
                 if column == 0 and row == 0 and number == 0:
-                    style.panel_letter(axes, 0, dx_pt=-18, dy_pt=4)
+                    drawing.panel_letter(axes, 0, dx_pt=-18, dy_pt=4)
     top = len(blocks) * (block_in + _BETWEEN) + _LEGEND_IN
-    width = (style.TWO_COLUMNS_IN - 0.62 - 0.72 - _RIGHT) / 2
+    width = (drawing.TWO_COLUMNS_IN - 0.62 - 0.72 - _RIGHT) / 2
     for index, (quantity, label) in enumerate((("ssim", _ssim_label(tables)), ("psnr_db", "PSNR (dB)"))):
         axes = place(0.62 + index * (width + 0.72), top, width, _SCORES_IN)
         _score_panel(tables, axes, quantity, width)
         axes.set_ylabel(label)
-        style.panel_letter(axes, 1 + index, dx_pt=-38, dy_pt=4)
+        drawing.panel_letter(axes, 1 + index, dx_pt=-38, dy_pt=4)
     handles = _legend_handles(tables)
     y = 1 - (top - 0.2) / height
     figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, y), ncols=len(handles))
@@ -109,18 +111,18 @@ def _blocks(count: int) -> list[list[int]]:
     return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
 
 
-def _groups(tables: Tables) -> list[dict]:
+def _groups(tables: ExperimentTables) -> list[dict]:
     pairs = [(dose, design) for dose in tables.doses for design in (OPTIMISED, tables.reference)]
     return [group for group in (tables.image(*pair) for pair in pairs) if group is not None]
 
 
-def _aspect(tables: Tables) -> float:
+def _aspect(tables: ExperimentTables) -> float:
     """Height over width of the tallest image."""
     sizes = [extent_a(group, "phase") for group in _groups(tables)]
     return float(np.clip(max((y / x for y, x in sizes), default=1.0), 0.3, 2.0))
 
 
-def _limits(tables: Tables) -> tuple[float, float]:
+def _limits(tables: ExperimentTables) -> tuple[float, float]:
     """One phase range for all panels: what the truths span, but for the 0.1 % at either end."""
     truths = [group["arrays"]["truth"].ravel() for group in _groups(tables)]
     if not truths:
@@ -134,18 +136,20 @@ def _image(axes: Axes, group: dict, array: str, limits: tuple[float, float]) -> 
     picture = axes.imshow(
         group["arrays"][array], cmap="gray", vmin=limits[0], vmax=limits[1], extent=(0, wide, tall, 0)
     )
-    style.bare(axes)
-    style.scale_bar(axes, wide, tall)
+    drawing.bare(axes)
+    drawing.scale_bar(axes, wide, tall)
     axes.set(xlim=(0, wide), ylim=(tall, 0))
     return picture
 
 
-def _reconstruction(tables: Tables, axes: Axes, dose: float, design: str, limits: tuple[float, float]) -> None:
+def _reconstruction(
+    tables: ExperimentTables, axes: Axes, dose: float, design: str, limits: tuple[float, float]
+) -> None:
     group = tables.image(dose, design)
     if group is None:
-        lost = tables.at(tables.validation, dose)
+        lost = tables.at("validation", dose)
         lost = lost[(lost["design"] == design) & (lost["status"] != "ok")]
-        style.empty_panel(axes, "every repeat\nfailed" if len(lost) else "no design:\nall trials failed")
+        drawing.empty_panel(axes, "every repeat\nfailed" if len(lost) else "no design:\nall trials failed")
         return
     _image(axes, group, "phase", limits)
     ssim, psnr = (group["attrs"].get(name) for name in ("ssim", "psnr_db"))
@@ -157,22 +161,24 @@ def _reconstruction(tables: Tables, axes: Axes, dose: float, design: str, limits
         axes.text(0.5, 0.95, FAILED.replace(" ", "\n"), transform=axes.transAxes, **words)
 
 
-def _any_failed(tables: Tables) -> bool:
+def _any_failed(tables: ExperimentTables) -> bool:
     return any(tables.failed(dose, design) for dose in tables.doses for design in (OPTIMISED, tables.reference))
 
 
-def _truth(tables: Tables, axes: Axes, limits: tuple[float, float]) -> AxesImage | None:
+def _truth(tables: ExperimentTables, axes: Axes, limits: tuple[float, float]) -> AxesImage | None:
     """The truth that belongs to the optimised image of the highest dose that has one."""
     axes.set_title("truth", pad=3)
     groups = [tables.image(dose, OPTIMISED) for dose in reversed(tables.doses)] + _groups(tables)
     group = next((group for group in groups if group is not None), None)
     if group is None:
-        style.empty_panel(axes, "no image")
+        drawing.empty_panel(axes, "no image")
         return None
     return _image(axes, group, "truth", limits)
 
 
-def _colour_bar(figure: Figure, picture: AxesImage, axes: Axes, tables: Tables, limits: tuple[float, float]) -> None:
+def _colour_bar(
+    figure: mpl.Figure, picture: AxesImage, axes: Axes, tables: ExperimentTables, limits: tuple[float, float]
+) -> None:
     images = [group["arrays"]["phase"] for group in _groups(tables)]
     low = any(float(np.min(image)) < limits[0] for image in images)
     high = any(float(np.max(image)) > limits[1] for image in images)
@@ -183,9 +189,9 @@ def _colour_bar(figure: Figure, picture: AxesImage, axes: Axes, tables: Tables, 
     bar.outline.set_linewidth(0.4)
 
 
-def _score_panel(tables: Tables, axes: Axes, quantity: str, width_in: float) -> None:
+def _score_panel(tables: ExperimentTables, axes: Axes, quantity: str, width_in: float) -> None:
     doses = tables.doses
-    axes.grid(axis="y", color=style.PALE, lw=0.6)
+    axes.grid(axis="y", color=drawing.PALE, lw=0.6)
     axes.set_axisbelow(True)
     drawn = False
     for simulator, shape, line, filled, shift in (("jax", "o", "-", True, 1.0), ("abtem", "s", ":", False, 1.035)):
@@ -211,25 +217,28 @@ def _score_panel(tables: Tables, axes: Axes, quantity: str, width_in: float) -> 
             )
             drawn = True
     if not drawn:
-        style.empty_panel(axes, "nothing was scored")
+        drawing.empty_panel(axes, "nothing was scored")
         return
     axes.margins(y=0.1)
-    style.dose_axis(axes, doses, width_in)
+    dose_axis(axes, doses, width_in)
 
 
-def _ssim_label(tables: Tables) -> str:
-    label = objective_label(tables.plan)
+def _ssim_label(tables: ExperimentTables) -> str:
+    label = tables.objective
     return label if label.startswith("SSIM") else "SSIM"
 
 
-def _legend_handles(tables: Tables) -> list[Line2D]:
-    found = set(tables.summary["simulator"])
+def _legend_handles(tables: ExperimentTables) -> list[Line2D]:
+    found = set(tables["summary"]["simulator"])
     handles = [
         Line2D([], [], color=_COLOURS[design == OPTIMISED], lw=2, label=design)
         for design in (OPTIMISED, tables.reference)
     ]
     if "jax" in found:
-        handles.append(Line2D([], [], color=style.GREY, marker="o", ls="-", label="jax simulator"))
+        handles.append(Line2D([], [], color=drawing.GREY, marker="o", ls="-", label="jax simulator"))
     if "abtem" in found:
-        handles.append(Line2D([], [], color=style.GREY, marker="s", mfc="white", ls=":", label="abtem simulator"))
+        handles.append(Line2D([], [], color=drawing.GREY, marker="s", mfc="white", ls=":", label="abtem simulator"))
     return handles
+
+
+FIGURE = Figure("reconstructions", "Reconstructions and scores", _draw, _caption, _skip)

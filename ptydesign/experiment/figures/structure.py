@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
+from matplotlib import figure as mpl
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ptydesign.experiment.figures import style
-from ptydesign.experiment.figures.tables import Tables, extent_a
+from ptydesign import drawing
+from ptydesign.experiment.tables import ExperimentTables, extent_a
+from ptydesign.study.figures import Figure
 
 _LARGEST_A = 30.0  # what is shown at most of a large sample, so that atoms stay visible
 
 
-def skip(tables: Tables) -> str | None:
+def _skip(tables: ExperimentTables) -> str | None:
     """Needs the potential."""
     group = tables.images.get("structure")
     if group is None or "potential_va" not in group["arrays"]:
@@ -24,7 +25,7 @@ def skip(tables: Tables) -> str | None:
     return None
 
 
-def caption(tables: Tables) -> str:
+def _caption(tables: ExperimentTables) -> str:
     """What is shown, with the number of atoms in view."""
     group = tables.images["structure"]
     window = _window(group)
@@ -43,7 +44,7 @@ def caption(tables: Tables) -> str:
     return f"{atoms}, and {field}.{tables.after('Supp. Fig. 2')}"
 
 
-def draw(tables: Tables) -> Figure:
+def _draw(tables: ExperimentTables) -> mpl.Figure:
     """Two panels of the same field, 7 inch wide."""
     group = tables.images["structure"]
     window = _window(group)
@@ -51,8 +52,8 @@ def draw(tables: Tables) -> Figure:
     side = 2.75
     tall = float(np.clip(side * aspect, 1.2, 5.0))
     height = tall + 0.62
-    figure = style.new_figure(style.TWO_COLUMNS_IN, height, automatic=False)
-    width = style.TWO_COLUMNS_IN
+    figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, height, automatic=False)
+    width = drawing.TWO_COLUMNS_IN
     boxes = [(x / width, 0.30 / height, side / width, tall / height) for x in (0.32, 0.32 + side + 0.33)]
     top, projected = (figure.add_axes(box) for box in boxes)
     _draw_atoms(top, group, window)
@@ -63,7 +64,7 @@ def draw(tables: Tables) -> Figure:
     bar.set_label("Projected potential (V Å)")
     bar.outline.set_linewidth(0.4)
     for index, axes in enumerate((top, projected)):
-        style.panel_letter(axes, index, dx_pt=-14, dy_pt=3)
+        drawing.panel_letter(axes, index, dx_pt=-14, dy_pt=3)
     return figure
 
 
@@ -94,10 +95,10 @@ def _draw_atoms(axes: Axes, group: dict, window: tuple[float, float, float, floa
     positions, numbers = _atoms(group, window)
     if len(positions) == 0:
         given = "positions" in group["arrays"]
-        style.empty_panel(axes, "no atoms in view" if given else "sample given as an image:\nno atoms")
+        drawing.empty_panel(axes, "no atoms in view" if given else "sample given as an image:\nno atoms")
         return
     kinds = [int(z) for z in np.unique(numbers)[::-1]]
-    colours = {z: style.ELEMENT_COLOURS[i % len(style.ELEMENT_COLOURS)] for i, z in enumerate(kinds)}
+    colours = {z: drawing.ELEMENT_COLOURS[i % len(drawing.ELEMENT_COLOURS)] for i, z in enumerate(kinds)}
     depth = positions[:, 2]
     span = float(np.ptp(depth)) or 1.0
     pale = 0.55 * (depth - depth.min()) / span if np.ptp(depth) > 0 else np.zeros(len(depth))
@@ -116,7 +117,7 @@ def _draw_atoms(axes: Axes, group: dict, window: tuple[float, float, float, floa
     axes.add_collection(discs)
     y0, x0, y1, x1 = window
     axes.set(xlim=(x0, x1), ylim=(y1, y0), aspect="equal")
-    style.bare(axes)
+    drawing.bare(axes)
     handles = [
         Line2D([], [], ls="", marker="o", color=colours[z], mec="black", mew=0.25, label=chemical_symbols[z])
         for z in kinds
@@ -139,7 +140,7 @@ def _draw_potential(axes: Axes, group: dict, window: tuple[float, float, float, 
     picture = axes.imshow(values, cmap="cividis", vmax=top, extent=(0, wide, tall, 0))
     y0, x0, y1, x1 = window
     axes.set(xlim=(x0, x1), ylim=(y1, y0))
-    style.bare(axes)
+    drawing.bare(axes)
     _scale_bar_under(axes, window)
     return picture
 
@@ -147,9 +148,12 @@ def _draw_potential(axes: Axes, group: dict, window: tuple[float, float, float, 
 def _scale_bar_under(axes: Axes, window: tuple[float, float, float, float]) -> None:
     """A scale bar below the panel, where it hides no atom."""
     wide = window[3] - window[1]
-    length = style.nice_length(0.34 * wide)
+    length = drawing.nice_length(0.34 * wide)
     transform = axes.get_xaxis_transform()
     style_line = {"color": "black", "lw": 2, "solid_capstyle": "butt", "clip_on": False}
     axes.plot([window[1], window[1] + length], [-0.035, -0.035], transform=transform, **style_line)
     words = f"{length / 10:g} nm" if length >= 10 else f"{length:g} Å"
     axes.text(window[1] + length + 0.02 * wide, -0.035, words, transform=transform, ha="left", va="center")
+
+
+FIGURE = Figure("structure", "Sample", _draw, _caption, _skip)

@@ -1,4 +1,4 @@
-"""The look of a study's figures: that of all figures (`ptydesign.drawing`), and dose axes."""
+"""Axes that the study's figures share."""
 
 from __future__ import annotations
 
@@ -7,53 +7,7 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from ptydesign.drawing import (
-    BLUE,
-    DPI,
-    ELEMENT_COLOURS,
-    GREEN,
-    GREY,
-    OKABE_ITO,
-    ONE_COLUMN_IN,
-    ORANGE,
-    PALE,
-    TWO_COLUMNS_IN,
-    VERMILLION,
-    bare,
-    cell_edges,
-    empty_panel,
-    new_figure,
-    nice_length,
-    panel_letter,
-    save,
-    scale_bar,
-    styled,
-)
-from ptydesign.experiment.figures.labels import dose_number
-
-__all__ = [
-    "BLUE",
-    "DPI",
-    "ELEMENT_COLOURS",
-    "GREEN",
-    "GREY",
-    "OKABE_ITO",
-    "ONE_COLUMN_IN",
-    "ORANGE",
-    "PALE",
-    "TWO_COLUMNS_IN",
-    "VERMILLION",
-    "bare",
-    "cell_edges",
-    "dose_axis",
-    "empty_panel",
-    "new_figure",
-    "nice_length",
-    "panel_letter",
-    "save",
-    "scale_bar",
-    "styled",
-]
+from ptydesign.study.quantities import dose_number
 
 
 def dose_axis(axes: Axes, doses: list[float], width_in: float, label: bool = True) -> None:

@@ -1,10 +1,9 @@
-"""Names, units and numbers as a reader sees them: axis labels, doses, values with their tolerance."""
+"""Words and unit of each quantity, and numbers, as a reader sees them: axis labels, doses, values with their unit."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 # Field of the experiment -> (words, unit). What is missing here gets words and unit from its name's suffix.
 FIELDS: dict[str, tuple[str, str]] = {
@@ -107,6 +106,11 @@ def count_text(counts: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
+def ssim_column(width_px: float) -> str:
+    """ "ssim_1.5px": the column of an SSIM of one Gaussian width."""
+    return f"ssim_{width_px:g}px"
+
+
 def ssim_width(column: str) -> float | None:
     """1.5 for "ssim_1.5px"; None for a column that is not an SSIM."""
     if not (column.startswith("ssim_") and column.endswith("px")):
@@ -129,18 +133,6 @@ def score_label(column: str) -> str:
         "contrast": "Contrast factor",
         "objective": "Objective",
     }.get(column, column)
-
-
-def objective_label(plan: Mapping[str, Any]) -> str:
-    """What the search maximised, from the plan's `objective`."""
-    objective = plan.get("objective") or {}
-    metric = str(objective.get("metric", "objective"))
-    if metric == "ssim":
-        width = objective.get("width_px")
-        return f"SSIM (width {width:g} px)" if isinstance(width, int | float) else "SSIM"
-    known = {"psnr": "PSNR (dB)", "psnr_db": "PSNR (dB)", "mse": "−MSE (rad²)", "mse_rad2": "−MSE (rad²)"}
-    known |= {"frc": "FRC area", "frc_area": "FRC area"}
-    return known.get(metric, _sentence_case(metric))
 
 
 def _sentence_case(name: str) -> str:

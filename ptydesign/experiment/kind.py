@@ -1,0 +1,260 @@
+"""The kind `experiment`: which experiment is best, at each dose.
+
+results/<study>[-<scale>]/
+  resolved.yaml, potential.json
+  search/<search>-<dose>/             rounds and best.json, as ptydesign.study.rounds has them
+  validation/<dose>-<simulator>.json  winners and the reference, simulated again
+  tables/, figures/, report.html, logs/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ptydesign.experiment import estimate, scope
+from ptydesign.experiment.config import StudyConfig
+from ptydesign.experiment.resolve import Resolved, resolve
+from ptydesign.experiment.search import version_of
+from ptydesign.experiment.trial import study_inputs
+from ptydesign.study import cost, rounds
+from ptydesign.study.kind import Kind, Step, Which, Work
+from ptydesign.study.tables import table_files
+from ptydesign.study.versions import LAYOUT, versions
+
+POTENTIAL_FILE = "potential.json"
+
+
+def _searches(resolved: Resolved) -> list[scope.Search]:
+    return list(scope.searches(resolved.study).values())
+
+
+def _find(resolved: Resolved, search: str) -> scope.Search:
+    return scope.find_search(resolved.study, search)
+
+
+# which jobs there are
+
+
+def _ordered(resolved: Resolved) -> list[Which]:
+    return rounds.chunked(s for s in _searches(resolved) if s.ordered)
+
+
+def _unordered(resolved: Resolved) -> list[Which]:
+    return rounds.chunked(s for s in _searches(resolved) if not s.ordered)
+
+
+def _winners(resolved: Resolved) -> list[Which]:
+    return [{"search": search.name} for search in _searches(resolved) if search.ordered]
+
+
+# what they need
+
+
+def _before(resolved: Resolved, search: str, round_: int) -> list[str]:
+    return _find(resolved, search).files_before(round_)
+
+
+def _points(resolved: Resolved, search: str, round_: int, chunk: int) -> list[str]:
+    return [_find(resolved, search).points_file(round_)]
+
+
+def _trials(resolved: Resolved, search: str) -> list[str]:
+    return _find(resolved, search).all_files()
+
+
+def _winner(resolved: Resolved, dose: str, simulator: str) -> list[str]:
+    return [scope.winner(resolved.study, dose).best_file]
+
+
+def _all_trials(resolved: Resolved) -> Iterable[str]:
+    return (file for search in _searches(resolved) for file in search.all_files())
+
+
+# what they depend on, by value
+
+
+def _keyed(resolved: Resolved) -> dict[str, Any]:
+    return {"key": resolved.key}
+
+
+def _trial(resolved: Resolved) -> dict[str, Any]:
+    """What all trials depend on."""
+    content = resolved.content
+    return {**study_inputs(resolved.study, resolved.key), "experiment": content["experiment"], "seed": content["seed"]}
+
+
+def _model(resolved: Resolved) -> dict[str, Any]:
+    """What proposals and winners depend on."""
+    return {**{n: resolved.content[n] for n in ("space", "objective", "seed")}, **versions("design")}
+
+
+def _proposed(resolved: Resolved, search: str, round_: int) -> dict[str, Any]:
+    content, found = resolved.content, _find(resolved, search)
+    if round_ > 0:
+        config = {n: v for n, v in content["search"].items() if n not in ("initial", "initial_design", "points")}
+        return {**_model(resolved), "search": config, "n": found.sizes[round_]}
+    if found.kind == scope.MAP:
+        return {**versions("design"), "map": content["map"]}
+    first = {**versions("design"), "space": content["space"], "seed": content["seed"], "n": found.sizes[0]}
+    return first if found.kind == scope.RANDOM else {**first, "design": content["search"]["initial_design"]}
+
+
+def _evaluated(resolved: Resolved, search: str, round_: int, chunk: int = 0) -> dict[str, Any]:
+    return {**_trial(resolved), "n": _find(resolved, search).sizes[round_], "chunk": resolved.content["jobs"]["chunk"]}
+
+
+def _both(resolved: Resolved, search: str, round_: int) -> dict[str, Any]:
+    return {"propose": _proposed(resolved, search, round_), "evaluate": _evaluated(resolved, search, round_)}
+
+
+def _chosen(resolved: Resolved, search: str) -> dict[str, Any]:
+    config = resolved.content["search"]
+    return {**_model(resolved), "kernel": config["kernel"], "failure_value": config["failure_value"]}
+
+
+def _validated(resolved: Resolved, dose: str, simulator: str) -> dict[str, Any]:
+    content = resolved.content
+    extra = {n: content[n] for n in ("reference", "validation")}
+    return {**_trial(resolved), **extra, "parameters": list(content["space"])}
+
+
+def _collected(resolved: Resolved) -> dict[str, Any]:
+    names = ("space", "objective", "score", "map", "experiment", "sample", "reference")
+    return {**{n: resolved.content[n] for n in names}, **versions("collect"), "layout": LAYOUT}
+
+
+POTENTIAL = Step(
+    "potential",
+    "Build the sample's potential, or find it in the cache.",
+    "ptydesign.experiment.search:build_potential",
+    (POTENTIAL_FILE,),
+    depends=_keyed,
+    memory="trial",
+    threads=None,
+)
+ROUND = Step(
+    "round",
+    "Ask for the points of a round, and evaluate them.",
+    "ptydesign.experiment.search:do_round",
+    (rounds.ROUND,),
+    each=lambda resolved: rounds.whole(_searches(resolved)),
+    needs=(POTENTIAL_FILE, _before),
+    depends=_both,
+    memory="trial",
+    priority=10,
+    progress=True,
+    jax=True,
+)
+PROPOSE = Step(
+    "propose",
+    "Write the points of a round.",
+    "ptydesign.experiment.search:propose_points",
+    (rounds.POINTS,),
+    each=lambda resolved: rounds.asked(_searches(resolved)),
+    needs=(_before,),
+    depends=_proposed,
+    priority=20,
+)
+EVALUATE = Step(
+    "evaluate",
+    "Evaluate one chunk of a round.",
+    "ptydesign.experiment.search:evaluate",
+    (rounds.CHUNK,),
+    each=_ordered,
+    needs=(POTENTIAL_FILE, _points),
+    depends=_evaluated,
+    memory="trial",
+    priority=10,  # rounds follow one another; what has no order fills the gaps
+    progress=True,
+    jax=True,
+)
+SAMPLE = replace(
+    EVALUATE,
+    name="sample",
+    help="Evaluate one chunk of the random search or of the map.",
+    each=_unordered,
+    priority=0,
+)
+CHOOSE = Step(
+    "choose",
+    "Choose the winner of a search.",
+    "ptydesign.experiment.search:choose",
+    (rounds.BEST,),
+    each=_winners,
+    needs=(_trials,),
+    depends=_chosen,
+    priority=20,
+)
+VALIDATE = Step(
+    "validate",
+    "Simulate a dose's winner and the reference again with fresh noise.",
+    "ptydesign.experiment.validate:validate",
+    (scope.VALIDATION,),
+    each=lambda resolved: scope.validations(resolved.study),
+    needs=(POTENTIAL_FILE, _winner),
+    depends=_validated,
+    memory="trial",
+    priority=5,
+    progress=True,
+    jax=True,
+)
+COLLECT = Step(
+    "collect",
+    "Write the tables.",
+    "ptydesign.experiment.collect:collect",
+    lambda resolved: table_files(scope.tables(resolved.study)),
+    needs=(POTENTIAL_FILE, _all_trials, CHOOSE.files, VALIDATE.files),
+    depends=_collected,
+    memory="tables",
+)
+STEPS = (POTENTIAL, ROUND, PROPOSE, EVALUATE, SAMPLE, CHOOSE, VALIDATE, COLLECT)
+
+
+def work(resolved: Resolved) -> dict[str, Work]:
+    """Of each step. Compiling, once for all, is shared between them."""
+    study, found = resolved.study, scope.searches(resolved.study)
+    each = estimate.search_work(study)
+    units = {VALIDATE.name: estimate.validation_work(study)}
+    for step in (ROUND, EVALUATE, SAMPLE):
+        jobs = [(found[w["search"]], w["round"], w.get("chunk", 0)) for w in step.each(resolved)]
+        units[step.name] = sum(each[search.name] * len(search.indices(r, chunk)) for search, r, chunk in jobs)
+    compiling = estimate.compile_s(study) / sum(units.values())
+    # the rounds of a search follow one another, be they of one chunk or of many
+    chain = max(each[search.name] * sum(min(n, search.chunk) for n in search.sizes) for search in found.values())
+    chains = dict.fromkeys((ROUND.name, EVALUATE.name), chain)
+    return {name: Work(value, compiling * value, chains.get(name, 0.0)) for name, value in units.items()}
+
+
+def memory(resolved: Resolved) -> dict[str, float]:
+    """GiB of one job of each sort."""
+    shape = resolved.shape
+    return {"trial": estimate.memory_gib(resolved.study, shape), "tables": estimate.potential_gib(shape)}
+
+
+def words(resolved: Resolved, numbers: Mapping[str, Any]) -> str:
+    """What the study takes, in words."""
+    trials = scope.trials(resolved.study)
+    parts = ", ".join(f"{name} {count}" for name, count in trials.items())
+    return cost.summary(resolved, numbers, f"{sum(trials.values())} trials ({parts})")
+
+
+KIND = Kind(
+    name="experiment",
+    asks="which experiment gives the best image, at each dose?",
+    model=StudyConfig,
+    load=resolve,
+    steps=STEPS,
+    tables=COLLECT.files,
+    read="ptydesign.experiment.tables:read_tables",
+    figures="ptydesign.experiment.figures:FIGURES",
+    page="ptydesign.experiment.page:page",
+    work=work,
+    memory=memory,
+    words=words,
+    more=lambda resolved: {"potential_shape": list(resolved.shape), "potential_key": resolved.key},
+    resolves=lambda resolved: {"potential_key": resolved.key},
+    mend="Take a smaller field of view, fewer detector pixels or larger steps, or run it with an executor plugin.",
+    progress=lambda resolved: (sum(scope.trials(resolved.study).values()), version_of(resolved), "e/A^2"),
+)

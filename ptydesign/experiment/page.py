@@ -1,0 +1,188 @@
+"""What the report of a study of an experiment says, from its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ptydesign.experiment import findings
+from ptydesign.experiment.config import OPTIMISED
+from ptydesign.experiment.tables import FAILED, ExperimentTables
+from ptydesign.study.page import Cell, Page, Table
+from ptydesign.study.quantities import dose_number, fixed, number, words_and_unit
+from ptydesign.study.tables import failures
+
+_SEARCHES = {"bo": "optimisation", "random": "random search", "map": "map"}
+_LOOKS = {findings.YES: "yes", findings.NO: "no"}
+
+
+def page(tables: ExperimentTables) -> Page:
+    """What was asked and found."""
+    tried = _tried(tables)
+    found = [_recommended(tables), _scores(tables)]
+    return Page(
+        facts=_facts(tables),
+        asked=[_space(tables)],
+        sentences=findings.sentences(tables),
+        found=[*found, _trends(tables)] if tables.paper else found,
+        failures=failures(tried, "where"),
+        tried=len(tried),
+        reproduce=_seeds(tables),
+        trials="tables/trials.csv",
+    )
+
+
+def _facts(tables: ExperimentTables) -> list[tuple[str, str]]:
+    study, trials = tables.study, tables["trials"]
+    search, by = study["search"], trials["search"].value_counts(sort=False)
+    counted = ", ".join(f"{count} by {_SEARCHES[name]}" for name, count in by.items())
+    field = " × ".join(number(value) for value in reversed(study["experiment"]["field_of_view_a"]))
+    return [
+        ("Sample", _sample_text(study["sample"])),
+        ("Field of view", f"{field} Å (x × y)"),
+        ("Doses", f"{', '.join(dose_number(dose) for dose in tables.doses)} e/Å²"),
+        ("Maximised", tables.objective),
+        ("Search", f"{search['initial']} first points and {search['points']} proposed ones at each dose"),
+        ("Trials", f"{len(trials)} ({counted}), and {len(tables['validation'])} re-simulations of the winners"),
+        ("Compared with", _reference_text(tables)),
+        ("Repeats", f"{study['validation']['repeats']} fresh noise seeds for each winner and dose"),
+        ("Scale", study["scale"]),
+    ]
+
+
+def _sample_text(sample: dict[str, Any]) -> str:
+    if sample["kind"] == "bilayer":
+        return f"bilayer {' on '.join(sample['layers'])}, twisted by {number(sample['twist_deg'])}°"
+    shown = {key: value for key, value in sample.items() if key != "kind" and value is not None}
+    return f"{sample['kind']}: " + ", ".join(f"{key} {value}" for key, value in shown.items())
+
+
+def _reference_text(tables: ExperimentTables) -> str:
+    point = tables.reference_point
+    values = [_with_unit(name, point[name]) for name in tables.parameters if name in point]
+    return f"{tables.reference}: {', '.join(values)}" if values else tables.reference
+
+
+def _with_unit(name: str, value: float) -> str:
+    words, unit = words_and_unit(name)
+    return f"{words.lower()} {number(value)} {unit}".strip()
+
+
+def _space(tables: ExperimentTables) -> Table:
+    rows = []
+    for name, dimension in tables.study["space"].items():
+        words, unit = words_and_unit(name)
+        if dimension.get("choices"):
+            searched, scale = ", ".join(map(number, dimension["choices"])), "choices"
+        else:
+            searched = f"{number(dimension['low'])} to {number(dimension['high'])}"
+            scale = "integers" if dimension.get("integer") else dimension.get("scale", "linear")
+        rows.append((words, searched, unit, scale))
+    return Table("Ranges searched", ("Parameter", "Searched", "Unit", "Scale"), rows, words=range(4))
+
+
+def _recommended(tables: ExperimentTables) -> Table:
+    """Value, tolerance, whether at an edge, and the trials behind it."""
+    header = [Cell("Dose", "e/Å²"), *(Cell(*words_and_unit(name)) for name in tables.parameters), "Trials"]
+    rows = []
+    for dose in tables.doses:
+        fitted = tables.fitted(dose)
+        rows.append(
+            [
+                Cell(dose_number(dose), FAILED if tables.failed(dose, OPTIMISED) else ""),
+                *(_setting(tables.recommendation(dose, name)) for name in tables.parameters),
+                Cell(str(fitted), "few: caution" if fitted < findings.LEAST_TRIALS else ""),
+            ]
+        )
+    note = (
+        "Below each value: the range of that one parameter, the others kept, in which the objective stays within 5 % "
+        "of the best according to the search's surrogate model, fitted to as many scored trials as the last column "
+        "says. "
+        "Trials without a score were kept and counted as failures by the search. "
+        "* at an edge of the range searched: the optimum may lie outside."
+    )
+    return Table("Recommended settings", header, rows, note, words=())
+
+
+def _setting(row: pd.Series | None) -> Cell:
+    if row is None:
+        return Cell("none", "all trials failed")
+    known = np.isfinite(row["low"]) and np.isfinite(row["high"])
+    span = f"{number(row['low'])} to {number(row['high'])}" if known else "tolerance unknown"
+    return Cell(number(row["best"]) + "*" * findings.at_edge(row.to_dict()), span)
+
+
+def _scores(tables: ExperimentTables) -> Table:
+    designs = ("optimised", tables.reference, "difference", "in σ")
+    known = set(tables["summary"]["simulator"])
+    rows = [row for simulator in ("jax", "abtem") if simulator in known for row in _score_rows(tables, simulator)]
+    note = (
+        "Mean ± one sample standard deviation over n re-simulations with fresh noise seeds, not the scores seen by the "
+        "search. σ is √(s₁² + s₂²), the spread of a difference of two single simulations; with n below "
+        f"{findings.LEAST_REPEATS} it is too uncertain, and no value in σ is given."
+    )
+    return Table(
+        f"Optimised against {tables.reference}",
+        (Cell("Dose", "e/Å²"), "Simulator", "n", *designs, *designs),
+        rows,
+        note,
+        groups=(("", 1), ("", 1), ("", 1), ("SSIM", 4), ("PSNR (dB)", 4)),
+        words=(1,),
+        look="tight",
+    )
+
+
+def _score_rows(tables: ExperimentTables, simulator: str) -> Iterable[list[str | Cell]]:
+    for dose in tables.doses:
+        both = {design: tables.scores(dose, design, simulator) for design in (OPTIMISED, tables.reference)}
+        counts = ["0" if row is None else str(int(row["n"])) for row in both.values()]
+        cells: list[str | Cell] = [dose_number(dose), simulator, " / ".join(dict.fromkeys(counts))]
+        for score, decimals in (("ssim", 3), ("psnr_db", 1)):
+            for design, row in both.items():
+                failed = score == "ssim" and tables.failed(dose, design, simulator)
+                cells.append(Cell(_mean_text(row, score, decimals), FAILED if failed else ""))
+            pair = next((pair for pair in findings.compare(tables, simulator, score) if pair.dose == dose), None)
+            if pair is None:
+                cells += ["–", "–"]
+            else:
+                cells += ["+" * (pair.difference > 0) + fixed(pair.difference, decimals), fixed(pair.sigmas, 1)]
+        yield cells
+
+
+def _mean_text(row: pd.Series | None, score: str, decimals: int) -> str:
+    if row is None:
+        return "failed"
+    mean = fixed(row[f"{score}_mean"], decimals)
+    return f"{mean} ± {fixed(row[f'{score}_std'], decimals)}" if row["n"] > 1 else mean
+
+
+def _trends(tables: ExperimentTables) -> Table:
+    rows = [
+        (
+            Cell(trend.claim[0].upper() + trend.claim[1:], look="wrap"),
+            Cell(trend.verdict, look=f"verdict {_LOOKS.get(trend.verdict, 'open')}"),
+            Cell(trend.reason, look="wrap"),
+        )
+        for trend in findings.trends(tables)
+    ]
+    return Table(f"Trends of {tables.paper}", ("Trend", "Here", "Why"), rows, words=range(3), look="trends")
+
+
+def _tried(tables: ExperimentTables) -> pd.DataFrame:
+    """Status and reason of all trials, and where in the study they were made."""
+    trials, again = tables["trials"], tables["validation"]
+    places = trials["search"].map(_SEARCHES), "validation (" + again["simulator"] + ")"
+    frames = [f[["status", "reason"]].assign(where=where) for f, where in zip((trials, again), places, strict=True)]
+    return pd.concat(frames)
+
+
+def _seeds(tables: ExperimentTables) -> list[tuple[str, str]]:
+    seeds = sorted({int(seed) for seed in tables["validation"]["seed"]})
+    also = "; those of the map are also in tables/map.csv" if tables["map"] is not None else ""
+    return [
+        ("Seeds of trials", f"in tables/trials.csv{also}"),
+        (f"Seeds of the {len(seeds)} re-simulations", ", ".join(map(str, seeds))),
+    ]

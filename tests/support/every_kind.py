@@ -1,0 +1,60 @@
+"""A study of seconds of each kind, with which every step of the kind has a job."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import plan_files
+import study_files
+import tuning_files
+import yaml
+
+from ptydesign.config import merge
+
+STUDIES = Path(__file__).parents[2] / "studies"
+
+
+def write_tiny(kind: str, folder: Path) -> Path:
+    """Write the tiny study of a kind, and the structure that it needs; returns the folder."""
+    content = TINY[kind]()
+    file = content.get("sample", {}).get("file")
+    folder.mkdir(parents=True, exist_ok=True)
+    if file is not None:
+        (structure,) = STUDIES.glob(f"{content.pop('from')}/{file}")
+        shutil.copy(structure, folder)
+    return study_files.write_study(folder, content)
+
+
+def _experiment() -> dict[str, Any]:
+    """Rounds of two chunks, and of one."""
+    return study_files.tiny(search={"initial": 4, "points": 3, "batch": 2}, validation={"repeats": 1, "abtem": False})
+
+
+def _planning() -> dict[str, Any]:
+    return plan_files.tiny_plan(
+        goal__doses_e_per_a2=[4000], robustness={"candidates": 1, "repeats": 1, "draws": 1}, chunk=3
+    )
+
+
+def _smoke(name: str, **changes: Any) -> dict[str, Any]:
+    """A study of the repository at its smoke scale."""
+    content = yaml.safe_load((STUDIES / name / "study.yaml").read_text(encoding="utf-8"))
+    smoke = content.pop("scales")["smoke"]
+    return {**merge(merge(content, smoke), changes), "from": name}
+
+
+def _regularisation() -> dict[str, Any]:
+    """With a plan that is tuned."""
+    content = _smoke("engines")
+    return {**content, "plans": content["plans"][:1]}
+
+
+TINY = {
+    "experiment": _experiment,
+    "depth": lambda: _smoke("depth", variants=[]),
+    "tuning": tuning_files.tiny,
+    "regularisation": _regularisation,
+    "planning": _planning,
+}
