@@ -22,7 +22,7 @@ KINDS = {
     #    "experiment": "ptydesign.experiment.kind:KIND",
     "depth": "ptydesign.depth.kind:KIND",
     #    "tuning": "ptydesign.tuning.kind:KIND",
-    #    "regularisation": "ptydesign.regularisation.kind:KIND",
+    "regularisation": "ptydesign.regularisation.kind:KIND",
     #    "planning": "ptydesign.planning.kind:KIND",
 }
 RULES = Path(__file__).parent / "study" / "study.smk"  # Snakemake's rules of all kinds

@@ -12,14 +12,13 @@ import pandas as pd
 
 from ptydesign import io
 from ptydesign.regularisation.config import value_at
-from ptydesign.regularisation.run import Item, items, region_of
-from ptydesign.regularisation.workflow import tuned_plans
+from ptydesign.regularisation.run import Item, items, region_of, tuned_plans
 from ptydesign.score.align import region_slices, sample_truth
 from ptydesign.score.metrics import taper_window
 from ptydesign.score.register import affine_part
+from ptydesign.study.tables import write_tables
 from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.steps import read_specimen, truth_of
-from ptydesign.thick.tables import write_tables
 
 ERRORS = ["item", "plan", "factor", "value", "sweep", "loss", "rmse_projected_rad", "rmse_slices_rad", "frc_area"]
 SUMMARY = [
@@ -33,7 +32,7 @@ DUMBBELLS = ["item", "y_a", "x_a", "true_a", "truth_fit_a", "separation_a", "dip
 def collect(resolved: ThickResolved) -> list[Path]:
     """Write tables/ of a finished study; returns the paths."""
     found = {item.name: resolved.read_json(f"errors/{item.name}.json") for item in items(resolved.study)}
-    tuned = {name: resolved.read_json(f"tuning/{name}.json") for name in tuned_plans(resolved)}
+    tuned = {name: resolved.read_json(f"tuning/{name}.json") for name in tuned_plans(resolved.study)}
     frames = {
         "errors": pd.DataFrame(_errors(found), columns=ERRORS),
         "summary": pd.DataFrame(_summary(resolved, found, tuned), columns=SUMMARY),

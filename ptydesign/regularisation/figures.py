@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib import figure as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from ptydesign import drawing
-from ptydesign.regularisation.tables import Tables, read_tables
+from ptydesign.regularisation.tables import RegularisationTables
+from ptydesign.study.figures import Figure
 
 WORDS = {
     "offset": "noise offset ε",
@@ -27,11 +25,9 @@ BAR_IN = 0.5  # width of a colour bar with its labels
 DASHES = ("-", "--", ":", "-.")
 
 
-def errors(tables: Tables) -> Figure | None:
+def errors(tables: RegularisationTables) -> mpl.Figure:
     """Error of all slices against sweep, one panel for each factor."""
     factors = tables.factors
-    if not factors:
-        return None
     columns = 2 if len(factors) > 1 else 1
     rows = -(-len(factors) // columns)
     figure = drawing.new_figure(drawing.TWO_COLUMNS_IN * columns / 2, 2.4 * rows + 0.1)
@@ -55,11 +51,9 @@ def errors(tables: Tables) -> Figure | None:
     return figure
 
 
-def images(tables: Tables) -> Figure | None:
+def images(tables: RegularisationTables) -> mpl.Figure:
     """Projected phase at the end, a row for each factor; the plan's own value is framed."""
     factors = tables.factors
-    if not factors:
-        return None
     most = max(len(tables.series(factor)) for factor in factors)
     size = min(1.35, (drawing.TWO_COLUMNS_IN - BAR_IN) / (most + 1))
     figure = drawing.new_figure(size * (most + 1) + BAR_IN, (size + 0.22) * len(factors))
@@ -84,11 +78,9 @@ def images(tables: Tables) -> Figure | None:
     return figure
 
 
-def engines(tables: Tables) -> Figure | None:
+def engines(tables: RegularisationTables) -> mpl.Figure:
     """Projected phase and power spectrum of each plan."""
     names = [name for name in tables.plans["item"] if name in tables.images]
-    if len(names) < 2:
-        return None
     shown = ["truth", *names]
     size = (drawing.TWO_COLUMNS_IN - BAR_IN) / len(shown)
     figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, 2 * size + 0.25)
@@ -122,12 +114,10 @@ def engines(tables: Tables) -> Figure | None:
     return figure
 
 
-def convergence(tables: Tables) -> Figure | None:
+def convergence(tables: RegularisationTables) -> mpl.Figure:
     """Error of each plan against sweep, and the separation of dumbbells."""
     names = list(tables.plans["item"])
-    if len(names) < 2:
-        return None
-    with_pairs = len(tables.dumbbells) > 0
+    with_pairs = len(tables["dumbbells"]) > 0
     figure = drawing.new_figure(drawing.TWO_COLUMNS_IN if with_pairs else drawing.ONE_COLUMN_IN, 2.5)
     panels = np.atleast_1d(figure.subplots(1, 2 if with_pairs else 1))
     colours = dict(zip(names, drawing.OKABE_ITO, strict=False))
@@ -144,7 +134,7 @@ def convergence(tables: Tables) -> Figure | None:
     if with_pairs:
         axes = panels[1]
         for place, name in enumerate(names):
-            rows = tables.dumbbells[tables.dumbbells["item"] == name]
+            rows = tables["dumbbells"][tables["dumbbells"]["item"] == name]
             spread = np.linspace(-0.15, 0.15, len(rows)) if len(rows) > 1 else np.zeros(len(rows))
             axes.plot(place + spread, rows["separation_a"], ".", color=colours[name], alpha=0.5, mew=0)
             if len(rows):
@@ -152,7 +142,7 @@ def convergence(tables: Tables) -> Figure | None:
                     place, rows["separation_a"].mean(), rows["separation_a"].std(), fmt="o", color="black", ms=3.5
                 )
         for column, dashes, words in (("true_a", "-", "atoms"), ("truth_fit_a", "--", "truth, same fit")):
-            height = tables.dumbbells[column].mean()
+            height = tables["dumbbells"][column].mean()
             axes.axhline(height, color=drawing.GREY, lw=0.8, ls=dashes, zorder=0)
             place = {"xytext": (0, 2), "textcoords": "offset points", "ha": "right", "va": "bottom"}
             axes.annotate(words, (len(names) - 0.52, height), **place, fontsize=6.5, color=drawing.GREY)
@@ -175,7 +165,7 @@ def _show(axes: Axes, group: dict, low: float, high: float, bar: bool) -> AxesIm
     return picture
 
 
-def _colour_bar(figure: Figure, picture: AxesImage, panels: np.ndarray, words: str, **more: Any) -> None:
+def _colour_bar(figure: mpl.Figure, picture: AxesImage, panels: np.ndarray, words: str, **more: Any) -> None:
     """One bar for all panels, to their right; pointed ends: there are values beyond the range."""
     bar = figure.colorbar(picture, ax=panels, pad=0.01, fraction=0.03, extendfrac=0.02, **more)
     bar.set_label(words)
@@ -192,15 +182,52 @@ def _plain_log(axes: Axes) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-FIGURES: dict[str, tuple[str, Callable[[Tables], Figure | None]]] = {
-    "errors": ("Error against iteration", errors),
-    "images": ("Final images", images),
-    "engines": ("Engines: phase and power spectrum", engines),
-    "convergence": ("Engines: error and dumbbells", convergence),
-}
+def _no_factors(tables: RegularisationTables) -> str | None:
+    return None if tables.factors else "no setting is varied alone"
 
 
-def draw_all(results: Path) -> list[Path]:
-    """Draw every figure that the tables allow into figures/, as PNG and PDF."""
-    tables = read_tables(results)
-    return drawing.draw_all({name: partial(draw, tables) for name, (_, draw) in FIGURES.items()}, results)
+def _few_images(tables: RegularisationTables) -> str | None:
+    shown = [name for name in tables.plans["item"] if name in tables.images]
+    return None if len(shown) > 1 else "fewer than two plans gave an image"
+
+
+def _few_plans(tables: RegularisationTables) -> str | None:
+    return None if len(tables.plans) > 1 else "the study has one plan only"
+
+
+def _errors_caption(tables: RegularisationTables) -> str:
+    return (
+        "Root mean squared error of the phase over all slices and pixels of the scored region against sweep, "
+        "while one setting of the first plan varies. Black: the plan's own value."
+    )
+
+
+def _images_caption(tables: RegularisationTables) -> str:
+    return (
+        "Projected phase after the last sweep, on one scale of grey, which runs from the 1st to the 99.5th "
+        "percentile of the truth. Framed: the plan's own value."
+    )
+
+
+def _engines_caption(tables: RegularisationTables) -> str:
+    return (
+        "(a) Projected phase after the last sweep, and the truth at the same pixels, on one scale of grey, which "
+        "runs from the 1st to the 99.5th percentile of the truth. (b) Power spectrum relative to the truth's "
+        "largest value; rings at 1 and 2 Å⁻¹."
+    )
+
+
+def _convergence_caption(tables: RegularisationTables) -> str:
+    return (
+        "(a) Error of all slices against sweep. (b) Separation of each dumbbell (dots), mean and standard "
+        "deviation; lines: distance of the atoms, and what the same fit finds in the truth at the "
+        "reconstruction's pixels."
+    )
+
+
+FIGURES = (
+    Figure("errors", "Error against iteration", errors, _errors_caption, _no_factors),
+    Figure("images", "Final images", images, _images_caption, _no_factors),
+    Figure("engines", "Engines: phase and power spectrum", engines, _engines_caption, _few_images),
+    Figure("convergence", "Engines: error and dumbbells", convergence, _convergence_caption, _few_plans),
+)

@@ -12,7 +12,7 @@ import numpy as np
 from ptydesign import io
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.plan import Plan
-from ptydesign.regularisation.config import RegularisationStudy, value_at
+from ptydesign.regularisation.config import SLICES, RegularisationStudy, value_at
 from ptydesign.score.align import sample_truth
 from ptydesign.score.compare import ScoreConfig, compare
 from ptydesign.score.dumbbells import measure_pair, pairs
@@ -53,11 +53,29 @@ def items(study: RegularisationStudy) -> list[Item]:
     return found
 
 
+def most_slices(study: RegularisationStudy, plan: str) -> int:
+    """The largest number of slices that a plan may be given."""
+    item = next(item for item in study.plans if item.name == plan)
+    if item.tune is None or SLICES not in item.tune.root:
+        return study.slices
+    return int(max(ends_of(item.tune.root[SLICES])))
+
+
+def ends_of(dimension: Any) -> tuple:
+    """All choices of a dimension, or the ends of its range."""
+    return tuple(dimension.choices or (dimension.low, dimension.high))
+
+
+def tuned_plans(study: RegularisationStudy) -> list[str]:
+    """Names of the plans that are tuned."""
+    return [item.name for item in study.plans if item.tune is not None]
+
+
 def find_item(study: RegularisationStudy, name: str) -> Item:
     """The reconstruction of this name. Raises InputError if there is none."""
     known = {item.name: item for item in items(study)}
     if name not in known:
-        raise InputError("--item", "must be one of the study's", name, f"It has: {', '.join(known)}.")
+        raise InputError("item", "must be one of the study's", name, f"It has: {', '.join(known)}.")
     return known[name]
 
 
@@ -129,24 +147,24 @@ def region_of(resolved: ThickResolved) -> tuple[float, float, float, float]:
     return (float(y - half[0]), float(x - half[1]), float(y + half[0]), float(x + half[1]))
 
 
-def run_item(resolved: ThickResolved, name: str) -> Path:
+def run_item(resolved: ThickResolved, item: str) -> Path:
     """Reconstruct one item: reconstruction/<item>.h5, and its errors in errors/<item>.json."""
     study: RegularisationStudy = resolved.study
-    item = find_item(study, name)
-    plan = plan_of(resolved, item)
+    found_item = find_item(study, item)
+    plan = plan_of(resolved, found_item)
     potential, specimen = read_specimen(resolved)
     truth = truth_of(resolved, potential)
     dataset = load_dataset(resolved, BASE, plan.object.slice_thickness_a)
-    path = resolved.results / "reconstruction" / f"{name}.h5"
+    path = resolved.results / "reconstruction" / f"{item}.h5"
     partial = path.with_suffix(".errors.json")
     watch = Watch(resolved, truth, plan, partial)
     result = resumed(dataset, plan, study.seed, path, study.jobs.checkpoint, [watch])
     io.write_reconstruction(path, result)
     found = {
-        "item": name,
-        "plan": item.plan,
-        "factor": item.factor,
-        "value": item.value,
+        "item": item,
+        "plan": found_item.plan,
+        "factor": found_item.factor,
+        "value": found_item.value,
         "status": result.outcome.status,
         "reason": result.outcome.reason,
         "sweeps": result.outcome.sweeps,
@@ -159,7 +177,7 @@ def run_item(resolved: ThickResolved, name: str) -> Path:
     if study.dumbbells is not None and result.outcome.status != "diverged":
         shift_a = watch.rows[-1].get("shift_a", [0.0, 0.0])
         found["dumbbells"] = dumbbells(resolved, result.state, truth, specimen, shift_a)
-    io.write_json(resolved.results / "errors" / f"{name}.json", found)
+    io.write_json(resolved.results / "errors" / f"{item}.json", found)
     for leftover in (path.with_suffix(".checkpoint.h5"), partial):
         leftover.unlink(missing_ok=True)
     return path

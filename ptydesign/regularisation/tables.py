@@ -9,43 +9,35 @@ from typing import Any
 import pandas as pd
 
 from ptydesign.regularisation.config import TABLES
-from ptydesign.thick.tables import read_contents
+from ptydesign.study import tables
 
 
 @dataclass(frozen=True)
-class Tables:
-    """All that figures and report are drawn from."""
-
-    folder: Path
-    plan: dict[str, Any]
-    errors: pd.DataFrame
-    summary: pd.DataFrame
-    dumbbells: pd.DataFrame
-    trials: pd.DataFrame
-    images: dict[str, dict[str, Any]]
+class RegularisationTables(tables.Tables):
+    """`errors`, `summary`, `dumbbells`, `trials`."""
 
     @property
     def plans(self) -> pd.DataFrame:
         """Summaries of the plans themselves."""
-        return self.summary[self.summary["factor"].fillna("") == ""]
+        return self["summary"][self["summary"]["factor"].fillna("") == ""]
 
     @property
     def factors(self) -> list[str]:
         """What is varied alone."""
-        return [v["name"] for v in self.plan["vary"]]
+        return [v["name"] for v in self.study["vary"]]
 
     def series(self, factor: str) -> list[tuple[float, str, bool]]:
         """(value, item, whether it is the plan's own) of a factor, in rising order."""
-        first = self.plan["plans"][0]["name"]
-        rows = self.summary[self.summary["factor"] == factor]
+        first = self.study["plans"][0]["name"]
+        rows = self["summary"][self["summary"]["factor"] == factor]
         found = [(float(r["value"]), str(r["item"]), False) for _, r in rows.iterrows()]
-        path = next(v["path"] for v in self.plan["vary"] if v["name"] == factor)
-        found.append((_at(self.plan["plans"][0]["plan"], path), first, True))
+        path = next(v["path"] for v in self.study["vary"] if v["name"] == factor)
+        found.append((_at(self.study["plans"][0]["plan"], path), first, True))
         return sorted(found)
 
     def curve(self, item: str) -> pd.DataFrame:
         """Errors of a reconstruction by sweep."""
-        return self.errors[self.errors["item"] == item].sort_values("sweep")
+        return self["errors"][self["errors"]["item"] == item].sort_values("sweep")
 
 
 def _at(content: Any, path: str) -> float:
@@ -54,6 +46,6 @@ def _at(content: Any, path: str) -> float:
     return float(content)
 
 
-def read_tables(folder: Path) -> Tables:
-    """Read plan.yaml and tables/. Raises InputError naming what is missing."""
-    return Tables(**read_contents(folder, TABLES))
+def read_tables(folder: Path) -> RegularisationTables:
+    """The tables of a results folder. Raises InputError naming what is missing."""
+    return tables.read_tables(folder, TABLES, sort=RegularisationTables)

@@ -25,11 +25,11 @@ from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.steps import load_dataset, read_specimen, truth_of
 
 
-def tune(resolved: ThickResolved, name: str) -> Path:
+def tune(resolved: ThickResolved, plan: str) -> Path:
     """Tune one plan: tuning/<plan>.json with all trials and the best."""
     study: RegularisationStudy = resolved.study
-    named = next(item for item in study.plans if item.name == name)
-    config, seed = study.tuning, seed_of(study.seed, "tune", name)
+    named = next(item for item in study.plans if item.name == plan)
+    config, seed = study.tuning, seed_of(study.seed, "tune", plan)
     space = build_space(named.tune)
     potential, _ = read_specimen(resolved)
     truth = truth_of(resolved, potential)
@@ -45,12 +45,12 @@ def tune(resolved: ThickResolved, name: str) -> Path:
             points, state = propose(space, config, rounds, 1, seed, state)
         told = []
         for point in points:
-            plan = short(study.plan_with(named.plan, point, float(resolved.shape.thickness_a)), config.sweeps)
+            tried = short(study.plan_with(named.plan, point, float(resolved.shape.thickness_a)), config.sweeps)
             inputs = {
                 "data": resolved.data_settings(BASE),
                 "noise_seed": resolved.noise_seed(BASE),
                 "dose": resolved.experiments[BASE].dose_e_per_a2,
-                "plan": plan.model_dump(mode="json"),
+                "plan": tried.model_dump(mode="json"),
                 "seed": study.seed,
                 "errors": study.errors.model_dump(mode="json"),
                 **versions("reconstruct", "score", "thick"),
@@ -58,7 +58,7 @@ def tune(resolved: ThickResolved, name: str) -> Path:
             key = digest(inputs)
             record = store.get(key)
             if record is None:
-                record = {"inputs": inputs, "result": trial(resolved, truth, plan)}
+                record = {"inputs": inputs, "result": trial(resolved, truth, tried)}
                 store.put(key, record)
             result = record["result"]
             trials.append({"point": point, **result})
@@ -67,8 +67,8 @@ def tune(resolved: ThickResolved, name: str) -> Path:
         rounds.append(told)
     scored = [t for t in trials if t["rmse_slices_rad"] is not None]
     best = min(scored, key=lambda t: t["rmse_slices_rad"])["point"] if scored else {}
-    path = resolved.results / "tuning" / f"{name}.json"
-    io.write_json(path, {"plan": name, "best": best, "trials": trials})
+    path = resolved.results / "tuning" / f"{plan}.json"
+    io.write_json(path, {"plan": plan, "best": best, "trials": trials})
     return path
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 IMAGES = "tables/images.h5"
 REDO = "Make it anew: delete it and run the study's snakemake command again."
-OUTCOMES = ("status", "reason")  # columns of what became of a trial; `ok` is a success
+BAD = ("failed", "diverged")  # what a trial or a reconstruction may end with that gives no result
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,12 @@ def read_table(path: Path, optional: bool = False, texts: Mapping[str, type] | N
 
 
 def failures(frame: pd.DataFrame, where: str = "") -> list[tuple[str, str, str, int]]:
-    """(where, status, reason, count) of what did not end with `ok`, the most frequent first. where: a column that says
+    """(where, status, reason, count) of what gave no result, the most frequent first. where: a column that says
     which part of the study it was, or words for all of it."""
     if frame.empty or "status" not in frame:
         return []
     counts: dict[tuple[str, str, str], int] = {}
-    for _, row in frame[frame["status"] != "ok"].iterrows():
+    for _, row in frame[frame["status"].isin(BAD)].iterrows():
         place = str(row[where]) if where in frame else where
         reason = row.get("reason")
         key = (place, str(row["status"]), reason if isinstance(reason, str) and reason else "no reason recorded")

@@ -1,66 +1,47 @@
-"""The report of a study of regularisation, made from its tables and figures."""
+"""What the report of a study of regularisation says, from its tables."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ptydesign.regularisation.figures import FIGURES, WORDS
-from ptydesign.regularisation.tables import Tables, read_tables
-from ptydesign.thick.page import Table, defect_words, experiment_words, fixed, write_page
-
-CAPTIONS = {
-    "errors": (
-        "Root mean squared error of the phase over all slices and pixels of the scored region against sweep, while one "
-        "setting of the first plan varies. Black: the plan's own value."
-    ),
-    "images": (
-        "Projected phase after the last sweep, on one scale of grey, which runs from the 1st to the 99.5th percentile "
-        "of the truth. Framed: the plan's own value."
-    ),
-    "engines": (
-        "(a) Projected phase after the last sweep, and the truth at the same pixels, on one scale of grey, "
-        "which runs from the 1st to the 99.5th percentile of the truth. (b) Power spectrum relative to the truth's "
-        "largest value; rings at 1 and 2 Å⁻¹."
-    ),
-    "convergence": (
-        "(a) Error of all slices against sweep. (b) Separation of each dumbbell (dots), mean and standard deviation; "
-        "lines: distance of the atoms, and what the same fit finds in the truth at the reconstruction's pixels."
-    ),
-}
+from ptydesign.regularisation.figures import WORDS
+from ptydesign.regularisation.tables import RegularisationTables
+from ptydesign.study.page import Page, Table, fixed
+from ptydesign.study.tables import failures
+from ptydesign.thick.words import defect_words, experiment_words
 
 LEAST_DIP = 0.05  # of the phase between two columns that are resolved
 
 
-def write_report(results: Path) -> Path:
-    """Write report.html; returns its path."""
-    tables = read_tables(Path(results))
-    pictures = {name: (title, CAPTIONS[name]) for name, (title, _) in FIGURES.items()}
-    return write_page(tables.folder, tables.plan, _facts(tables), sentences(tables), _tables(tables), pictures)
+def page(tables: RegularisationTables) -> Page:
+    """What was asked and found."""
+    bad = failures(tables["summary"], "item") + failures(tables["trials"], "plan")
+    tried = len(tables["summary"]) + len(tables["trials"])
+    return Page(_facts(tables), sentences(tables), _tables(tables), failures=bad, tried=tried)
 
 
-def _facts(tables: Tables) -> list[tuple[str, str]]:
-    plan = tables.plan
-    header, sample = plan["resolved"], plan["sample"]
+def _facts(tables: RegularisationTables) -> list[tuple[str, str]]:
+    study, header = tables.study, tables.made
+    sample = study["sample"]
     y, x, z = header["supercell_a"]
     return [
         ("Sample", f"{sample['file']} along {sample['zone_axis']}, {x:.1f} × {y:.1f} × {z:.1f} Å (x × y × z)"),
-        ("Defects", defect_words(plan) or "none"),
-        ("Experiment", experiment_words(plan)),
-        ("Plans", ", ".join(item["name"] for item in plan["plans"])),
-        ("Slices", f"{plan['slices']} of {z / plan['slices']:.2f} Å; data from {header['potential_shape'][0]}"),
-        ("Scale", plan["scale"]),
+        ("Defects", defect_words(study) or "none"),
+        ("Experiment", experiment_words(study)),
+        ("Plans", ", ".join(item["name"] for item in study["plans"])),
+        ("Slices", f"{study['slices']} of {z / study['slices']:.2f} Å; data from {header['potential_shape'][0]}"),
+        ("Scale", study["scale"]),
     ]
 
 
-def sentences(tables: Tables) -> list[str]:
+def sentences(tables: RegularisationTables) -> list[str]:
     """What came out, in words."""
     found = []
     for factor in tables.factors:
-        rows = [(value, tables.summary[tables.summary["item"] == item].iloc[0]) for value, item, _ in
+        rows = [(value, tables["summary"][tables["summary"]["item"] == item].iloc[0]) for value, item, _ in
                 tables.series(factor)]  # fmt: skip
         good = [(value, row) for value, row in rows if pd.notna(row["rmse_slices_rad"])]
         if good:
@@ -96,7 +77,7 @@ def sentences(tables: Tables) -> list[str]:
     return found
 
 
-def _tables(tables: Tables) -> list[Table]:
+def _tables(tables: RegularisationTables) -> list[Table]:
     header = ("Plan", "Sweeps", "Slices", "Thickness (Å)", "Error of slices (rad)", "Least (rad, sweep)",
               "Error of projection (rad)", "Contrast", "Dumbbells (Å)", "Tuned")  # fmt: skip
     rows = [
@@ -126,7 +107,7 @@ def _tables(tables: Tables) -> list[Table]:
         )
         for factor in tables.factors
         for value, item, own in tables.series(factor)
-        for _, r in tables.summary[tables.summary["item"] == item].iterrows()
+        for _, r in tables["summary"][tables["summary"]["item"] == item].iterrows()
     ]
     if varied:
         heads = ("Setting", "Error of slices (rad)", "Least (rad, sweep)", "Error of projection (rad)", "Loss", "Ended")
