@@ -18,12 +18,11 @@ import yaml
 
 from ptydesign import kinds
 from ptydesign.cli import main
-from ptydesign.depth import workflow
 from ptydesign.depth.config import MeasureConfig
-from ptydesign.depth.figures import resolution, thickness
+from ptydesign.depth.figures import FIGURES, resolution, thickness
 from ptydesign.depth.measure import is_found, match, summarise
 from ptydesign.depth.reconstruct import guesses
-from ptydesign.depth.tables import Tables
+from ptydesign.depth.tables import DepthTables
 from ptydesign.errors import InputError
 from ptydesign.score.depth import DepthPeak, disc_means, disc_points, fit_peak
 
@@ -105,14 +104,13 @@ def write_study(tmp_path: Path, changes) -> Path:
 @pytest.mark.parametrize("scale", ["smoke", "preview", "paper"])
 def test_the_study_is_valid_at_every_scale(scale, tmp_path):
     run = kinds.open_study(STUDY, scale, tmp_path)
-    assert run.kind == "depth"
-    words = workflow.summary(run.resolved, 2)
-    assert "GiB of memory" in words
+    assert run.kind.name == "depth"
+    assert "GiB for each job" in run.words(2)
     if scale == "paper":
         size = (*run.resolved.shape.extent_a[::-1], run.resolved.shape.thickness_a)
         assert size == pytest.approx((92.17, 92.33, 293.5), abs=0.05)
     if scale == "preview":
-        assert 2 * max(workflow.memory(run.resolved).values()) < 24
+        assert 2 * max(run.memory_gib.values()) < 24
 
 
 def test_the_study_of_a_hundred_sweeps_differs_from_the_studys_base_in_its_plan_alone(tmp_path):
@@ -255,8 +253,8 @@ def test_bad_studies_are_refused(tmp_path, change, field, message):
 )
 def test_defects_that_will_not_count_are_said_before_work_starts(tmp_path, change, scored, warning, capsys):
     folder = write_study(tmp_path, change)
-    for command in ("check", "resolve"):  # `resolve` is the first job of a run
-        assert main([command, str(folder), "--root", str(tmp_path / "results")]) == 0
+    for command in (["check"], ["step", "depth", "resolve"]):  # `resolve` is the first job of a run
+        assert main([*command, str(folder), "--root", str(tmp_path / "results")]) == 0
         found = capsys.readouterr()
         assert f"defects in the scored field of 14 x 14 A (x, y): {scored}\n" in found.out + found.err
         assert found.err.count("warning: sample.defects.0") == (warning is not None)
@@ -288,6 +286,12 @@ def test_the_number_of_slices_is_held_while_the_thickness_varies(tmp_path):
     assert [g.slice_a for g in found] == pytest.approx([115 / 24, true / 24, 175 / 24])
 
 
+def tables_of(study, **frames) -> DepthTables:
+    """Tables of a study of depth, empty but for these."""
+    names = ("interstitials", "columns", "summary", "thickness")
+    return DepthTables(Path(), study, {}, {name: frames.get(name, pd.DataFrame()) for name in names}, {})
+
+
 @pytest.mark.parametrize(
     "plan, words",
     [
@@ -300,8 +304,7 @@ def test_the_figure_says_what_is_held(plan, words):
     frame = pd.DataFrame(rows, columns=["varied", "slices", "slice_a"])
     frame = frame.assign(thickness_a=frame["slices"] * frame["slice_a"], true_thickness_a=155.2, status="budget_spent")
     frame = frame.assign(misfit_seen=0.002, misfit_held_out=[0.005, 0.004, 0.01, 0.004])
-    empty = pd.DataFrame()
-    figure = thickness(Tables(Path(), {"thickness": plan}, empty, empty, empty, frame, {}))
+    figure = thickness(tables_of({"thickness": plan}, thickness=frame))
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == [words, "thickness held at the true 155.2 Å\n(slices of 6.5 to 19.4 Å)"]
 
@@ -310,11 +313,11 @@ def test_nothing_detected_draws_no_resolution():
     names = pd.DataFrame({"variant": ["base", "dose_1e5"], "changed": ["", "applied_dose_e_per_a2"], "status": "ok"})
     summary = names.assign(applied_dose_e_per_a2=[1e7, 1e5], detected=[1, 0], interstitial_count=2)
     summary = summary.assign(fwhm_a=[9.0, np.nan], fwhm_sd_a=np.nan, rmse_a=[1.0, np.nan], spread_a=[1.0, np.nan])
-    empty = pd.DataFrame()
-    one = Tables(Path(), {}, empty, empty, summary, empty, {})
-    none = Tables(Path(), {}, empty, empty, summary.assign(detected=0), empty, {})
+    one, none = tables_of({}, summary=summary), tables_of({}, summary=summary.assign(detected=0))
     assert len(resolution(one).axes) == 1
-    assert resolution(none) is None
+    skip = next(figure.skip for figure in FIGURES if figure.name == "resolution")
+    assert skip(one) is None
+    assert "found an interstitial" in skip(none)
 
 
 def command_of(*more: str) -> list[str]:

@@ -17,10 +17,9 @@ import yaml
 from ptydesign import drawing, kinds
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.plan import Plan
-from ptydesign.regularisation import workflow
 from ptydesign.regularisation.figures import engines, images
 from ptydesign.regularisation.run import dumbbells, find_item, items
-from ptydesign.regularisation.tables import Tables
+from ptydesign.regularisation.tables import RegularisationTables
 from ptydesign.regularisation.tune import short
 from ptydesign.score.align import sample_truth
 from ptydesign.score.dumbbells import measure_pair, pairs
@@ -149,9 +148,9 @@ def test_a_short_plan_ends_its_schedules():
 @pytest.mark.parametrize("scale", ["smoke", "preview", "paper"])
 def test_studies_are_valid_at_every_scale(name, scale, tmp_path):
     run = kinds.open_study(ROOT / "studies" / name, scale, tmp_path)
-    assert "GiB of memory" in workflow.summary(run.resolved, 2)
+    assert "GiB for each job" in run.words(2)
     if scale == "preview":
-        assert 2 * max(workflow.memory(run.resolved).values()) < 24
+        assert 2 * max(run.memory_gib.values()) < 24
 
 
 def write_study(tmp_path: Path, name: str, change) -> Path:
@@ -261,14 +260,14 @@ def test_defects_outside_the_scored_field_are_warned_of(tmp_path):
         ]
         content["sample"].update(defects=places)
 
-    resolved = kinds.open_study(write_study(tmp_path, "regularisation", change), "preview", tmp_path).resolved
-    (warning,) = resolved.warnings  # of those placed by hand
+    run = kinds.open_study(write_study(tmp_path, "regularisation", change), "preview", tmp_path)
+    (warning,) = run.resolved.warnings  # of those placed by hand
     assert "sample.defects.0.at_a: should lie in the scored field (|y| <= 4.5" in warning
     assert "less errors.margin_a, 1.5 A" in warning
-    assert "A (x, y): 0 of 1 Si vacancy, 3 of 3 Si vacancy" in workflow.summary(resolved, 2)
+    assert "A (x, y): 0 of 1 Si vacancy, 3 of 3 Si vacancy" in run.words(2)
 
 
-def synthetic_tables(factor: bool) -> Tables:
+def synthetic_tables(factor: bool) -> RegularisationTables:
     """Tables of a plan, and of another plan or of a setting that varies."""
     rng = np.random.default_rng(0)
     items = ["gradient", "offset_1"] if factor else ["gradient", "epie"]
@@ -282,8 +281,8 @@ def synthetic_tables(factor: bool) -> Tables:
         }
         for name in ("truth", *items)
     }
-    empty = pd.DataFrame()
-    return Tables(Path(), plan, empty, pd.DataFrame(rows), empty, empty, images)
+    frames = {name: pd.DataFrame() for name in ("errors", "dumbbells", "trials")}
+    return RegularisationTables(Path(), plan, {}, {**frames, "summary": pd.DataFrame(rows)}, images)
 
 
 @pytest.mark.parametrize("name", ["images", "engines"])
