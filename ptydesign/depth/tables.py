@@ -34,6 +34,12 @@ class DepthTables(tables.Tables):
         frame = self["summary"]
         return frame[frame["changed"].fillna("").isin(["", key]) & (frame["status"] == "ok")].sort_values(key)
 
+    def guesses(self, varied: str) -> pd.DataFrame:
+        """Assumptions that gave a misfit, of those of `thickness` or of `slices`."""
+        frame = self["thickness"]
+        good = (frame["status"] != "diverged") & frame["misfit_held_out"].notna()
+        return frame[(frame["varied"] == varied) & good]
+
     def varied_keys(self) -> list[str]:
         """Numbers of the experiment of which a variant changes just one."""
         changed = [str(c) for c in self["summary"]["changed"].dropna() if str(c) and " " not in str(c)]
