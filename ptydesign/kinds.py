@@ -21,7 +21,7 @@ from ptydesign.study.tables import read_settings
 KINDS = {
     #    "experiment": "ptydesign.experiment.kind:KIND",
     "depth": "ptydesign.depth.kind:KIND",
-    #    "tuning": "ptydesign.tuning.kind:KIND",
+    "tuning": "ptydesign.tuning.kind:KIND",
     "regularisation": "ptydesign.regularisation.kind:KIND",
     #    "planning": "ptydesign.planning.kind:KIND",
 }

@@ -76,7 +76,7 @@ def test_halves_agree(part):
 def test_a_tuning_study_of_the_halves_finds_a_plan(part, tmp_path):
     from study_files import write_study
 
-    from ptydesign.tuning import layout
+    from ptydesign.tuning import scope
     from ptydesign.tuning.data import scan
     from ptydesign.tuning.resolve import resolve
     from ptydesign.tuning.search import choose, read_trials, tune
@@ -91,7 +91,7 @@ def test_a_tuning_study_of_the_halves_finds_a_plan(part, tmp_path):
     io.write_dataset(folder / "data.h5", part)
     resolved = resolve(folder, "preview", tmp_path / "results")
     scan(resolved, 0)
-    (search,) = layout.searches(resolved.study).values()
+    (search,) = scope.searches(resolved.study).values()
     tune(resolved, search.name, 0)
     choose(resolved)
     trials = read_trials(resolved.results, search)

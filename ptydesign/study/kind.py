@@ -124,11 +124,12 @@ def arguments(which: Which) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Work:
     """Of all jobs of a step. units: FFT units (`ptydesign.study.cost`). seconds: of one core, besides. chain: FFT units
-    that can only be done one after the other."""
+    that can only be done one after the other; chain_s: seconds, where a clock ends what is done."""
 
     units: float = 0.0
     seconds: float = 0.0
     chain: float = 0.0
+    chain_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -229,12 +230,6 @@ class Run:
     def settings_hash(self, step: str, which: Which | None = None) -> str:
         """Hash of `settings`: a job refuses to run if the study file was changed after the graph of jobs was made."""
         return digest(self.settings(step, which))[:12]
-
-    def words(self, cores: int) -> str:
-        """What the study takes, in words."""
-        from ptydesign.study.cost import estimate
-
-        return self.kind.words(self.resolved, estimate(self.kind, self.resolved, cores))
 
     @cached_property
     def memory_gib(self) -> Mapping[str, float]:

@@ -46,13 +46,17 @@ def table_files(names: Sequence[str], images: bool = True) -> list[str]:
 
 
 def write_tables(
-    results: Path, frames: Mapping[str, pd.DataFrame], images: Mapping[str, Mapping[str, Any]] | None = None
+    results: Path,
+    frames: Mapping[str, pd.DataFrame],
+    images: Mapping[str, Mapping[str, Any]] | None = None,
+    digits: int | None = 6,
 ) -> list[Path]:
-    """Write tables/ of a finished study, numbers with six digits; returns the paths."""
+    """Write tables/ of a finished study; returns the paths. digits: of numbers; None: all that they have."""
+    form = None if digits is None else f"%.{digits}g"
     paths = []
     for name, frame in frames.items():
         paths.append(Path(results) / f"tables/{name}.csv")
-        io.write_text(paths[-1], frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+        io.write_text(paths[-1], frame.to_csv(index=False, lineterminator="\n", float_format=form))
     if images is not None:
         paths.append(Path(results) / IMAGES)
         io.write_images(paths[-1], images)

@@ -25,6 +25,7 @@ from ptydesign.depth.reconstruct import guesses
 from ptydesign.depth.tables import DepthTables
 from ptydesign.errors import InputError
 from ptydesign.score.depth import DepthPeak, disc_means, disc_points, fit_peak
+from ptydesign.study.cost import words
 
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "studies" / "depth"
@@ -105,7 +106,7 @@ def write_study(tmp_path: Path, changes) -> Path:
 def test_the_study_is_valid_at_every_scale(scale, tmp_path):
     run = kinds.open_study(STUDY, scale, tmp_path)
     assert run.kind.name == "depth"
-    assert "GiB for each job" in run.words(2)
+    assert "GiB for each job" in words(run, 2)
     if scale == "paper":
         size = (*run.resolved.shape.extent_a[::-1], run.resolved.shape.thickness_a)
         assert size == pytest.approx((92.17, 92.33, 293.5), abs=0.05)

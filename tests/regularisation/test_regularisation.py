@@ -24,6 +24,7 @@ from ptydesign.regularisation.tune import short
 from ptydesign.score.align import sample_truth
 from ptydesign.score.dumbbells import measure_pair, pairs
 from ptydesign.score.slices import depth_bins, in_bins, overlap, slice_error
+from ptydesign.study.cost import words
 from ptydesign.types import Truth
 
 ROOT = Path(__file__).parents[2]
@@ -148,7 +149,7 @@ def test_a_short_plan_ends_its_schedules():
 @pytest.mark.parametrize("scale", ["smoke", "preview", "paper"])
 def test_studies_are_valid_at_every_scale(name, scale, tmp_path):
     run = kinds.open_study(ROOT / "studies" / name, scale, tmp_path)
-    assert "GiB for each job" in run.words(2)
+    assert "GiB for each job" in words(run, 2)
     if scale == "preview":
         assert 2 * max(run.memory_gib.values()) < 24
 
@@ -264,7 +265,7 @@ def test_defects_outside_the_scored_field_are_warned_of(tmp_path):
     (warning,) = run.resolved.warnings  # of those placed by hand
     assert "sample.defects.0.at_a: should lie in the scored field (|y| <= 4.5" in warning
     assert "less errors.margin_a, 1.5 A" in warning
-    assert "A (x, y): 0 of 1 Si vacancy, 3 of 3 Si vacancy" in run.words(2)
+    assert "A (x, y): 0 of 1 Si vacancy, 3 of 3 Si vacancy" in words(run, 2)
 
 
 def synthetic_tables(factor: bool) -> RegularisationTables:
