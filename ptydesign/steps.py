@@ -107,10 +107,8 @@ def _check_expected(run: Run, step: str, which: Which, options: argparse.Namespa
 
 def _given(arguments: Sequence[str], name: str) -> int | None:
     """A number of the command line before it is parsed; None if there is none."""
-    for number, word in enumerate(arguments):
-        value = word.removeprefix(f"{name}=")
-        if word == name:
-            value = "".join(arguments[number + 1 : number + 2])
+    for word, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        value = after if word == name else word.removeprefix(f"{name}=") if word.startswith(f"{name}=") else ""
         if value.isdecimal():
             return int(value)
     return None
