@@ -32,7 +32,8 @@ class DepthTables(tables.Tables):
     def varied_alone(self, key: str) -> pd.DataFrame:
         """Summaries of the base and of the variants that change only `key`, in its order; those with a result."""
         frame = self["summary"]
-        return frame[frame["changed"].fillna("").isin(["", key]) & (frame["status"] == "ok")].sort_values(key)
+        alone = frame["changed"].isna() | frame["changed"].isin(["", key])
+        return frame[alone & (frame["status"] == "ok")].sort_values(key)
 
     def guesses(self, varied: str) -> pd.DataFrame:
         """Assumptions that gave a misfit, of those of `thickness` or of `slices`."""

@@ -185,7 +185,7 @@ def _plain_log(axes: Axes) -> None:
 def _no_curves(tables: RegularisationTables) -> str | None:
     if not tables.factors:
         return "no setting is varied alone"
-    return None if tables["errors"]["rmse_slices_rad"].notna().any() else "no reconstruction could be scored"
+    return _no_scores(tables)
 
 
 def _no_images(tables: RegularisationTables) -> str | None:
@@ -200,7 +200,11 @@ def _few_images(tables: RegularisationTables) -> str | None:
 
 
 def _few_plans(tables: RegularisationTables) -> str | None:
-    return None if len(tables.plans) > 1 else "the study has one plan only"
+    return _no_scores(tables) if len(tables.plans) > 1 else "the study has one plan only"
+
+
+def _no_scores(tables: RegularisationTables) -> str | None:
+    return None if tables["errors"]["rmse_slices_rad"].notna().any() else "no reconstruction could be scored"
 
 
 def _errors_caption(tables: RegularisationTables) -> str:

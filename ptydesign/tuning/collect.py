@@ -31,6 +31,11 @@ ASSESSED = {
     "effects": "effects",
     "example": "example",
 }
+# Columns of these, where nothing was assessed: no plan was found, and the study has no references.
+ROW = [
+    "unit", "budget", "dose_e_per_a2", "repeat", "plan", "parameter", "value", "chosen", "status", "reason",
+    "objective", *SCORES, "sweeps", "work_gflop",
+]  # fmt: skip
 FRONT = ("frc_area", "heldout_misfit")  # the two sides of the Pareto front
 
 
@@ -119,7 +124,8 @@ def _chosen_rows(study: TuningConfig, trials: pd.DataFrame) -> Iterable[dict[str
             for method in dict.fromkeys(main["method"]):
                 own = main[main["method"] == method]
                 later = own[own["index"] >= study.search.initial]
-                best = own.loc[own.groupby("repeat")["objective"].idxmax().dropna()]
+                scored = own[own["objective"].notna()].astype({"objective": float})
+                best = scored.loc[scored.groupby("repeat")["objective"].idxmax()]
                 for word, rows in (("", own), ("later_", later), ("best_", best)):
                     row[f"{word}{method}"] = float((rows[path] == value).mean()) if len(rows) else None
             yield row
@@ -146,7 +152,7 @@ def _assessed(study: TuningConfig, groups: dict[str, Any], kind: str) -> pd.Data
                 if column in record:
                     row[column] = record[column]
             rows.append({**row, **score_columns(study, record)})
-    return _table(rows, ["plan", "budget", "status", "reason", "objective", *SCORES, "sweeps"])
+    return _table(rows, ROW)
 
 
 def _pareto(study: TuningConfig, trials: pd.DataFrame) -> pd.DataFrame:

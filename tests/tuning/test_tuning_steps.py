@@ -18,11 +18,10 @@ import pytest
 import toy
 import yaml
 from study_files import write_study
-from tuning_files import tiny
+from tuning_files import resolved_in, run_all, tiny, total
 
 from ptydesign import io
 from ptydesign.api import make_plan, read_plan, reconstruct_dataset
-from ptydesign.cli import main
 from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.predict import heldout_misfit
@@ -30,71 +29,15 @@ from ptydesign.reconstruct.schedule import Budget, Stop
 from ptydesign.study.cost import words
 from ptydesign.study.kind import Run
 from ptydesign.tuning import findings, scope
-from ptydesign.tuning.assess import assess
-from ptydesign.tuning.collect import collect
 from ptydesign.tuning.data import hold_out, read_pair, scan
 from ptydesign.tuning.figures import FIGURES
 from ptydesign.tuning.kind import COLLECT, KIND
 from ptydesign.tuning.resolve import resolve
-from ptydesign.tuning.search import choose, search_plans, weighted
+from ptydesign.tuning.search import weighted
 from ptydesign.tuning.tables import read_tables
 from ptydesign.tuning.trial import Trial, plan_of, plan_to_use, run_trial
 
 ROOT = Path(__file__).parents[2]
-
-
-def run_all(resolved) -> None:
-    study = resolved.study
-    assert command("step", "tuning", "resolve", resolved) == 0
-    for repeat in scope.scans(study):
-        scan(resolved, repeat)
-    for search in scope.searches(study).values():
-        for segment in range(search.segments):
-            search_plans(resolved, search.name, segment)
-    choose(resolved)
-    for name in scope.groups(study):
-        assess(resolved, name)
-    collect(resolved)
-    for word in ("figures", "report"):
-        assert main([word, str(resolved.results)]) == 0
-
-
-def command(*words) -> int:
-    """Run a step's command line; its last word is the study."""
-    study = words[-1].study
-    folder = words[-1].root.parent / "studies" / study.study
-    return main([*words[:-1], str(folder), "--scale", study.scale, "--root", str(words[-1].root)])
-
-
-def total(resolved) -> int:
-    return sum(scope.trials(resolved.study).values())
-
-
-def page_of(resolved) -> str:
-    return (resolved.results / "report.html").read_text()
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Potentials are built once for this module."""
-    folder = str(tmp_path_factory.mktemp("cache"))
-    before = os.environ.get("PTYDESIGN_CACHE")
-    os.environ["PTYDESIGN_CACHE"] = folder
-    yield folder
-    os.environ.pop("PTYDESIGN_CACHE") if before is None else os.environ.update(PTYDESIGN_CACHE=before)
-
-
-def resolved_in(folder: Path, **changes):
-    write_study(folder / "studies" / "tiny", tiny(**changes))
-    return resolve(folder / "studies" / "tiny", "preview", folder / "results")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, cache):
-    """The tiny study, done."""
-    resolved = resolved_in(tmp_path_factory.mktemp("finished"))
-    run_all(resolved)
-    return resolved
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +110,7 @@ def test_every_figure_and_the_report_are_made(finished):
         assert figure.skip(tables) is None, figure.name
         assert (finished.results / "figures" / f"{figure.name}.png").stat().st_size > 5000
         assert len(figure.caption(tables)) > 40
-    page = page_of(finished)
+    page = (finished.results / "report.html").read_text()
     assert page.count("<figure") == len(FIGURES)
     for sentence in findings.sentences(tables):
         assert sentence[:30].split("<")[0].split("'")[0] in page
@@ -311,7 +254,7 @@ def test_the_study_in_the_docs_runs(finished, tmp_path, cache):
     resolved = resolve(folder, "smoke", tmp_path / "results")
     assert total(resolved) == 3 + 2
     run_all(resolved)
-    page = page_of(resolved)
+    page = (resolved.results / "report.html").read_text()
     assert "Reconstruction parameters for my sample" in page
     assert "MoSe2" not in page
     assert read_plan(resolved.results / "best-w0.05.yaml").sweeps < 100
