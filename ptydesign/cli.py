@@ -49,11 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
 def check(options: argparse.Namespace) -> None:
     """Check a study's file, and say what the study would take."""
     from ptydesign import kinds
-    from ptydesign.study.cost import estimate
+    from ptydesign.study.cost import words
 
     run = kinds.open_study(options.study, options.scale, options.root)
     steps.warn(run)
-    print(run.kind.words(run.resolved, estimate(run.kind, run.resolved, options.cores)))
+    print(words(run, options.cores))
 
 
 def keys(options: argparse.Namespace) -> None:

@@ -21,9 +21,9 @@ from ptydesign.study.tables import read_settings
 KINDS = {
     "experiment": "ptydesign.experiment.kind:KIND",
     "depth": "ptydesign.depth.kind:KIND",
-    #    "tuning": "ptydesign.tuning.kind:KIND",
+    "tuning": "ptydesign.tuning.kind:KIND",
     "regularisation": "ptydesign.regularisation.kind:KIND",
-    "planning": "ptydesign.planning.kind:KIND",
+    #    "planning": "ptydesign.planning.kind:KIND",
 }
 RULES = Path(__file__).parent / "study" / "study.smk"  # Snakemake's rules of all kinds
 

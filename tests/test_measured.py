@@ -76,10 +76,10 @@ def test_halves_agree(part):
 def test_a_tuning_study_of_the_halves_finds_a_plan(part, tmp_path):
     from study_files import write_study
 
-    from ptydesign.tuning import layout
+    from ptydesign.tuning import scope
     from ptydesign.tuning.data import scan
     from ptydesign.tuning.resolve import resolve
-    from ptydesign.tuning.search import choose, read_trials, tune
+    from ptydesign.tuning.search import choose, read_trials, search_plans
 
     content = read_yaml(SETTINGS / "study.yaml")
     content["budget"] = {"values": [6]}
@@ -91,8 +91,8 @@ def test_a_tuning_study_of_the_halves_finds_a_plan(part, tmp_path):
     io.write_dataset(folder / "data.h5", part)
     resolved = resolve(folder, "preview", tmp_path / "results")
     scan(resolved, 0)
-    (search,) = layout.searches(resolved.study).values()
-    tune(resolved, search.name, 0)
+    (search,) = scope.searches(resolved.study).values()
+    search_plans(resolved, search.name, 0)
     choose(resolved)
     trials = read_trials(resolved.results, search)
     assert [t["status"] for t in trials] == ["ok"] * 3

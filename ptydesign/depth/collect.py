@@ -33,7 +33,7 @@ NUMBERS = [
 VARIED = ("semiangle_mrad", "defocus_nm", "step_a", "detector_pixels", "applied_dose_e_per_a2")
 THICKNESS = [
     "varied", "slices", "slice_a", "thickness_a", "true_thickness_a", "misfit_seen", "misfit_held_out",
-    "patterns_seen", "patterns_held_out", "sweeps", "status",
+    "patterns_seen", "patterns_held_out", "sweeps", "status", "reason",
 ]  # fmt: skip
 
 

@@ -201,10 +201,7 @@ def thickness(tables: DepthTables) -> mpl.Figure:
     panels = np.atleast_1d(figure.subplots(1, len(kinds)))
     for index, (axes, kind) in enumerate(zip(panels, kinds, strict=True)):
         column = {"thickness": "thickness_a", "slices": "slices"}[kind]
-        rows = tables["thickness"][
-            (tables["thickness"]["varied"] == kind) & (tables["thickness"]["status"] != "diverged")
-        ]
-        rows = rows.sort_values(column)
+        rows = tables.guesses(kind).sort_values(column)
         axes.plot(rows[column], rows["misfit_held_out"], "o-", color=drawing.BLUE, label="patterns held out")
         axes.plot(rows[column], rows["misfit_seen"], "s--", color=drawing.ORANGE, label="patterns seen", ms=3.5)
         if kind == "thickness":
@@ -244,8 +241,8 @@ def _resolved_keys(tables: DepthTables) -> list[str]:
 
 
 def _assumed(tables: DepthTables) -> list[str]:
-    """Assumptions of which more than one value was tried."""
-    return [kind for kind in ("thickness", "slices") if (tables["thickness"]["varied"] == kind).sum() > 1]
+    """Assumptions of which more than one value gave a misfit."""
+    return [kind for kind in ("thickness", "slices") if len(tables.guesses(kind)) > 1]
 
 
 def _no_base(tables: DepthTables) -> str | None:
@@ -261,7 +258,9 @@ def _no_variants(tables: DepthTables) -> str | None:
 
 
 def _no_guesses(tables: DepthTables) -> str | None:
-    return None if _assumed(tables) else "the study assumes no other thickness or number of slices"
+    if tables["thickness"].empty:
+        return "the study assumes no other thickness or number of slices"
+    return None if _assumed(tables) else "no two assumptions of a kind gave a misfit"
 
 
 def _depths_caption(tables: DepthTables) -> str:

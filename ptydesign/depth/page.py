@@ -17,9 +17,16 @@ PAPER_RMSE_A, PAPER_FWHM_A = 1.1, 18.8  # Gilgenbach, Zhu & LeBeau (2025), Fig. 
 
 def page(tables: DepthTables) -> Page:
     """What was asked and found."""
-    bad = failures(tables["summary"], "variant") + failures(tables["thickness"], "assumed thickness")
-    tried = len(tables["summary"]) + tables["thickness"]["slice_a"].nunique()
-    return Page(_facts(tables), sentences(tables), _tables(tables), failures=bad, tried=tried)
+    summary, guesses = tables["summary"], _guesses(tables)
+    bad = failures(summary, "variant") + failures(guesses, "assumed")
+    return Page(_facts(tables), sentences(tables), _tables(tables), failures=bad, tried=len(summary) + len(guesses))
+
+
+def _guesses(tables: DepthTables) -> pd.DataFrame:
+    """Assumptions on the sample, each once: one may be among those of thickness and among those of slices."""
+    frame = tables["thickness"].drop_duplicates(["slices", "slice_a"])
+    words = [f"{r['slices']} slices of {r['slice_a']:.2f} Å assumed" for _, r in frame.iterrows()]
+    return frame.assign(assumed=words)
 
 
 def _facts(tables: DepthTables) -> list[tuple[str, str]]:
@@ -72,9 +79,7 @@ def sentences(tables: DepthTables) -> list[str]:
             values = ", ".join(f"{r['fwhm_a']:.1f} Å at {r[key]:.3g}" for _, r in some.iterrows())
             found.append(f"{WORDS.get(key, key)}: mean FWHM {values}.")
     for kind, column, words in (("thickness", "thickness_a", "thickness"), ("slices", "slices", "number of slices")):
-        rows = tables["thickness"][
-            (tables["thickness"]["varied"] == kind) & tables["thickness"]["misfit_held_out"].notna()
-        ]
+        rows = tables.guesses(kind)
         if len(rows) > 1:
             best = rows.loc[rows["misfit_held_out"].idxmin()]
             more = f"; the true one is {best['true_thickness_a']:.1f} Å" if kind == "thickness" else ""

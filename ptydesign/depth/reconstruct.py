@@ -15,6 +15,7 @@ from ptydesign.depth.measure import measure
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.misfit import misfit
 from ptydesign.reconstruct.plan import Plan
+from ptydesign.study.records import finite
 from ptydesign.thick.data import subset
 from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.steps import load_dataset, read_specimen, resumed, truth_of
@@ -92,7 +93,7 @@ def write_measure(resolved: ThickResolved, variant: str) -> Path:
         window = resolved.experiments[variant].detector.grid
         truth = truth_of(resolved, potential)
         found = measure(resolved.study, result.state, truth, specimen, resolved.centre_a, window)
-    found |= {"name": variant, "sweeps": result.outcome.sweeps, "loss": float(result.history["loss"][-1])}
+    found |= {"name": variant, "sweeps": result.outcome.sweeps, "loss": finite(result.history["loss"][-1])}
     path = resolved.results / "measure" / f"{variant}.json"
     io.write_json(path, found)
     return path
@@ -112,6 +113,10 @@ def write_guess(resolved: ThickResolved, guess: str) -> Path:
     seen = subset(dataset, ~held)
     result = resumed(seen, plan, study.seed, path, study.jobs.checkpoint)
     last = plan.engines[-1]
+    misfits = {"misfit_seen": None, "misfit_held_out": None}
+    if result.outcome.status != "diverged":
+        parts = (seen, subset(dataset, held))
+        misfits = {n: misfit(result.state, d, last.noise, last.offset) for n, d in zip(misfits, parts, strict=True)}
     io.write_json(
         path,
         {
@@ -121,11 +126,11 @@ def write_guess(resolved: ThickResolved, guess: str) -> Path:
             "thickness_a": assumed.slices * assumed.slice_a,
             "true_thickness_a": float(resolved.shape.thickness_a),
             "status": result.outcome.status,
+            "reason": result.outcome.reason,
             "sweeps": result.outcome.sweeps,
             "patterns_seen": int((~held).sum()),
             "patterns_held_out": int(held.sum()),
-            "misfit_seen": misfit(result.state, seen, last.noise, last.offset),
-            "misfit_held_out": misfit(result.state, subset(dataset, held), last.noise, last.offset),
+            **misfits,
         },
     )
     path.with_suffix(".checkpoint.h5").unlink(missing_ok=True)

@@ -32,7 +32,14 @@ class DepthTables(tables.Tables):
     def varied_alone(self, key: str) -> pd.DataFrame:
         """Summaries of the base and of the variants that change only `key`, in its order; those with a result."""
         frame = self["summary"]
-        return frame[frame["changed"].fillna("").isin(["", key]) & (frame["status"] == "ok")].sort_values(key)
+        alone = frame["changed"].isna() | frame["changed"].isin(["", key])
+        return frame[alone & (frame["status"] == "ok")].sort_values(key)
+
+    def guesses(self, varied: str) -> pd.DataFrame:
+        """Assumptions that gave a misfit, of those of `thickness` or of `slices`."""
+        frame = self["thickness"]
+        good = (frame["status"] != "diverged") & frame["misfit_held_out"].notna()
+        return frame[(frame["varied"] == varied) & good]
 
     def varied_keys(self) -> list[str]:
         """Numbers of the experiment of which a variant changes just one."""

@@ -42,7 +42,7 @@ def collect(resolved: ThickResolved) -> list[Path]:
         "trials": pd.DataFrame(_trials(tuned)),
     }
     if frames["trials"].empty:
-        frames["trials"] = pd.DataFrame(columns=["plan", "trial", "status", "rmse_slices_rad"])
+        frames["trials"] = pd.DataFrame(columns=["plan", "trial", "status", "reason", "rmse_slices_rad"])
     return write_tables(resolved.results, frames, _images(resolved, found))
 
 
@@ -64,6 +64,7 @@ def _summary(resolved: ThickResolved, found: dict[str, Any], tuned: dict[str, An
         yield {
             **{name: item.get(name) for name in SUMMARY if name in item},
             **{n: last.get(n) for n in ("rmse_projected_rad", "rmse_slices_rad", "contrast", "frc_area", "loss")},
+            "reason": item["reason"] if item["status"] == "diverged" else last.get("reason", item["reason"]),
             "best_slices_rad": best.get("rmse_slices_rad"),
             "best_sweep": best.get("sweep"),
             "dumbbell_count": len(pairs),

@@ -120,7 +120,7 @@ def convergence(tables: RegularisationTables) -> mpl.Figure:
     with_pairs = len(tables["dumbbells"]) > 0
     figure = drawing.new_figure(drawing.TWO_COLUMNS_IN if with_pairs else drawing.ONE_COLUMN_IN, 2.5)
     panels = np.atleast_1d(figure.subplots(1, 2 if with_pairs else 1))
-    colours = dict(zip(names, drawing.OKABE_ITO, strict=False))
+    colours = {name: drawing.OKABE_ITO[place % len(drawing.OKABE_ITO)] for place, name in enumerate(names)}
     for place, name in enumerate(names):
         curve = tables.curve(name)
         label = name.replace("_", " ")
@@ -182,8 +182,16 @@ def _plain_log(axes: Axes) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _no_factors(tables: RegularisationTables) -> str | None:
-    return None if tables.factors else "no setting is varied alone"
+def _no_curves(tables: RegularisationTables) -> str | None:
+    if not tables.factors:
+        return "no setting is varied alone"
+    return _no_scores(tables)
+
+
+def _no_images(tables: RegularisationTables) -> str | None:
+    if not tables.factors:
+        return "no setting is varied alone"
+    return None if "truth" in tables.images else "every reconstruction diverged"
 
 
 def _few_images(tables: RegularisationTables) -> str | None:
@@ -192,7 +200,11 @@ def _few_images(tables: RegularisationTables) -> str | None:
 
 
 def _few_plans(tables: RegularisationTables) -> str | None:
-    return None if len(tables.plans) > 1 else "the study has one plan only"
+    return _no_scores(tables) if len(tables.plans) > 1 else "the study has one plan only"
+
+
+def _no_scores(tables: RegularisationTables) -> str | None:
+    return None if tables["errors"]["rmse_slices_rad"].notna().any() else "no reconstruction could be scored"
 
 
 def _errors_caption(tables: RegularisationTables) -> str:
@@ -226,8 +238,8 @@ def _convergence_caption(tables: RegularisationTables) -> str:
 
 
 FIGURES = (
-    Figure("errors", "Error against iteration", errors, _errors_caption, _no_factors),
-    Figure("images", "Final images", images, _images_caption, _no_factors),
+    Figure("errors", "Error against iteration", errors, _errors_caption, _no_curves),
+    Figure("images", "Final images", images, _images_caption, _no_images),
     Figure("engines", "Engines: phase and power spectrum", engines, _engines_caption, _few_images),
     Figure("convergence", "Engines: error and dumbbells", convergence, _convergence_caption, _few_plans),
 )

@@ -10,7 +10,7 @@ import pandas as pd
 from ptydesign.regularisation.figures import WORDS
 from ptydesign.regularisation.tables import RegularisationTables
 from ptydesign.study.page import Page, Table, fixed
-from ptydesign.study.tables import failures
+from ptydesign.study.tables import BAD, failures
 from ptydesign.thick.words import defect_words, experiment_words
 
 LEAST_DIP = 0.05  # of the phase between two columns that are resolved
@@ -18,9 +18,16 @@ LEAST_DIP = 0.05  # of the phase between two columns that are resolved
 
 def page(tables: RegularisationTables) -> Page:
     """What was asked and found."""
-    bad = failures(tables["summary"], "item") + failures(tables["trials"], "plan")
-    tried = len(tables["summary"]) + len(tables["trials"])
-    return Page(_facts(tables), sentences(tables), _tables(tables), failures=bad, tried=tried)
+    summary, trials = tables["summary"], tables["trials"]
+    trials = trials.assign(where=[f"tuning of {plan}" for plan in trials["plan"]])
+    bad = failures(_with_unscored(summary), "item") + failures(_with_unscored(trials), "where")
+    return Page(_facts(tables), sentences(tables), _tables(tables), failures=bad, tried=len(summary) + len(trials))
+
+
+def _with_unscored(frame: pd.DataFrame) -> pd.DataFrame:
+    """Reconstructions, of which those that ended but have no score count as failed."""
+    unscored = frame["rmse_slices_rad"].isna() & ~frame["status"].isin(BAD)
+    return frame.assign(status=frame["status"].mask(unscored, "failed"))
 
 
 def _facts(tables: RegularisationTables) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from ptydesign.score.compare import ScoreConfig, compare
 from ptydesign.score.dumbbells import measure_pair, pairs
 from ptydesign.score.metrics import ScoreFailure
 from ptydesign.score.slices import depth_bins, slice_error
+from ptydesign.study.records import finite
 from ptydesign.thick.config import BASE
 from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.scored import scored_half_a
@@ -118,7 +119,7 @@ class Watch:
         if sweep % every and sweep not in (1, 2, self.last):
             return
         self.rows = [row for row in self.rows if row["sweep"] < sweep]
-        self.rows.append({"sweep": sweep, "loss": float(loss), **self.errors(state)})
+        self.rows.append({"sweep": sweep, "loss": finite(loss), **self.errors(state)})
         if self.path is not None:
             io.write_json(self.path, self.rows)
 

@@ -19,7 +19,8 @@ class RegularisationTables(tables.Tables):
     @property
     def plans(self) -> pd.DataFrame:
         """Summaries of the plans themselves."""
-        return self["summary"][self["summary"]["factor"].fillna("") == ""]
+        factor = self["summary"]["factor"]
+        return self["summary"][factor.isna() | (factor == "")]
 
     @property
     def factors(self) -> list[str]:

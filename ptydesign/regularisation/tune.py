@@ -73,15 +73,16 @@ def tune(resolved: ThickResolved, plan: str) -> Path:
 
 
 def trial(resolved: ThickResolved, truth, plan: Plan) -> dict[str, Any]:
-    """Error after a short reconstruction; None if it diverged."""
+    """Error after a short reconstruction; None if it diverged or can't be scored, with the reason."""
     dataset = load_dataset(resolved, BASE, plan.object.slice_thickness_a)
     state, history, outcome = reconstruct(dataset, plan, resolved.study.seed)
-    found = {"status": outcome.status, "loss": None, "rmse_slices_rad": None, "rmse_projected_rad": None}
+    found = {"status": outcome.status, "reason": outcome.reason, "loss": None}
+    found |= {"rmse_slices_rad": None, "rmse_projected_rad": None}
     if outcome.status == "diverged":
         return found
     errors = Watch(resolved, truth, plan).errors(state)
-    names = ("rmse_slices_rad", "rmse_projected_rad")
-    return {**found, "loss": float(history.loss[-1]), **{name: errors[name] for name in names}}
+    kept = {name: errors[name] for name in ("rmse_slices_rad", "rmse_projected_rad", "reason") if name in errors}
+    return {**found, "loss": float(history.loss[-1]), **kept}
 
 
 def short(plan: Plan, sweeps: int) -> Plan:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptydesign.errors import InputError
-from ptydesign.study.kind import Kind, Work
+from ptydesign.study.kind import Kind, Run, Work
 
 if TYPE_CHECKING:
     from ptydesign.study.checked import Checked
@@ -35,7 +35,7 @@ def estimate(kind: Kind, resolved: Checked, cores: int, rate: float | None = Non
         if step.memory:
             steps[step.name]["memory_gib"] = round(memory[step.memory], 2)
         total += seconds
-        chain = max(chain, one.chain / rate)
+        chain = max(chain, one.chain / rate, one.chain_s)
     total += 3 * START_S  # resolve, figures, report
     return {
         "jobs": sum(step["jobs"] for step in steps.values()) + 3,
@@ -47,6 +47,11 @@ def estimate(kind: Kind, resolved: Checked, cores: int, rate: float | None = Non
         "fft_units_per_s": float(f"{rate:.3g}"),
         "steps": steps,
     }
+
+
+def words(run: Run, cores: int) -> str:
+    """What a study takes, in words."""
+    return run.kind.words(run.resolved, estimate(run.kind, run.resolved, cores))
 
 
 def summary(resolved: Checked, numbers: Mapping[str, Any], what: str) -> str:

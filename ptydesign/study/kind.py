@@ -132,11 +132,12 @@ def arguments(which: Which) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Work:
     """Of all jobs of a step. units: FFT units (`ptydesign.study.cost`). seconds: of one core, besides. chain: FFT units
-    that can only be done one after the other."""
+    that can only be done one after the other; chain_s: seconds, where a clock ends what is done."""
 
     units: float = 0.0
     seconds: float = 0.0
     chain: float = 0.0
+    chain_s: float = 0.0
 
 
 @dataclass(frozen=True)

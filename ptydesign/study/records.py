@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,3 +17,8 @@ def read_json(path: Path) -> Any:
     except (OSError, ValueError) as error:
         mend = "Delete it and run the study's snakemake command again."
         raise InputError(str(path), "must be a readable file of this study", str(error), mend) from None
+
+
+def finite(value: float) -> float | None:
+    """A number as JSON can hold it; None for one that isn't finite, as the last loss of what diverged."""
+    return float(value) if math.isfinite(value) else None

@@ -14,7 +14,8 @@ from ptydesign import io
 from ptydesign.study.records import read_json
 from ptydesign.study.rounds import best_so_far
 from ptydesign.study.store import PointStore
-from ptydesign.tuning import layout
+from ptydesign.study.tables import write_tables
+from ptydesign.tuning import scope
 from ptydesign.tuning.config import OBJECTIVES, TuningConfig
 from ptydesign.tuning.search import read_trials
 from ptydesign.tuning.trial import objective_value
@@ -30,6 +31,11 @@ ASSESSED = {
     "effects": "effects",
     "example": "example",
 }
+# Columns of these, where nothing was assessed: no plan was found, and the study has no references.
+ROW = [
+    "unit", "budget", "dose_e_per_a2", "repeat", "plan", "parameter", "value", "chosen", "status", "reason",
+    "objective", *SCORES, "sweeps", "work_gflop",
+]  # fmt: skip
 FRONT = ("frc_area", "heldout_misfit")  # the two sides of the Pareto front
 
 
@@ -37,7 +43,7 @@ def collect(resolved: Any) -> list[Path]:
     """Write tables/ from the records of a finished study; returns the paths."""
     study, results = resolved.study, resolved.results
     trials = pd.DataFrame(_trial_rows(study, results))
-    groups = {name: read_json(results / group.file) for name, group in layout.groups(study).items()}
+    groups = {name: read_json(results / group.file) for name, group in scope.groups(study).items()}
     convergence = pd.DataFrame(_convergence_rows(trials))
     frames = {
         "trials": trials,
@@ -47,21 +53,13 @@ def collect(resolved: Any) -> list[Path]:
         "pareto": _pareto(study, trials),
         "saved": _table(_saved_rows(trials), ["unit", "budget", "asked", "computed", "diverged"]),
     }
-    paths = []
-    for file in layout.table_files(study):
-        name = Path(file).stem
-        if name in ASSESSED:
-            frames[name] = _assessed(study, groups, ASSESSED[name])
-        if name in frames:
-            io.write_text(results / file, frames[name].to_csv(index=False, lineterminator="\n"))
-        else:
-            io.write_images(results / file, _images(resolved, groups))
-        paths.append(results / file)
-    return paths
+    asked = scope.tables(study)
+    frames |= {name: _assessed(study, groups, kind) for name, kind in ASSESSED.items() if name in asked}
+    return write_tables(results, {name: frames[name] for name in asked}, _images(resolved, groups), digits=None)
 
 
 def _table(rows: Iterable[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
-    """The rows; these columns alone if there are none: a space without choices, budgets of seconds."""
+    """The rows; these columns alone if there are none: a space without choices, budgets of seconds, no plan found."""
     rows = list(rows)
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
 
@@ -83,7 +81,7 @@ def score_columns(study: TuningConfig, record: dict[str, Any]) -> dict[str, Any]
 
 
 def _trial_rows(study: TuningConfig, results: Path) -> Iterable[dict[str, Any]]:
-    for search in layout.searches(study).values():
+    for search in scope.searches(study).values():
         for record in read_trials(results, search):
             yield {
                 "method": search.method,
@@ -126,7 +124,8 @@ def _chosen_rows(study: TuningConfig, trials: pd.DataFrame) -> Iterable[dict[str
             for method in dict.fromkeys(main["method"]):
                 own = main[main["method"] == method]
                 later = own[own["index"] >= study.search.initial]
-                best = own.loc[own.groupby("repeat")["objective"].idxmax().dropna()]
+                scored = own[own["objective"].notna()].astype({"objective": float})
+                best = scored.loc[scored.groupby("repeat")["objective"].idxmax()]
                 for word, rows in (("", own), ("later_", later), ("best_", best)):
                     row[f"{word}{method}"] = float((rows[path] == value).mean()) if len(rows) else None
             yield row
@@ -134,8 +133,8 @@ def _chosen_rows(study: TuningConfig, trials: pd.DataFrame) -> Iterable[dict[str
 
 def _assessed(study: TuningConfig, groups: dict[str, Any], kind: str) -> pd.DataFrame:
     """Rows of all groups of a kind; the doses and fresh data begin with what the main budget's group says."""
-    known = layout.groups(study)
-    main = layout.main_budget(study)
+    known = scope.groups(study)
+    main = scope.main_budget(study)
     rows = []
     for name, group in known.items():
         same = group.kind == kind or (
@@ -153,12 +152,12 @@ def _assessed(study: TuningConfig, groups: dict[str, Any], kind: str) -> pd.Data
                 if column in record:
                     row[column] = record[column]
             rows.append({**row, **score_columns(study, record)})
-    return pd.DataFrame(rows)
+    return _table(rows, ROW)
 
 
 def _pareto(study: TuningConfig, trials: pd.DataFrame) -> pd.DataFrame:
     """All different plans that were tried at the main budget, and whether no other is better in both respects."""
-    main = layout.main_budget(study)
+    main = scope.main_budget(study)
     same = trials[(trials["budget"] == main.value) & (trials["unit"] == main.unit) & (trials["status"] == "ok")]
     same = same.drop_duplicates("key").reset_index(drop=True)
     table = same[list(FRONT)].to_numpy(float) * [OBJECTIVES[name] for name in FRONT]
@@ -172,7 +171,7 @@ def _pareto(study: TuningConfig, trials: pd.DataFrame) -> pd.DataFrame:
 
 def _saved_rows(trials: pd.DataFrame) -> Iterable[dict[str, Any]]:
     """What ending diverging trials early, and computing a plan once, saved at each budget under work."""
-    for (unit, budget), group in trials[trials["unit"] == layout.WORK].groupby(["unit", "budget"], sort=True):
+    for (unit, budget), group in trials[trials["unit"] == scope.WORK].groupby(["unit", "budget"], sort=True):
         different = group.drop_duplicates("key")
         ended = different[different["status"] == "diverged"]
         yield {
@@ -191,7 +190,7 @@ def _images(resolved: Any, groups: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Pictures of the plans that figures show, with what their rows say."""
     study, store = resolved.study, PointStore(resolved.root)
     found: dict[str, dict[str, Any]] = {}
-    for name, group in layout.groups(study).items():
+    for name, group in scope.groups(study).items():
         if not group.images:
             continue
         for number, record in enumerate(groups[name]["trials"]):

@@ -18,7 +18,7 @@ from ptydesign.errors import InputError
 from ptydesign.halves import SPLITS
 from ptydesign.study.acquisition import ExperimentConfig, to_experiment
 from ptydesign.study.store import seed_of
-from ptydesign.tuning import layout
+from ptydesign.tuning import scope
 from ptydesign.tuning.config import OneFile, SimulatedData
 from ptydesign.types import Dataset, Experiment, Truth
 
@@ -64,7 +64,7 @@ def scan(resolved: Any, repeat: int) -> Path:
     if isinstance(study.data, SimulatedData):
         pairs = _simulated(resolved, repeat)
     else:
-        pairs = {layout.MEASURED: (*_measured(resolved), None)}
+        pairs = {scope.MEASURED: (*_measured(resolved), None)}
     for name, (first, second, truth) in pairs.items():
         folder = results / "data" / name
         seed = seed_of(study.seed, "heldout", repeat)
@@ -83,7 +83,7 @@ def scan(resolved: Any, repeat: int) -> Path:
             content.update(np.ascontiguousarray(truth.phase_rad).tobytes())
         counts = float(np.mean(np.sum(first.patterns, axis=(1, 2))))
         entries[name] = {"digest": content.hexdigest()[:32], "positions": len(first.positions_a), "counts": counts}
-    path = results / layout.data_file(repeat)
+    path = results / scope.DATA.format(repeat=repeat)
     io.write_json(path, entries)
     return path
 
@@ -92,7 +92,7 @@ def read_pair(results: Path, repeat: int, name: str) -> Pair:
     """A pair of scans that `scan` made."""
     from ptydesign.study.records import read_json
 
-    entries: Mapping[str, Any] = read_json(results / layout.data_file(repeat))
+    entries: Mapping[str, Any] = read_json(results / scope.DATA.format(repeat=repeat))
     folder = results / "data" / name
     kept, out = (
         tuple(io.read_dataset(folder / f"{word}{end}.h5") for word in ("first", "second")) for end in ("", "-heldout")
@@ -128,12 +128,12 @@ def _simulated(resolved: Any, repeat: int) -> dict[str, tuple[Dataset, Dataset, 
     potential = io.read_potential(
         cached_potential(study.data.sample, study.data.potential, resolved.shape, study.seed, cache)
     )
-    doses = layout.doses_of(study, repeat)
+    doses = scope.doses_of(study, repeat)
     found = []
     for number, experiment in enumerate(experiments(study.data)):
         seed = seed_of(study.seed, "scan", repeat, number)
         found.append(simulate_doses(potential, experiment, doses, seed))
-    names = [layout.data_name(study, repeat, dose) for dose in doses]
+    names = [scope.data_name(study, repeat, dose) for dose in doses]
     return {
         name: (told(first, study.data), told(second, study.data), truth)
         for name, (first, truth), (second, _) in zip(names, *found, strict=True)

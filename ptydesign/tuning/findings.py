@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ptydesign.tuning.config import FOUND, OBJECTIVES
-from ptydesign.tuning.figures.effects import short
-from ptydesign.tuning.figures.tables import METHODS, METRICS, Tables
+from ptydesign.tuning.tables import METHODS, METRICS, TuningTables, short
 
 LEAST_REPEATS = 3  # for a spread that says something
 TRUE_METRICS = ("ssim", "psnr_db", "mse_rad2")
@@ -49,7 +48,7 @@ class Margin:
         return "yes" if self.better > 0 and self.sigmas > 1 else "no"
 
 
-def search_margin(tables: Tables) -> Margin | None:
+def search_margin(tables: TuningTables) -> Margin | None:
     """Best score after the last trial: Bayesian optimisation and random search, over the main searches."""
     rows = tables["summary"]
     rows = rows[rows["main"]]
@@ -68,7 +67,7 @@ def search_margin(tables: Tables) -> Margin | None:
     )
 
 
-def plan_margin(tables: Tables, reference: str, metric: str) -> Margin | None:
+def plan_margin(tables: TuningTables, reference: str, metric: str) -> Margin | None:
     """The plan found and a reference, over all data that were simulated afresh and the searches' own."""
     table = tables["validation"] if tables["validation"] is not None else tables["budgets"]
     if tables["validation"] is None:
@@ -81,13 +80,13 @@ def plan_margin(tables: Tables, reference: str, metric: str) -> Margin | None:
     return Margin(found.mean(), stds[0], other.mean(), stds[1], min(len(found), len(other)), lead)
 
 
-def sentences(tables: Tables) -> list[str]:
+def sentences(tables: TuningTables) -> list[str]:
     """The study's findings."""
     found = [*_search(tables), *_plan(tables), *_accuracy(tables), *_chosen(tables), *_agreement(tables)]
     return [*found, *_example(tables), *_clock(tables), *_saved(tables)]
 
 
-def _search(tables: Tables) -> list[str]:
+def _search(tables: TuningTables) -> list[str]:
     margin = search_margin(tables)
     if margin is None:
         return ["No comparison of Bayesian optimisation with random search: one of them has no score."]
@@ -115,21 +114,21 @@ def _search(tables: Tables) -> list[str]:
     return [text + more]
 
 
-def _plan(tables: Tables) -> list[str]:
+def _plan(tables: TuningTables) -> list[str]:
     table = tables["pareto"]
     if table.empty or not (tables["budgets"]["plan"] == FOUND).any():
         return ["No plan was found: no trial gave a score."]
     rows = tables["trials"]
-    rows = rows[np.isclose(rows["budget"], tables.budget) & (rows["unit"] == tables.plan["budget"]["unit"])]
+    rows = rows[np.isclose(rows["budget"], tables.budget) & (rows["unit"] == tables.study["budget"]["unit"])]
     best = rows.loc[rows["objective"].idxmax()]
     words = tables.labels()
     values = ", ".join(f"{words[p]} {short(str(best[p]))}" for p in tables.parameters)
     return [f"Best plan at {tables.budget:g} {tables.unit}, of {len(table)} different ones that were scored: {values}."]
 
 
-def _accuracy(tables: Tables) -> list[str]:
+def _accuracy(tables: TuningTables) -> list[str]:
     result = []
-    for reference in tables.plan["references"]:
+    for reference in tables.study["references"]:
         for metric in ("frc_area", "heldout_misfit", *(("ssim", "mse_rad2") if tables.truth else ())):
             margin = plan_margin(tables, reference, metric)
             if margin is None:
@@ -144,7 +143,7 @@ def _accuracy(tables: Tables) -> list[str]:
     return result
 
 
-def _chosen(tables: Tables) -> list[str]:
+def _chosen(tables: TuningTables) -> list[str]:
     table = tables["chosen"]
     if "later_bo" not in table or "later_random" not in table:
         return []
@@ -159,7 +158,7 @@ def _chosen(tables: Tables) -> list[str]:
     return [f"Bayesian optimisation (random search) switched on, after the first plans: {', '.join(parts)}."]
 
 
-def _agreement(tables: Tables) -> list[str]:
+def _agreement(tables: TuningTables) -> list[str]:
     table = tables["pareto"]
     if not tables.truth or len(table) < 10:
         return []
@@ -180,13 +179,13 @@ def rank_correlation(first: pd.Series, second: pd.Series) -> float:
     return float(np.corrcoef(first.rank(), second.rank())[0, 1])
 
 
-def _example(tables: Tables) -> list[str]:
+def _example(tables: TuningTables) -> list[str]:
     table = tables["example"]
     if table is None or table["frc_area"].notna().sum() < 2:
         return []
     rows = table[table["frc_area"].notna()]
     frc, misfit = rows.loc[rows["frc_area"].idxmax()], rows.loc[rows["heldout_misfit"].idxmin()]
-    path = tables.plan["example"]["path"]
+    path = tables.study["example"]["path"]
     text = f"Over-smoothing ({path}): the FRC area is best at {frc['value']}, the held-out misfit at {misfit['value']}"
     if not tables.truth:
         return [f"{text}."]
@@ -198,7 +197,7 @@ def _example(tables: Tables) -> list[str]:
     ]
 
 
-def _clock(tables: Tables) -> list[str]:
+def _clock(tables: TuningTables) -> list[str]:
     rows = tables["summary"]
     rows = rows[(rows["unit"] == "seconds") & ~rows["main"]]
     if rows.empty:
@@ -216,7 +215,7 @@ def _clock(tables: Tables) -> list[str]:
     ]
 
 
-def _saved(tables: Tables) -> list[str]:
+def _saved(tables: TuningTables) -> list[str]:
     table = tables["saved"]
     if table.empty:
         return []

@@ -14,53 +14,40 @@ import numpy as np
 from ptydesign import io
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import build_space
-from ptydesign.errors import InputError, nearest
 from ptydesign.study.records import read_json
 from ptydesign.study.store import seed_of
-from ptydesign.tuning import layout
+from ptydesign.tuning import scope
 from ptydesign.tuning.config import TuningConfig
 from ptydesign.tuning.data import Pair, read_pair
-from ptydesign.tuning.layout import BO, Search
+from ptydesign.tuning.scope import BO, Search
 from ptydesign.tuning.trial import Runner, Trial, metric_value, objective_value
 
 AUGMENT = 0.05  # weight of the sum beside the largest term, as in ParEGO
 
 
-def find_search(study: TuningConfig, name: str) -> Search:
-    """A search by its name, as bo-w25-0. Raises InputError."""
-    known = layout.searches(study)
-    if name not in known:
-        raise InputError("search", "must be one of the study's searches", name, nearest(name, known))
-    return known[name]
-
-
-def tune(resolved: Any, name: str, segment: int, progress: Any = None) -> Path:
+def search_plans(resolved: Any, search: str, segment: int, progress: Any = None) -> Path:
     """Do one segment of a search and write all trials so far."""
-    study = resolved.study
-    search = find_search(study, name)
-    if not 0 <= segment < search.segments:
-        rule = f"must lie in 0 ... {search.segments - 1}"
-        raise InputError("segment", rule, segment, "The search has so many segments.")
-    before = read_json(resolved.results / search.file(segment - 1)) if segment else {"trials": [], "state": None}
+    study, asked = resolved.study, scope.find_search(resolved.study, search)
+    before = read_json(resolved.results / asked.file(segment - 1)) if segment else {"trials": [], "state": None}
     trials, state = list(before["trials"]), before["state"]
     pair = search_pair(resolved)
     runner = Runner(study, resolved.root, progress)
-    first = first_points(study, search)
-    while len(trials) < min((segment + 1) * search.segment, search.total):
+    first = first_points(study, asked)
+    while len(trials) < min((segment + 1) * asked.segment, asked.total):
         if len(trials) < len(first):
             point = first[len(trials)]
         else:
-            point, state = _next_point(study, search, trials, state)
-        result = runner.run(Trial(study, point, search.budget, pair), f"{name}/{len(trials)}")
+            point, state = _next_point(study, asked, trials, state)
+        result = runner.run(Trial(study, point, asked.budget, pair), f"{search}/{len(trials)}")
         trials.append({"index": len(trials), "point": point, **result})
-    path = resolved.results / search.file(segment)
-    io.write_json(path, {"search": name, "trials": trials, "state": state})
+    path = resolved.results / asked.file(segment)
+    io.write_json(path, {"search": search, "trials": trials, "state": state})
     return path
 
 
 def search_pair(resolved: Any) -> Pair:
     """The data that searches see."""
-    return read_pair(resolved.results, 0, layout.data_name(resolved.study))
+    return read_pair(resolved.results, 0, scope.data_name(resolved.study))
 
 
 def first_points(study: TuningConfig, search: Search) -> list[dict[str, Any]]:
@@ -123,8 +110,8 @@ def choose(resolved: Any) -> Path:
 
     study, results = resolved.study, resolved.results
     chosen: dict[str, Any] = {}
-    for budget in layout.budgets(study):
-        same = [s for s in layout.searches(study).values() if s.budget == budget]
+    for budget in scope.budgets(study):
+        same = [s for s in scope.searches(study).values() if s.budget == budget]
         good = [(objective_value(study, t), t, s) for s in same for t in read_trials(results, s) if t["status"] == "ok"]
         entry: dict[str, Any] = {"point": None, "objective": None, "trials": sum(s.total for s in same)}
         sweeps = study.plan.sweeps
@@ -137,9 +124,9 @@ def choose(resolved: Any) -> Path:
         text = (
             f"# The best {study.objective.metrics[0]} of {entry['trials']} trials of study {study.study},\n"
             f"# with the sweeps that {budget.words} allowed for each scan; more of them may be better.\n"
-            f"# Use it with: ptydesign reconstruct data.h5 best-{budget.name}.yaml -o out.h5\n"
+            f"# Use it with: ptydesign reconstruct data.h5 {scope.best_file(budget)} -o out.h5\n"
         )
-        io.write_text(results / f"best-{budget.name}.yaml", text + yaml.safe_dump(content, sort_keys=False))
-    path = results / "best.json"
+        io.write_text(results / scope.best_file(budget), text + yaml.safe_dump(content, sort_keys=False))
+    path = results / scope.BEST
     io.write_json(path, chosen)
     return path

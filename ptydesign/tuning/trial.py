@@ -22,7 +22,7 @@ from ptydesign.study.store import PointStore, digest, seed_of
 from ptydesign.study.versions import TRIAL, versions
 from ptydesign.tuning.config import OBJECTIVES, TuningConfig
 from ptydesign.tuning.data import Pair
-from ptydesign.tuning.layout import SECONDS, Budget
+from ptydesign.tuning.scope import SECONDS, Budget
 
 MOST_SWEEPS = 100_000
 NEVER = 1_000_000  # a sweep that no reconstruction reaches

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from base64 import b64encode as b64
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
+from thick_files import write_study
 
 from ptydesign import kinds
 from ptydesign.cli import main
@@ -25,6 +19,7 @@ from ptydesign.depth.reconstruct import guesses
 from ptydesign.depth.tables import DepthTables
 from ptydesign.errors import InputError
 from ptydesign.score.depth import DepthPeak, disc_means, disc_points, fit_peak
+from ptydesign.study.cost import words
 
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "studies" / "depth"
@@ -91,21 +86,11 @@ def test_found_detected_and_false():
     assert summarise([])["rmse_a"] is None
 
 
-def write_study(tmp_path: Path, changes) -> Path:
-    folder = tmp_path / "studies" / "mine"
-    folder.mkdir(parents=True)
-    shutil.copy(STUDY / "Si.cif", folder)
-    content = yaml.safe_load((STUDY / "study.yaml").read_text())
-    changes(content)
-    (folder / "study.yaml").write_text(yaml.safe_dump(content))
-    return folder
-
-
 @pytest.mark.parametrize("scale", ["smoke", "preview", "paper"])
 def test_the_study_is_valid_at_every_scale(scale, tmp_path):
     run = kinds.open_study(STUDY, scale, tmp_path)
     assert run.kind.name == "depth"
-    assert "GiB for each job" in run.words(2)
+    assert "GiB for each job" in words(run, 2)
     if scale == "paper":
         size = (*run.resolved.shape.extent_a[::-1], run.resolved.shape.thickness_a)
         assert size == pytest.approx((92.17, 92.33, 293.5), abs=0.05)
@@ -222,7 +207,7 @@ def defects(*found):
     ],
 )
 def test_bad_studies_are_refused(tmp_path, change, field, message):
-    folder = write_study(tmp_path, change)
+    folder = write_study(tmp_path, "depth", change)
     with pytest.raises(InputError, match=message) as caught:
         kinds.open_study(folder, "preview", tmp_path / "results")
     assert field in caught.value.field
@@ -252,7 +237,7 @@ def test_bad_studies_are_refused(tmp_path, change, field, message):
     ],
 )
 def test_defects_that_will_not_count_are_said_before_work_starts(tmp_path, change, scored, warning, capsys):
-    folder = write_study(tmp_path, change)
+    folder = write_study(tmp_path, "depth", change)
     for command in (["check"], ["step", "depth", "resolve"]):  # `resolve` is the first job of a run
         assert main([*command, str(folder), "--root", str(tmp_path / "results")]) == 0
         found = capsys.readouterr()
@@ -263,7 +248,7 @@ def test_defects_that_will_not_count_are_said_before_work_starts(tmp_path, chang
 
 def guesses_of(tmp_path, hold):
     wanted = {"hold": hold, "thickness_a": [115, 175], "slices": [8, 12]}
-    folder = write_study(tmp_path, lambda c: c["thickness"].update(wanted))
+    folder = write_study(tmp_path, "depth", lambda c: c["thickness"].update(wanted))
     resolved = kinds.open_study(folder, "preview", tmp_path / "results").resolved
     true = float(resolved.shape.thickness_a)
     found = guesses(resolved)
@@ -318,65 +303,3 @@ def test_nothing_detected_draws_no_resolution():
     skip = next(figure.skip for figure in FIGURES if figure.name == "resolution")
     assert skip(one) is None
     assert "found an interstitial" in skip(none)
-
-
-def command_of(*more: str) -> list[str]:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "studies/mine"]
-    return [*command, "--cores", "2", "--config", "scale=smoke", *more]
-
-
-def snakemake(folder: Path, *more: str) -> subprocess.CompletedProcess:
-    command = command_of(*more)
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500, check=False)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A folder in which a whole study has run."""
-    folder = tmp_path_factory.mktemp("whole")
-    write_study(folder, lambda c: c["scales"]["smoke"].update(variants=[]))
-    done = snakemake(folder)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def test_a_whole_study(whole):
-    results = whole / "results" / "mine-smoke"
-    page = (results / "report.html").read_text()
-    assert "RMSE" in page
-    assert page.count("data:image/png") >= 3
-    assert len(pd.read_csv(results / "tables" / "interstitials.csv")) == 2
-
-
-@pytest.mark.slow
-def test_a_killed_study_simulates_no_chunk_again_and_ends_bit_identical(whole, tmp_path):
-    killed, results = tmp_path, whole / "results" / "mine-smoke"
-    write_study(killed, lambda c: c["scales"]["smoke"].update(variants=[]))
-    data = killed / "results" / "mine-smoke" / "data" / "base"
-
-    def finished() -> list[Path]:
-        """Chunks of which the job has ended, as Snakemake notes it; one that ends while it is killed is made again."""
-        noted = {p.name for p in (killed / ".snakemake" / "metadata").glob("*")}
-        return [p for p in data.glob("chunk-*.h5") if b64(str(p.relative_to(killed)).encode()).decode() in noted]
-
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command_of(), cwd=killed, start_new_session=True, **quiet)
-    try:
-        deadline = time.monotonic() + 500
-        while not finished() and time.monotonic() < deadline:
-            assert process.poll() is None, "ended before it could be killed"
-            time.sleep(0.02)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    kept = {path: path.stat().st_mtime_ns for path in finished()}
-    assert kept
-    assert snakemake(killed, "--unlock").returncode == 0
-    again = snakemake(killed)
-    assert again.returncode == 0, again.stderr
-    for path, moment in kept.items():
-        assert path.stat().st_mtime_ns == moment, "a chunk that was there was simulated again"
-    for path in (results / "tables").glob("*.csv"):
-        assert (killed / path.relative_to(whole)).read_bytes() == path.read_bytes(), path.name
-    rest = snakemake(killed, "--dry-run")
-    assert "Nothing to be done" in rest.stdout + rest.stderr

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
+from thick_files import write_study
 
 from ptydesign import drawing, kinds
 from ptydesign.errors import InputError
@@ -24,6 +20,7 @@ from ptydesign.regularisation.tune import short
 from ptydesign.score.align import sample_truth
 from ptydesign.score.dumbbells import measure_pair, pairs
 from ptydesign.score.slices import depth_bins, in_bins, overlap, slice_error
+from ptydesign.study.cost import words
 from ptydesign.types import Truth
 
 ROOT = Path(__file__).parents[2]
@@ -148,18 +145,9 @@ def test_a_short_plan_ends_its_schedules():
 @pytest.mark.parametrize("scale", ["smoke", "preview", "paper"])
 def test_studies_are_valid_at_every_scale(name, scale, tmp_path):
     run = kinds.open_study(ROOT / "studies" / name, scale, tmp_path)
-    assert "GiB for each job" in run.words(2)
+    assert "GiB for each job" in words(run, 2)
     if scale == "preview":
         assert 2 * max(run.memory_gib.values()) < 24
-
-
-def write_study(tmp_path: Path, name: str, change) -> Path:
-    folder = tmp_path / "studies" / "mine"
-    shutil.copytree(ROOT / "studies" / name, folder)
-    content = yaml.safe_load((folder / "study.yaml").read_text())
-    change(content)
-    (folder / "study.yaml").write_text(yaml.safe_dump(content))
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -264,7 +252,7 @@ def test_defects_outside_the_scored_field_are_warned_of(tmp_path):
     (warning,) = run.resolved.warnings  # of those placed by hand
     assert "sample.defects.0.at_a: should lie in the scored field (|y| <= 4.5" in warning
     assert "less errors.margin_a, 1.5 A" in warning
-    assert "A (x, y): 0 of 1 Si vacancy, 3 of 3 Si vacancy" in run.words(2)
+    assert "A (x, y): 0 of 1 Si vacancy, 3 of 3 Si vacancy" in words(run, 2)
 
 
 def synthetic_tables(factor: bool) -> RegularisationTables:
@@ -308,26 +296,3 @@ def test_phases_can_be_read_off(name):
         assert box.y0 >= 0
         assert box.x1 <= wide
         assert box.y1 <= tall
-
-
-def test_a_whole_study_with_a_tuned_plan(tmp_path):
-    write_study(tmp_path, "engines", lambda c: c["scales"]["smoke"]["plans"].pop(1))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "studies/mine"]
-    command += ["--cores", "2", "--config", "scale=smoke"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
-    assert done.returncode == 0, done.stderr
-    results = tmp_path / "results" / "mine-smoke"
-    summary = pd.read_csv(results / "tables" / "summary.csv").set_index("item")
-    trials = pd.read_csv(results / "tables" / "trials.csv")
-    best = trials.loc[trials["rmse_slices_rad"].idxmin()]
-    assert json.loads(summary.loc["epie", "tuned"]) == {
-        "engines.0.object_step": pytest.approx(best["engines.0.object_step"])
-    }
-    plan = json.loads((results / "tuning" / "epie.json").read_text())["best"]
-    used = json.loads((results / "errors" / "epie.json").read_text())
-    assert used["sweeps"] == 4
-    assert plan
-    errors = pd.read_csv(results / "tables" / "errors.csv")
-    for _, curve in errors.groupby("item"):
-        assert curve["rmse_slices_rad"].iloc[-1] < curve["rmse_slices_rad"].iloc[0]
-    assert (results / "report.html").read_text().count("data:image/png") == 2

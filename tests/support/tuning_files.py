@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from study_files import changed
+from study_files import changed, write_study
+
+from ptydesign.cli import main
+from ptydesign.tuning import scope
+from ptydesign.tuning.kind import KIND
+from ptydesign.tuning.resolve import Resolved, resolve
 
 TINY: dict[str, Any] = {
     "kind": "tuning",
@@ -52,3 +58,32 @@ TINY: dict[str, Any] = {
 def tiny(**changes: Any) -> dict[str, Any]:
     """The tiny study with some values replaced; `budget__values=[1]` reaches inside."""
     return changed(TINY, changes)
+
+
+def resolved_in(folder: Path, **changes: Any) -> Resolved:
+    """The tiny study in a folder, with some values replaced."""
+    write_study(folder / "studies" / "tiny", tiny(**changes))
+    return resolve(folder / "studies" / "tiny", "preview", folder / "results")
+
+
+def run_all(resolved: Resolved) -> None:
+    """All jobs of a study in the order of its steps, each as its rule runs it but in this process."""
+    study = resolved.study
+    folder = resolved.root.parent / "studies" / study.study
+    options = [str(folder), "--scale", study.scale, "--root", str(resolved.root)]
+    assert main(["step", "tuning", "resolve", *options]) == 0
+    for job in KIND.jobs(resolved):
+        job.step.run(resolved, job.which)
+    report(resolved)
+
+
+def report(resolved: Resolved) -> str:
+    """The page, figures and page made anew."""
+    for command in ("figures", "report"):
+        assert main([command, str(resolved.results)]) == 0
+    return (resolved.results / "report.html").read_text(encoding="utf-8")
+
+
+def total(resolved: Resolved) -> int:
+    """Trials of a study."""
+    return sum(scope.trials(resolved.study).values())

@@ -11,8 +11,8 @@ from tuning_files import tiny
 from ptydesign.api import make_plan
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.paths import with_values
-from ptydesign.tuning.layout import Budget
 from ptydesign.tuning.resolve import resolve
+from ptydesign.tuning.scope import Budget
 from ptydesign.tuning.trial import plan_of
 
 PLAN = {"engines": [{"engine": "lsqml", "sweeps": 4}, {"engine": "lsqml", "sweeps": 6, "group": 8}]}

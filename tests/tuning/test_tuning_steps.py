@@ -18,7 +18,7 @@ import pytest
 import toy
 import yaml
 from study_files import write_study
-from tuning_files import tiny
+from tuning_files import resolved_in, run_all, tiny, total
 
 from ptydesign import io
 from ptydesign.api import make_plan, read_plan, reconstruct_dataset
@@ -26,65 +26,28 @@ from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.predict import heldout_misfit
 from ptydesign.reconstruct.schedule import Budget, Stop
-from ptydesign.tuning import findings, layout
-from ptydesign.tuning.assess import assess
-from ptydesign.tuning.collect import collect
+from ptydesign.study.cost import words
+from ptydesign.study.kind import Run
+from ptydesign.tuning import findings, scope
 from ptydesign.tuning.data import hold_out, read_pair, scan
-from ptydesign.tuning.figures import FIGURES, draw_all, read_tables
-from ptydesign.tuning.resolve import estimate, resolve, total_trials
-from ptydesign.tuning.search import choose, tune, weighted
+from ptydesign.tuning.figures import FIGURES
+from ptydesign.tuning.kind import COLLECT, KIND
+from ptydesign.tuning.resolve import resolve
+from ptydesign.tuning.search import weighted
+from ptydesign.tuning.tables import read_tables
 from ptydesign.tuning.trial import Trial, plan_of, plan_to_use, run_trial
-from ptydesign.tuning.workflow import report, settings, table_files, write_plan
 
 ROOT = Path(__file__).parents[2]
 
 
-def run_all(resolved) -> None:
-    study = resolved.study
-    write_plan(resolved, 1)
-    for repeat in layout.scans(study):
-        scan(resolved, repeat)
-    for search in layout.searches(study).values():
-        for segment in range(search.segments):
-            tune(resolved, search.name, segment)
-    choose(resolved)
-    for name in layout.groups(study):
-        assess(resolved, name)
-    collect(resolved)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Potentials are built once for this module."""
-    folder = str(tmp_path_factory.mktemp("cache"))
-    before = os.environ.get("PTYDESIGN_CACHE")
-    os.environ["PTYDESIGN_CACHE"] = folder
-    yield folder
-    os.environ.pop("PTYDESIGN_CACHE") if before is None else os.environ.update(PTYDESIGN_CACHE=before)
-
-
-def resolved_in(folder: Path, **changes):
-    write_study(folder / "studies" / "tiny", tiny(**changes))
-    return resolve(folder / "studies" / "tiny", "preview", folder / "results")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, cache):
-    """The tiny study, done."""
-    resolved = resolved_in(tmp_path_factory.mktemp("finished"))
-    run_all(resolved)
-    draw_all(resolved.results)
-    return resolved
-
-
 @pytest.fixture(scope="module")
 def pair(finished):
-    return read_pair(finished.results, 0, layout.data_name(finished.study))
+    return read_pair(finished.results, 0, scope.data_name(finished.study))
 
 
 def test_tables_have_a_row_for_each_record(finished):
     study, folder = finished.study, finished.results / "tables"
-    sizes = {name: len(pd.read_csv(folder / f"{name}.csv")) for name in (*layout.TABLES, *layout.OPTIONAL_TABLES)}
+    sizes = {name: len(pd.read_csv(folder / f"{name}.csv")) for name in (*scope.TABLES, *scope.OPTIONAL_TABLES)}
     assert sizes["trials"] == 2 * 2 * 6 + 6  # two methods, two repeats; one search at the smaller budget
     assert sizes["budgets"] == 2 * 3 + 1  # found, default, timid; at the smaller budget what was found there too
     assert sizes["validation"] == 2 * 3
@@ -92,9 +55,9 @@ def test_tables_have_a_row_for_each_record(finished):
     assert sizes["effects"] == 2 * 2
     assert sizes["example"] == 2
     assert sizes["chosen"] == 3 + 2  # of the parameters with choices
-    assert total_trials(study) == sizes["trials"] + 7 + 3 + 3 + 4 + 2
-    assert estimate(finished, 2)["trials_total"] == total_trials(study)
-    assert set(table_files(finished)) == {f"tables/{p.name}" for p in folder.iterdir()}
+    assert sum(scope.trials(study).values()) == sizes["trials"] + 7 + 3 + 3 + 4 + 2
+    assert f"{sum(scope.trials(study).values())} trials (bo at 0.04 GFLOP 12, " in words(Run(KIND, finished), 2)
+    assert set(COLLECT.files(finished)) == {f"tables/{p.name}" for p in folder.iterdir()}
     assert (pd.read_csv(folder / "trials.csv")["status"] == "ok").mean() > 0.8
 
 
@@ -110,7 +73,7 @@ def test_the_best_plan_is_a_file_that_reconstruct_takes_and_gives_the_same(finis
 
     chosen = yaml.safe_load((finished.results / "best.json").read_text())["w0.04"]
     plan = read_plan(finished.results / "best-w0.04.yaml")
-    trial = Trial(finished.study, chosen["point"], layout.main_budget(finished.study), pair)
+    trial = Trial(finished.study, chosen["point"], scope.main_budget(finished.study), pair)
     assert plan.budget == Budget()  # it would buy fewer sweeps of a larger scan
     assert plan.sweeps < 1000
     assert plan == plan_to_use(finished.study, chosen["point"], plan.sweeps)
@@ -137,17 +100,17 @@ def test_a_plan_to_use_has_the_sweeps_of_the_trial(finished):
 def test_the_same_seeds_give_identical_tables_without_a_stored_trial(finished, tmp_path, cache):
     again = resolved_in(tmp_path)
     run_all(again)
-    for file in table_files(again):
+    for file in COLLECT.files(again):
         assert (again.results / file).read_bytes() == (finished.results / file).read_bytes(), file
 
 
 def test_every_figure_and_the_report_are_made(finished):
     tables = read_tables(finished.results)
-    for name, module in FIGURES.items():
-        assert module.skip(tables) is None, name
-        assert (finished.results / "figures" / f"{name}.png").stat().st_size > 5000
-        assert len(module.caption(tables)) > 40
-    page = report(finished.results).read_text()
+    for figure in FIGURES:
+        assert figure.skip(tables) is None, figure.name
+        assert (finished.results / "figures" / f"{figure.name}.png").stat().st_size > 5000
+        assert len(figure.caption(tables)) > 40
+    page = (finished.results / "report.html").read_text()
     assert page.count("<figure") == len(FIGURES)
     for sentence in findings.sentences(tables):
         assert sentence[:30].split("<")[0].split("'")[0] in page
@@ -208,7 +171,7 @@ def test_what_a_space_switches_off_stays_off_and_costs_nothing(finished, pair):
     study = finished.study.model_copy(update={"space": SpaceConfig.model_validate(space)})
     off = dict.fromkeys(space, False) | {"probe.opr_modes": 0}
     plain = plan_of(study, off)
-    written = plan_of(study, off, layout.Budget("work_gflop", 0.1))
+    written = plan_of(study, off, scope.Budget("work_gflop", 0.1))
     assert not plain.engines[0].refine_positions
     assert written.engines[0].refine_positions
     assert written.probe.opr_modes == 1
@@ -221,7 +184,7 @@ def test_what_a_space_switches_off_stays_off_and_costs_nothing(finished, pair):
     np.testing.assert_allclose(second.positions_a, scan.positions_a, atol=1e-4)
     assert np.all(second.opr_weights == 0)
     assert compare_halves(first, second).frc_curve.area(0.8) > 0.999
-    on = plan_of(study, dict.fromkeys(space, True) | {"probe.opr_modes": 1}, layout.Budget("work_gflop", 0.1))
+    on = plan_of(study, dict.fromkeys(space, True) | {"probe.opr_modes": 1}, scope.Budget("work_gflop", 0.1))
     assert on.engines[0].positions_start < 10
 
 
@@ -229,7 +192,7 @@ def test_a_diverging_plan_ends_early_and_is_no_failure_of_the_study(finished, pa
     study = finished.study
     wild = study.model_copy(update={"prune": study.prune.model_copy(update={"factor": 1.0001})})
     values = {"engines.0.object_step": 2.0, "engines.0.probe_step": 2.0, "engines.0.damping": 0.0}
-    result, pictures = run_trial(Trial(wild, values, layout.Budget("work_gflop", 0.4), pair))
+    result, pictures = run_trial(Trial(wild, values, scope.Budget("work_gflop", 0.4), pair))
     assert result["status"] == "diverged"
     assert pictures is None
     assert len(result["sweeps"]) == 1  # the second scan isn't tried
@@ -237,7 +200,7 @@ def test_a_diverging_plan_ends_early_and_is_no_failure_of_the_study(finished, pa
 
 
 def test_a_budget_of_seconds_leaves_out_compilation(finished, pair):
-    trial = Trial(finished.study, {"engines.0.group": 11}, layout.Budget("seconds", 0.5), pair)
+    trial = Trial(finished.study, {"engines.0.group": 11}, scope.Budget("seconds", 0.5), pair)
     result, _ = run_trial(trial)
     assert result["status"] == "ok"
     assert min(result["sweeps"]) > 3  # compilation alone takes longer than the budget
@@ -268,17 +231,15 @@ def test_measured_data_are_split_into_halves(finished, tmp_path, cache):
     changes |= {"space": {"engines.0.probe_step": {"low": 0.0, "high": 1.0}}, "effects": []}
     resolved = resolved_in(tmp_path, **changes, search__repeats=1, search__segment=6)
     run_all(resolved)
-    draw_all(resolved.results)
-    report(resolved.results)
     trials = pd.read_csv(resolved.results / "tables" / "trials.csv")
     assert trials["frc_area"].notna().mean() > 0.8
     assert "ssim" not in trials
     first, _ = read_pair(resolved.results, 0, "measured").scans
     both = len(first.patterns) + len(read_pair(resolved.results, 0, "measured").heldout[0].patterns)
     assert both == len(whole.patterns)
-    before = settings(resolved, "scan", repeat=0)
+    before = Run(KIND, resolved).settings("scan", {"repeat": 0})
     io.write_dataset(tmp_path / "studies" / "tiny" / "my.h5", whole)
-    assert settings(resolved, "scan", repeat=0) != before  # another file of that name
+    assert Run(KIND, resolved).settings("scan", {"repeat": 0}) != before  # another file of that name
 
 
 def test_the_study_in_the_docs_runs(finished, tmp_path, cache):
@@ -288,13 +249,12 @@ def test_the_study_in_the_docs_runs(finished, tmp_path, cache):
     folder.mkdir(parents=True)
     io.write_dataset(folder / "data.h5", toy.experiment(shape=(24, 24))[0])
     (folder / "study.yaml").write_text(text)
-    assert total_trials(resolve(folder, "preview", tmp_path / "results").study) == 25 + 2
+    assert total(resolve(folder, "preview", tmp_path / "results")) == 25 + 2
     (folder / "study.yaml").write_text(text.replace("budget: {values: [6]}", "budget: {values: [0.05]}"))
     resolved = resolve(folder, "smoke", tmp_path / "results")
-    assert total_trials(resolved.study) == 3 + 2
+    assert total(resolved) == 3 + 2
     run_all(resolved)
-    draw_all(resolved.results)
-    page = report(resolved.results).read_text()
+    page = (resolved.results / "report.html").read_text()
     assert "Reconstruction parameters for my sample" in page
     assert "MoSe2" not in page
     assert read_plan(resolved.results / "best-w0.05.yaml").sweeps < 100
@@ -355,7 +315,7 @@ def test_a_killed_study_goes_on_and_ends_bit_identical(finished, tmp_path, cache
     assert done.returncode == 0, done.stdout + done.stderr
     for path, moment in kept.items():
         assert path.stat().st_mtime_ns == moment, "a stored trial was computed again"
-    for file in table_files(finished):
+    for file in COLLECT.files(finished):
         assert (tmp_path / "results" / "tiny" / file).read_bytes() == (finished.results / file).read_bytes(), file
     assert re.search(
         r"Nothing to be done", subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False).stderr

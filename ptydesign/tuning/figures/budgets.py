@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib import figure as mpl
 
 from ptydesign import drawing
+from ptydesign.study.figures import Figure
 from ptydesign.tuning.config import FOUND
 from ptydesign.tuning.figures import style
-from ptydesign.tuning.figures.tables import METRICS, Tables
+from ptydesign.tuning.tables import METRICS, TuningTables
 
-TITLE = "Score against the budget"
 HERE = f"{FOUND}_here"
 
 
-def skip(tables: Tables) -> str | None:
+def _skip(tables: TuningTables) -> str | None:
     if len(tables.budgets) < 2:
         return "the study has one budget only"
     return None if tables["budgets"]["objective"].notna().any() else "no plan gave a score"
 
 
-def caption(tables: Tables) -> str:
+def _caption(tables: TuningTables) -> str:
     words = {"GFLOP": "Fourier transforms of one reconstruction", "s": "seconds of one reconstruction"}[tables.unit]
     return (
         f"{METRICS[tables.metric]} against the budget ({words}): the best plan of a search made at each budget, "
@@ -31,12 +31,12 @@ def caption(tables: Tables) -> str:
     )
 
 
-def _best_here(tables: Tables, budget: float) -> dict | None:
+def _best_here(tables: TuningTables, budget: float) -> dict | None:
     own = tables.picture(group="budget", budget=budget, plan=HERE)
     return own if own is not None else tables.picture(group="budget", budget=budget, plan=FOUND)
 
 
-def draw(tables: Tables) -> Figure:
+def _draw(tables: TuningTables) -> mpl.Figure:
     shown = [(b, g) for b in tables.budgets if (g := _best_here(tables, b)) is not None]
     figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, 2.5 + 7.0 / max(3, len(shown)))
     top, low = figure.subfigures(2, 1, height_ratios=[2.5, 7.0 / max(3, len(shown))])
@@ -70,3 +70,6 @@ def draw(tables: Tables) -> Figure:
             style.phase(axes, group, limits)
             axes.set_title(f"{budget:g} {tables.unit}: {group['attrs']['frc_area']:.3f}")
     return figure
+
+
+FIGURE = Figure("budgets", "Score against the budget", _draw, _caption, _skip)

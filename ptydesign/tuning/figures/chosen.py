@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib import figure as mpl
 
 from ptydesign import drawing
+from ptydesign.study.figures import Figure
 from ptydesign.tuning.figures import style
-from ptydesign.tuning.figures.effects import short
-from ptydesign.tuning.figures.tables import METHODS, Tables
-
-TITLE = "Values chosen"
+from ptydesign.tuning.tables import METHODS, TuningTables, short
 
 
-def skip(tables: Tables) -> str | None:
+def _skip(tables: TuningTables) -> str | None:
     return "the space has no choices" if tables["chosen"].empty else None
 
 
-def caption(tables: Tables) -> str:
+def _caption(tables: TuningTables) -> str:
     return (
         f"Fraction of the trials at {tables.budget:g} {tables.unit} in which a value was chosen, over all "
         "searches and after "
-        f"the first {tables.plan['search']['initial']} random plans; random search chooses evenly but for chance."
+        f"the first {tables.study['search']['initial']} random plans; random search chooses evenly but for chance."
     )
 
 
-def draw(tables: Tables) -> Figure:
+def _draw(tables: TuningTables) -> mpl.Figure:
     table, words = tables["chosen"], tables.labels()
     parameters = list(dict.fromkeys(table["parameter"]))
     columns = min(4, len(parameters))
@@ -51,3 +49,6 @@ def draw(tables: Tables) -> Figure:
     handles, names = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=2)
     return figure
+
+
+FIGURE = Figure("chosen", "Values chosen", _draw, _caption, _skip)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib import figure as mpl
 
 from ptydesign import drawing
+from ptydesign.study.figures import Figure
 from ptydesign.tuning.figures import style
-from ptydesign.tuning.figures.tables import METRICS, Tables
-
-TITLE = "Ring correlation and true accuracy against the dose"
+from ptydesign.tuning.tables import METRICS, TuningTables
 
 
-def skip(tables: Tables) -> str | None:
+def _skip(tables: TuningTables) -> str | None:
     table = tables["doses"]
     return "the study has one dose, or no truth" if table is None or table["frc_area"].isna().all() else None
 
 
-def caption(tables: Tables) -> str:
-    dose = tables.plan["data"]["dose_e_per_a2"]
+def _caption(tables: TuningTables) -> str:
+    dose = tables.study["data"]["dose_e_per_a2"]
     return (
         "a, FRC area of two scans (no truth needed); b, SSIM of the phase against the truth; c, one against the "
         "other, of "
@@ -27,7 +26,7 @@ def caption(tables: Tables) -> str:
     )
 
 
-def draw(tables: Tables) -> Figure:
+def _draw(tables: TuningTables) -> mpl.Figure:
     table = tables["doses"]
     figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, 2.5)
     panels = figure.subplots(1, 3)
@@ -48,3 +47,6 @@ def draw(tables: Tables) -> Figure:
     panels[2].set_xlabel(METRICS["frc_area"])
     panels[0].legend()
     return figure
+
+
+FIGURE = Figure("doses", "Ring correlation and true accuracy against the dose", _draw, _caption, _skip)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib import figure as mpl
 
 from ptydesign import drawing
-from ptydesign.tuning.figures.tables import METRICS, Tables
+from ptydesign.study.figures import Figure
+from ptydesign.tuning.tables import METRICS, TuningTables, short
 
-TITLE = "Each parameter's effect against the budget"
 
-
-def skip(tables: Tables) -> str | None:
+def _skip(tables: TuningTables) -> str | None:
     table = tables["effects"]
     if table is None or table.empty or not table["objective"].notna().any():
         return "no parameter was varied one at a time"
     return None
 
 
-def caption(tables: Tables) -> str:
+def _caption(tables: TuningTables) -> str:
     return (
         f"{METRICS[tables.metric]} when one parameter of the plan found at {tables.budget:g} {tables.unit} is "
         "changed and the "
@@ -31,7 +30,7 @@ def caption(tables: Tables) -> str:
     )
 
 
-def draw(tables: Tables) -> Figure:
+def _draw(tables: TuningTables) -> mpl.Figure:
     table, words = tables["effects"], tables.labels()
     parameters = [p for p in tables.parameters if (table["parameter"] == p).any()]
     columns = min(4, len(parameters))
@@ -69,17 +68,7 @@ def draw(tables: Tables) -> Figure:
     return figure
 
 
-def short(value: str) -> str:
-    """A value as it stands on an axis."""
-    if value in ("True", "False"):
-        return "on" if value == "True" else "off"
-    try:
-        return f"{float(value):g}"
-    except ValueError:
-        return value
-
-
-def changed(tables: Tables) -> list[pd.Series]:
+def changed(tables: TuningTables) -> list[pd.Series]:
     """For each parameter the value, other than the found plan's, with the lowest objective at the main budget."""
     table = tables["effects"]
     found = []
@@ -89,3 +78,6 @@ def changed(tables: Tables) -> list[pd.Series]:
         if len(rows):
             found.append(rows.loc[rows["objective"].idxmin()])
     return found
+
+
+FIGURE = Figure("effects", "Each parameter's effect against the budget", _draw, _caption, _skip)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib import figure as mpl
 
 from ptydesign import drawing
 from ptydesign.reconstruct.paths import label
+from ptydesign.study.figures import Figure
 from ptydesign.tuning.figures import style
-from ptydesign.tuning.figures.tables import METRICS, Tables
-
-TITLE = "Over-smoothing: what the ring correlation rewards and the held-out misfit catches"
+from ptydesign.tuning.tables import METRICS, TuningTables
 
 
-def skip(tables: Tables) -> str | None:
+def _skip(tables: TuningTables) -> str | None:
     table = tables["example"]
     return "the study has no example" if table is None or table["frc_area"].notna().sum() < 2 else None
 
 
-def caption(tables: Tables) -> str:
-    path = tables.plan["example"]["path"]
+def _caption(tables: TuningTables) -> str:
+    path = tables.study["example"]["path"]
     metrics = "ring correlation, held-out misfit" + (", SSIM against the truth" if tables.truth else "")
     return (
         f"The plan with {path} varied: {metrics}, and phases at three of its values. Stars: the best value by "
@@ -28,7 +27,7 @@ def caption(tables: Tables) -> str:
     )
 
 
-def draw(tables: Tables) -> Figure:
+def _draw(tables: TuningTables) -> mpl.Figure:
     table = tables["example"]
     metrics = ["frc_area", "heldout_misfit", *(["ssim"] if tables.truth else [])]
     figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, 4.2)
@@ -40,7 +39,7 @@ def draw(tables: Tables) -> Figure:
         best = int(np.nanargmin(heights) if metric == "heldout_misfit" else np.nanargmax(heights))
         axes.plot(best, heights[best], "*", ms=11, color=drawing.VERMILLION)
         axes.set_xticks(range(len(values)), [f"{float(v):g}" if v.replace(".", "").isdigit() else v for v in values])
-        axes.set(xlabel=label(tables.plan["example"]["path"]), ylabel=METRICS[metric])
+        axes.set(xlabel=label(tables.study["example"]["path"]), ylabel=METRICS[metric])
         drawing.panel_letter(axes, number)
     groups = tables.pictures(group="example")
     some = [groups[0], groups[len(groups) // 2], groups[-1]] if len(groups) > 2 else groups
@@ -54,3 +53,12 @@ def draw(tables: Tables) -> Figure:
         attrs = group["attrs"]
         axes.set_title(f"{attrs['value']}: FRC {attrs['frc_area']:.3f}, misfit {attrs['heldout_misfit']:.3f}")
     return figure
+
+
+FIGURE = Figure(
+    "example",
+    "Over-smoothing: what the ring correlation rewards and the held-out misfit catches",
+    _draw,
+    _caption,
+    _skip,
+)

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+from matplotlib import figure as mpl
 
 from ptydesign import drawing
+from ptydesign.study.figures import Figure
 from ptydesign.tuning.config import FOUND
 from ptydesign.tuning.figures import effects, style
-from ptydesign.tuning.figures.tables import Tables
-
-TITLE = "The plan found, with one parameter changed"
+from ptydesign.tuning.tables import TuningTables, short
 
 
-def _shown(tables: Tables) -> list[tuple[str, dict]]:
-    if effects.skip(tables):
+def _shown(tables: TuningTables) -> list[tuple[str, dict]]:
+    if effects.FIGURE.skip(tables):
         return []
     found = []
     for row in effects.changed(tables):
         groups = tables.pictures(group="effects", parameter=row["parameter"])
         group = next((g for g in groups if str(g["attrs"]["value"]) == row["value"]), None)
         if group is not None:
-            found.append((f"{tables.labels()[row['parameter']]}:\n{effects.short(row['value'])}", group))
+            found.append((f"{tables.labels()[row['parameter']]}:\n{short(row['value'])}", group))
     return found
 
 
-def skip(tables: Tables) -> str | None:
+def _skip(tables: TuningTables) -> str | None:
     if not _shown(tables) or tables.picture(group="budget", budget=tables.budget, plan=FOUND) is None:
         return "no parameter was varied one at a time"
     return None
 
 
-def caption(tables: Tables) -> str:
+def _caption(tables: TuningTables) -> str:
     return (
         f"First panel: the plan found at {tables.budget:g} {tables.unit}. The others: one parameter changed to "
         "its worst "
@@ -40,7 +39,7 @@ def caption(tables: Tables) -> str:
     )
 
 
-def draw(tables: Tables) -> Figure:
+def _draw(tables: TuningTables) -> mpl.Figure:
     best = tables.picture(group="budget", budget=tables.budget, plan=FOUND)
     shown = [("found", best), *_shown(tables)]
     columns = min(5, len(shown))
@@ -63,3 +62,6 @@ def draw(tables: Tables) -> Figure:
         grid[2 * row, column].set_visible(False)
         grid[2 * row + 1, column].set_visible(False)
     return figure
+
+
+FIGURE = Figure("one_changed", "The plan found, with one parameter changed", _draw, _caption, _skip)

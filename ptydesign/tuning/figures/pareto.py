@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+from matplotlib import figure as mpl
 
 from ptydesign import drawing
-from ptydesign.tuning.figures.tables import METRICS, Tables
+from ptydesign.study.figures import Figure
+from ptydesign.tuning.tables import METRICS, TuningTables
 
-TITLE = "Two objectives and the Pareto front"
 
-
-def skip(tables: Tables) -> str | None:
+def _skip(tables: TuningTables) -> str | None:
     return "fewer than two plans gave a score" if len(tables["pareto"]) < 2 else None
 
 
-def caption(tables: Tables) -> str:
+def _caption(tables: TuningTables) -> str:
     table = tables["pareto"]
     colour = " Colour: SSIM against the truth, which neither objective knows." if tables.truth else ""
     return (
@@ -26,7 +25,7 @@ def caption(tables: Tables) -> str:
     )
 
 
-def draw(tables: Tables) -> Figure:
+def _draw(tables: TuningTables) -> mpl.Figure:
     table = tables["pareto"]
     figure = drawing.new_figure(drawing.ONE_COLUMN_IN, 2.8)
     axes = figure.subplots()
@@ -41,3 +40,6 @@ def draw(tables: Tables) -> Figure:
     axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
     axes.set(xlabel=METRICS["frc_area"], ylabel="Held-out misfit per pixel")
     return figure
+
+
+FIGURE = Figure("pareto", "Two objectives and the Pareto front", _draw, _caption, _skip, narrow=True)

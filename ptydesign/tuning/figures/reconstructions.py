@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+from matplotlib import figure as mpl
 
 from ptydesign import drawing
+from ptydesign.study.figures import Figure
 from ptydesign.tuning.figures import style
-from ptydesign.tuning.figures.tables import Tables
-
-TITLE = "Reconstructions and diffractograms"
+from ptydesign.tuning.tables import TuningTables
 
 
-def _shown(tables: Tables) -> list[tuple[str, dict]]:
+def _shown(tables: TuningTables) -> list[tuple[str, dict]]:
     found = [(p, tables.picture(group="budget", budget=tables.budget, plan=p)) for p in tables.plans]
     return [(plan, group) for plan, group in found if group is not None]
 
 
-def skip(tables: Tables) -> str | None:
+def _skip(tables: TuningTables) -> str | None:
     return None if _shown(tables) else "no plan gave a reconstruction"
 
 
-def caption(tables: Tables) -> str:
+def _caption(tables: TuningTables) -> str:
     words = ", ".join(f"{p} {g['attrs']['frc_area']:.3f}" for p, g in _shown(tables))
     truth = " The truth, at the left, is band-limited to the reconstruction's pixels." if tables.truth else ""
     return (
@@ -31,7 +30,7 @@ def caption(tables: Tables) -> str:
     )
 
 
-def draw(tables: Tables) -> Figure:
+def _draw(tables: TuningTables) -> mpl.Figure:
     shown = _shown(tables)
     columns = len(shown) + tables.truth
     figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, 2 * 7.0 / (columns + 1.6) + 0.5)
@@ -52,3 +51,6 @@ def draw(tables: Tables) -> Figure:
     axes.plot(group["arrays"]["q"], group["arrays"]["one_bit"], color=drawing.GREY, lw=0.8, ls=":", label="1 bit")
     axes.legend(loc="lower left")
     return figure
+
+
+FIGURE = Figure("reconstructions", "Reconstructions and diffractograms", _draw, _caption, _skip)

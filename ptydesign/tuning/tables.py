@@ -1,4 +1,4 @@
-"""What figures and report of a tuning study may look at: its tables and plan."""
+"""The tables of a finished tuning study, as figures and report read them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from ptydesign.config import read_yaml
-from ptydesign.errors import InputError
-from ptydesign.io import read_images
+from ptydesign.design.space import SpaceConfig
 from ptydesign.reconstruct.paths import label
+from ptydesign.study import tables
 from ptydesign.tuning.config import FOUND
+from ptydesign.tuning.scope import OPTIONAL_TABLES, TABLES, Budget, combinations
 
-TABLES = ("trials", "convergence", "summary", "chosen", "budgets", "pareto", "saved")
-OPTIONAL = ("validation", "doses", "effects", "example")
 METHODS = {"bo": "Bayesian optimisation", "random": "random search"}
 METRICS = {
     "frc_area": "FRC area",
@@ -28,26 +25,18 @@ METRICS = {
 
 
 @dataclass(frozen=True)
-class Tables:
-    """Tables of a finished tuning study by name (None where the study has none), its plan and pictures."""
-
-    folder: Path
-    plan: dict[str, Any]
-    frames: dict[str, pd.DataFrame | None]
-    images: dict[str, dict[str, Any]]
-
-    def __getitem__(self, name: str) -> pd.DataFrame | None:
-        return self.frames[name]
+class TuningTables(tables.Tables):
+    """`trials`, `convergence`, `summary`, `chosen`, `budgets`, `pareto`, `saved`; those of `scope.OPTIONAL_TABLES`."""
 
     @property
     def truth(self) -> bool:
         """Whether there is a truth: the data are simulated."""
-        return self.plan["data"]["kind"] == "simulated"
+        return self.study["data"]["kind"] == "simulated"
 
     @property
     def metric(self) -> str:
         """The objective, the first if there are several."""
-        return self.plan["objective"]["metrics"][0]
+        return self.study["objective"]["metrics"][0]
 
     @property
     def sign(self) -> int:
@@ -57,33 +46,43 @@ class Tables:
     @property
     def q_max(self) -> float:
         """Largest frequency of the ring correlation's area, in 1/A."""
-        return float(self.plan["objective"]["q_max_per_a"])
+        return float(self.study["objective"]["q_max_per_a"])
 
     @property
     def budget(self) -> float:
         """The main budget."""
-        return float(self.plan["budget"]["values"][-1])
+        return float(self.study["budget"]["values"][-1])
 
     @property
     def budgets(self) -> list[float]:
         """All budgets, rising."""
-        return [float(value) for value in self.plan["budget"]["values"]]
+        return [float(value) for value in self.study["budget"]["values"]]
+
+    @property
+    def main(self) -> Budget:
+        """The main budget, with its unit as the study has it."""
+        return Budget(self.study["budget"]["unit"], self.budget)
+
+    @property
+    def combinations(self) -> float | None:
+        """Number of different plans of the space; None for a continuous one."""
+        return combinations(SpaceConfig.model_validate(self.study["space"]))
 
     @property
     def unit(self) -> str:
         """The budgets' unit, in words."""
-        return "s" if self.plan["budget"]["unit"] == "seconds" else "GFLOP"
+        return "s" if self.study["budget"]["unit"] == "seconds" else "GFLOP"
 
     @property
     def plans(self) -> list[str]:
         """The plan that was found, if any, and its references."""
-        known = [FOUND, *self.plan["references"]]
+        known = [FOUND, *self.study["references"]]
         return [name for name in known if (self["budgets"]["plan"] == name).any()]
 
     @property
     def parameters(self) -> list[str]:
         """Paths of the space."""
-        return list(self.plan["space"])
+        return list(self.study["space"])
 
     def labels(self) -> dict[str, str]:
         """Path -> words, with the engine's number where two paths have the same words."""
@@ -103,25 +102,24 @@ class Tables:
         return [g for g in self.images.values() if all(_equal(g["attrs"].get(n), v) for n, v in which.items())]
 
 
+def short(value: str) -> str:
+    """A value of a parameter as it stands on an axis."""
+    if value in ("True", "False"):
+        return "on" if value == "True" else "off"
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return value
+
+
 def _equal(found: Any, wanted: Any) -> bool:
     if isinstance(wanted, float) and isinstance(found, int | float):
         return bool(np.isclose(found, wanted))
     return found == wanted
 
 
-def read_tables(folder: Path) -> Tables:
-    """The tables of a results folder. Raises InputError naming the one that is missing."""
-    folder = Path(folder)
-    plan = read_yaml(folder / "plan.yaml")
-    frames: dict[str, pd.DataFrame | None] = {}
-    for name in (*TABLES, *OPTIONAL):
-        path = folder / "tables" / f"{name}.csv"
-        if path.is_file():
-            # words such as "True" are values of parameters: they stay as they are written
-            frames[name] = pd.read_csv(path, dtype={"value": str, "reason": str}, keep_default_na=True)
-        elif name in OPTIONAL:
-            frames[name] = None
-        else:
-            mend = "Run the study's snakemake command again."
-            raise InputError(str(path), "must exist", "no file", mend)
-    return Tables(folder, plan, frames, read_images(folder / "tables" / "images.h5"))
+def read_tables(folder: Path) -> TuningTables:
+    """The tables of a results folder. Raises InputError naming what is missing."""
+    # words such as "True" are values of parameters: they stay as they are written
+    texts = {"value": str, "reason": str}
+    return tables.read_tables(folder, (*TABLES, *OPTIONAL_TABLES), OPTIONAL_TABLES, texts, TuningTables)

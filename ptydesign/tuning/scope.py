@@ -1,25 +1,30 @@
-"""The static shape of a tuning study: data, searches, assessments and file names. Nothing here depends on a score.
-
-results/<study>[-<scale>]/
-  plan.yaml
-  data/repeat-<r>.json                  what was scanned: {data name: {folder, digest}}; the data beside it
-  search/<method>-<budget>-<repeat>/segment-<s>.json
-  best.json, best-<budget>.yaml         the plan found at each budget; a file for `ptydesign reconstruct`
-  assess/<group>.json                   plans compared on other data, doses, budgets, one parameter at a time
-  tables/, figures/, report.html, logs/
-"""
+"""What a tuning study consists of: budgets, searches, data, groups of plans to assess. No score is looked at here."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+
+from ptydesign.design.space import Dimension, SpaceConfig, build_space
+from ptydesign.errors import InputError, nearest
 from ptydesign.study.file import dose_name
 from ptydesign.tuning.config import TuningConfig
 
 BO, RANDOM = "bo", "random"
 WORK, SECONDS = "work_gflop", "seconds"
 MEASURED = "measured"
+STEPS_OF_A_RANGE = 5  # values of a parameter with a range, one at a time
+
+DATA = "data/repeat-{repeat}.json"  # files, relative to the results folder
+SEGMENT = "search/{search}/segment-{segment}.json"
+ASSESSED = "assess/{group}.json"
+BEST = "best.json"
+
+TABLES = ("trials", "convergence", "summary", "chosen", "budgets", "pareto", "saved")
+OPTIONAL_TABLES = ("validation", "doses", "effects", "example")  # of studies that ask for them
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Search:
 
     def file(self, segment: int) -> str:
         """File of a segment, relative to the results folder."""
-        return f"search/{self.name}/segment-{segment}.json"
+        return SEGMENT.format(search=self.name, segment=segment)
 
     @property
     def last_file(self) -> str:
@@ -98,6 +103,22 @@ def searches(study: TuningConfig) -> dict[str, Search]:
     return {search.name: search for search in found}
 
 
+def find_search(study: TuningConfig, name: str) -> Search:
+    """A search by its name, as bo-w25-0. Raises InputError."""
+    return _find("search", name, searches(study))
+
+
+def find_group(study: TuningConfig, name: str) -> Group:
+    """An assessment by its name, as validation-1. Raises InputError."""
+    return _find("group", name, groups(study))
+
+
+def _find(what, name, known):
+    if name not in known:
+        raise InputError(what, "must be one of the study's", name, nearest(name, known))
+    return known[name]
+
+
 def data_name(study: TuningConfig, repeat: int = 0, dose: float | None = None) -> str:
     """Name of a pair of scans: dose and repeat, or `measured`."""
     if not study.truth_known:
@@ -116,11 +137,6 @@ def doses_of(study: TuningConfig, repeat: int) -> list[float]:
     return [first, *(d for d in study.data.doses_e_per_a2 if d != first)] if repeat == 0 else [first]
 
 
-def data_file(repeat: int) -> str:
-    """What a repeat of the data wrote."""
-    return f"data/repeat-{repeat}.json"
-
-
 @dataclass(frozen=True)
 class Group:
     """A list of plans to evaluate after the search: what, on which data, at which budget. images: kept for figures."""
@@ -135,7 +151,7 @@ class Group:
     @property
     def file(self) -> str:
         """File of the group, relative to the results folder."""
-        return f"assess/{self.name}.json"
+        return ASSESSED.format(group=self.name)
 
 
 def groups(study: TuningConfig) -> dict[str, Group]:
@@ -152,23 +168,51 @@ def groups(study: TuningConfig) -> dict[str, Group]:
     return {group.name: group for group in found}
 
 
-TABLES = ("trials", "convergence", "summary", "chosen", "budgets", "pareto", "saved")
-OPTIONAL_TABLES = ("validation", "doses", "effects", "example")  # of studies that ask for them
+def count(study: TuningConfig, group: Group) -> int:
+    """Number of trials of a group."""
+    if group.kind == "effects":
+        return sum(len(values_of(study.space.root[path])) for path in study.varied)
+    if group.kind == "example":
+        return len(study.example.values)
+    return 1 + len(study.references) + (group.kind == "budget" and group.budget != main_budget(study))
 
 
-def table_files(study: TuningConfig) -> list[str]:
-    """Files that `collect` makes, relative to the results folder."""
-    skipped = {
-        "validation": not study.validation.repeats,
-        "doses": not (study.truth_known and len(doses_of(study, 0)) > 1),
-        "effects": not study.varied,
-        "example": study.example is None,
+def values_of(dimension: Dimension) -> list[Any]:
+    """Values of a parameter to try one at a time: all choices, or a few of a range."""
+    if dimension.choices is not None:
+        return list(dimension.values)
+    cube = [i / (STEPS_OF_A_RANGE - 1) for i in range(STEPS_OF_A_RANGE)]
+    return list(dict.fromkeys(dimension.from_features(np.array(cube)[:, None])))
+
+
+def trials(study: TuningConfig) -> dict[str, int]:
+    """Number of trials: of each method at each budget, and of the assessments; those that share a result counted
+    each."""
+    found: dict[str, int] = {}
+    for search in searches(study).values():
+        name = f"{search.method} at {search.budget.words}"
+        found[name] = found.get(name, 0) + search.total
+    found["assessments"] = sum(count(study, group) for group in groups(study).values())
+    return found
+
+
+def combinations(space: SpaceConfig) -> float | None:
+    """Number of different plans; None for a continuous space."""
+    size = build_space(space).size
+    return size if math.isfinite(size) else None
+
+
+def tables(study: TuningConfig) -> list[str]:
+    """Tables of the study."""
+    asked = {
+        "validation": study.validation.repeats > 0,
+        "doses": study.truth_known and len(doses_of(study, 0)) > 1,
+        "effects": bool(study.varied),
+        "example": study.example is not None,
     }
-    return [f"tables/{name}.csv" for name in (*TABLES, *OPTIONAL_TABLES) if not skipped.get(name)] + [
-        "tables/images.h5"
-    ]
+    return [*TABLES, *(name for name in OPTIONAL_TABLES if asked[name])]
 
 
-def best_files(study: TuningConfig) -> list[str]:
-    """Plans that `ptydesign reconstruct` takes, one for each budget, and the record of the choice."""
-    return ["best.json", *(f"best-{budget.name}.yaml" for budget in budgets(study))]
+def best_file(budget: Budget) -> str:
+    """The plan found at a budget, for `ptydesign reconstruct`."""
+    return f"best-{budget.name}.yaml"
