@@ -75,8 +75,9 @@ def search(
     context: of the problem, noise model, search_radius_a and position_error_a (the prior of `refine` counts in the
     misfit). over: the cores that share the work. host: where the problem has no patterns, those of the host.
     """
-    # of the options only what shapes a search: others must not compile it anew
-    context = context.replace(options=Options(noise=context.options.noise))
+    # only what a search needs: another engine's settings must not compile it anew
+    parameters = {name: context.parameters[name] for name in ("search_radius_a", "position_error_a")}
+    context = Context(context.problem, parameters, Options(noise=context.options.noise))
     call = functools.partial(_compiled, over=over)
     looking = jnp.asarray(worst, jnp.int32)
     if host is None:

@@ -13,6 +13,7 @@ from ptydesign.errors import InputError
 from ptydesign.grids import Grid
 from ptydesign.reconstruct import feed, sweep
 from ptydesign.reconstruct.checkpoint import Checkpoints
+from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import reconstruct
 from ptydesign.types import Dataset, Optics, blocks
