@@ -21,6 +21,8 @@ from ptydesign.reconstruct.regularise import clamp, constrain, orthogonal_modes
 from ptydesign.reconstruct.shapes import Index, Scalar
 from ptydesign.types import ReconState
 
+Last = tuple[ReconState, Memory]  # as the sweep before left them
+
 
 class Swept(NamedTuple):
     """What a sweep, or a part of it, leaves. memory: the engine's own within a sweep, with what momentum remembers
@@ -37,7 +39,8 @@ def one_sweep(state: ReconState, memory: Memory, groups: Groups, context: Contex
 
     def run(state: ReconState, memory: Memory, groups: Groups, context: Context) -> Swept:
         before = _start(state, memory, context)
-        return _end(engine, state, memory, before.state, _groups(engine, before, groups, context), groups, context)
+        swept = _groups(engine, before, groups, context)
+        return _end(engine, (state, memory), before.state, swept, groups, context)
 
     return cores.on_all(run, engine.cores())(state, memory, groups, context)
 
@@ -70,7 +73,7 @@ def sweep_in_chunks(
         looked_at = host.put(context.problem, indices[:, : host.last], np.minimum(counts, host.last))
         context = context.replace(problem=looked_at)
     groups = Groups(jnp.asarray(indices), jnp.asarray(counts))
-    return end(state, memory, before.state, swept, groups, context, engine)
+    return end((state, memory), before.state, swept, groups, context, engine)
 
 
 @functools.partial(jax.jit, static_argnames="engine")
@@ -85,19 +88,10 @@ def some_groups(swept: Swept, groups: Groups, context: Context, engine: Engine) 
     return cores.on_all(functools.partial(_groups, engine), engine.cores())(swept, groups, context)
 
 
-@functools.partial(jax.jit, static_argnames="engine", donate_argnums=3)
-def end(
-    last: ReconState,
-    memory: Memory,
-    before: ReconState,
-    swept: Swept,
-    groups: Groups,
-    context: Context,
-    engine: Engine,
-) -> Swept:
-    """The end of a sweep. last, memory: as the sweep before left them; before: where this one started."""
-    run = functools.partial(_end, engine)
-    return cores.on_all(run, engine.cores())(last, memory, before, swept, groups, context)
+@functools.partial(jax.jit, static_argnames="engine", donate_argnums=2)
+def end(last: Last, before: ReconState, swept: Swept, groups: Groups, context: Context, engine: Engine) -> Swept:
+    """The end of a sweep. before: where it started."""
+    return cores.on_all(functools.partial(_end, engine), engine.cores())(last, before, swept, groups, context)
 
 
 def _copied(tree: Any) -> Any:
@@ -126,15 +120,7 @@ def _groups(engine: Engine, swept: Swept, groups: Groups, context: Context) -> S
     return jax.lax.fori_loop(0, groups.number, body, swept)
 
 
-def _end(
-    engine: Engine,
-    last: ReconState,
-    memory: Memory,
-    before: ReconState,
-    swept: Swept,
-    groups: Groups,
-    context: Context,
-) -> Swept:
+def _end(engine: Engine, last: Last, before: ReconState, swept: Swept, groups: Groups, context: Context) -> Swept:
     options, parameters, context = context.options, context.parameters, context.at(before)
     state, own = engine.sweep(swept.state, swept.memory, groups, context)
     state = opr.sweep(state, context.problem)
@@ -142,5 +128,5 @@ def _end(
     state = constrain(clamp(state, parameters["max_amplitude"]), options.constraints, "sweep", parameters)
     state = orthogonal_modes(state)
     if options.accelerated:
-        own = accelerate.after(last, before, state, own, memory, swept.loss)
+        own = accelerate.after(last[0], before, state, own, last[1], swept.loss)
     return Swept(state, own, swept.loss)
