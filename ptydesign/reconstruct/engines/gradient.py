@@ -8,7 +8,7 @@ depends on the scale of the counts. The rules `lbfgs` and `polyak` measure their
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -96,7 +96,10 @@ class Memory(NamedTuple):
     scale: Scalar
 
 
-def init(state: ReconState, options: GradientOptions) -> Memory | line_search.Memory:
+AnyMemory = Memory | line_search.Memory
+
+
+def init(state: ReconState, options: GradientOptions) -> AnyMemory:
     """Memory of the update rules and the probe's scale."""
     if options.rule in line_search.RULES:
         return line_search.init(state, options.rule)
@@ -112,13 +115,11 @@ def _real_moments(memory: optax.OptState) -> optax.OptState:
 
 
 def group(
-    state: ReconState, memory: Any, members: Group, context: Context[GradientOptions]
-) -> tuple[ReconState, Any, Scalar]:
+    state: ReconState, memory: AnyMemory, members: Group, context: Context[GradientOptions]
+) -> tuple[ReconState, AnyMemory, Scalar]:
     """One group: gradient of its mean loss per electron, one step of the rule."""
     options, parameters, counts = context.options, context.parameters, context.problem.counts
-    gathered = directions(state, members.indices, (members.count,), context, modes=options.object_modes, gradient=True)[
-        0
-    ]
+    (gathered,) = directions(state, members.indices, (members.count,), context, options.object_modes, gradient=True)
     if options.costs:
         to_object, to_probe = cost_directions(state, options.costs, parameters, counts)
         share = members.count * counts  # weights refer to the loss per electron

@@ -141,7 +141,7 @@ def sweep(
         return state, memory
     d_object = preconditioned(memory.direction, parameters["delta"])
     chosen = sample_of(groups, 4 * options.step_positions)
-    few = directions(state, chosen.indices, (chosen.count,), context)[0]
+    (few,) = directions(state, chosen.indices, (chosen.count,), context)
     normal = normal_equations(state, few, d_object, jnp.zeros_like(state.probe), chosen, context)
     a = parameters["object_step"] * solve_one(normal.oo, normal.o, parameters["damping"])
     uphill = jnp.sum((d_object * jnp.conj(memory.velocity)).real) < 0
