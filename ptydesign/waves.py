@@ -16,24 +16,28 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Complex, Float, Inexact
 
 from ptydesign.grids import Grid
 
 # A product of two waves limited to this fraction of Nyquist folds nothing back into it (Kirkland 2020, sec. 6.8).
 BAND_LIMIT = 2 / 3
 
+Waves = Complex[Array, "*stack ny nx"]
+Number = Float[Array, ""] | float
 
-def fft2(wave: jax.Array) -> jax.Array:
+
+def fft2(wave: Inexact[Array, "*stack ny nx"]) -> Waves:
     """Unitary 2-D Fourier transform over the last two axes."""
     return scaled(jnp.fft.fft2(wave), 1 / math.sqrt(math.prod(wave.shape[-2:])))
 
 
-def ifft2(wave: jax.Array) -> jax.Array:
+def ifft2(wave: Inexact[Array, "*stack ny nx"]) -> Waves:
     """Unitary inverse 2-D Fourier transform over the last two axes."""
     return scaled(jnp.fft.ifft2(wave), math.sqrt(math.prod(wave.shape[-2:])))
 
 
-def scaled(wave: jax.Array, factor: jax.Array | float) -> jax.Array:
+def scaled(wave: Complex[Array, "*shape"], factor: Float[Array, "#*shape"] | float) -> Complex[Array, "*shape"]:
     """A complex array times a real one. JAX would make the factor complex, for thrice the arithmetic."""
     return jax.lax.complex(wave.real * factor, wave.imag * factor)
 
@@ -48,7 +52,7 @@ def aberration_phase(
     coma_a: float = 0.0,
     coma_angle_rad: float = 0.0,
     cs_a: float = 0.0,
-) -> np.ndarray:
+) -> Float[np.ndarray, "ny nx"]:
     """Aberration function chi(k) in rad, shape grid.shape, corner-centred, float64 (Kirkland 2020, ch. 2).
 
     chi = 2 pi / lambda (a^2/2 (C10 + C12 cos 2(phi - phi12)) + a^3/3 C21 cos(phi - phi21) + a^4/4 Cs),
@@ -64,7 +68,7 @@ def aberration_phase(
     return 2 * np.pi / wavelength_a * (second + third + fourth)
 
 
-def aperture(grid: Grid, wavelength_a: float, semiangle_rad: float) -> np.ndarray:
+def aperture(grid: Grid, wavelength_a: float, semiangle_rad: float) -> Float[np.ndarray, "ny nx"]:
     """Amplitude transmission of a sharp aperture in [0, 1], shape grid.shape, corner-centred, float64.
 
     Its square is a linear ramp one reciprocal pixel wide, the part of the pixel that a sharp edge leaves open (abTEM's
@@ -79,7 +83,9 @@ def aperture(grid: Grid, wavelength_a: float, semiangle_rad: float) -> np.ndarra
     return np.sqrt(np.clip((semiangle_rad - alpha) / width + 0.5, 0.0, 1.0))
 
 
-def probe_spectrum(grid: Grid, wavelength_a: float, semiangle_rad: float, **aberrations: float) -> np.ndarray:
+def probe_spectrum(
+    grid: Grid, wavelength_a: float, semiangle_rad: float, **aberrations: float
+) -> Complex[np.ndarray, "ny nx"]:
     """Probe in Fourier space, shape grid.shape, corner-centred, complex128, sum |P|^2 = 1, centred at r = 0.
 
     aberrations: the keywords of `aberration_phase`.
@@ -90,7 +96,7 @@ def probe_spectrum(grid: Grid, wavelength_a: float, semiangle_rad: float, **aber
     return spectrum / np.sqrt(np.sum(np.abs(spectrum) ** 2))
 
 
-def shift_phase(grid: Grid, shift_a: jax.Array) -> jax.Array:
+def shift_phase(grid: Grid, shift_a: Float[Array | np.ndarray, "*stack 2"]) -> Complex[Array, "*stack ny nx"]:
     """Fourier factor that moves a wave by shift_a = (y, x) in angstrom: exp(-2 pi i k r); shape (..., ny, nx).
 
     shift_a: (..., 2).
@@ -103,12 +109,12 @@ def shift_phase(grid: Grid, shift_a: jax.Array) -> jax.Array:
     return phase_y * phase_x
 
 
-def centre_spectrum(grid: Grid, spectrum: np.ndarray) -> np.ndarray:
+def centre_spectrum(grid: Grid, spectrum: Complex[np.ndarray, "*stack ny nx"]) -> Complex[np.ndarray, "*stack ny nx"]:
     """Real-space wave, centred at pixel (ny//2, nx//2), of a spectrum whose wave sits at r = 0."""
     return np.fft.fftshift(np.fft.ifft2(spectrum, norm="ortho"), axes=(-2, -1))
 
 
-def band_limit(grid: Grid, fraction: float = BAND_LIMIT, taper: float = 0.02) -> np.ndarray:
+def band_limit(grid: Grid, fraction: float = BAND_LIMIT, taper: float = 0.02) -> Float[np.ndarray, "ny nx"]:
     """Antialiasing aperture in [0, 1], shape grid.shape, corner-centred (Kirkland 2020, sec. 6.8).
 
     0 from `fraction` of the smaller Nyquist frequency on; before it a cosine taper of width `taper` (fraction of the
@@ -120,7 +126,12 @@ def band_limit(grid: Grid, fraction: float = BAND_LIMIT, taper: float = 0.02) ->
     return 0.5 * (1 + np.cos(np.pi * np.clip(beyond / (taper * nyquist), 0, 1)))
 
 
-def propagator(frequencies: tuple, wavelength_a, distance_a, tilt_rad=(0.0, 0.0)) -> jax.Array:
+def propagator(
+    frequencies: tuple[Float[Array | np.ndarray, "ny 1"], Float[Array | np.ndarray, "1 nx"]],
+    wavelength_a: Number,
+    distance_a: Number,
+    tilt_rad: Float[Array, " 2"] | tuple[Number, Number] = (0.0, 0.0),
+) -> Complex[Array, "ny nx"]:
     """Fresnel propagator exp(-i pi lambda dz k^2), shape (ny, nx), corner-centred (Kirkland 2020, eq. 6.65).
 
     frequencies: (ky (ny, 1), kx (1, nx)) in 1/angstrom, as `Grid.frequencies` gives them; may be traced, as may
@@ -134,7 +145,9 @@ def propagator(frequencies: tuple, wavelength_a, distance_a, tilt_rad=(0.0, 0.0)
     return jnp.exp(1j * (phase + tilted))
 
 
-def multislice(wave: jax.Array, transmission: jax.Array, propagators: jax.Array) -> jax.Array:
+def multislice(
+    wave: Waves, transmission: Complex[Array, "slice ny nx"], propagators: Complex[Array, "step ny nx"]
+) -> Waves:
     """Exit wave after all slices: psi_i = (psi_{i-1} T_{i-1}) * p_i (Cowley & Moodie 1957).
 
     wave: (..., ny, nx). transmission: (slices, ny, nx) (broadcast against leading axes of the wave).
@@ -143,7 +156,7 @@ def multislice(wave: jax.Array, transmission: jax.Array, propagators: jax.Array)
     """
     slices, steps = transmission.shape[0], propagators.shape[0]
 
-    def step(psi, slice_):
+    def step(psi: Waves, slice_: tuple[Array, Array]) -> tuple[Waves, None]:
         t, p = slice_
         return ifft2(fft2(psi * t) * p), None
 

@@ -15,15 +15,21 @@ A bound says nothing about whether a reconstruction converges.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Complex, Float, Int
 
 from ptydesign import waves
 from ptydesign.grids import Grid
 
+Scalar = Float[Array, ""]
+Phase = Float[np.ndarray, "slice Y X"]
+Tiled = Float[Array, "*stack Y X"] | Complex[Array, "*stack Y X"]
+Cut = Float[Array, "*stack ny nx"] | Complex[Array, "*stack ny nx"]
 DARK = 1e-9  # of the mean counts: least expected counts, where (d lambda)^2 / lambda is 0 / 0
 
 
@@ -37,29 +43,29 @@ class Imaging(NamedTuple):
     mtf: (ny, nx // 2 + 1), or None for a detector that blurs nothing.
     """
 
-    positions_px: jax.Array
-    electrons: jax.Array
-    background: jax.Array
-    propagators: jax.Array
-    aperture: jax.Array
-    mtf: jax.Array | None
+    positions_px: Float[Array, "position 2"]
+    electrons: Float[Array, " position"]
+    background: Scalar
+    propagators: Complex[Array, "step ny nx"]
+    aperture: Float[Array, "ny nx"]
+    mtf: Float[Array, "ny half"] | None
 
 
 class Unknowns(NamedTuple):
     """What is estimated. phase: (slices, Y, X) in rad. probe: (2, ny, nx) real and imaginary part of the Fourier
     components, corner-centred, sum of squares 1, the probe at r = 0; None in a tangent if the probe is known."""
 
-    phase: jax.Array
-    probe: jax.Array
+    phase: Float[Array, "slice Y X"]
+    probe: Float[Array, "2 ny nx"] | None
 
 
 def make_imaging(
     grid: Grid,
-    positions_px: np.ndarray,
-    electrons: float | np.ndarray,
-    aperture: np.ndarray,
+    positions_px: Float[np.ndarray, "position 2"],
+    electrons: float | Float[np.ndarray, " position"],
+    aperture: Float[np.ndarray, "ny nx"],
     background: float = 0.0,
-    propagators: np.ndarray | None = None,
+    propagators: Complex[np.ndarray, "step ny nx"] | None = None,
     mtf_nyquist: float = 1.0,
     precision: type = np.float32,
 ) -> Imaging:
@@ -79,12 +85,14 @@ def make_imaging(
     )
 
 
-def probe_unknowns(spectrum: np.ndarray, precision: type = np.float32) -> jax.Array:
+def probe_unknowns(spectrum: Complex[np.ndarray, "ny nx"], precision: type = np.float32) -> Float[Array, "2 ny nx"]:
     """(2, ny, nx) of a complex spectrum (ny, nx)."""
     return jnp.asarray(np.stack([spectrum.real, spectrum.imag]), precision)
 
 
-def expected_counts(unknowns: Unknowns, position_px: jax.Array, electrons: jax.Array, imaging: Imaging) -> jax.Array:
+def expected_counts(
+    unknowns: Unknowns, position_px: Float[Array, " 2"], electrons: Scalar, imaging: Imaging
+) -> Float[Array, "ny nx"]:
     """Mean counts (ny, nx) of one pattern, corner-centred."""
     place = _places(position_px, electrons, imaging)
     transmission = _cut(_tiled(jnp.exp(1j * unknowns.phase), imaging), place.first, imaging)
@@ -95,13 +103,13 @@ class _Places(NamedTuple):
     """Where probes are. first: (..., 2) canvas pixel of the window's corner, may lie outside. turn_y (..., ny), turn_x
     (..., nx): factors in Fourier space that move a probe at r = 0 to its place in the window. electrons: (...)."""
 
-    first: jax.Array
-    turn_y: jax.Array
-    turn_x: jax.Array
-    electrons: jax.Array
+    first: Int[Array, "*place 2"]
+    turn_y: Complex[Array, "*place ny"]
+    turn_x: Complex[Array, "*place nx"]
+    electrons: Float[Array, "*place"]
 
 
-def _places(positions_px: jax.Array, electrons: jax.Array, imaging: Imaging) -> _Places:
+def _places(positions_px: Float[Array, "*place 2"], electrons: Float[Array, "*place"], imaging: Imaging) -> _Places:
     """For all positions (..., 2) before a loop over them: inside, XLA would take the exponentials for every pixel."""
     half = np.asarray(imaging.aperture.shape) // 2
     whole = jnp.round(positions_px)
@@ -113,36 +121,38 @@ def _places(positions_px: jax.Array, electrons: jax.Array, imaging: Imaging) -> 
     return _Places(whole.astype(jnp.int32) - half, *turns, electrons)
 
 
-def _tiled(image: jax.Array, imaging: Imaging) -> jax.Array:
+def _tiled(image: Cut, imaging: Imaging) -> Tiled:
     """(..., Y + ny, X + nx) of a periodic (..., Y, X): every window is one block of it, cut out many times faster than
     pixel by pixel."""
     rows, columns = (jnp.arange(n + w) % n for n, w in zip(image.shape[-2:], imaging.aperture.shape, strict=True))
     return image[..., rows[:, None], columns[None, :]]
 
 
-def _corner(tiled: jax.Array, first: jax.Array, imaging: Imaging) -> tuple[jax.Array, ...]:
+def _corner(tiled: Tiled, first: Int[Array, " 2"], imaging: Imaging) -> tuple[Int[Array, ""] | int, ...]:
     period = jnp.asarray(tiled.shape[-2:]) - jnp.asarray(imaging.aperture.shape)
     return *(0,) * (tiled.ndim - 2), *(first % period)
 
 
-def _cut(tiled: jax.Array, first: jax.Array, imaging: Imaging) -> jax.Array:
+def _cut(tiled: Tiled, first: Int[Array, " 2"], imaging: Imaging) -> Cut:
     shape = (*tiled.shape[:-2], *imaging.aperture.shape)
     return jax.lax.dynamic_slice(tiled, _corner(tiled, first, imaging), shape)
 
 
-def _add(tiled: jax.Array, first: jax.Array, part: jax.Array, imaging: Imaging) -> jax.Array:
+def _add(tiled: Tiled, first: Int[Array, " 2"], part: Cut, imaging: Imaging) -> Tiled:
     """The transpose of `_cut`, added to what is there."""
     sum_ = _cut(tiled, first, imaging) + part
     return jax.lax.dynamic_update_slice(tiled, sum_, _corner(tiled, first, imaging))
 
 
-def _untiled(tiled: jax.Array, shape: tuple[int, ...], imaging: Imaging) -> jax.Array:
+def _untiled(tiled: Tiled, shape: tuple[int, ...], imaging: Imaging) -> Cut:
     """The transpose of `_tiled`."""
     (image,) = jax.linear_transpose(lambda v: _tiled(v, imaging), jax.ShapeDtypeStruct(shape, tiled.dtype))(tiled)
     return image
 
 
-def _counts(transmission: jax.Array, probe: jax.Array, place: _Places, imaging: Imaging) -> jax.Array:
+def _counts(
+    transmission: Complex[Array, "slice ny nx"], probe: Float[Array, "2 ny nx"], place: _Places, imaging: Imaging
+) -> Float[Array, "ny nx"]:
     spectrum = imaging.aperture * jax.lax.complex(probe[0], probe[1]) * place.turn_y[:, None] * place.turn_x
     exit_wave = waves.multislice(waves.ifft2(spectrum), transmission, imaging.propagators)
     far = waves.fft2(exit_wave)
@@ -160,7 +170,7 @@ def fisher_product(unknowns: Unknowns, imaging: Imaging, vector: Unknowns) -> Un
     """
     tiled, change_of = _tiled(jnp.exp(1j * unknowns.phase), imaging), _tiled(vector.phase, imaging)
 
-    def one(total: Unknowns, place: _Places):
+    def one(total: Unknowns, place: _Places) -> tuple[Unknowns, None]:
         counts, push = _derivative(unknowns, tiled, place, imaging, vector.probe is not None)
         at = Unknowns(_cut(change_of, place.first, imaging), vector.probe)
         (part,) = jax.linear_transpose(push, at)(push(at) / counts)
@@ -174,11 +184,11 @@ def fisher_product(unknowns: Unknowns, imaging: Imaging, vector: Unknowns) -> Un
 
 
 @jax.jit
-def information(unknowns: Unknowns, imaging: Imaging, vectors: jax.Array) -> jax.Array:
+def information(unknowns: Unknowns, imaging: Imaging, vectors: Float[Array, "m slice Y X"]) -> Float[Array, " m"]:
     """v^T F v of each phase vector (m, slices, Y, X): (m,). The probe is known. One pass, a cheap first look."""
     tiled, changes_of = _tiled(jnp.exp(1j * unknowns.phase), imaging), _tiled(vectors, imaging)
 
-    def one(total: jax.Array, place: _Places):
+    def one(total: Float[Array, " m"], place: _Places) -> tuple[Float[Array, " m"], None]:
         counts, push = _derivative(unknowns, tiled, place, imaging, False)
         changes = jax.vmap(lambda patch: push(Unknowns(patch, None)))(_cut(changes_of, place.first, imaging))
         return total + jnp.sum(changes**2 / counts, axis=(-2, -1)), None
@@ -187,12 +197,14 @@ def information(unknowns: Unknowns, imaging: Imaging, vectors: jax.Array) -> jax
     return jax.lax.scan(one, jnp.zeros(len(vectors), vectors.dtype), places)[0]
 
 
-def _derivative(unknowns: Unknowns, tiled: jax.Array, place: _Places, imaging: Imaging, with_probe: bool):
+def _derivative(
+    unknowns: Unknowns, tiled: Complex[Array, "slice Y X"], place: _Places, imaging: Imaging, with_probe: bool
+) -> tuple[Float[Array, "ny nx"], Callable[[Unknowns], Float[Array, "ny nx"]]]:
     """Mean counts at a place, and their derivative: a linear function of the window's `Unknowns` (probe None unless
     with_probe)."""
     transmission = _cut(tiled, place.first, imaging)
 
-    def counts_of(values: Unknowns) -> jax.Array:
+    def counts_of(values: Unknowns) -> Float[Array, "ny nx"]:
         """Of a change of the phase, to first order: exponentials are taken once for the canvas, not for each window."""
         probe = values.probe if with_probe else unknowns.probe
         return _counts(transmission * (1 + 1j * values.phase), probe, place, imaging)
@@ -203,14 +215,14 @@ def _derivative(unknowns: Unknowns, tiled: jax.Array, place: _Places, imaging: I
 
 
 @jax.jit
-def illumination(unknowns: Unknowns, imaging: Imaging) -> jax.Array:
+def illumination(unknowns: Unknowns, imaging: Imaging) -> Float[Array, "Y X"]:
     """4 n sum_j |P_j|^2 on the canvas (Y, X): the diagonal of F for an ideal measurement, a preconditioner."""
     ny, nx = imaging.aperture.shape
     rows, columns = unknowns.phase.shape[-2:]
     wave = waves.ifft2(imaging.aperture * (unknowns.probe[0] + 1j * unknowns.probe[1]))
     light = jnp.fft.fftshift(wave.real**2 + wave.imag**2)
 
-    def one(total: jax.Array, place: _Places):
+    def one(total: Float[Array, "Y X"], place: _Places) -> tuple[Float[Array, "Y X"], None]:
         return _add(total, place.first, place.electrons * light, imaging), None
 
     start = jnp.zeros((rows + ny, columns + nx), light.dtype)
@@ -221,11 +233,11 @@ def illumination(unknowns: Unknowns, imaging: Imaging) -> jax.Array:
 def least_variance(
     unknowns: Unknowns,
     imaging: Imaging,
-    combinations: np.ndarray,
+    combinations: Float[np.ndarray, "m slice Y X"],
     probe_known: bool = True,
     iterations: int = 60,
     tolerance: float = 1e-4,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
     """(bounds, residuals), each (m,): c^T F^-1 c of combinations c (m, slices, Y, X) of phases, and |F x - c| / |c| of
     the solutions. Several at a time cost less: what a position's derivative needs of the object is shared.
 
@@ -242,11 +254,11 @@ def least_variance(
 def _solve(
     unknowns: Unknowns,
     imaging: Imaging,
-    combinations: jax.Array,
-    tolerance: jax.Array,
+    combinations: Float[Array, "m slice Y X"],
+    tolerance: Scalar,
     probe_known: bool,
     iterations: int,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
     lit = illumination(unknowns, imaging)
     weight = 1 / (lit + 0.01 * jnp.max(lit))
     power = 4 * jnp.sum(imaging.electrons)
@@ -258,7 +270,7 @@ def _solve(
     def product(v: Unknowns) -> Unknowns:
         return fisher_product(unknowns, imaging, v)
 
-    def solve(combination: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def solve(combination: Float[Array, "slice Y X"]) -> tuple[Scalar, Scalar]:
         c = Unknowns(combination, None if probe_known else jnp.zeros_like(unknowns.probe))
         x, _ = jax.scipy.sparse.linalg.cg(product, c, tol=tolerance, maxiter=iterations, M=precondition)
         rest = jax.tree.map(jnp.subtract, product(x), c)
@@ -267,7 +279,7 @@ def _solve(
     return jax.vmap(solve)(combinations)
 
 
-def gauges(phase: np.ndarray, probe_known: bool) -> list[np.ndarray]:
+def gauges(phase: Phase, probe_known: bool) -> list[Phase]:
     """Changes (slices, Y, X) of the object that no data see: the mean phase of the stack; with an unknown probe also a
     ramp (the probe's diffraction takes it up) and a shift of object and probe together."""
     slices, rows, columns = phase.shape
@@ -281,8 +293,12 @@ def gauges(phase: np.ndarray, probe_known: bool) -> list[np.ndarray]:
 
 
 def windowed_mode(
-    phase: np.ndarray, window: np.ndarray, frequency: tuple[float, float], shift_rad: float, probe_known: bool = True
-) -> np.ndarray:
+    phase: Phase,
+    window: Float[np.ndarray, "Y X"],
+    frequency: tuple[float, float],
+    shift_rad: float,
+    probe_known: bool = True,
+) -> Phase:
     """A unit vector (slices, Y, X): a plane wave cos(2 pi q r + shift) under a window (Y, X), the same in all slices
     (the sum over slices is what is looked at), made orthogonal to the gauges. frequency: (qy, qx) in cycles per pixel.
     """
@@ -297,5 +313,5 @@ def windowed_mode(
     return mode / np.linalg.norm(mode) * np.sqrt(slices)
 
 
-def _square(values: Unknowns) -> jax.Array:
+def _square(values: Unknowns) -> Scalar:
     return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(values))

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Complex
 
+from ptydesign.reconstruct.context import Options
 from ptydesign.reconstruct.costs import scanned_area_px
-from ptydesign.reconstruct.engine import Memory, Static
+from ptydesign.reconstruct.engine import Memory
 from ptydesign.reconstruct.regularise import turned
+from ptydesign.reconstruct.shapes import Canvas, Modes, Scalar
 from ptydesign.types import ReconState
 
 RISE = 0.01  # of the loss from one sweep to the next, which the order of the groups may make
@@ -27,15 +29,15 @@ class Accelerated(NamedTuple):
     momentum. loss: of the last sweep."""
 
     own: Memory
-    object: jax.Array
-    probe: jax.Array
-    age: jax.Array
-    loss: jax.Array
+    object: Canvas
+    probe: Modes
+    age: Scalar
+    loss: Scalar
 
 
-def init(own: Memory, state: ReconState, static: Static) -> Memory:
+def init(own: Memory, state: ReconState, options: Options) -> Memory:
     """The engine's memory, and what the momentum needs if there is one."""
-    if not dict(static)["accelerated"]:
+    if not options.accelerated:
         return own
     real = state.positions_px.dtype
     # copies: a sweep takes the state's buffers and the memory's
@@ -43,12 +45,12 @@ def init(own: Memory, state: ReconState, static: Static) -> Memory:
     return Accelerated(own, *start, jnp.zeros((), real), jnp.full((), jnp.inf, real))
 
 
-def momentum(age: jax.Array, largest: jax.Array) -> jax.Array:
+def momentum(age: Scalar, largest: Scalar) -> Scalar:
     """b of the module's text."""
     return jnp.minimum(age / (age + 3), largest)
 
 
-def ahead(state: ReconState, memory: Accelerated, largest: jax.Array) -> ReconState:
+def ahead(state: ReconState, memory: Accelerated, largest: Scalar) -> ReconState:
     """Where the sweep starts from."""
     b = momentum(memory.age, largest)
     probe = _alike(memory.probe, state.probe)
@@ -58,13 +60,13 @@ def ahead(state: ReconState, memory: Accelerated, largest: jax.Array) -> ReconSt
 
 
 def after(
-    before: ReconState, start: ReconState, end: ReconState, own: Memory, memory: Accelerated, loss
+    before: ReconState, start: ReconState, end: ReconState, own: Memory, memory: Accelerated, loss: Scalar
 ) -> Accelerated:
     """Memory after a sweep from `start`, which momentum put ahead of `before`, to `end`."""
     scale2 = jnp.sum(jnp.abs(end.probe) ** 2) / scanned_area_px(end)  # weighs both by their curvatures
     probes = _alike(before.probe, end.probe), _alike(start.probe, end.probe)
 
-    def dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    def dot(a: Complex[Array, "*axes"], b: Complex[Array, "*axes"]) -> Scalar:
         return jnp.sum((jnp.conj(a) * b).real)
 
     along = dot(end.object - start.object, end.object - before.object)
@@ -73,6 +75,6 @@ def after(
     return Accelerated(own, before.object, before.probe, jnp.where(held, memory.age + 1, 0.0), loss)
 
 
-def _alike(old: jax.Array, new: jax.Array) -> jax.Array:
+def _alike(old: Modes, new: Modes) -> Modes:
     """Modes turned to be nearest to others: a rotation among them is no motion."""
     return jnp.einsum("mn,nyx->myx", turned(old, new), old) if len(old) > 1 else old

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float, Int, Int32
+
+Positions = Float[np.ndarray, "position 2"]
 
 
-def neighbours_in_order(positions: np.ndarray) -> np.ndarray:
+def neighbours_in_order(positions: Positions) -> Int[np.ndarray, " position"]:
     """Order of (n, 2) positions in which neighbours in the list are mostly neighbours in the plane.
 
     Recursive bisection of the longer side; deterministic.
@@ -25,13 +28,13 @@ def neighbours_in_order(positions: np.ndarray) -> np.ndarray:
     return np.asarray(split(np.arange(len(positions))), dtype=np.int64)
 
 
-def sizes_of(count: int, groups: int) -> np.ndarray:
+def sizes_of(count: int, groups: int) -> Int[np.ndarray, " {groups}"]:
     """`groups` sizes that add up to `count` and differ by at most one."""
     base, more = divmod(count, groups)
     return np.asarray([base + 1] * more + [base] * (groups - more))
 
 
-def compact(positions: np.ndarray, groups: int, rng: np.random.Generator) -> list[np.ndarray]:
+def compact(positions: Positions, groups: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Spatial clusters: recursive bisection into `groups` parts, along axes turned by a random angle."""
     angle = rng.uniform(0, np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -50,7 +53,7 @@ def compact(positions: np.ndarray, groups: int, rng: np.random.Generator) -> lis
     return split(np.arange(len(positions)), sizes_of(len(positions), groups))
 
 
-def sparse(positions: np.ndarray, groups: int, rng: np.random.Generator) -> list[np.ndarray]:
+def sparse(positions: Positions, groups: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Positions far apart: neighbours in the plane are dealt to different groups, in random order."""
     order = neighbours_in_order(positions)
     members: list[list[int]] = [[] for _ in range(groups)]
@@ -61,12 +64,12 @@ def sparse(positions: np.ndarray, groups: int, rng: np.random.Generator) -> list
     return [rng.permutation(np.asarray(m, dtype=np.int64)) for m in members]
 
 
-def random(positions: np.ndarray, groups: int, rng: np.random.Generator) -> list[np.ndarray]:
+def random(positions: Positions, groups: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Groups drawn at random."""
     return np.split(rng.permutation(len(positions)), np.cumsum(sizes_of(len(positions), groups))[:-1])
 
 
-BATCHES: dict[str, Callable[[np.ndarray, int, np.random.Generator], list[np.ndarray]]] = {
+BATCHES: dict[str, Callable[[Positions, int, np.random.Generator], list[np.ndarray]]] = {
     "compact": compact,
     "sparse": sparse,
     "random": random,
@@ -74,8 +77,8 @@ BATCHES: dict[str, Callable[[np.ndarray, int, np.random.Generator], list[np.ndar
 
 
 def padded_groups(
-    positions: np.ndarray, size: int, kind: str, rng: np.random.Generator, capacity: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+    positions: Positions, size: int, kind: str, rng: np.random.Generator, capacity: tuple[int, int]
+) -> tuple[Int32[np.ndarray, "group slot"], Int32[np.ndarray, " group"]]:
     """Groups of at most `size` positions in random order, as (indices, counts) of a fixed shape.
 
     capacity: (groups, width) of the index array, at least ceil(n / size) and size. indices: int32, rows padded with 0.

@@ -18,18 +18,20 @@ scan's Nyquist frequency are left at zero, since they alias.
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Complex, Float
 from scipy.spatial import ConvexHull, QhullError
 
 from ptydesign.errors import InputError
 from ptydesign.types import Dataset, ReconState, blocks
 
+Frequencies = Float[np.ndarray, " frequency"]
 BRIGHT = 1e-3  # bright field: pixels with more than this part of the probe's largest intensity
 CHUNK_FREQUENCIES = 16
 
 
 def single_sideband(
     dataset: Dataset, state: ReconState, regularisation: float = 1e-2, triple_overlap: bool = True
-) -> np.ndarray:
+) -> Complex[np.ndarray, "y x"]:
     """Object (y, x) complex128 exp(i phi) on the canvas of a state, from the state's probe and positions.
 
     regularisation: part of the largest sum |Gamma|^2 that is added to each, so that frequencies without signal stay
@@ -53,7 +55,7 @@ def single_sideband(
     ny, nx = probe.shape[-2:]
     y, x = np.arange(ny)[:, None] - ny // 2, np.arange(nx)[None] - nx // 2
 
-    def displaced(qy: np.ndarray, qx: np.ndarray) -> np.ndarray:
+    def displaced(qy: Frequencies, qx: Frequencies) -> Complex[np.ndarray, "frequency mode pixel"]:
         """Modes at k - Q for each Q: (frequency, mode, bright pixel)."""
         ramp = np.exp(2j * np.pi * (qy[:, None, None] * y + qx[:, None, None] * x))
         waves = np.fft.ifftshift(probe * ramp[:, None], axes=(-2, -1))
@@ -85,7 +87,7 @@ def single_sideband(
     return np.exp(1j * 2 * np.fft.ifft2(phase).real)
 
 
-def mean_spacing(positions_a: np.ndarray) -> float:
+def mean_spacing(positions_a: Float[np.ndarray, "position 2"]) -> float:
     """Side in angstrom of a square as large as the mean area of a position, for positions (n, 2) on any lattice.
 
     Pick's theorem: n = A / s^2 + L / (2 s) + 1 with the area A and the perimeter L of the positions' convex hull.
@@ -104,7 +106,9 @@ def mean_spacing(positions_a: np.ndarray) -> float:
     return float((half + np.sqrt(half**2 + (len(positions_a) - 1) * area)) / (len(positions_a) - 1))
 
 
-def _half_plane(canvas: tuple[int, int], pixel_a: np.ndarray, largest: float) -> tuple[np.ndarray, np.ndarray]:
+def _half_plane(
+    canvas: tuple[int, int], pixel_a: Float[np.ndarray, " 2"], largest: float
+) -> tuple[Frequencies, Frequencies]:
     """Frequencies (qy, qx) of a canvas in cycles per pixel, below `largest` in 1/angstrom; one of each pair q, -q."""
     qy, qx = (q.ravel() for q in np.meshgrid(*(np.fft.fftfreq(n) for n in canvas), indexing="ij"))
     kept = (np.hypot(qy / pixel_a[0], qx / pixel_a[1]) < largest) & ((qy > 0) | ((qy == 0) & (qx > 0)))

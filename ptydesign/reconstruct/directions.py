@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
 
+from ptydesign.reconstruct.context import Context, Group
 from ptydesign.reconstruct.forward import (
-    Optical,
-    Problem,
     add_patches,
     chunk_size,
     compare_with_data,
@@ -25,6 +25,7 @@ from ptydesign.reconstruct.forward import (
     take,
     views,
 )
+from ptydesign.reconstruct.shapes import Canvas, Index, Indices, Members, Modes, Patch, Scalar
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
@@ -33,10 +34,10 @@ class Direction(NamedTuple):
     """Sums over a group. object (slice, y, x); probe (mode, y, x): adjoint of the model applied to the wave steps;
     loss: summed negative log-likelihood; illumination (y, x): sum of the probe's intensity, None where nobody asks."""
 
-    object: jax.Array
-    probe: jax.Array
-    loss: jax.Array
-    illumination: jax.Array | None
+    object: Canvas
+    probe: Modes
+    loss: Scalar
+    illumination: Float[Array, "y x"] | None
 
 
 def no_direction(state: ReconState, illumination: bool = True) -> Direction:
@@ -48,17 +49,16 @@ def no_direction(state: ReconState, illumination: bool = True) -> Direction:
 
 def directions(
     state: ReconState,
-    indices: jax.Array,
-    stops: Sequence[jax.Array],
-    problem: Problem,
-    o: Optical,
-    noise: str,
-    gradient: bool = False,
+    indices: Indices,
+    stops: Sequence[Index],
+    context: Context,
     modes: str = "all",
+    gradient: bool = False,
 ) -> list[Direction]:
-    """The sums over the first `stop` of `indices`, for each of the ascending `stops`; `gradient` as in
-    `compare_with_data`, and without illumination; modes: which of them contribute to the object's direction and to the
-    illumination, all or first."""
+    """The sums over the first `stop` of `indices`, for each of the ascending `stops`. modes: which of them contribute
+    to the object's direction and to the illumination, all or first; gradient: as in `compare_with_data`, and without
+    illumination."""
+    problem, o, noise = context.problem, context.optical, context.options.noise
     shape = state.probe.shape[-2:]
     probes = probes_of(state)
     size = indices.shape[0]
@@ -67,7 +67,7 @@ def directions(
     lighting = state.probe if modes == "all" else state.probe[:1]
     intensity = jnp.sum(lighting.real**2 + lighting.imag**2, axis=0)
 
-    def one(slot: jax.Array, weight: jax.Array):
+    def one(slot: Index, weight: Scalar) -> tuple[Modes, Patch, Array, Array]:
         index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
         probe = ifft2(probes.at(index) * factor)
         wave, adjoint = exit_waves_and_adjoint(probe, take(state.object, first, shape), o.propagators, modes)
@@ -78,7 +78,7 @@ def directions(
     zero = no_direction(state, illumination=not gradient)
     dark = jnp.zeros(shape, zero.loss.dtype)
 
-    def body(sums: Direction, slots, weight):
+    def body(sums: Direction, slots: Indices, weight: Members) -> Direction:
         d_probe, d_patch, first, losses = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
         lit = None
         if not gradient:
@@ -87,7 +87,7 @@ def directions(
         object_ = add_patches(sums.object, d_patch, first)
         return Direction(object_, sums.probe + jnp.sum(d_probe, axis=0), sums.loss + jnp.sum(losses, axis=0), lit)
 
-    def part(sums: Direction, limits: tuple[jax.Array, jax.Array]) -> tuple[Direction, Direction]:
+    def part(sums: Direction, limits: tuple[Index, Index]) -> tuple[Direction, Direction]:
         more = over_chunks(limits[1], size, chunk, body, zero._replace(loss=dark), first=limits[0])
         sums = jax.tree.map(jnp.add, sums, more._replace(probe=ifft2(more.probe), loss=jnp.sum(more.loss)))
         return sums, sums
@@ -102,14 +102,14 @@ def directions(
 class Normal(NamedTuple):
     """Normal equations of a group's step along two directions: <oo>, <op>, <pp>, <o,step>, <p,step>, real."""
 
-    oo: jax.Array
-    op: jax.Array
-    pp: jax.Array
-    o: jax.Array
-    p: jax.Array
+    oo: Scalar
+    op: Scalar
+    pp: Scalar
+    o: Scalar
+    p: Scalar
 
 
-def real_dot(a: jax.Array, b: jax.Array) -> jax.Array:
+def real_dot(a: Complex[Array, "*axes"], b: Complex[Array, "*axes"]) -> Scalar:
     """Re <a, b>."""
     return jnp.sum(a.real * b.real + a.imag * b.imag)
 
@@ -117,30 +117,29 @@ def real_dot(a: jax.Array, b: jax.Array) -> jax.Array:
 def normal_equations(
     state: ReconState,
     direction: Direction,
-    d_object: jax.Array,
-    d_probe: jax.Array,
-    indices: jax.Array,
-    count: jax.Array,
-    o: Optical,
-    modes: str = "all",
+    d_object: Canvas,
+    d_probe: Modes,
+    members: Group,
+    context: Context,
 ) -> Normal:
-    """Sums over the first `count` of `indices` for min || step - a A_O - b A_P ||^2, where A_O and A_P are the changes
-    of the exit wave; modes: in which of them the object's change counts, as in `directions`.
+    """Sums over a group's members for min || step - a A_O - b A_P ||^2, where A_O and A_P are the changes of the exit
+    wave; the object's counts in the modes that update it.
 
     A_O and A_P are Jacobian-vector products of the forward model, exact for any number of slices. Their products with
     the step need no data: <A_O, step> = <d_object, adjoint of step>, whose sum over the same positions is `direction`.
     """
+    o, modes = context.optical, context.options.object_modes
     shape = state.probe.shape[-2:]
     probes, d_spectrum = probes_of(state), fft2(d_probe)
-    size = indices.shape[0]
+    size = members.indices.shape[0]
     chunk = chunk_size(shape, state.probe.shape[0], size)
-    seen = views(state.positions_px[indices], shape, o)
+    seen = views(state.positions_px[members.indices], shape, o)
 
-    def one(slot: jax.Array, weight: jax.Array) -> tuple[jax.Array, ...]:
-        index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
+    def one(slot: Index, weight: Scalar) -> tuple[Scalar, ...]:
+        index, first, factor = members.indices[slot], seen.first[slot], seen.shift(slot)
         probe, patch = ifft2(probes.at(index) * factor), take(state.object, first, shape)
 
-        def model(p, q):
+        def model(p: Modes, q: Patch) -> Modes:
             return exit_waves(*seen_by(p, q, modes), o.propagators)
 
         _, along_o = jax.jvp(lambda q: model(probe, q), (patch,), (take(d_object, first, shape),))
@@ -148,16 +147,16 @@ def normal_equations(
         values = real_dot(along_o, along_o), real_dot(along_o, along_p), real_dot(along_p, along_p)
         return tuple(weight * v for v in values)
 
-    def body(carry, slots, weight):
+    def body(carry: tuple[Scalar, ...], slots: Indices, weight: Members) -> tuple[Scalar, ...]:
         sums = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
         return jax.tree.map(lambda total, new: total + jnp.sum(new), carry, sums)
 
     zero = jnp.zeros((), state.positions_px.dtype)
-    measured = over_chunks(count, size, chunk, body, (zero, zero, zero))
+    measured = over_chunks(members.count, size, chunk, body, (zero, zero, zero))
     return Normal(*measured, real_dot(d_object, direction.object), real_dot(d_probe, direction.probe))
 
 
-def solve_joint(normal: Normal, damping: jax.Array) -> tuple[jax.Array, jax.Array]:
+def solve_joint(normal: Normal, damping: Scalar) -> tuple[Scalar, Scalar]:
     """(a, b) of the damped 2 x 2 system; zero along a direction that does nothing."""
     tiny = jnp.finfo(normal.oo.dtype).tiny
     oo, pp = normal.oo * (1 + damping) + tiny, normal.pp * (1 + damping) + tiny
@@ -168,12 +167,12 @@ def solve_joint(normal: Normal, damping: jax.Array) -> tuple[jax.Array, jax.Arra
     return (u - cross * v) / determinant / jnp.sqrt(oo), (v - cross * u) / determinant / jnp.sqrt(pp)
 
 
-def solve_one(along: jax.Array, step: jax.Array, damping: jax.Array) -> jax.Array:
+def solve_one(along: Scalar, step: Scalar, damping: Scalar) -> Scalar:
     """Least-squares step along a single direction."""
     return step / (along * (1 + damping) + jnp.finfo(along.dtype).tiny)
 
 
-def preconditioned(direction: Direction, delta: jax.Array) -> jax.Array:
+def preconditioned(direction: Direction, delta: Scalar) -> Canvas:
     """The object's direction over sqrt(W^2 + (delta max W)^2), shape (slice, y, x)."""
     w = direction.illumination
     return direction.object * (1 / jnp.sqrt(w**2 + (delta * jnp.max(w)) ** 2))

@@ -6,22 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-import jax
+from jax.sharding import Mesh
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from ptydesign.errors import InputError, nearest
-from ptydesign.reconstruct.forward import Optical, Problem
+from ptydesign.reconstruct import cores
+from ptydesign.reconstruct.context import Context, Group, Groups, Options
 from ptydesign.reconstruct.refinements import Refinements
 from ptydesign.reconstruct.regularise import AnyConstraint, values_of
 from ptydesign.reconstruct.resample import Resample
 from ptydesign.reconstruct.schedule import Schedule, Stop
+from ptydesign.reconstruct.shapes import Scalar
 from ptydesign.types import ReconState
 
-Static = tuple[tuple[str, Any], ...]
+Memory = Any
 
 
 class EngineConfig(Refinements):
-    """Settings that every engine has. Floats may change without recompilation; everything else is static.
+    """Settings that every engine has. Floats may change without recompilation; see `options` for the others.
 
     A float may be given as a schedule: {schedule: cosine, start: 0.02, end: 0.001, sweeps: 40}.
     """
@@ -48,20 +50,6 @@ class EngineConfig(Refinements):
     multislice: ClassVar[bool] = True  # False: the engine is defined for one slice only
     keeps_waves: ClassVar[bool] = False  # True: neither momentum nor a probe that varies over the scan
 
-    loop_only: ClassVar[frozenset[str]] = frozenset(
-        {
-            "engine",
-            "sweeps",
-            "batches",
-            "probe_start",
-            "positions_start",
-            "search_every",
-            "intensity_start",
-            "propagation_start",
-            "opr_start",
-        }
-        | {"schedules", "stop", "resample", "constraints"}
-    )
     # left out of a written plan where not used, so that plans from before they existed keep their hash
     quiet: ClassVar[frozenset[str]] = Refinements.quiet | {
         "acceleration",
@@ -122,27 +110,18 @@ class EngineConfig(Refinements):
         """Positions per update, of so many."""
         return min(self.group, positions)
 
-    def static(self) -> Static:
-        """The discrete settings that shape the compiled sweep, hashable."""
-        plain = tuple(
-            (name, value) for name, value in self if not isinstance(value, float) and name not in self.loop_only
+    def options(self) -> Options:
+        """The discrete settings that shape the compiled sweep."""
+        return Options(
+            noise=self.noise,
+            object_modes=self.object_modes,
+            refine_positions=self.refine_positions,
+            refine_intensity=self.refine_intensity,
+            refine_tilt=self.refine_tilt,
+            refine_thickness=self.refine_thickness,
+            constraints=tuple((c.kind, c.every) for c in self.constraints),
+            accelerated=self.acceleration > 0,
         )
-        constraints = tuple((c.kind, c.every) for c in self.constraints)
-        return (*plain, ("constraints", constraints), ("accelerated", self.acceleration > 0))
-
-
-@dataclass(frozen=True)
-class Group:
-    """One group: indices (m,) into the positions, of which the first `count` are members."""
-
-    indices: jax.Array
-    count: jax.Array
-
-
-jax.tree_util.register_dataclass(Group, data_fields=["indices", "count"], meta_fields=[])
-
-Memory = Any
-Parameters = dict[str, jax.Array]
 
 
 def gradient_transforms(settings: EngineConfig, members: int, slices: int) -> float:
@@ -152,30 +131,38 @@ def gradient_transforms(settings: EngineConfig, members: int, slices: int) -> fl
     return members * 4 * slices + 2
 
 
-def nobody(static: Static, groups: int, members: int) -> int:
+def nobody(options: Options, groups: int, members: int) -> int:
     """No patterns are needed at the end of a sweep."""
     return 0
+
+
+def nothing_more(state: ReconState, memory: Memory, groups: Groups, context: Context) -> tuple[ReconState, Memory]:
+    """The end of a sweep of an engine that has nothing left to do."""
+    return state, memory
 
 
 @dataclass(frozen=True)
 class Engine:
     """An algorithm as pure functions.
 
-    config: its settings. init(state, static): what it remembers between groups.
-    group(state, memory, group, problem, optical, parameters, static): state, memory and summed loss after one group.
-    sweep(state, memory, groups, problem, optical, parameters, static): state and memory at the end of a sweep;
-    groups: a Group whose arrays have a leading axis.
+    config: its settings. init(state, options): what it remembers between groups.
+    group(state, memory, members, context): state, memory and summed loss after one group.
+    sweep(state, memory, groups, context): state and memory at the end of a sweep.
     transforms(settings, members, slices): Fourier transforms of one probe mode that a group of `members` positions
     takes; what a work budget counts.
     shares: whether cores may share a group's positions: all sums over them come from `forward.over_chunks`.
-    looks_back(static, groups, members): how many first members of each of so many groups the end of a sweep looks at
-    the patterns of. `problem` of `sweep` has no others where patterns stay on the host.
+    looks_back(options, groups, members): how many first members of each of so many groups the end of a sweep looks at
+    the patterns of. The context of `sweep` has no others where patterns stay on the host.
     """
 
     config: type[EngineConfig]
-    init: Callable[[ReconState, Static], Memory]
-    group: Callable[..., tuple[ReconState, Memory, jax.Array]]
-    sweep: Callable[[ReconState, Memory, Group, Problem, Optical, Parameters, Static], tuple[ReconState, Memory]]
+    init: Callable[[ReconState, Options], Memory]
+    group: Callable[[ReconState, Memory, Group, Context], tuple[ReconState, Memory, Scalar]]
+    sweep: Callable[[ReconState, Memory, Groups, Context], tuple[ReconState, Memory]] = nothing_more
     transforms: Callable[[EngineConfig, int, int], float] = gradient_transforms
     shares: bool = False
-    looks_back: Callable[[Static, int, int], int] = nobody
+    looks_back: Callable[[Options, int, int], int] = nobody
+
+    def cores(self) -> Mesh | None:
+        """The cores that share its work."""
+        return cores.mesh() if self.shares else None

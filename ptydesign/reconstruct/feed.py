@@ -17,10 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Int32
 
 from ptydesign.errors import InputError
 from ptydesign.reconstruct import cores, propagation
-from ptydesign.reconstruct.engine import Engine, EngineConfig, Static
+from ptydesign.reconstruct.engine import EngineConfig
+from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.forward import Problem
 from ptydesign.reconstruct.resample import fit_spectrum
 from ptydesign.types import Dataset, blocks
@@ -68,7 +70,8 @@ class Host:
     """Patterns on the host.
 
     patterns: (position, ky, kx) as the dataset has them; pixels: (ky, kx) of the engine; dtype: of what is sent;
-    groups, members: how many groups a chunk holds, and positions a group; over: the cores that share the work.
+    groups, members: how many groups a chunk holds, and positions a group; last: how many first members of each group
+    the end of a sweep looks at; over: the cores that share the work.
     """
 
     patterns: np.ndarray
@@ -76,9 +79,12 @@ class Host:
     dtype: np.dtype
     groups: int
     members: int
+    last: int
     over: Mesh | None
 
-    def put(self, problem: Problem, indices: np.ndarray, counts: np.ndarray) -> Problem:
+    def put(
+        self, problem: Problem, indices: Int32[np.ndarray, "group slot"], counts: Int32[np.ndarray, " group"]
+    ) -> Problem:
         """The problem with the patterns of groups: indices (n, m), of which the first counts (n,) are members."""
         rows = np.zeros(len(problem.nominal_a), np.int32)
         chunk = cores.zeros((indices.size, *self.pixels), self.dtype)
@@ -93,15 +99,7 @@ class Host:
 
 
 def host_of(
-    dataset: Dataset,
-    pixels: tuple[int, int],
-    settings: EngineConfig,
-    engine: Engine,
-    static: Static,
-    room: int,
-    real: type,
-    limit: int,
-    over: Mesh | None = None,
+    dataset: Dataset, pixels: tuple[int, int], settings: EngineConfig, room: int, real: type, limit: int
 ) -> Host:
     """Patterns of an engine with chunks of at most `limit` bytes; room: how many positions its arrays have room for.
 
@@ -128,15 +126,18 @@ def host_of(
             limit / GIB,
             "Give larger chunks (--chunk-gib), smaller groups, or a rule that has groups (L-BFGS takes all positions).",
         )
-    last = max(engine.looks_back(static, groups, members), propagation.looks_back(static, groups, members)) * groups
-    if last * pattern > limit:
+    engine, shape = ENGINES[settings.engine], (settings.options(), groups, members)
+    last = max(engine.looks_back(*shape), propagation.looks_back(*shape))
+    if last * groups * pattern > limit:
         raise InputError(
             "chunk_gib",
-            f"must hold what ends a sweep of {settings.engine}: {last} patterns, {last * pattern / GIB:.2g} GiB",
+            f"must hold what ends a sweep of {settings.engine}: {last * groups} patterns, "
+            f"{last * groups * pattern / GIB:.2g} GiB",
             limit / GIB,
             "Give larger chunks (--chunk-gib; inf: no chunks), larger groups, or another engine.",
         )
-    return Host(dataset.patterns, tuple(pixels), dtype, min(groups, limit // (members * pattern)), members, over)
+    chunk = min(groups, limit // (members * pattern))
+    return Host(dataset.patterns, tuple(pixels), dtype, chunk, members, last, engine.cores())
 
 
 def mean_counts(dataset: Dataset, pixels: tuple[int, int]) -> float:

@@ -13,16 +13,20 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ptydesign.reconstruct.forward import Problem
 from ptydesign.reconstruct.noise import NOISE_MODELS
+from ptydesign.reconstruct.shapes import Index, Modes, Pattern, Scalar
+
+Slopes, Curvatures = Float[Array, "slot k"], Float[Array, "slot k k"]
 
 DAMPING = 0.1  # of the group's mean curvature, so that a position which says little moves little
 
 
 def scores(
-    far: jax.Array, d_expected: jax.Array, pattern: jax.Array, weight: jax.Array, problem: Problem, noise: str
-) -> tuple[jax.Array, jax.Array]:
+    far: Modes, d_expected: Float[Array, "k ny nx"], pattern: Pattern, weight: Scalar, problem: Problem, noise: str
+) -> tuple[Float[Array, " k"], Float[Array, "k k"]]:
     """(g (k,), H (k, k)) of one pattern's negative log-likelihood; d_expected (k, ky, kx): dI/dt of each parameter."""
     model = NOISE_MODELS[noise]
     expected = weight * jnp.sum(far.real**2 + far.imag**2, axis=0) + problem.background
@@ -33,12 +37,12 @@ def scores(
     return flat @ slope.ravel(), (flat * (problem.mask * bend).ravel()) @ flat.T
 
 
-def change_of_pattern(far: jax.Array, d_far: jax.Array, weight: jax.Array) -> jax.Array:
+def change_of_pattern(far: Modes, d_far: Modes, weight: Scalar) -> Pattern:
     """dI (ky, kx) of a change of the far field (mode, ky, kx)."""
     return 2 * weight * jnp.sum(far.real * d_far.real + far.imag * d_far.imag, axis=0)
 
 
-def steps_of(g: jax.Array, h: jax.Array, count: jax.Array) -> jax.Array:
+def steps_of(g: Slopes, h: Curvatures, count: Index) -> Slopes:
     """Damped Fisher steps (m, k) of a group; a parameter that no pattern depends on stays."""
     diagonal = jnp.diagonal(h, axis1=1, axis2=2)
     mean = jnp.sum(diagonal, axis=0) / jnp.maximum(count, 1)

@@ -13,34 +13,48 @@ share a group's positions; an accelerator takes many at once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float, Inexact, Int, Num
 
 from ptydesign.grids import Grid
 from ptydesign.reconstruct import cores
 from ptydesign.reconstruct.noise import NOISE_MODELS
+from ptydesign.reconstruct.shapes import AnyCanvas, Basis, Index, Modes, Patch, Pattern, Propagators, Scalar, Wave
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2, propagator
 
+Adjoint = Callable[[Modes], tuple[Modes, Patch]]
+Sums = TypeVar("Sums")
 CHUNK_ELEMENTS = 2**24  # complex numbers of a chunk's waves on an accelerator: 128 MiB
 
 
 class Problem(NamedTuple):
     """What stays fixed during a reconstruction. patterns: (position, ky, kx) counts, zero where masked; mask,
-    background: (ky, kx); offset: counts; counts: mean counts per pattern (scale of the loss); nominal_a: (position, 2)
-    as measured. rows: None, or, where patterns are a chunk as it was stored (`feed`), the (position,) row of each."""
+    background: (ky, kx); offset: counts; counts: mean counts per pattern (scale of the loss); positions: how many there
+    are, the first of the arrays' positions (others only fill them); nominal_a: (position, 2) as measured. rows: None,
+    or, where patterns are a chunk as it was stored (`feed`), the (position,) row of each. None: not needed."""
 
-    patterns: jax.Array
-    mask: jax.Array
-    background: jax.Array
-    offset: jax.Array
-    counts: jax.Array
-    nominal_a: jax.Array | None = None
-    rows: jax.Array | None = None
+    patterns: Num[Array, "pattern ny nx"] | None
+    mask: Pattern
+    background: Pattern
+    offset: Scalar
+    counts: Scalar
+    positions: Int[Array, ""] | None = None
+    nominal_a: Float[Array, "position 2"] | None = None
+    rows: Int[Array, " position"] | None = None
 
-    def pattern(self, index: jax.Array) -> jax.Array:
+    def members(self) -> Bool[Array, " position"]:
+        """Which of the arrays' positions are real."""
+        return jnp.arange(len(self.nominal_a)) < self.positions
+
+    def nominal_px(self, state: ReconState) -> Float[Array, "position 2"]:
+        """Nominal positions on a state's canvas."""
+        return (self.nominal_a - state.origin_a) / state.pixel_a
+
+    def pattern(self, index: Index) -> Pattern:
         """(ky, kx) counts of a position, zero where masked."""
         if self.rows is None:
             return self.patterns[index]
@@ -50,9 +64,9 @@ class Problem(NamedTuple):
 class Optical(NamedTuple):
     """Derived once a sweep. ky (ny, 1), kx (1, nx): cycles per pixel; propagators: (slices - 1, ny, nx)."""
 
-    ky: jax.Array
-    kx: jax.Array
-    propagators: jax.Array
+    ky: Float[Array, "ny 1"]
+    kx: Float[Array, "1 nx"]
+    propagators: Propagators
 
 
 def optical(state: ReconState, shape: tuple[int, int]) -> Optical:
@@ -66,13 +80,13 @@ def optical(state: ReconState, shape: tuple[int, int]) -> Optical:
         return Optical(ky, kx, jnp.zeros((0, *shape), state.object.dtype))
     frequencies = (ky / state.pixel_a[0], kx / state.pixel_a[1])
 
-    def one(distance_a: jax.Array) -> jax.Array:
+    def one(distance_a: Scalar) -> Wave:
         return propagator(frequencies, state.wavelength_a, distance_a, state.tilt_rad)
 
     return Optical(ky, kx, jax.vmap(one)(state.thickness_a[:-1]).astype(state.object.dtype))
 
 
-def corner(position_px: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def corner(position_px: Float[Array, " 2"], shape: tuple[int, int]) -> Int[Array, " 2"]:
     """(2,) integer first pixel of the window whose centre pixel is nearest to a position."""
     return jnp.round(position_px).astype(jnp.int32) - jnp.asarray([shape[0] // 2, shape[1] // 2], jnp.int32)
 
@@ -81,17 +95,17 @@ class Views(NamedTuple):
     """Where the members of a group look. first (m, 2): first object pixel of the window; shift_y (m, ny),
     shift_x (m, nx): Fourier factors that move the probe by the fraction of a pixel that `corner` leaves over."""
 
-    first: jax.Array
-    shift_y: jax.Array
-    shift_x: jax.Array
+    first: Int[Array, "slot 2"]
+    shift_y: Complex[Array, "slot ny"]
+    shift_x: Complex[Array, "slot nx"]
 
-    def shift(self, slot: jax.Array) -> jax.Array:
+    def shift(self, slot: Index) -> Wave:
         """(ny, nx) Fourier factor of one member; a product of two tables, since an exponential per pixel costs as
         much as two Fourier transforms."""
         return self.shift_y[slot][:, None] * self.shift_x[slot][None, :]
 
 
-def views(positions_px: jax.Array, shape: tuple[int, int], o: Optical) -> Views:
+def views(positions_px: Float[Array, "slot 2"], shape: tuple[int, int], o: Optical) -> Views:
     """Windows of positions (m, 2)."""
     fraction = positions_px - jnp.round(positions_px)
     first = jax.vmap(lambda p: corner(p, shape))(positions_px)
@@ -103,11 +117,11 @@ class Probes(NamedTuple):
     """The probe of each position. spectrum: (mode, ky, kx), of a probe at the window's centre. basis (k, ky, kx) and
     weights (position, k): what is added to the first mode, or None."""
 
-    spectrum: jax.Array
-    basis: jax.Array | None
-    weights: jax.Array | None
+    spectrum: Modes
+    basis: Basis | None
+    weights: Float[Array, "position varying"] | None
 
-    def at(self, index: jax.Array) -> jax.Array:
+    def at(self, index: Index) -> Modes:
         """(mode, ky, kx) at a position."""
         if self.basis is None:
             return self.spectrum
@@ -120,40 +134,43 @@ def probes_of(state: ReconState) -> Probes:
     return Probes(fft2(state.probe), basis, state.opr_weights)
 
 
-def take(canvas: jax.Array, first: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def take(canvas: AnyCanvas, first: Int[Array, " 2"], shape: tuple[int, int]) -> Inexact[Array, "slice ny nx"]:
     """Window (slice, *shape) of a canvas (slice, y, x)."""
     return jax.lax.dynamic_slice(canvas, (jnp.zeros_like(first[0]), first[0], first[1]), (canvas.shape[0], *shape))
 
 
-def put_patch(canvas: jax.Array, patch: jax.Array, first: jax.Array) -> jax.Array:
+def put_patch(canvas: AnyCanvas, patch: Inexact[Array, "slice ny nx"], first: Int[Array, " 2"]) -> AnyCanvas:
     """The canvas (slice, y, x) with one window's content replaced."""
     return jax.lax.dynamic_update_slice(canvas, patch, (jnp.zeros_like(first[0]), first[0], first[1]))
 
 
-def add_patches(canvas: jax.Array, patches: jax.Array, firsts: jax.Array) -> jax.Array:
+def add_patches(
+    canvas: AnyCanvas, patches: Inexact[Array, "position slice ny nx"], firsts: Int[Array, "position 2"]
+) -> AnyCanvas:
     """Canvas (slice, y, x) plus patches (position, slice, ny, nx) at their first pixels (position, 2)."""
     shape = patches.shape[-2:]
 
-    def add(i: jax.Array, canvas: jax.Array) -> jax.Array:
+    def add(i: Index, canvas: AnyCanvas) -> AnyCanvas:
         return put_patch(canvas, take(canvas, firsts[i], shape) + patches[i], firsts[i])
 
     return jax.lax.fori_loop(0, patches.shape[0], add, canvas)
 
 
-def exit_waves(probe: jax.Array, patch: jax.Array, propagators: jax.Array) -> jax.Array:
-    """Exit waves (mode, y, x) of shifted probe modes (mode, y, x) through a patch (slice, y, x)."""
+def exit_waves(probe: Modes, patch: Complex[Array, "slice *own ny nx"], propagators: Propagators) -> Modes:
+    """Exit waves (mode, y, x) of shifted probe modes (mode, y, x) through a patch (slice, y, x), or one for each mode
+    (slice, mode, y, x)."""
     wave = probe * patch[0]
     if patch.shape[0] == 1:
         return wave
 
-    def step(wave, slice_):
+    def step(wave: Array, slice_: tuple[Array, Array]) -> tuple[Array, None]:
         transmission, p = slice_
         return ifft2(fft2(wave) * p) * transmission, None
 
     return jax.lax.scan(step, wave, (patch[1:], propagators))[0]
 
 
-def seen_by(probe: jax.Array, patch: jax.Array, modes: str) -> tuple[jax.Array, jax.Array]:
+def seen_by(probe: Modes, patch: Patch, modes: str) -> tuple[Modes, Complex[Array, "slice *own ny nx"]]:
     """Probe and patch (slice, mode, y, x) whose derivative is zero for modes that don't update the object."""
     if modes == "all" or probe.shape[0] == 1:
         return probe, patch
@@ -162,12 +179,12 @@ def seen_by(probe: jax.Array, patch: jax.Array, modes: str) -> tuple[jax.Array, 
 
 
 def lit_exit_waves(
-    probe: jax.Array, patch: jax.Array, propagators: jax.Array, modes: str = "all"
-) -> tuple[jax.Array, jax.Array]:
+    probe: Modes, patch: Complex[Array, "slice *own ny nx"], propagators: Propagators, modes: str = "all"
+) -> tuple[Modes, Float[Array, "slice ny nx"]]:
     """`exit_waves`, and the intensity (slice, y, x), summed over the modes that update the object, that falls on each
     slice."""
 
-    def lit(wave):
+    def lit(wave: Modes) -> Pattern:
         wave = wave if modes == "all" else wave[:1]
         return jnp.sum(wave.real**2 + wave.imag**2, axis=0)
 
@@ -176,7 +193,7 @@ def lit_exit_waves(
     if patch.shape[0] == 1:
         return wave, first
 
-    def step(wave, slice_):
+    def step(wave: Array, slice_: tuple[Array, Array]) -> tuple[Array, Array]:
         transmission, p = slice_
         incident = ifft2(fft2(wave) * p)
         return incident * transmission, lit(incident)
@@ -186,8 +203,8 @@ def lit_exit_waves(
 
 
 def compare_with_data(
-    wave: jax.Array, pattern: jax.Array, weight: jax.Array, problem: Problem, noise: str, gradient: bool = False
-) -> tuple[jax.Array, jax.Array]:
+    wave: Modes, pattern: Pattern, weight: Scalar, problem: Problem, noise: str, gradient: bool = False
+) -> tuple[Modes, Pattern]:
     """Wave step (mode, y, x) that the data ask for and the loss of each pixel (ky, kx), of one position's exit wave.
 
     Losses are summed over positions first and over pixels at the end: that is quicker, and rounds less.
@@ -199,8 +216,8 @@ def compare_with_data(
 
 
 def compare_far(
-    far: jax.Array, pattern: jax.Array, weight: jax.Array, problem: Problem, noise: str, gradient: bool = False
-) -> tuple[jax.Array, jax.Array]:
+    far: Modes, pattern: Pattern, weight: Scalar, problem: Problem, noise: str, gradient: bool = False
+) -> tuple[Modes, Pattern]:
     """`compare_with_data` for a wave on the detector (mode, ky, kx): the step is one there, too."""
     model = NOISE_MODELS[noise]
     expected = weight * jnp.sum(far.real**2 + far.imag**2, axis=0) + problem.background
@@ -210,7 +227,9 @@ def compare_far(
     return problem.mask * factor * far, loss
 
 
-def exit_waves_and_adjoint(probe: jax.Array, patch: jax.Array, propagators: jax.Array, modes: str = "all"):
+def exit_waves_and_adjoint(
+    probe: Modes, patch: Patch, propagators: Propagators, modes: str = "all"
+) -> tuple[Modes, Adjoint]:
     """`exit_waves`, and a function that applies the adjoint of its Jacobian to a wave (mode, y, x): (d probe, d patch).
     modes: which of them contribute to d patch, all or first.
 
@@ -219,7 +238,7 @@ def exit_waves_and_adjoint(probe: jax.Array, patch: jax.Array, propagators: jax.
     """
     wave, pull = jax.vjp(lambda p, o: exit_waves(*seen_by(p, o, modes), propagators), probe, patch)
 
-    def adjoint(step: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def adjoint(step: Array) -> tuple[Array, Array]:
         d_probe, d_patch = pull(jnp.conj(step))
         return jnp.conj(d_probe), jnp.conj(d_patch)
 
@@ -235,13 +254,13 @@ def chunk_size(shape: tuple[int, int], modes: int, group: int) -> int:
 
 
 def over_chunks(
-    count: jax.Array,
+    count: Index,
     size: int,
     chunk: int,
-    body: Callable[[Any, jax.Array, jax.Array], Any],
-    zero: Any,
-    first: jax.Array | int = 0,
-) -> Any:
+    body: Callable[[Sums, Int[Array, " chunk"], Bool[Array, " chunk"]], Sums],
+    zero: Sums,
+    first: Index = 0,
+) -> Sums:
     """Fold `body(carry, slots (chunk,), weight (chunk,))` over the members `first` to `count` of a group of `size`.
 
     Slots beyond `count` in the last chunk have weight zero; further chunks are not computed. The carry is a sum that
@@ -249,7 +268,7 @@ def over_chunks(
     """
     share, shares = cores.share(), cores.shares()
 
-    def one(i: jax.Array, carry: Any) -> Any:
+    def one(i: Index, carry: Sums) -> Sums:
         slots = first + (i * shares + share) * chunk + jnp.arange(chunk)
         return body(carry, jnp.minimum(slots, size - 1), slots < count)
 

@@ -20,13 +20,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Complex
 
+from ptydesign.reconstruct.context import Context, Group
 from ptydesign.reconstruct.costs import scanned_area_px
 from ptydesign.reconstruct.directions import Direction
-from ptydesign.reconstruct.engine import Group
 from ptydesign.reconstruct.fisher import change_of_pattern, scores
-from ptydesign.reconstruct.forward import Problem, chunk_size, exit_waves, over_chunks, probes_of, take, views
+from ptydesign.reconstruct.forward import chunk_size, exit_waves, over_chunks, probes_of, take, views
 from ptydesign.reconstruct.regularise import cost_of, turned
+from ptydesign.reconstruct.shapes import Canvas, Index, Indices, Members, Modes, Scalar
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
@@ -39,8 +41,8 @@ class Memory(NamedTuple):
     """rule: optax's own. scale: s, see the module's text. probe (mode, y, x): as the last step left it."""
 
     rule: optax.OptState
-    scale: jax.Array
-    probe: jax.Array
+    scale: Scalar
+    probe: Modes
 
 
 def init(state: ReconState, rule: str) -> Memory:
@@ -51,17 +53,18 @@ def init(state: ReconState, rule: str) -> Memory:
 
 
 def step(
-    state: ReconState, memory: Memory, down: Direction, members: Group, problem: Problem, o, parameters, options
+    state: ReconState, memory: Memory, down: Direction, members: Group, context: Context
 ) -> tuple[ReconState, Memory]:
     """One step of object and probe. down: negative gradients with respect to their conjugates and the loss, summed over
     the members, costs included."""
+    problem, parameters, options = context.problem, context.parameters, context.options
     scale, on = memory.scale, parameters["probe_on"]
     electrons = jnp.maximum(members.count, 1) * problem.counts
     gradient = -down.object / electrons, -on * scale * down.probe / electrons
-    if options["rule"] == "polyak":
+    if options.rule == "polyak":
         # of a real function the slope along z is 2 Re <gradient, z>
         twice = jax.tree.map(lambda g: 2 * g, gradient)
-        costs = cost_of(state, options["costs"], parameters, problem.counts)
+        costs = cost_of(state, options.costs, parameters, problem.counts)
         # what rounding leaves of a loss per electron is no distance from the minimum
         floor = jnp.maximum(parameters["floor"], ROUNDING * jnp.finfo(scale.dtype).eps)
         rule = optax.scale_by_polyak(floor, jnp.inf, variant="sps+")
@@ -72,51 +75,51 @@ def step(
         known = with_modes_turned(memory.rule, turned(memory.probe, state.probe))
         found, kept = RULES["lbfgs"]().update(gradient, known, (state.object, state.probe / scale))
         direction = -found[0], -on * scale * found[1]
-        length = parameters["step"] * minimum_along(state, *direction, members, problem, o, parameters, options)
+        length = parameters["step"] * minimum_along(state, *direction, members, context)
     probe = state.probe - length * on * scale * found[1]
     return state.replace(object=state.object - length * found[0], probe=probe), Memory(kept, scale, probe)
 
 
-def with_modes_turned(rule: optax.ScaleByLBFGSState, turn: jax.Array) -> optax.ScaleByLBFGSState:
+def with_modes_turned(rule: optax.ScaleByLBFGSState, turn: Complex[Array, "mode mode"]) -> optax.ScaleByLBFGSState:
     """L-BFGS's pairs for probe modes that were rotated by a unitary matrix (mode, mode) since they were measured, as
     orthogonalisation does: no pattern noticed it."""
 
-    def both(pair):
+    def both(pair: tuple[Array, Array]) -> tuple[Array, Array]:
         return pair[0], jnp.einsum("mn,...nyx->...myx", turn, pair[1])
 
     names = ("params", "updates", "diff_params_memory", "diff_updates_memory")
     return rule._replace(**{name: both(getattr(rule, name)) for name in names})
 
 
-def minimum_along(
-    state: ReconState, d_object, d_probe, members: Group, problem: Problem, o, parameters, options
-) -> jax.Array:
+def minimum_along(state: ReconState, d_object: Canvas, d_probe: Modes, members: Group, context: Context) -> Scalar:
     """The step t to the minimum of the quadratic model of loss and costs at (O, P) + t (d_object, d_probe)."""
-    g, h = patterns_along(state, d_object, d_probe, members, problem, o, options["noise"])
-    if options["costs"]:
+    counts, kinds = context.problem.counts, context.options.costs
+    g, h = patterns_along(state, d_object, d_probe, members, context)
+    if kinds:
 
-        def costs(t: jax.Array) -> jax.Array:
+        def costs(t: Scalar) -> Scalar:
             moved = state.replace(object=state.object + t * d_object, probe=state.probe + t * d_probe)
-            return cost_of(moved, options["costs"], parameters, problem.counts)
+            return cost_of(moved, kinds, context.parameters, counts)
 
         zero, one = jnp.zeros((), g.dtype), jnp.ones((), g.dtype)
         slope, bend = jax.jvp(lambda t: jax.jvp(costs, (t,), (one,))[1], (zero,), (one,))
-        share = members.count * problem.counts
+        share = members.count * counts
         # a cost may be concave here and there; the model must not be
         g, h = g + share * slope, h + share * jnp.maximum(bend, 0.0)
     return -g / (h + jnp.finfo(h.dtype).tiny)
 
 
 def patterns_along(
-    state: ReconState, d_object, d_probe, members: Group, problem: Problem, o, noise: str
-) -> tuple[jax.Array, jax.Array]:
+    state: ReconState, d_object: Canvas, d_probe: Modes, members: Group, context: Context
+) -> tuple[Scalar, Scalar]:
     """Slope and Fisher information of the group's loss along a change of object and probe."""
+    problem, o, noise = context.problem, context.optical, context.options.noise
     shape = state.probe.shape[-2:]
     probes, d_spectrum = probes_of(state), fft2(d_probe)
     size = members.indices.shape[0]
     seen = views(state.positions_px[members.indices], shape, o)
 
-    def one(slot: jax.Array, weight: jax.Array):
+    def one(slot: Index, weight: Scalar) -> tuple[Scalar, Scalar]:
         index, first, factor = members.indices[slot], seen.first[slot], seen.shift(slot)
         here = ifft2(probes.at(index) * factor), take(state.object, first, shape)
         along = ifft2(d_spectrum * factor), take(d_object, first, shape)
@@ -126,7 +129,7 @@ def patterns_along(
         g, h = scores(far, change, problem.pattern(index), scale, problem, noise)
         return weight * g[0], weight * h[0, 0]
 
-    def body(carry, slots, weight):
+    def body(carry: tuple[Scalar, Scalar], slots: Indices, weight: Members) -> tuple[Scalar, Scalar]:
         g, h = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
         return carry[0] + jnp.sum(g), carry[1] + jnp.sum(h)
 

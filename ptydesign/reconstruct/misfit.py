@@ -8,9 +8,11 @@ from contextlib import nullcontext
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.forward import Problem, compare_far, exit_waves, optical, take, views
+from ptydesign.reconstruct.shapes import Index, Points, Scalar
 from ptydesign.types import Dataset, ReconState
 from ptydesign.waves import fft2, ifft2
 
@@ -45,13 +47,13 @@ def misfit(state: ReconState, dataset: Dataset, noise: str, offset: float) -> fl
 
 
 @functools.partial(jax.jit, static_argnames="noise")
-def _losses(state: ReconState, problem: Problem, positions: jax.Array, noise: str) -> jax.Array:
+def _losses(state: ReconState, problem: Problem, positions: Points, noise: str) -> Float[Array, " position"]:
     """(position,) negative log-likelihood."""
     shape = state.probe.shape[-2:]
     o = optical(state, shape)
     seen, spectrum = views(positions, shape, o), fft2(state.probe)
 
-    def one(index: jax.Array) -> jax.Array:
+    def one(index: Index) -> Scalar:
         probe = ifft2(spectrum * seen.shift(index))
         wave = exit_waves(probe, take(state.object, seen.first[index], shape), o.propagators)
         weight = jnp.ones((), positions.dtype)

@@ -19,10 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-Elementwise = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+Counts = Float[Array, "*pattern"]
+Elementwise = Callable[[Counts, Counts, Float[Array, ""]], Counts]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Noise:
     curvature: Elementwise
 
 
-def _safe_log_ratio(y: jax.Array, model: jax.Array) -> jax.Array:
+def _safe_log_ratio(y: Counts, model: Counts) -> Counts:
     """y log(y / model), 0 where y = 0."""
     positive = y > 0
     return jnp.where(positive, y * jnp.log(jnp.where(positive, y, 1.0) / model), 0.0)

@@ -22,10 +22,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Complex
 
 from ptydesign.grids import Grid
+from ptydesign.reconstruct.context import Context, Group
 from ptydesign.reconstruct.forward import (
-    Optical,
     Problem,
     chunk_size,
     compare_with_data,
@@ -36,13 +37,14 @@ from ptydesign.reconstruct.forward import (
     take,
     views,
 )
+from ptydesign.reconstruct.shapes import Basis, Index, Indices, Members, Scalar
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
 DAMPING = 0.1  # of the basis's least-squares system, relative to its mean diagonal
 
 
-def start_basis(probe: np.ndarray, grid: Grid, number: int) -> np.ndarray:
+def start_basis(probe: Complex[np.ndarray, "ny nx"], grid: Grid, number: int) -> Complex[np.ndarray, "{number} ny nx"]:
     """(number, ny, nx): derivatives of a probe (ny, nx), centred, with respect to low-order aberrations, made
     orthogonal to it and to each other as real vectors, with its power."""
     spectrum = np.fft.fft2(np.fft.ifftshift(probe))
@@ -63,13 +65,13 @@ def start_basis(probe: np.ndarray, grid: Grid, number: int) -> np.ndarray:
     return np.fft.fftshift(np.fft.ifft2(np.stack(basis)), axes=(-2, -1))
 
 
-def group(state: ReconState, indices, count, problem: Problem, o: Optical, parameters, noise: str) -> ReconState:
+def group(state: ReconState, members: Group, context: Context) -> ReconState:
     """The basis after the share of a group's members in its least-squares step."""
     if state.opr_modes is None:
         return state
 
     def stepped(state: ReconState) -> ReconState:
-        sums = basis_direction(state, indices, count, problem, o, noise)
+        sums = basis_direction(state, members, context)
         weights = state.opr_weights
         # of the whole scan: the groups' shares add up to one step a sweep
         gram = weights.T @ weights
@@ -78,18 +80,19 @@ def group(state: ReconState, indices, count, problem: Problem, o: Optical, param
         step = jnp.einsum("kl,lyx->kyx", solved / level, sums)
         return state.replace(opr_modes=state.opr_modes + step.astype(state.opr_modes.dtype))
 
-    return jax.lax.cond(parameters["opr_on"] > 0, stepped, lambda state: state, state)
+    return jax.lax.cond(context.parameters["opr_on"] > 0, stepped, lambda state: state, state)
 
 
-def basis_direction(state: ReconState, indices, count, problem: Problem, o: Optical, noise: str) -> jax.Array:
+def basis_direction(state: ReconState, members: Group, context: Context) -> Basis:
     """(k, ny, nx) sum over the group of a_jk d_j."""
+    problem, o, noise = context.problem, context.optical, context.options.noise
     shape = state.probe.shape[-2:]
     probes = probes_of(state)
-    size = indices.shape[0]
-    seen = views(state.positions_px[indices], shape, o)
+    size = members.indices.shape[0]
+    seen = views(state.positions_px[members.indices], shape, o)
 
-    def one(slot: jax.Array, weight: jax.Array) -> jax.Array:
-        index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
+    def one(slot: Index, weight: Scalar) -> Basis:
+        index, first, factor = members.indices[slot], seen.first[slot], seen.shift(slot)
         probe, patch = ifft2(probes.at(index) * factor), take(state.object, first, shape)
         first_wave, adjoint = exit_waves_and_adjoint(probe[:1], patch, o.propagators)
         wave = (
@@ -100,19 +103,19 @@ def basis_direction(state: ReconState, indices, count, problem: Problem, o: Opti
         spectrum = fft2(d_probe[0]) * jnp.conj(factor)
         return (weight * state.opr_weights[index])[:, None, None] * spectrum
 
-    def body(carry, slots, weight):
+    def body(carry: Basis, slots: Indices, weight: Members) -> Basis:
         return carry + jnp.sum(jax.vmap(one)(slots, weight.astype(state.positions_px.dtype)), axis=0)
 
     zero = jnp.zeros_like(state.opr_modes)
-    return ifft2(over_chunks(count, size, chunk_size(shape, state.probe.shape[0] + 1, size), body, zero))
+    return ifft2(over_chunks(members.count, size, chunk_size(shape, state.probe.shape[0] + 1, size), body, zero))
 
 
-def sweep(state: ReconState, count: jax.Array) -> ReconState:
-    """The gauge of the module's text; count: how many of the positions are real. Other positions have weight zero."""
+def sweep(state: ReconState, problem: Problem) -> ReconState:
+    """The gauge of the module's text. Positions that only fill arrays have weight zero."""
     if state.opr_modes is None:
         return state
-    member = (jnp.arange(len(state.opr_weights)) < count).astype(state.opr_weights.dtype)[:, None]
-    mean = jnp.sum(member * state.opr_weights, axis=0) / count
+    member = problem.members().astype(state.opr_weights.dtype)[:, None]
+    mean = jnp.sum(member * state.opr_weights, axis=0) / problem.positions
     weights = member * (state.opr_weights - mean)
     first = state.probe[0] + jnp.einsum("k,kyx->yx", mean, state.opr_modes).astype(state.probe.dtype)
     power = jnp.sum(first.real**2 + first.imag**2)

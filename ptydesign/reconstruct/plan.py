@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
@@ -37,7 +38,7 @@ class ProbeStart(Strict):
         return self
 
     @model_serializer(mode="wrap")
-    def _leave_out_no_opr(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _leave_out_no_opr(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """A plan without OPR is written as it was before there was any."""
         return {k: v for k, v in handler(self).items() if (k, v) != ("opr_modes", 0)}
 
@@ -64,7 +65,7 @@ class ObjectStart(Strict):
         return self
 
     @model_serializer(mode="wrap")
-    def _leave_out_vacuum(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _leave_out_vacuum(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """A plan that starts from vacuum is written as it was before there was a choice: stored trials stay valid."""
         return {k: v for k, v in handler(self).items() if (k, v) != ("method", "vacuum")}
 
@@ -79,7 +80,7 @@ class Plan(Strict):
     budget: Budget = Field(Budget(), description="limits of all engines together")
 
     @model_serializer(mode="wrap")
-    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unused(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         # plans from before there were budgets keep their hash
         return {n: v for n, v in handler(self).items() if n != "budget" or self.budget != Budget()}
 

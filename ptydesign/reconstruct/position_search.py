@@ -13,35 +13,32 @@ ones each time, so that nothing depends on chance, and descent does the rest.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float
 
 from ptydesign.reconstruct import cores
+from ptydesign.reconstruct.context import Context, Group, Options
 from ptydesign.reconstruct.engine import EngineConfig
 from ptydesign.reconstruct.feed import Host
-from ptydesign.reconstruct.forward import (
-    Optical,
-    Problem,
-    chunk_size,
-    compare_far,
-    exit_waves,
-    optical,
-    over_chunks,
-    probes_of,
-    take,
-    views,
-)
-from ptydesign.reconstruct.refine import affine, half_likelihood, inside
+from ptydesign.reconstruct.forward import chunk_size, compare_far, exit_waves, over_chunks, probes_of, take, views
+from ptydesign.reconstruct.refine import affine, inside, prior_weight
 from ptydesign.reconstruct.refinements import Refinements
+from ptydesign.reconstruct.shapes import Index, Indices, Members, Points, Scalar
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
 RINGS = 4  # points between the middle of the disc and its edge
 HALVINGS = 3  # finer steps around the best point: the last is radius / 32
 NEIGHBOURS = 12  # whose median displacement says where a position ought to be
+Misfits = Float[Array, " slot"]
+Places = Float[Array, "slot 2"]
+Best = tuple[Places, Misfits]
 MARGIN = 1.0  # a move must better the misfit by this many median deviations of all patterns' misfits
 
 DISC = np.array(
@@ -71,104 +68,94 @@ def transforms(settings: EngineConfig, count: int, state: ReconState, sweep: int
 
 
 def search(
-    state: ReconState,
-    problem: Problem,
-    count: int,
-    worst: int,
-    parameters: dict[str, jax.Array],
-    noise: str,
-    over: Mesh | None = None,
-    host: Host | None = None,
+    state: ReconState, context: Context, worst: int, over: Mesh | None = None, host: Host | None = None
 ) -> ReconState:
-    """The state with those of the `worst` fitting of its first `count` positions moved that fit better elsewhere.
+    """The state with those of the `worst` fitting of its positions moved that fit better elsewhere.
 
-    parameters: search_radius_a, position_error_a (the prior of `refine` counts in the misfit). over: the cores that
-    share the work. host: where the problem has no patterns, those of the host.
+    context: of the problem, noise model, search_radius_a and position_error_a (the prior of `refine` counts in the
+    misfit). over: the cores that share the work. host: where the problem has no patterns, those of the host.
     """
-    call = functools.partial(_compiled, noise=noise, over=over)
-    total, looking = jnp.asarray(count, jnp.int32), jnp.asarray(worst, jnp.int32)
+    # only what a search needs: another engine's settings must not compile it anew
+    parameters = {name: context.parameters[name] for name in ("search_radius_a", "position_error_a")}
+    context = Context(context.problem, parameters, Options(noise=context.options.noise))
+    call = functools.partial(_compiled, over=over)
+    looking = jnp.asarray(worst, jnp.int32)
     if host is None:
-        return call(_search, state, problem, total, looking, parameters)
-    room = len(state.positions_px)
+        return call(_search, state, context, looking)
+    room, count = len(state.positions_px), int(context.problem.positions)
 
-    def for_all(part, indices: np.ndarray, *more: np.ndarray) -> list[np.ndarray]:
+    def for_all(part: Callable[..., Any], indices: np.ndarray, *more: np.ndarray) -> list[np.ndarray]:
         """What a part finds for indices (n,), chunk by chunk; zero up to the room for positions."""
         size, found = host.groups * host.members, []
         for first in range(0, len(indices), size):
             here = [array[first : first + size] for array in (indices.astype(np.int32), *more)]
             number = len(here[0])
             chunk, *others = (np.pad(a, [(0, size - number)] + [(0, 0)] * (a.ndim - 1)) for a in here)
-            sent = host.put(problem, chunk[None], np.asarray([number]))
-            own = jnp.asarray(number, jnp.int32)
-            values = call(part, state, jnp.asarray(chunk), *map(jnp.asarray, others), own, total, sent, parameters)
+            sent = context.replace(problem=host.put(context.problem, chunk[None], np.asarray([number], np.int32)))
+            members = Group(jnp.asarray(chunk), jnp.asarray(number, jnp.int32))
+            values = call(part, state, members, sent, *map(jnp.asarray, others))
             found.append([np.asarray(value)[:number] for value in values])
         joined = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
         return [np.pad(a, [(0, room - len(a))] + [(0, 0)] * (a.ndim - 1)) for a in joined]
 
     present = jnp.asarray(for_all(_present, np.arange(count))[0])
-    order, expected, margin = call(_ranked, state, present, problem, total, looking)
+    order, expected, margin = call(_ranked, state, present, context, looking)
     best = for_all(_tried, np.asarray(order)[:worst], np.asarray(expected)[:worst])
-    return call(_moved, state, present, order, margin, total, looking, tuple(map(jnp.asarray, best)))
+    return call(_moved, state, present, order, margin, context, looking, tuple(map(jnp.asarray, best)))
 
 
-@functools.partial(jax.jit, static_argnames=("part", "noise", "over"))
-def _compiled(part, *arguments, noise: str, over: Mesh | None):
-    return cores.on_all(functools.partial(part, noise), over)(*arguments)
+@functools.partial(jax.jit, static_argnames=("part", "over"))
+def _compiled(part: Callable[..., Any], *arguments: Any, over: Mesh | None) -> Any:
+    return cores.on_all(part, over)(*arguments)
 
 
-def _search(noise: str, state: ReconState, problem: Problem, count, worst, parameters) -> ReconState:
+def _search(state: ReconState, context: Context, worst: Index) -> ReconState:
     everyone = jnp.arange(len(state.positions_px), dtype=jnp.int32)
-    (present,) = _present(noise, state, everyone, count, count, problem, parameters)
-    order, expected, margin = _ranked(noise, state, present, problem, count, worst)
-    best = _tried(noise, state, order, expected, worst, count, problem, parameters)
-    return _moved(noise, state, present, order, margin, count, worst, best)
+    (present,) = _present(state, Group(everyone, context.problem.positions), context)
+    order, expected, margin = _ranked(state, present, context, worst)
+    best = _tried(state, Group(order, worst), context, expected)
+    return _moved(state, present, order, margin, context, worst, best)
 
 
-def _penalty(noise: str, state: ReconState, problem: Problem, count, parameters):
+def _penalty(state: ReconState, context: Context) -> Callable[[Array, Array], Array]:
     """Function of points (..., 2) px and the indices whose they are: the prior's part of a misfit."""
-    member = (jnp.arange(len(state.positions_px)) < count).astype(state.positions_px.dtype)[:, None]
-    middle = affine(_nominal_px(state, problem), state.positions_px, member)
-    spread = parameters["position_error_a"] / state.pixel_a
-    weight = jnp.where(spread > 0, half_likelihood(noise) / jnp.where(spread > 0, spread, 1.0) ** 2, 0.0)
+    member = context.problem.members().astype(state.positions_px.dtype)[:, None]
+    middle = affine(context.problem.nominal_px(state), state.positions_px, member)
+    weight = prior_weight(state, context)
     return lambda points_px, index: jnp.sum(weight * (points_px - middle[index]) ** 2, axis=-1) / 2
 
 
-def _nominal_px(state: ReconState, problem: Problem) -> jax.Array:
-    return (problem.nominal_a - state.origin_a) / state.pixel_a
+def _present(state: ReconState, members: Group, context: Context) -> tuple[Misfits]:
+    """((n,),) misfit of a group's members where they are."""
+    here = state.positions_px[members.indices]
+    found = misfits(state, members, here[:, None], context.at(state))[:, 0]
+    return (found + _penalty(state, context)(here, members.indices),)
 
 
-def _present(noise: str, state: ReconState, indices, number, count, problem: Problem, parameters) -> tuple[jax.Array]:
-    """((n,),) misfit of the first `number` of indices (n,) where they are."""
-    here = state.positions_px[indices]
-    o = optical(state, state.probe.shape[-2:])
-    found = misfits(state, indices, here[:, None], number, problem, o, noise)[:, 0]
-    return (found + _penalty(noise, state, problem, count, parameters)(here, indices),)
-
-
-def _ranked(noise: str, state: ReconState, present, problem: Problem, count, worst):
+def _ranked(state: ReconState, present: Misfits, context: Context, worst: Index) -> tuple[Indices, Places, Scalar]:
     """All positions (room,), the worst first; where their neighbours put these (room, 2); what a move must gain."""
-    member = jnp.arange(len(present)) < count
+    member = context.problem.members()
     margin = MARGIN * median_of(jnp.abs(present - median_of(present, member)), member)
     order = jnp.argsort(jnp.where(member, -present, jnp.inf), stable=True).astype(jnp.int32)
-    nominal = _nominal_px(state, problem)
+    nominal = context.problem.nominal_px(state)
 
-    def expect(slot, points):
+    def expect(slot: Index, points: Places) -> Places:
         return points.at[slot].set(expected_position(state.positions_px, nominal, member, order[slot]))
 
     return order, jax.lax.fori_loop(0, worst, expect, state.positions_px[order]), margin
 
 
-def _tried(noise: str, state: ReconState, indices, expected, number, count, problem: Problem, parameters):
-    """Best point (n, 2) and its misfit (n,) of the first `number` of indices (n,), around expected (n, 2)."""
-    real = state.positions_px.dtype
-    o = optical(state, state.probe.shape[-2:])
-    penalty = _penalty(noise, state, problem, count, parameters)
-    step = parameters["search_radius_a"] / state.pixel_a / RINGS
+def _tried(state: ReconState, members: Group, context: Context, expected: Places) -> Best:
+    """Best point (n, 2) and its misfit (n,) of a group's members, around expected (n, 2)."""
+    real, indices = state.positions_px.dtype, members.indices
+    penalty = _penalty(state, context)
+    step = context.parameters["search_radius_a"] / state.pixel_a / RINGS
+    context = context.at(state)
 
-    def tried(best, points_px):
+    def tried(best: Best, points_px: Float[Array, "slot tried 2"]) -> Best:
         """Best points and misfits after trying points (n, k, 2) too."""
         points_px = inside(points_px, state)
-        values = misfits(state, indices, points_px, number, problem, o, noise)
+        values = misfits(state, members, points_px, context)
         values = values + penalty(points_px, indices[:, None])
         least = jnp.argmin(values, axis=1)
         value = jnp.take_along_axis(values, least[:, None], axis=1)[:, 0]
@@ -183,43 +170,50 @@ def _tried(noise: str, state: ReconState, indices, expected, number, count, prob
     return best
 
 
-def _moved(noise: str, state: ReconState, present, order, margin, count, worst, best) -> ReconState:
-    member = (jnp.arange(len(order)) < count)[:, None]
+def _moved(
+    state: ReconState, present: Misfits, order: Indices, margin: Scalar, context: Context, worst: Index, best: Best
+) -> ReconState:
+    member = context.problem.members()[:, None]
     moves = (jnp.arange(len(order)) < worst) & (best[1] < present[order] - margin)
     there = jnp.where(moves[:, None], best[0], state.positions_px[order])
     moved = state.positions_px.at[order].set(there)
     # as in `refine.sweep`: nothing holds a common shift but this
-    drift = jnp.sum(jnp.where(member, moved - state.positions_px, 0.0), axis=0) / count
+    drift = jnp.sum(jnp.where(member, moved - state.positions_px, 0.0), axis=0) / context.problem.positions
     return state.replace(positions_px=inside(jnp.where(member, moved - drift, moved), state))
 
 
-def misfits(state: ReconState, indices, points_px, count, problem: Problem, o: Optical, noise: str) -> jax.Array:
-    """(n, k) negative log-likelihood of patterns `indices` (n,) at points (n, k, 2) px; zero beyond `count`."""
+def misfits(
+    state: ReconState, members: Group, points_px: Float[Array, "slot tried 2"], context: Context
+) -> Float[Array, "slot tried"]:
+    """(n, k) negative log-likelihood of a group's patterns at points (n, k, 2) px; zero beyond its members."""
+    problem, o, noise = context.problem, context.optical, context.options.noise
     shape = state.probe.shape[-2:]
     probes = probes_of(state)
     size, number = points_px.shape[:2]
     real = state.positions_px.dtype
 
-    def one(slot: jax.Array, weight: jax.Array) -> jax.Array:
-        index = indices[slot]
+    def one(slot: Index, weight: Scalar) -> Float[Array, " tried"]:
+        index = members.indices[slot]
         seen = views(points_px[slot], shape, o)
         spectrum = probes.at(index)
 
-        def at(k: jax.Array) -> jax.Array:
+        def at(k: Index) -> Scalar:
             patch = take(state.object, seen.first[k], shape)
             far = fft2(exit_waves(ifft2(spectrum * seen.shift(k)), patch, o.propagators))
             return jnp.sum(compare_far(far, problem.pattern(index), state.intensity[index], problem, noise)[1])
 
         return weight * jax.lax.map(at, jnp.arange(number))
 
-    def body(carry, slots, weight):
+    def body(carry: Array, slots: Indices, weight: Members) -> Array:
         return carry.at[slots].add(jax.vmap(one)(slots, weight.astype(real)))
 
     chunk = chunk_size(shape, state.probe.shape[0], size)
-    return over_chunks(count, size, chunk, body, jnp.zeros((size, number), real))
+    return over_chunks(members.count, size, chunk, body, jnp.zeros((size, number), real))
 
 
-def expected_position(positions_px, nominal_px, member, index) -> jax.Array:
+def expected_position(
+    positions_px: Points, nominal_px: Points, member: Bool[Array, " position"], index: Index
+) -> Float[Array, " 2"]:
     """(2,) px: where the median displacement of its nearest nominal neighbours puts a position."""
     apart = jnp.sum((nominal_px - nominal_px[index]) ** 2, axis=1)
     apart = jnp.where(member, apart, jnp.inf).at[index].set(jnp.inf)
@@ -231,7 +225,7 @@ def expected_position(positions_px, nominal_px, member, index) -> jax.Array:
     return nominal_px[index] + jnp.where(jnp.any(known), middle, 0.0)
 
 
-def median_of(values: jax.Array, member: jax.Array) -> jax.Array:
+def median_of(values: Float[Array, " n"], member: Bool[Array, " n"]) -> Scalar:
     """The (upper) median of the values (n,) of members."""
     ordered = jnp.sort(jnp.where(member, values, jnp.inf))
     return ordered[jnp.sum(member) // 2]

@@ -1,22 +1,22 @@
 """How well a finished reconstruction predicts patterns that it has not seen: the misfit of held-out patterns.
 
 A pattern's own position and intensity are nuisances that no other pattern can tell; they are fitted to it, with object
-and
-probe fixed, for every plan alike. What remains is the misfit of object and probe.
+and probe fixed, for every plan alike. What remains is the misfit of object and probe.
 """
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from ptydesign.reconstruct import fisher, refine
+from ptydesign.reconstruct.context import Context, Group
 from ptydesign.reconstruct.engines import ENGINES
-from ptydesign.reconstruct.forward import exit_waves, optical, probes_of, take, views
+from ptydesign.reconstruct.forward import exit_waves, probes_of, take, views
 from ptydesign.reconstruct.run import make_problem
+from ptydesign.reconstruct.shapes import Index, Scalar
 from ptydesign.types import Dataset, ReconState
 from ptydesign.waves import fft2, ifft2
 
@@ -25,14 +25,14 @@ CLIP_PX = 0.3
 NOISE = "anscombe"
 
 
-def heldout_misfit(state: ReconState, nominal_a: np.ndarray, heldout: Dataset) -> float:
+def heldout_misfit(state: ReconState, nominal_a: Float[np.ndarray, "position 2"], heldout: Dataset) -> float:
     """Mean over the pixels of held-out patterns of (2 sqrt(y + 3/8) - 2 sqrt(I + 3/8))^2: about 1 for a perfect model
     and many counts (Anscombe, Biometrika 35:246, 1948), less where counts are few.
 
     state: a finished reconstruction (NumPy, without padding). nominal_a: (position, 2) nominal positions of what it was
     reconstructed from: the affine map from these to the found ones says where held-out positions start.
     """
-    real = np.asarray(state.positions_px).dtype
+    real = np.asarray(state.positions_px).dtype.type
     found = np.asarray(state.positions_px)
     nominal = (np.asarray(nominal_a) - state.origin_a) / state.pixel_a
     basis = np.column_stack([np.ones(len(nominal)), nominal])
@@ -46,20 +46,19 @@ def heldout_misfit(state: ReconState, nominal_a: np.ndarray, heldout: Dataset) -
         nearest = np.argmin(np.linalg.norm(wanted[:, None] - nominal[None], axis=-1), axis=1)
         start = start.replace(opr_weights=np.asarray(state.opr_weights)[nearest])
     start = jax.tree.map(jnp.asarray, start)
-    return float(_misfit(start, problem))
+    return float(_misfit(start, Context(problem, {}, settings.options())))
 
 
-@functools.partial(jax.jit)
-def _misfit(state: ReconState, problem) -> jax.Array:
+@jax.jit
+def _misfit(state: ReconState, context: Context) -> Scalar:
+    context = context.at(state)
+    problem, o = context.problem, context.optical
     shape = state.probe.shape[-2:]
-    o = optical(state, shape)
-    count = jnp.asarray(len(state.positions_px), jnp.int32)
-    indices = jnp.arange(len(state.positions_px), dtype=jnp.int32)
-    static = (("refine_positions", True), ("refine_intensity", True), ("noise", NOISE))
+    members = Group(jnp.arange(len(state.positions_px), dtype=jnp.int32), problem.positions)
 
-    def step(_, state: ReconState) -> ReconState:
-        g, h = refine.position_scores(state, indices, count, problem, o, NOISE, static)
-        steps = fisher.steps_of(g[:, :3], h[:, :3, :3], count)
+    def step(_: Index, state: ReconState) -> ReconState:
+        g, h = refine.position_scores(state, members, context)
+        steps = fisher.steps_of(g[:, :3], h[:, :3, :3], members.count)
         moved = state.positions_px + jnp.clip(steps[:, :2], -CLIP_PX, CLIP_PX)
         factor = jnp.exp(jnp.clip(steps[:, 2], -0.1, 0.1))
         return state.replace(positions_px=refine.inside(moved, state), intensity=state.intensity * factor)
@@ -68,7 +67,7 @@ def _misfit(state: ReconState, problem) -> jax.Array:
     seen = views(state.positions_px, shape, o)
     probes = probes_of(state)
 
-    def one(slot: jax.Array) -> jax.Array:
+    def one(slot: Index) -> Scalar:
         wave = exit_waves(
             ifft2(probes.at(slot) * seen.shift(slot)), take(state.object, seen.first[slot], shape), o.propagators
         )
@@ -77,4 +76,4 @@ def _misfit(state: ReconState, problem) -> jax.Array:
         difference = 2 * jnp.sqrt(problem.patterns[slot] + 0.375) - 2 * jnp.sqrt(expected + 0.375)
         return jnp.sum(problem.mask * difference**2)
 
-    return jnp.sum(jax.lax.map(one, indices)) / (len(indices) * jnp.sum(problem.mask))
+    return jnp.sum(jax.lax.map(one, members.indices)) / (len(members.indices) * jnp.sum(problem.mask))

@@ -10,46 +10,46 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from ptydesign.reconstruct.fisher import change_of_pattern, scores, steps_of
-from ptydesign.reconstruct.forward import Optical, Problem, chunk_size, exit_waves, over_chunks, probes_of, take, views
-from ptydesign.reconstruct.propagation import MEASURED, propagation, sample_of
+from ptydesign.reconstruct import propagation
+from ptydesign.reconstruct.context import Context, Group, Groups, Options
+from ptydesign.reconstruct.fisher import Curvatures, Slopes, change_of_pattern, scores, steps_of
+from ptydesign.reconstruct.forward import chunk_size, exit_waves, over_chunks, probes_of, take, views
 from ptydesign.reconstruct.refinements import Refinements
+from ptydesign.reconstruct.shapes import Index, Indices, Members, Modes, Points, Scalar
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
 LARGEST_WEIGHT_STEP = 0.1  # of OPR in a sweep, in parts of the first mode's amplitude
 
 
-def wanted(static, state: ReconState) -> tuple[bool, bool, int]:
+def wanted(options: Options, state: ReconState) -> tuple[bool, bool, int]:
     """(positions, intensity, weights of OPR): what is refined per position."""
-    options = dict(static)
-    return (
-        options["refine_positions"],
-        options["refine_intensity"],
-        0 if state.opr_modes is None else len(state.opr_modes),
-    )
+    varying = 0 if state.opr_modes is None else len(state.opr_modes)
+    return options.refine_positions, options.refine_intensity, varying
 
 
-def position_scores(state: ReconState, indices, count, problem: Problem, o: Optical, noise: str, static):
+def position_scores(state: ReconState, members: Group, context: Context) -> tuple[Slopes, Curvatures]:
     """g (m, k) and H (m, k, k) of each member of a group; k: position y, x in px, then log of the intensity factor,
-    then the weights of OPR, as far as they are wanted. Zero beyond `count`."""
-    positions, intensity, varying = wanted(static, state)
+    then the weights of OPR, as far as they are wanted. Zero beyond the members."""
+    problem, o, noise = context.problem, context.optical, context.options.noise
+    positions, intensity, varying = wanted(context.options, state)
     shape = state.probe.shape[-2:]
     probes = probes_of(state)
-    size = indices.shape[0]
+    size = members.indices.shape[0]
     chunk = chunk_size(shape, 3 * state.probe.shape[0] + varying, size)
-    seen = views(state.positions_px[indices], shape, o)
+    seen = views(state.positions_px[members.indices], shape, o)
     real = state.positions_px.dtype
     number = 2 * positions + intensity + varying
 
-    def one(slot: jax.Array, weight: jax.Array):
-        index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
+    def one(slot: Index, weight: Scalar) -> tuple[Float[Array, " k"], Float[Array, "k k"]]:
+        index, first, factor = members.indices[slot], seen.first[slot], seen.shift(slot)
         patch = take(state.object, first, shape)
         scale = state.intensity[index]
         shifted = probes.at(index) * factor
 
-        def model(spectrum_):
+        def model(spectrum_: Modes) -> Modes:
             return fft2(exit_waves(ifft2(spectrum_), patch, o.propagators))
 
         far = model(shifted)
@@ -64,26 +64,30 @@ def position_scores(state: ReconState, indices, count, problem: Problem, o: Opti
         g, h = scores(far, jnp.stack(changes), problem.pattern(index), scale, problem, noise)
         return weight * g, weight * h
 
-    def body(carry, slots, weight):
+    def body(carry: tuple[Array, Array], slots: Indices, weight: Members) -> tuple[Array, Array]:
         g, h = jax.vmap(one)(slots, weight.astype(real))
         return carry[0].at[slots].add(g), carry[1].at[slots].add(h)
 
     zero = jnp.zeros((size, number), real), jnp.zeros((size, number, number), real)
-    return over_chunks(count, size, chunk, body, zero)
+    return over_chunks(members.count, size, chunk, body, zero)
 
 
-def with_prior(g, h, state: ReconState, indices, members: jax.Array, problem: Problem, parameters, noise: str):
-    """g and h of a group with a Gaussian prior of positions about an affine map of the nominal ones.
-
-    members: how many of the state's positions are real.
-    """
-    real = state.positions_px.dtype
-    member = (jnp.arange(len(state.positions_px)) < members).astype(real)[:, None]
-    nominal = (problem.nominal_a - state.origin_a) / state.pixel_a
-    off = (state.positions_px - affine(nominal, state.positions_px, member))[indices]
-    spread = parameters["position_error_a"] / state.pixel_a
-    weight = jnp.where(spread > 0, half_likelihood(noise) / jnp.where(spread > 0, spread, 1.0) ** 2, 0.0)
+def with_prior(
+    g: Slopes, h: Curvatures, state: ReconState, indices: Indices, context: Context
+) -> tuple[Slopes, Curvatures]:
+    """g and h of a group with a Gaussian prior of positions about an affine map of the nominal ones."""
+    problem, real = context.problem, state.positions_px.dtype
+    member = problem.members().astype(real)[:, None]
+    off = (state.positions_px - affine(problem.nominal_px(state), state.positions_px, member))[indices]
+    weight = prior_weight(state, context)
     return g.at[:, :2].add(weight * off), h.at[:, (0, 1), (0, 1)].add(weight)
+
+
+def prior_weight(state: ReconState, context: Context) -> Float[Array, " 2"]:
+    """Of a squared departure (y, x) in px in the loss; zero where there is no prior."""
+    spread = context.parameters["position_error_a"] / state.pixel_a
+    half = half_likelihood(context.options.noise)
+    return jnp.where(spread > 0, half / jnp.where(spread > 0, spread, 1.0) ** 2, 0.0)
 
 
 def half_likelihood(noise: str) -> float:
@@ -91,20 +95,19 @@ def half_likelihood(noise: str) -> float:
     return 0.5 if noise in ("amplitude", "anscombe") else 1.0
 
 
-def group(
-    state: ReconState, indices, count, problem: Problem, o: Optical, parameters, static, members: jax.Array
-) -> ReconState:
-    """Positions and intensity factors of a group's members after one step; members: how many positions are real."""
-    positions, intensity, varying = wanted(static, state)
+def group(state: ReconState, members: Group, context: Context) -> ReconState:
+    """Positions, intensity factors and weights of OPR of a group's members after one step."""
+    positions, intensity, varying = wanted(context.options, state)
     if not (positions or intensity or varying):
         return state
+    indices, parameters = members.indices, context.parameters
 
     def refined(state: ReconState) -> ReconState:
-        g, h = position_scores(state, indices, count, problem, o, dict(static)["noise"], static)
-        inside_group = (jnp.arange(len(indices)) < count)[:, None]
+        g, h = position_scores(state, members, context)
+        inside_group = (jnp.arange(len(indices)) < members.count)[:, None]
         if positions:
-            g, h = with_prior(g, h, state, indices, members, problem, parameters, dict(static)["noise"])
-        steps = jnp.where(inside_group, steps_of(g, h, count), 0.0)
+            g, h = with_prior(g, h, state, indices, context)
+        steps = jnp.where(inside_group, steps_of(g, h, members.count), 0.0)
         if positions:
             clip = parameters["position_clip_px"]
             moves = jnp.clip(parameters["position_step"] * parameters["positions_on"] * steps[:, :2], -clip, clip)
@@ -137,7 +140,7 @@ def transforms(settings: Refinements, members: int, groups: int, state: ReconSta
     return members * models * 2 * slices + groups
 
 
-def inside(positions_px: jax.Array, state: ReconState) -> jax.Array:
+def inside(positions_px: Float[Array, "*points 2"], state: ReconState) -> Float[Array, "*points 2"]:
     """Positions limited to those whose windows lie on the canvas."""
     canvas, half = state.object.shape[-2:], [n // 2 for n in state.probe.shape[-2:]]
     low = jnp.asarray(half, positions_px.dtype)
@@ -145,35 +148,32 @@ def inside(positions_px: jax.Array, state: ReconState) -> jax.Array:
     return jnp.clip(positions_px, low, high)
 
 
-def sweep(state: ReconState, before: ReconState, groups, problem: Problem, parameters, static) -> ReconState:
+def sweep(state: ReconState, before: ReconState, groups: Groups, context: Context) -> ReconState:
     """End of a sweep: one step of tilt and thickness; drift of all positions removed, mean intensity factor one.
 
-    before: the state at the sweep's start. groups: indices (n, m) and counts (n,) of the sweep.
+    before: the state at the sweep's start.
     """
-    options = dict(static)
-    count = jnp.sum(groups[1])
-    if (options["refine_tilt"] or options["refine_thickness"] != "off") and state.object.shape[0] > 1:
-        state = propagation(state, *sample_of(groups, MEASURED), problem, parameters, static)
-    positions, intensity, _ = wanted(static, state)
+    problem, parameters = context.problem, context.parameters
+    if propagation.wanted(context.options) and state.object.shape[0] > 1:
+        state = propagation.propagation(state, propagation.sample_of(groups, propagation.MEASURED), context)
+    positions, intensity, _ = wanted(context.options, state)
     if not (positions or intensity):
         return state
-    real = state.positions_px.dtype
-    member = (jnp.arange(len(state.positions_px)) < count).astype(real)[:, None]
+    member = problem.members().astype(state.positions_px.dtype)[:, None]
     if positions:
         # the object could follow any common shift: nothing holds it but this
-        drift = jnp.sum(member * (state.positions_px - before.positions_px), axis=0) / count
+        drift = jnp.sum(member * (state.positions_px - before.positions_px), axis=0) / problem.positions
         moved = state.positions_px - member * drift
-        nominal = (problem.nominal_a - state.origin_a) / state.pixel_a
         pull = parameters["position_affine"] * parameters["positions_on"]
-        moved = moved - pull * member * (moved - affine(nominal, moved, member))
+        moved = moved - pull * member * (moved - affine(problem.nominal_px(state), moved, member))
         state = state.replace(positions_px=inside(moved, state))
     if intensity:
-        mean = jnp.sum(member[:, 0] * state.intensity) / count
+        mean = jnp.sum(member[:, 0] * state.intensity) / problem.positions
         state = state.replace(intensity=jnp.where(member[:, 0] > 0, state.intensity / mean, state.intensity))
     return state
 
 
-def affine(nominal: jax.Array, found: jax.Array, member: jax.Array) -> jax.Array:
+def affine(nominal: Points, found: Points, member: Float[Array, "position 1"]) -> Points:
     """Least-squares affine map of nominal positions (n, 2) onto the found ones, applied to the nominal ones."""
     middle = jnp.sum(member * nominal, axis=0) / jnp.sum(member)
     extent = jnp.sqrt(jnp.sum(member * (nominal - middle) ** 2) / jnp.sum(member)) + jnp.finfo(nominal.dtype).tiny

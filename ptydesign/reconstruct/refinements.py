@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_serializer
@@ -75,7 +76,7 @@ class Refinements(Strict):
     )
 
     @model_serializer(mode="wrap")
-    def _leave_out_what_is_off(self, handler) -> dict[str, Any]:
+    def _leave_out_what_is_off(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """A plan that refines nothing is written as it was before there were refinements: stored trials stay valid. One
         that refines positions says whether it searches for them: before there was a search it had other numbers."""
         fields = type(self).model_fields

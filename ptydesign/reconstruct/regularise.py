@@ -15,15 +15,19 @@ from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
 from pydantic import Field, field_validator, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError, nearest
 from ptydesign.reconstruct.costs import COSTS
+from ptydesign.reconstruct.shapes import Canvas, Index, Modes, Scalar
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
-Values = Mapping[str, jax.Array]
+Values = Mapping[str, Scalar]
+Probe = Complex[Array | np.ndarray, "mode ny nx"]
 
 
 class ConstraintConfig(Strict):
@@ -97,7 +101,7 @@ class OrthogonalModes(ConstraintConfig):
     kind: Literal["orthogonal_modes"] = "orthogonal_modes"
 
 
-def clamp(state: ReconState, largest: jax.Array) -> ReconState:
+def clamp(state: ReconState, largest: Scalar) -> ReconState:
     """Object amplitudes above `largest` are reduced to it; phases stay."""
     amplitude = jnp.abs(state.object)
     return state.replace(object=state.object * jnp.minimum(1.0, largest / jnp.maximum(amplitude, 1e-20)))
@@ -117,13 +121,13 @@ def positivity(state: ReconState, values: Values) -> ReconState:
     return state.replace(object=state.object * jnp.exp(1j * turn))
 
 
-def _disc(radius: jax.Array, limit: jax.Array, edge: jax.Array) -> jax.Array:
+def _disc(radius: Float[Array, "ny nx"], limit: Scalar, edge: Scalar) -> Float[Array, "ny nx"]:
     """1 below `limit`, 0 beyond `limit + edge`, a raised cosine between."""
     t = jnp.clip((radius - limit) / edge, 0.0, 1.0)
     return 0.5 + 0.5 * jnp.cos(jnp.pi * t)
 
 
-def _frequency(shape: tuple[int, int], pixel_a: jax.Array) -> jax.Array:
+def _frequency(shape: tuple[int, int], pixel_a: Float[Array, " 2"]) -> Float[Array, "ny nx"]:
     """(ny, nx) |k| in 1/A, corner-centred."""
     ky, kx = (jnp.fft.fftfreq(n) / pixel_a[axis] for axis, n in enumerate(shape))
     return jnp.sqrt(ky[:, None] ** 2 + kx[None, :] ** 2)
@@ -135,7 +139,7 @@ def object_lowpass(state: ReconState, values: Values) -> ReconState:
     return state.replace(object=ifft2(fft2(state.object) * keep).astype(state.object.dtype))
 
 
-def on_probes(state: ReconState, change: Callable[[jax.Array], jax.Array]) -> ReconState:
+def on_probes(state: ReconState, change: Callable[[Probe], Probe]) -> ReconState:
     """A linear change of all probe modes, and of those by which the first varies."""
     varying = None if state.opr_modes is None else change(state.opr_modes)
     return state.replace(probe=change(state.probe), opr_modes=varying)
@@ -156,7 +160,7 @@ def probe_aperture(state: ReconState, values: Values) -> ReconState:
     return on_probes(state, lambda probe: ifft2(fft2(probe) * keep).astype(probe.dtype))
 
 
-def blur_matrix(thickness_a: jax.Array, sigma_a: jax.Array) -> jax.Array:
+def blur_matrix(thickness_a: Float[Array, " slice"], sigma_a: Scalar) -> Float[Array, "slice slice"]:
     """(slice, slice) Gaussian weights of the distances between slices; symmetric, rows and columns sum to 1.
 
     Made doubly stochastic by Sinkhorn's iteration, so that neither a constant nor the sum over slices is changed.
@@ -165,7 +169,7 @@ def blur_matrix(thickness_a: jax.Array, sigma_a: jax.Array) -> jax.Array:
     wide = jnp.maximum(sigma_a, 1e-3)
     kernel = jnp.exp(-0.5 * ((depth[:, None] - depth[None, :]) / wide) ** 2)
 
-    def balance(_, d):
+    def balance(_: Index, d: Float[Array, " slice"]) -> Float[Array, " slice"]:
         return jnp.sqrt(d / (kernel @ d))
 
     d = jax.lax.fori_loop(0, 60, balance, jnp.ones_like(depth))
@@ -180,7 +184,7 @@ def layer_blur(state: ReconState, values: Values) -> ReconState:
     return state.replace(object=jnp.einsum("st,tyx->syx", matrix.astype(state.object.dtype), state.object))
 
 
-def scanned(state: ReconState) -> jax.Array:
+def scanned(state: ReconState) -> Float[Array, "y x"]:
     """(y, x) 1 inside the bounding box of the scan positions, 0 outside. Padded positions repeat the first one."""
     low, high = jnp.min(state.positions_px, axis=0), jnp.max(state.positions_px, axis=0)
     y, x = (jnp.arange(n) for n in state.object.shape[-2:])
@@ -200,7 +204,7 @@ def deramp(state: ReconState, values: Values) -> ReconState:
     y = (jnp.arange(ny) - ny // 2).astype(weight.dtype)[:, None]
     x = (jnp.arange(nx) - nx // 2).astype(weight.dtype)[None, :]
 
-    def mean_slope(axis: int) -> jax.Array:
+    def mean_slope(axis: int) -> Scalar:
         both = weight * jnp.roll(weight, -1, axis)
         return jnp.angle(jnp.sum(both * jnp.roll(whole, -1, axis) * jnp.conj(whole)))
 
@@ -241,7 +245,7 @@ def orthogonal_modes(state: ReconState, values: Values | None = None) -> ReconSt
     return state.replace(probe=rotated.reshape(state.probe.shape))
 
 
-def turned(old: jax.Array, new: jax.Array) -> jax.Array:
+def turned(old: Modes, new: Modes) -> Complex[Array, "mode mode"]:
     """(mode, mode) unitary matrix that takes modes (mode, y, x) nearest to others: a rotation between two sweeps, such
     as an orthogonalisation, must not part what is remembered from its modes (Procrustes)."""
     modes = old.shape[0]
@@ -305,17 +309,17 @@ def constrain(state: ReconState, constraints: Sequence[tuple[str, str]], when: s
     return state
 
 
-def cost_of(state: ReconState, kinds: Sequence[str], parameters: Values, counts: jax.Array) -> jax.Array:
-    """Weighted sum of costs; counts: mean counts per pattern, the probe's scale."""
+def cost_of(state: ReconState, kinds: Sequence[str], parameters: Values, counts: Scalar) -> Scalar | int:
+    """Weighted sum of costs, 0 without any; counts: mean counts per pattern, the probe's scale."""
     return sum(parameters[f"costs.{i}.weight"] * COSTS[kind](state, counts) for i, kind in enumerate(kinds))
 
 
 def cost_directions(
-    state: ReconState, kinds: Sequence[str], parameters: Values, counts: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+    state: ReconState, kinds: Sequence[str], parameters: Values, counts: Scalar
+) -> tuple[Canvas, Modes]:
     """Negative gradients of `cost_of` with respect to conj(object) and conj(probe)."""
 
-    def total(object_: jax.Array, probe: jax.Array) -> jax.Array:
+    def total(object_: Canvas, probe: Modes) -> Scalar:
         return cost_of(state.replace(object=object_, probe=probe), kinds, parameters, counts)
 
     # JAX gives d/dx - i d/dy of a real function

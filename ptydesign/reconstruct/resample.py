@@ -8,6 +8,7 @@ import dataclasses
 
 import jax
 import numpy as np
+from jaxtyping import Complex, Float, Int, Shaped
 from pydantic import Field, model_validator
 
 from ptydesign import waves
@@ -17,6 +18,9 @@ from ptydesign.grids import Grid, crop_spectrum
 from ptydesign.reconstruct.regularise import on_probes
 from ptydesign.types import Dataset, ReconState
 
+Spectrum = Shaped[np.ndarray, "*stack ny nx"]
+Probe = Complex[np.ndarray, "mode ny nx"]
+Thickness = Float[np.ndarray, " slice"]
 MARGIN_PX = 4  # canvas beyond the outermost windows: room for corrected positions
 CANVAS_MULTIPLE = 64  # canvases are rounded up, so that few shapes are compiled
 
@@ -77,7 +81,7 @@ def resample_dataset(dataset: Dataset, pixels: tuple[int, int]) -> Dataset:
     )
 
 
-def fit_spectrum(spectrum: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def fit_spectrum(spectrum: Spectrum, shape: tuple[int, int]) -> Shaped[np.ndarray, "*stack {shape[0]} {shape[1]}"]:
     """Corner-centred (..., ny, nx) cropped or padded with zeros to `shape`, axis by axis; values stay."""
     for axis, new in zip((-2, -1), shape, strict=True):
         old = spectrum.shape[axis]
@@ -94,7 +98,7 @@ def fit_spectrum(spectrum: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return spectrum
 
 
-def fit_probe(probe: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def fit_probe(probe: Spectrum, shape: tuple[int, int]) -> Complex[np.ndarray, "*stack {shape[0]} {shape[1]}"]:
     """Probe modes (..., ny, nx), centred, band-limited or refined to `shape`; the power of kept frequencies stays."""
     spectrum = np.fft.fft2(np.fft.ifftshift(probe, axes=(-2, -1)), norm="ortho")
     return np.fft.fftshift(np.fft.ifft2(fit_spectrum(spectrum, shape), norm="ortho"), axes=(-2, -1))
@@ -121,7 +125,7 @@ def change_pixel(state: ReconState, shape: tuple[int, int]) -> ReconState:
     block = old // np.gcd(old, shape)
     canvas = np.asarray(state.object.shape[-2:])
     wide = -(-canvas // block) * block
-    grown = _pad_vacuum(state.object, (0, 0), tuple(wide - canvas))
+    grown = _pad_vacuum(state.object, np.zeros(2, int), wide - canvas)
     new = tuple(int(n) for n in np.rint(wide * ratio))
     scale = new[0] * new[1] / (wide[0] * wide[1])
     object_ = np.fft.ifft2(fit_spectrum(np.fft.fft2(grown), new)) * scale
@@ -145,13 +149,15 @@ def fit_canvas(state: ReconState) -> ReconState:
     size = -(-size // CANVAS_MULTIPLE) * CANVAS_MULTIPLE
     after = size - before - np.asarray(state.object.shape[-2:])
     return state.replace(
-        object=_pad_vacuum(state.object, tuple(before), tuple(after)),
+        object=_pad_vacuum(state.object, before, after),
         positions_px=positions + before,
         origin_a=np.asarray(state.origin_a) - before * np.asarray(state.pixel_a),
     )
 
 
-def _pad_vacuum(object_: np.ndarray, before: tuple, after: tuple) -> np.ndarray:
+def _pad_vacuum(
+    object_: Complex[np.ndarray, "slice y x"], before: Int[np.ndarray, " 2"], after: Int[np.ndarray, " 2"]
+) -> Complex[np.ndarray, "slice Y X"]:
     return np.pad(object_, ((0, 0), *zip(before, after, strict=True)), constant_values=1.0)
 
 
@@ -187,23 +193,23 @@ def change_slices(state: ReconState, slices: int, slice_thickness_a: float | Non
     return state.replace(object=made, thickness_a=new)
 
 
-def _middle(thickness_a: np.ndarray) -> float:
+def _middle(thickness_a: Thickness) -> float:
     """Depth of the middle of the transmissions, which the model puts at the top of their slices."""
     top = np.cumsum(thickness_a) - thickness_a
     return float(np.average(top, weights=thickness_a)) if thickness_a.sum() > 0 else 0.0
 
 
-def _propagator(grid: Grid, wavelength_a: float, distance_a: float, tilt_rad: np.ndarray) -> np.ndarray:
+def _propagator(grid: Grid, wavelength_a: float, distance_a: float, tilt_rad: Float[np.ndarray, " 2"]) -> Spectrum:
     with jax.enable_x64(True):
         return np.asarray(waves.propagator(grid.frequencies(), wavelength_a, distance_a, tuple(tilt_rad)))
 
 
-def _power(values: np.ndarray, exponent: float) -> np.ndarray:
+def _power(values: Complex[np.ndarray, "y x"], exponent: float) -> Complex[np.ndarray, "y x"]:
     """Principal power of a transmission."""
     return np.abs(values) ** exponent * np.exp(1j * exponent * np.angle(values))
 
 
-def change_modes(probe: np.ndarray, modes: int, new_power: float) -> np.ndarray:
+def change_modes(probe: Probe, modes: int, new_power: float) -> Complex[np.ndarray, "{modes} ny nx"]:
     """(modes, ny, nx): the strongest modes, or these and further ones with `new_power` of the total; power stays."""
     power = np.sum(np.abs(probe) ** 2)
     strength = np.sum(np.abs(probe) ** 2, axis=(-2, -1))
@@ -218,7 +224,9 @@ def change_modes(probe: np.ndarray, modes: int, new_power: float) -> np.ndarray:
     return np.concatenate([probe * np.sqrt(1 - more * new_power), new])
 
 
-def orthonormal_modes(first: np.ndarray, grid: Grid, guess: np.ndarray, number: int) -> np.ndarray:
+def orthonormal_modes(
+    first: Complex[np.ndarray, "ny nx"], grid: Grid, guess: Probe, number: int
+) -> Complex[np.ndarray, "{number} ny nx"]:
     """`number` orthonormal modes: the guess's own, then the first times Hermite-like polynomials (Gram-Schmidt)."""
     y, x = grid.coordinates()
     intensity = np.abs(first) ** 2 / np.sum(np.abs(first) ** 2)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Float, Int32
 
 from ptydesign.errors import InputError
 from ptydesign.reconstruct import accelerate, cores, feed, position_search, refine
@@ -25,14 +26,15 @@ from ptydesign.reconstruct.checkpoint import (
     restored_memory,
     save,
 )
-from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Static
+from ptydesign.reconstruct.context import Context, Groups, Parameters
+from ptydesign.reconstruct.engine import Engine, EngineConfig, Memory
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.forward import Problem
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import fit_spectrum, resample_dataset, resample_state
 from ptydesign.reconstruct.schedule import Clock
 from ptydesign.reconstruct.start import start_state
-from ptydesign.reconstruct.sweep import cores_of, one_sweep, sweep_in_chunks
+from ptydesign.reconstruct.sweep import one_sweep, sweep_in_chunks
 from ptydesign.types import Dataset, Outcome, ReconState
 
 Observer = Callable[[int, float, ReconState], None]
@@ -79,7 +81,17 @@ def reconstruct(
         return _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib, meter, real)
 
 
-def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib, meter, real):
+def _reconstruct(
+    dataset: Dataset,
+    plan: Plan,
+    seed: int,
+    observers: Sequence[Observer],
+    checkpoints: Checkpoints | None,
+    resume: Path | None,
+    chunk_gib: float | None,
+    meter: Meter | None,
+    real: type,
+) -> tuple[ReconState, History, Outcome]:
     rng = np.random.default_rng([seed, 0x7265636F])
     count = len(dataset.positions_a)
     room = capacity(count)
@@ -95,25 +107,25 @@ def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib,
         rng.bit_generator.state = saved.rng
     clock = Clock(record.seconds[-1] if record.seconds else 0.0)
 
-    def keep(state, memory, positions):
+    def keep(state: ReconState, memory: Memory, positions: np.ndarray) -> None:
         if checkpoints:
             content = Saved(record, state, jax.tree.leaves(memory), positions, rng.bit_generator.state, cores.number())
             save(checkpoints.path, content, who, plan)
 
     for number in range(record.engine, len(plan.engines)):
         settings = plan.engines[number]
-        engine, static = ENGINES[settings.engine], _static(settings)
-        over = cores_of(engine)
+        engine, options = ENGINES[settings.engine], settings.options()
+        over = engine.cores()
         if saved is None:
             if settings.resample is not None:
                 changed = jax.tree.map(np.asarray, state)
                 state = _to_device(resample_state(changed, settings.resample), real)
                 _check_inside(state, count)
             record.engine, record.sweep, record.first = number, 0, len(record.loss)
-            memory = accelerate.init(engine.init(state, static), state, static)
+            memory = accelerate.init(engine.init(state, options), state, options)
             positions = np.asarray(state.positions_px)[:count]
         else:
-            fresh = accelerate.init(engine.init(state, static), state, static)
+            fresh = accelerate.init(engine.init(state, options), state, options)
             memory = restored_memory(fresh, saved.memory, resume)
             positions, saved = saved.batch_positions, None
         state, memory = cores.placed((state, memory), over)
@@ -129,28 +141,15 @@ def _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib,
             if outcome is not None:
                 break
             indices, counts = _groups(positions, settings, rng, room)
-            values = {**settings.parameters_at(record.sweep), **settings.starts(record.sweep)}
-            values["probe_on"] = float(record.sweep >= settings.probe_start)
-            parameters = {n: jnp.asarray(v, state.positions_px.dtype) for n, v in values.items()}
+            context = Context(problem, _parameters(settings, record.sweep, real), options)
             if position_search.due(settings, record.sweep):
-                state = position_search.search(
-                    state,
-                    problem,
-                    count,
-                    position_search.searched(settings, count, record.sweep),
-                    parameters,
-                    settings.noise,
-                    over,
-                    host,
-                )
+                worst = position_search.searched(settings, count, record.sweep)
+                state = position_search.search(state, context, worst, over, host)
             if host is None:
-                groups, used = Group(jnp.asarray(indices), jnp.asarray(counts)), np.count_nonzero(counts)
-                used = jnp.asarray(used, jnp.int32)
-                state, memory, loss = one_sweep(state, memory, problem, groups, used, parameters, engine, static)
+                groups = Groups(jnp.asarray(indices), jnp.asarray(counts))
+                state, memory, loss = one_sweep(state, memory, groups, context, engine)
             else:
-                state, memory, loss = sweep_in_chunks(
-                    state, memory, problem, indices, counts, parameters, engine, static, host
-                )
+                state, memory, loss = sweep_in_chunks(state, memory, indices, counts, context, engine, host)
             record.loss.append(float(loss) / electrons)
             record.work_gflop.append(cost + (record.work_gflop[-1] if record.work_gflop else 0.0))
             record.seconds.append(clock.seconds)
@@ -208,8 +207,11 @@ def _ended(
     return None, False
 
 
-def _static(settings: EngineConfig) -> Static:
-    return (*settings.static(), ("compact", settings.batches == "compact"))
+def _parameters(settings: EngineConfig, sweep: int, real: type) -> Parameters:
+    """The continuous settings of one of the engine's sweeps, and the switches of what it updates."""
+    values = {**settings.parameters_at(sweep), **settings.starts(sweep)}
+    values["probe_on"] = float(sweep >= settings.probe_start)
+    return {name: jnp.asarray(value, real) for name, value in values.items()}
 
 
 def _hosts(dataset: Dataset, plan: Plan, room: int, real: type, chunk_gib: float | None) -> list[feed.Host | None]:
@@ -220,13 +222,13 @@ def _hosts(dataset: Dataset, plan: Plan, room: int, real: type, chunk_gib: float
         if settings.resample is not None and settings.resample.pixels is not None:
             pixels = settings.resample.pixels
         limit = feed.chunk_bytes(chunk_gib, room * int(np.prod(pixels)) * np.dtype(real).itemsize)
-        engine = ENGINES[settings.engine]
-        common = dataset, pixels, settings, engine, _static(settings), room, real
-        hosts.append(None if limit is None else feed.host_of(*common, limit, cores_of(engine)))
+        hosts.append(None if limit is None else feed.host_of(dataset, pixels, settings, room, real, limit))
     return hosts
 
 
-def _groups(positions, settings: EngineConfig, rng, room: int) -> tuple[np.ndarray, np.ndarray]:
+def _groups(
+    positions: np.ndarray, settings: EngineConfig, rng: np.random.Generator, room: int
+) -> tuple[Int32[np.ndarray, "group slot"], Int32[np.ndarray, " group"]]:
     """The groups of a sweep: indices (n, m) and counts (n,), zero where there is no group."""
     size = settings.members(room)
     return padded_groups(positions, size, settings.batches, rng, (-(-room // size), size))
@@ -270,6 +272,7 @@ def small_problem(dataset: Dataset, pixels: tuple[int, int], settings: EngineCon
         background=jnp.asarray(background, real),
         offset=jnp.asarray(settings.offset * mean, real),
         counts=jnp.asarray(mean * mask.size, real),
+        positions=jnp.asarray(len(dataset.positions_a), jnp.int32),
         nominal_a=jnp.asarray(_padded(dataset.positions_a, room), real),
     )
 
@@ -284,7 +287,7 @@ def _pad_positions(state: ReconState, room: int) -> ReconState:
     )
 
 
-def _padded(positions: np.ndarray, room: int) -> np.ndarray:
+def _padded(positions: Float[np.ndarray, "position 2"], room: int) -> Float[np.ndarray, "{room} 2"]:
     return np.concatenate([positions, np.repeat(positions[:1], room - len(positions), axis=0)])
 
 

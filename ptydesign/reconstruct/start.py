@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Complex
 
 from ptydesign import waves
 from ptydesign.errors import InputError
@@ -59,7 +60,7 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
     return state
 
 
-def start_probe(dataset: Dataset, plan: Plan) -> np.ndarray:
+def start_probe(dataset: Dataset, plan: Plan) -> Complex[np.ndarray, "mode ny nx"]:
     """Probe modes (mode, ny, nx) complex128, centred, with the plan's powers and the data's mean counts."""
     grid = dataset.grid
     if dataset.probe_guess is not None:

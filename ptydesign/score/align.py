@@ -12,10 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Complex, Float, Shaped
 
 from ptydesign.errors import InputError
-from ptydesign.score.metrics import ScoreFailure
+from ptydesign.score.metrics import Image, ScoreFailure
 from ptydesign.score.register import TAPER_PX, affine_part, faded, patch_margin, register
+
+Slices = Complex[np.ndarray, "slice y x"]
+Periodic = Float[np.ndarray, "Y X"]
 
 _MIN_REGION_PX = 8
 
@@ -27,8 +31,8 @@ class Aligned:
     shift_a: (y, x) by which the reconstruction was displaced from the truth; the truth was moved by it.
     """
 
-    image: np.ndarray
-    truth: np.ndarray
+    image: Image
+    truth: Image
     shift_a: tuple[float, float]
 
 
@@ -69,12 +73,12 @@ def region_slices(
 
 
 def sample_truth(
-    phase_rad: np.ndarray,
+    phase_rad: Periodic,
     pixel_a: tuple[float, float],
     start_a: tuple[float, float],
     step_a: tuple[float, float],
     shape: tuple[int, int],
-) -> np.ndarray:
+) -> Float[np.ndarray, "{shape[0]} {shape[1]}"]:
     """Values of a periodic image at other pixels, band-limited to those: Fourier crop, shift and cut in one step.
 
     The Fourier series of `phase_rad` (Y, X) with pixels `pixel_a`, cut at the Nyquist frequency of `step_a`
@@ -86,7 +90,7 @@ def sample_truth(
     return rows @ np.asarray(phase_rad, np.float64) @ columns.T
 
 
-def _dirichlet(size: int, pixel: float, start: float, step: float, count: int) -> np.ndarray:
+def _dirichlet(size: int, pixel: float, start: float, step: float, count: int) -> Float[np.ndarray, "{count} {size}"]:
     """(count, size): sum over |m| < Nyquist of exp(2 pi i m u) / size = sin((2M+1) pi u) / (size sin(pi u))."""
     period = size * pixel
     # Highest harmonic strictly below both Nyquist frequencies; the tolerance is for periods like 1023.9999 px.
@@ -99,7 +103,7 @@ def _dirichlet(size: int, pixel: float, start: float, step: float, count: int) -
     return np.where(close, terms, np.sin(terms * np.pi * u) / np.where(close, 1.0, sine)) / size
 
 
-def flat_object(region: np.ndarray) -> np.ndarray:
+def flat_object(region: Slices) -> Slices:
     """Remove from each slice its mean phase slope and then the phase of its complex mean, so that angles don't wrap.
 
     region: (slices, y, x) complex; returns the same shape with unit modulus (0 where the object is 0). The slope is
@@ -116,7 +120,7 @@ def flat_object(region: np.ndarray) -> np.ndarray:
     return unit * np.exp(-1j * np.angle(mean))
 
 
-def region_of(object_: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+def region_of(object_: Shaped[np.ndarray, "..."], rows: slice, columns: slice) -> Slices:
     """The region (slices, y, x) complex128 of an object (y, x) or (slices, y, x).
 
     Raises InputError for an array that is not complex, ScoreFailure if the region has a NaN or no amplitude.
@@ -140,10 +144,10 @@ def region_of(object_: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
 
 
 def align(
-    object_: np.ndarray,
+    object_: Shaped[np.ndarray, "..."],
     pixel_a: tuple[float, float],
     origin_a: tuple[float, float],
-    truth_phase_rad: np.ndarray,
+    truth_phase_rad: Periodic,
     truth_pixel_a: tuple[float, float],
     region_a: tuple[float, float, float, float],
     max_shift_a: float = 1.0,
@@ -194,10 +198,10 @@ def _moved(part: slice, pixels: int, size: int) -> slice:
 
 
 def _align_pixels(
-    unit: np.ndarray,
+    unit: Slices,
     start_a: tuple[float, float],
     pixel_a: tuple[float, float],
-    truth_phase_rad: np.ndarray,
+    truth_phase_rad: Periodic,
     truth_pixel_a: tuple[float, float],
     max_shift_a: float,
     tolerance_px: float,
@@ -234,7 +238,7 @@ def _align_pixels(
 
 
 def truth_range(
-    phase_rad: np.ndarray,
+    phase_rad: Periodic,
     truth_pixel_a: tuple[float, float],
     pixel_a: tuple[float, float],
     region_a: tuple[float, float, float, float],
@@ -252,7 +256,7 @@ def truth_range(
     return float(np.ptp(fine[rows, columns]))
 
 
-def _finer(image: np.ndarray, factor: int) -> np.ndarray:
+def _finer(image: Image, factor: int) -> Float[np.ndarray, "y X"]:
     """Periodic image (y, x) interpolated to `factor` times as many pixels along x, by its Fourier series."""
     count = image.shape[1]
     spectrum = np.fft.rfft(image)
@@ -262,13 +266,13 @@ def _finer(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _patch(
-    phase_rad: np.ndarray,
+    phase_rad: Periodic,
     truth_pixel_a: tuple[float, float],
     start_a: tuple[float, float],
     pixel_a: tuple[float, float],
     shape: tuple[int, int],
     margin: tuple[int, int],
-) -> np.ndarray:
+) -> Image:
     """The truth on pixels from start_a on, with `margin` more on each side: shape + 2 margin."""
     start = tuple(a - m * p for a, m, p in zip(start_a, margin, pixel_a, strict=True))
     return sample_truth(phase_rad, truth_pixel_a, start, pixel_a, (shape[0] + 2 * margin[0], shape[1] + 2 * margin[1]))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Shaped
 from pydantic import Field, field_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.score import metrics
 from ptydesign.score.align import align, truth_range
+from ptydesign.score.metrics import Image, Rings
 from ptydesign.score.register import affine_part
 from ptydesign.types import Score, Truth
+
+Pair = Sequence[float] | Float[np.ndarray, " 2"]
 
 
 class ScoreConfig(Strict):
@@ -51,25 +56,25 @@ class Comparison:
     """
 
     score: Score
-    image: np.ndarray
-    truth_image: np.ndarray
+    image: Image
+    truth_image: Image
     frc_curve: metrics.FrcCurve
 
     @property
-    def frc_q(self) -> np.ndarray:
+    def frc_q(self) -> Rings:
         """(rings,) in 1/angstrom."""
         return self.frc_curve.q
 
     @property
-    def frc(self) -> np.ndarray:
+    def frc(self) -> Rings:
         """(rings,) Fourier ring correlation with the truth."""
         return self.frc_curve.frc
 
 
 def compare(
-    object_: np.ndarray,
-    pixel_a: tuple[float, float],
-    origin_a: tuple[float, float],
+    object_: Shaped[np.ndarray, "..."],
+    pixel_a: Pair,
+    origin_a: Pair,
     truth: Truth,
     region_a: tuple[float, float, float, float],
     config: ScoreConfig | None = None,
@@ -122,7 +127,9 @@ def compare(
     return Comparison(score, image, target, curve)
 
 
-def scanned_region(positions_a: np.ndarray, inset_a: float = 0.0) -> tuple[float, float, float, float]:
+def scanned_region(
+    positions_a: Float[np.ndarray, "position 2"], inset_a: float = 0.0
+) -> tuple[float, float, float, float]:
     """(y0, x0, y1, x1) of the box around positions (position, 2), less `inset_a` on every side.
 
     Raises InputError if nothing is left.
@@ -133,7 +140,7 @@ def scanned_region(positions_a: np.ndarray, inset_a: float = 0.0) -> tuple[float
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
-def _pair(values, field: str) -> tuple[float, float]:
+def _pair(values: Pair, field: str) -> tuple[float, float]:
     pair = tuple(float(value) for value in np.ravel(values))
     if len(pair) != 2 or not np.all(np.isfinite(pair)):
         raise InputError(field, "needs two finite numbers (y, x)", values, "Give (y, x) in angstrom.")

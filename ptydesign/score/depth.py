@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Real
 from scipy.ndimage import map_coordinates
 from scipy.optimize import least_squares
 
@@ -36,12 +37,14 @@ class DepthPeak:
         """Integral of the peak over depth."""
         return self.height * self.fwhm_a / FWHM * np.sqrt(2 * np.pi)
 
-    def at(self, depth_a: np.ndarray) -> np.ndarray:
+    def at(self, depth_a: Float[np.ndarray, " slice"]) -> Float[np.ndarray, " slice"]:
         """The fitted profile."""
         return self.offset + self.height * np.exp(-0.5 * ((depth_a - self.depth_a) * FWHM / self.fwhm_a) ** 2)
 
 
-def disc_means(values: np.ndarray, places_px: np.ndarray, radius_px: tuple[float, float]) -> np.ndarray:
+def disc_means(
+    values: Real[np.ndarray, "slice y x"], places_px: Real[np.ndarray, "place 2"], radius_px: tuple[float, float]
+) -> Real[np.ndarray, "place slice"]:
     """Mean of each slice around each place: (place, slice).
 
     values: (slice, y, x) real. places_px: (place, 2) as (y, x) in pixels, fractions allowed. radius_px: of the disc
@@ -54,7 +57,7 @@ def disc_means(values: np.ndarray, places_px: np.ndarray, radius_px: tuple[float
     return np.stack(means, axis=1)
 
 
-def disc_points() -> np.ndarray:
+def disc_points() -> Float[np.ndarray, "point 2"]:
     """(point, 2) of the unit disc, each standing for an equal area: the centre, and rings of 6, 12, 18 ..."""
     points = [np.zeros((1, 2))]
     count = 1
@@ -67,7 +70,7 @@ def disc_points() -> np.ndarray:
     return np.concatenate(points)
 
 
-def fit_peak(depth_a: np.ndarray, profile: np.ndarray) -> DepthPeak | None:
+def fit_peak(depth_a: Real[np.ndarray, " slice"], profile: Real[np.ndarray, " slice"]) -> DepthPeak | None:
     """The Gaussian that fits a profile (slice,) best, or None if there is no positive peak.
 
     The start is the highest slice. The peak must lie between the first and the last depth; its standard deviation lies
@@ -86,7 +89,7 @@ def fit_peak(depth_a: np.ndarray, profile: np.ndarray) -> DepthPeak | None:
     high = (depth_a[-1], np.log(whole / 2), np.inf, np.inf)
     scale = float(np.ptp(profile))
 
-    def residual(p):
+    def residual(p: Float[np.ndarray, " 4"]) -> Float[np.ndarray, " slice"]:
         return (p[3] + p[2] * np.exp(-0.5 * ((depth_a - p[0]) / np.exp(p[1])) ** 2)) - profile / scale
 
     best = None

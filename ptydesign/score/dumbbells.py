@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int, Real
 from scipy.ndimage import map_coordinates
 from scipy.optimize import least_squares
 from scipy.spatial import cKDTree
 
+Place = Float[np.ndarray, " 2"]
 FINE_A = 0.05  # of the patch that is fitted
 ROOM_A = 0.5  # around the two columns
 
@@ -22,7 +25,7 @@ class Dumbbell:
     dip: float
 
 
-def pairs(columns_a: np.ndarray, longest_a: float) -> np.ndarray:
+def pairs(columns_a: Float[np.ndarray, "column 2"], longest_a: float) -> Int[np.ndarray, "pair 2"]:
     """Indices (pair, 2) of columns (n, 2) that are each other's nearest neighbours, closer than longest_a."""
     if len(columns_a) < 2:
         return np.empty((0, 2), int)
@@ -33,7 +36,11 @@ def pairs(columns_a: np.ndarray, longest_a: float) -> np.ndarray:
 
 
 def measure_pair(
-    image: np.ndarray, pixel_a: tuple[float, float], start_a: tuple[float, float], first, second
+    image: Real[np.ndarray, "y x"],
+    pixel_a: tuple[float, float],
+    start_a: tuple[float, float],
+    first: Sequence[float] | Place,
+    second: Sequence[float] | Place,
 ) -> Dumbbell | None:
     """Fit two Gaussians of one width to a pair in an image (y, x).
 
@@ -53,7 +60,7 @@ def measure_pair(
         return None
     patch = (patch - bottom) / scale
 
-    def model(p):
+    def model(p: Float[np.ndarray, " 8"]) -> Float[np.ndarray, "y x"]:
         spread = 2 * np.exp(2 * p[4])
         blobs = [
             h * np.exp(-((where[0] - cy) ** 2 + (where[1] - cx) ** 2) / spread)
@@ -66,7 +73,7 @@ def measure_pair(
     found = least_squares(lambda p: (model(p) - patch).ravel(), begin, bounds=(begin - reach, begin + 2 * reach))
     a, b = found.x[:2], found.x[2:4]
 
-    def value(at) -> float:
+    def value(at: Place) -> float:
         index = [[(c - s) / p] for c, s, p in zip(at, start_a, pixel_a, strict=True)]
         return float((map_coordinates(image, index, order=3)[0] - bottom) / scale)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from ptydesign.errors import InputError
 from ptydesign.score.align import flat_object
-from ptydesign.score.metrics import FrcCurve, radial_frc
+from ptydesign.score.metrics import FrcCurve, Image, radial_frc
 from ptydesign.score.register import affine_part, move_patch, patch_margin, register
 from ptydesign.types import ReconState
 
@@ -21,8 +22,8 @@ class HalvesAgreement:
     it. shift_a: (y, x) of the first against the second, removed.
     """
 
-    first: np.ndarray
-    second: np.ndarray
+    first: Image
+    second: Image
     frc_curve: FrcCurve
     shift_a: tuple[float, float]
 
@@ -38,7 +39,7 @@ def compare_halves(
     pixel = tuple(float(p) for p in np.asarray(first.pixel_a))
     if not np.allclose(pixel, np.asarray(second.pixel_a), rtol=1e-6):
         raise InputError("halves", "must have the same pixels", (pixel, second.pixel_a), "Use one plan for both.")
-    margin = np.asarray(patch_margin(pixel, max_shift_a))
+    margin = patch_margin(pixel, max_shift_a)
     low = np.maximum(*(s.positions_a.min(axis=0) for s in (first, second)))
     high = np.minimum(*(s.positions_a.max(axis=0) for s in (first, second)))
     shape = np.floor((high - low) / pixel).astype(int)
@@ -46,16 +47,18 @@ def compare_halves(
     if shape.min() < 16:
         raise InputError("halves", "must scan 16 pixels or more in common", shape.tolist(), "Scan a larger field.")
     image = _phase(first, starts[0], shape)
-    patch = _phase(second, starts[1] - margin, shape + 2 * margin)
-    shift = register(image, patch, tuple(margin), pixel, max_shift_a)
+    patch = _phase(second, starts[1] - np.asarray(margin), shape + 2 * np.asarray(margin))
+    shift = register(image, patch, margin, pixel, max_shift_a)
     image = image - affine_part(image)
-    other = move_patch(patch, tuple(margin), shift, tuple(shape))
+    other = move_patch(patch, margin, shift, image.shape)
     where = [np.asarray(s.origin_a) + start * pixel for s, start in zip((first, second), starts, strict=True)]
     total = np.asarray(shift) * pixel + where[0] - where[1]
     return HalvesAgreement(image, other, radial_frc(image, other, pixel, taper), (float(total[0]), float(total[1])))
 
 
-def _phase(state: ReconState, start: np.ndarray, shape: np.ndarray) -> np.ndarray:
+def _phase(
+    state: ReconState, start: Int[np.ndarray, " 2"], shape: Int[np.ndarray, " 2"]
+) -> Float[np.ndarray, "{shape[0]} {shape[1]}"]:
     """(y, x) phase of all slices together, without slope, of the part that begins at pixel `start`.
 
     Beyond the object its edge is repeated: only the margin of a patch, which fades anyway, may reach there.

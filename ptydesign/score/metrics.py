@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Complex, Float, Int, Num, Real
 
 from ptydesign.errors import InputError
+
+Image = Real[np.ndarray, "y x"]
+Rings = Float[np.ndarray, " ring"]
 
 _HALF_BIT_SNR = 0.2071  # SNR of each half that carries half a bit per Fourier coefficient in their sum
 _ONE_BIT_SNR = 0.5
@@ -22,7 +26,7 @@ def ssim_window_px(width_px: float) -> int:
     return 2 * int(_SSIM_TRUNCATE * width_px + 0.5) + 1
 
 
-def ssim(image: np.ndarray, truth: np.ndarray, width_px: float, data_range: float) -> float:
+def ssim(image: Image, truth: Image, width_px: float, data_range: float) -> float:
     """Mean structural similarity with a Gaussian window (Wang et al., IEEE Trans. Image Process. 13:600, 2004).
 
     image, truth: (y, x), one unit. width_px: standard deviation of the window. data_range: L of the constants
@@ -51,7 +55,7 @@ def ssim(image: np.ndarray, truth: np.ndarray, width_px: float, data_range: floa
     return float(value)
 
 
-def mse(image: np.ndarray, truth: np.ndarray) -> float:
+def mse(image: Image, truth: Image) -> float:
     """Mean squared difference of two images (y, x), in their unit squared."""
     from skimage.metrics import mean_squared_error
 
@@ -59,7 +63,7 @@ def mse(image: np.ndarray, truth: np.ndarray) -> float:
     return float(mean_squared_error(truth, image))
 
 
-def psnr(image: np.ndarray, truth: np.ndarray, data_range: float) -> float:
+def psnr(image: Image, truth: Image, data_range: float) -> float:
     """Peak signal-to-noise ratio 10 log10(L^2 / MSE) in dB of two images (y, x); infinite for equal images."""
     from skimage.metrics import peak_signal_noise_ratio
 
@@ -77,18 +81,18 @@ class FrcCurve:
     count: (rings,) Fourier pixels in each ring. nyquist: the band limit of the images in 1/angstrom.
     """
 
-    q: np.ndarray
-    frc: np.ndarray
-    count: np.ndarray
+    q: Rings
+    frc: Rings
+    count: Int[np.ndarray, " ring"]
     nyquist: float
 
     @property
-    def half_bit(self) -> np.ndarray:
+    def half_bit(self) -> Rings:
         """(rings,) half-bit threshold."""
         return bit_threshold(self.count, _HALF_BIT_SNR)
 
     @property
-    def one_bit(self) -> np.ndarray:
+    def one_bit(self) -> Rings:
         """(rings,) one-bit threshold."""
         return bit_threshold(self.count, _ONE_BIT_SNR)
 
@@ -107,7 +111,7 @@ class FrcCurve:
             )
         return float(np.mean(self.frc[self.q <= q_max * (1 + 1e-9)]))
 
-    def resolution_a(self, threshold: np.ndarray) -> float:
+    def resolution_a(self, threshold: Rings) -> float:
         """1/q in angstrom where the curve first falls below a threshold (rings,), linearly interpolated.
 
         The band limit's 1/q if it never does, infinity if it starts below.
@@ -122,7 +126,7 @@ class FrcCurve:
         part = excess[i - 1] / (excess[i - 1] - excess[i])
         return float(1 / (self.q[i - 1] + part * (self.q[i] - self.q[i - 1])))
 
-    def resolution_words(self, threshold: np.ndarray) -> str:
+    def resolution_words(self, threshold: Rings) -> str:
         """`resolution_a` for people: `1.23 A`, or what keeps it from being a number of the specimen."""
         if np.all(self.frc >= threshold):
             edge = self.resolution_a(threshold)
@@ -132,7 +136,7 @@ class FrcCurve:
         return f"{self.resolution_a(threshold):.3g} A"
 
 
-def bit_threshold(count: np.ndarray, snr: float) -> np.ndarray:
+def bit_threshold(count: Int[np.ndarray, " ring"] | float, snr: float) -> Rings | float:
     """Information threshold of a ring of `count` pixels (van Heel & Schatz, J. Struct. Biol. 151:250, 2005, eq. 17).
 
     T = (S + 2 sqrt(S/n) + 1/sqrt(n)) / (S + 2 sqrt(S/n) + 1), S = `snr` of each half: 0.2071 half bit, 0.5 one bit.
@@ -142,7 +146,7 @@ def bit_threshold(count: np.ndarray, snr: float) -> np.ndarray:
     return (snr + cross + 1 / root) / (snr + cross + 1)
 
 
-def radial_frc(first: np.ndarray, second: np.ndarray, pixel_a: tuple[float, float], taper: float = 0.25) -> FrcCurve:
+def radial_frc(first: Image, second: Image, pixel_a: tuple[float, float], taper: float = 0.25) -> FrcCurve:
     """Fourier ring correlation of two registered real images (Saxton & Baumeister, J. Microsc. 127:127, 1982).
 
     FRC = Re sum F1 F2* / sqrt(sum |F1|^2 sum |F2|^2) over each ring. The real part, not the modulus: the modulus
@@ -172,13 +176,13 @@ def radial_frc(first: np.ndarray, second: np.ndarray, pixel_a: tuple[float, floa
     return FrcCurve(q=q, frc=frc, count=_ring_sums(None, ring, len(q)), nyquist=nyquist)
 
 
-def ring_power(image: np.ndarray, pixel_a: tuple[float, float], taper: float = 0.25) -> np.ndarray:
+def ring_power(image: Image, pixel_a: tuple[float, float], taper: float = 0.25) -> Rings:
     """(rings,) summed power of an image (y, x) in the rings of its `radial_frc`."""
     q, _, ring = _rings(image.shape, pixel_a)
     return _ring_sums(np.abs(_tapered_spectrum(image, taper)) ** 2, ring, len(q))
 
 
-def _rings(shape: tuple[int, int], pixel_a: tuple[float, float]) -> tuple[np.ndarray, float, np.ndarray]:
+def _rings(shape: tuple[int, int], pixel_a: tuple[float, float]) -> tuple[Rings, float, Int[np.ndarray, " pixel"]]:
     """Frequencies of the rings, as wide as the larger reciprocal pixel; the smaller Nyquist frequency; and the ring of
     each pixel of a corner-centred spectrum, flat, 0 for the middle."""
     width = max(1 / (n * p) for n, p in zip(shape, pixel_a, strict=True))
@@ -188,20 +192,20 @@ def _rings(shape: tuple[int, int], pixel_a: tuple[float, float]) -> tuple[np.nda
     return width * np.arange(1, int(np.floor(nyquist / width + 1e-9)) + 1), nyquist, ring
 
 
-def _ring_sums(values: np.ndarray | None, ring: np.ndarray, rings: int) -> np.ndarray:
+def _ring_sums(values: Image | None, ring: Int[np.ndarray, " pixel"], rings: int) -> Num[np.ndarray, " {rings}"]:
     """(rings,) sums of values (y, x), or numbers of pixels."""
     weights = None if values is None else values.ravel()
     return np.bincount(ring, weights, minlength=rings + 1)[1 : rings + 1]
 
 
-def _tapered_spectrum(image: np.ndarray, taper: float) -> np.ndarray:
+def _tapered_spectrum(image: Image, taper: float) -> Complex[np.ndarray, "y x"]:
     """Spectrum of an image without its mean, its edges tapered."""
     ny, nx = image.shape
     window = taper_window(ny, taper)[:, None] * taper_window(nx, taper)[None, :]
     return np.fft.fft2(_without_mean(image, window) * window)
 
 
-def taper_window(size: int, fraction: float) -> np.ndarray:
+def taper_window(size: int, fraction: float) -> Float[np.ndarray, " {size}"]:
     """Tukey window (size,): cosine edges over `fraction` of the size together, 1 between; no zero at the ends."""
     edge = fraction * size / 2
     if edge <= 0:
@@ -210,12 +214,12 @@ def taper_window(size: int, fraction: float) -> np.ndarray:
     return 0.5 * (1 - np.cos(np.pi * np.clip(distance / edge, 0, 1)))
 
 
-def _without_mean(image: np.ndarray, window: np.ndarray) -> np.ndarray:
+def _without_mean(image: Image, window: Image) -> Image:
     """The image less its mean under the window, so that the tapered image has no zero frequency to leak."""
     return image - np.sum(image * window) / np.sum(window)
 
 
-def _same_shape(image: np.ndarray, truth: np.ndarray) -> None:
+def _same_shape(image: Image, truth: Image) -> None:
     if np.ndim(image) != 2 or np.shape(image) != np.shape(truth):
         raise InputError(
             "image", "two images (y, x) of one shape are compared", (np.shape(image), np.shape(truth)), "Align them."

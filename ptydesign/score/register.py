@@ -7,13 +7,16 @@ For every trial shift the best ramp is projected out (variable projection, Golub
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Complex, Float
 
-from ptydesign.score.metrics import taper_window
+from ptydesign.score.metrics import Image, taper_window
 
+Shift = Float[np.ndarray, " 2"]
+Factor = Complex[np.ndarray, "#ky #kx"] | float  # of a spectrum
 TAPER_PX = 16  # soft edge around the patch that is shifted in Fourier space, outside of what is compared
 
 
-def planes(shape: tuple[int, int]) -> np.ndarray:
+def planes(shape: tuple[int, int]) -> Float[np.ndarray, "3 y x"]:
     """Orthonormal basis (3, y, x) of the affine functions on an image: constant, slope in y, slope in x."""
     y = np.arange(shape[0]) - (shape[0] - 1) / 2
     x = np.arange(shape[1]) - (shape[1] - 1) / 2
@@ -21,13 +24,13 @@ def planes(shape: tuple[int, int]) -> np.ndarray:
     return basis / np.sqrt(np.sum(basis**2, axis=(1, 2), keepdims=True))
 
 
-def affine_part(image: np.ndarray) -> np.ndarray:
+def affine_part(image: Image) -> Image:
     """Least-squares plane (y, x) through an image (y, x)."""
     basis = planes(image.shape)
     return np.tensordot(np.tensordot(basis, image, 2), basis, 1)
 
 
-def faded(patch: np.ndarray) -> np.ndarray:
+def faded(patch: Image) -> Image:
     """The patch with soft edges, so that it may be taken as periodic."""
     rows, columns = (taper_window(size, 2 * TAPER_PX / size) for size in patch.shape)
     return patch * rows[:, None] * columns[None, :]
@@ -39,8 +42,8 @@ def patch_margin(pixel_a: tuple[float, float], max_shift_a: float) -> tuple[int,
 
 
 def register(
-    image: np.ndarray,
-    patch: np.ndarray,
+    image: Image,
+    patch: Float[np.ndarray, "Y X"],
     margin: tuple[int, int],
     pixel_a: tuple[float, float],
     max_shift_a: float,
@@ -77,8 +80,8 @@ def register(
 
 
 def move_patch(
-    patch: np.ndarray, margin: tuple[int, int], shift_px: tuple[float, float], shape: tuple[int, int]
-) -> np.ndarray:
+    patch: Image, margin: tuple[int, int], shift_px: tuple[float, float], shape: tuple[int, int]
+) -> Float[np.ndarray, "{shape[0]} {shape[1]}"]:
     """What `register` compared: the patch moved by (y, x) pixels, on the image's pixels `shape`, without its plane."""
     return _Search(np.zeros(shape), patch, margin).moved(np.asarray(shift_px))
 
@@ -86,7 +89,7 @@ def move_patch(
 class _Search:
     """Correlations of an image with a shifted patch; the patch's edges are tapered so that it may be periodic."""
 
-    def __init__(self, image: np.ndarray, patch: np.ndarray, margin: tuple[int, int]):
+    def __init__(self, image: Image, patch: Float[np.ndarray, "Y X"], margin: tuple[int, int]):
         self.shape, self.margin = image.shape, margin
         self.basis = planes(image.shape)
         self.image = self.free(image)
@@ -96,25 +99,25 @@ class _Search:
         self.ky = np.fft.fftfreq(patch.shape[0])[:, None]
         self.kx = np.fft.rfftfreq(patch.shape[1])[None, :]
 
-    def free(self, image: np.ndarray) -> np.ndarray:
+    def free(self, image: Image) -> Image:
         """The image without its plane."""
         return image - np.tensordot(np.tensordot(self.basis, image, 2), self.basis, 1)
 
-    def moved(self, shift: np.ndarray, factor: np.ndarray | float = 1.0) -> np.ndarray:
+    def moved(self, shift: Shift, factor: Factor = 1.0) -> Image:
         """The patch moved by `shift` px, on the image's pixels, without its plane; factor multiplies its spectrum."""
         (ny, nx), (my, mx) = self.shape, self.margin
         return self.free(self._whole(shift, factor)[my : my + ny, mx : mx + nx])
 
-    def _whole(self, shift: np.ndarray, factor: np.ndarray | float = 1.0) -> np.ndarray:
+    def _whole(self, shift: Shift, factor: Factor = 1.0) -> Image:
         phase = np.exp(-2j * np.pi * self.ky * shift[0]) * np.exp(-2j * np.pi * self.kx * shift[1])
         return np.fft.irfft2(self.spectrum * phase * factor, self.size)
 
-    def correlation(self, shift: np.ndarray) -> float:
+    def correlation(self, shift: Shift) -> float:
         """Normalised correlation, up to the image's constant norm."""
         moved = self.moved(shift)
         return float(np.sum(self.image * moved) / max(np.linalg.norm(moved), 1e-300))
 
-    def best_on_grid(self, limit_px: np.ndarray) -> np.ndarray:
+    def best_on_grid(self, limit_px: Shift) -> Shift:
         """Best shift (2,) of a half-pixel grid inside the ellipse with half axes `limit_px`."""
         best, found = -np.inf, np.zeros(2)
         reach = [int(np.ceil(limit)) for limit in limit_px]
@@ -126,7 +129,7 @@ class _Search:
             patch = self._whole(half)
             spectra = [np.fft.rfft2(p) for p in (patch, patch**2)]
 
-            def product(k: int, power: int, spectra=spectra) -> np.ndarray:
+            def product(k: int, power: int, spectra: list[np.ndarray] = spectra) -> Image:
                 return np.fft.irfft2(spectra[power - 1] * kernels[k].conj(), self.size)[take]
 
             energy = product(1, 2) - sum(product(k, 1) ** 2 for k in (2, 3, 4))
@@ -141,7 +144,7 @@ class _Search:
                 best, found = np.max(values), np.array([sy[i, 0], sx[0, j]])
         return found
 
-    def newton_step(self, shift: np.ndarray) -> np.ndarray:
+    def newton_step(self, shift: Shift) -> Shift:
         """Gauss-Newton step (2,) of the shift in image = c patch(r - s) + plane, with c and the plane eliminated."""
         columns = [
             self.moved(shift),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Real
 
 from ptydesign.score.align import region_slices, sample_truth
 from ptydesign.types import Truth
 
 
-def overlap(true_a: np.ndarray, slices_a: np.ndarray) -> np.ndarray:
+def overlap(true_a: Real[np.ndarray, " true"], slices_a: Real[np.ndarray, " slice"]) -> Float[np.ndarray, "slice true"]:
     """(slice, true slice) part of each of the truth's slices that lies in a reconstruction's slice.
 
     Both start at the entrance face; thicknesses in angstrom. What lies beyond the last slice belongs to none.
@@ -19,12 +20,14 @@ def overlap(true_a: np.ndarray, slices_a: np.ndarray) -> np.ndarray:
     return np.clip(high - low, 0, None) / np.asarray(true_a)[None, :]
 
 
-def depth_bins(truth: Truth, count: int) -> np.ndarray:
+def depth_bins(truth: Truth, count: int) -> Float[np.ndarray, " {count}"]:
     """(bin,) thickness in angstrom of equal bins that share the true thickness."""
     return np.full(count, float(np.sum(truth.thickness_a)) / count)
 
 
-def in_bins(phase_rad: np.ndarray, slices_a: np.ndarray, bins_a: np.ndarray) -> np.ndarray:
+def in_bins(
+    phase_rad: Real[np.ndarray, "slice y x"], slices_a: Real[np.ndarray, " slice"], bins_a: Real[np.ndarray, " bin"]
+) -> Float[np.ndarray, "bin y x"]:
     """Phase (bin, y, x) of slices (slice, y, x), each spread evenly over its thickness.
 
     Where the slices end before the bins there is none; what lies beyond the last bin belongs to the last one. So
@@ -36,12 +39,12 @@ def in_bins(phase_rad: np.ndarray, slices_a: np.ndarray, bins_a: np.ndarray) -> 
 
 
 def slice_error(
-    phase_rad: np.ndarray,
-    slices_a: np.ndarray,
+    phase_rad: Real[np.ndarray, "slice y x"],
+    slices_a: Real[np.ndarray, " slice"],
     pixel_a: tuple[float, float],
     origin_a: tuple[float, float],
     truth: Truth,
-    bins_a: np.ndarray,
+    bins_a: Real[np.ndarray, " bin"],
     region_a: tuple[float, float, float, float],
     shift_a: tuple[float, float],
 ) -> float:

@@ -146,10 +146,9 @@ def test_a_chunk_holds_its_members_as_they_are_stored(dtype, sent):
     patterns = np.arange(7 * 12, dtype=dtype).reshape(7, 3, 4)
     data = Dataset(patterns, np.zeros((7, 2)), Grid((3, 4), (1.0, 1.0)), 80.0, np.ones((3, 4)), Optics(80.0, 0.02))
     settings = plan_of({"engine": "epie", "group": 3}).engines[0]
-    engine = ENGINES["epie"]
-    host = feed.host_of(data, (3, 4), settings, engine, settings.static(), 9, np.float32, limit=10**4)
+    host = feed.host_of(data, (3, 4), settings, 9, np.float32, limit=10**4)
     assert (host.groups, host.dtype) == (3, sent)
-    small = feed.Problem(None, np.ones((3, 4), np.float32), None, None, None, np.zeros((9, 2)))
+    small = feed.Problem(None, np.ones((3, 4), np.float32), None, None, None, nominal_a=np.zeros((9, 2)))
     problem = host.put(small, np.array([[6, 1, 0], [4, 5, 2]], np.int32), np.array([2, 3]))
     assert problem.patterns.shape == (6, 3, 4)
     for member in (6, 1, 4, 5, 2):

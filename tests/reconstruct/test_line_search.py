@@ -13,7 +13,7 @@ import toy
 from ptydesign.config import build
 from ptydesign.errors import InputError
 from ptydesign.reconstruct import line_search
-from ptydesign.reconstruct.engine import Group
+from ptydesign.reconstruct.context import Context, Group
 from ptydesign.reconstruct.forward import exit_waves, fft2, ifft2, optical, take, views
 from ptydesign.reconstruct.noise import NOISE_MODELS
 from ptydesign.reconstruct.plan import Plan
@@ -115,9 +115,9 @@ def test_the_measured_step_is_the_minimum_of_the_quadratic_model(noise):
         true = 0.3  # the direction leads to the data's own minimum, which lies there
         measured = patterns_and_cost(true)[0]
         problem = problem._replace(patterns=measured)
-        options = {"noise": noise, "costs": ("object_l2",)}
-        g, h = line_search.patterns_along(state, d_object, d_probe, members, problem, o, noise)
-        length = float(line_search.minimum_along(state, d_object, d_probe, members, problem, o, parameters, options))
+        context = Context(problem, parameters, plan.engines[0].options()).at(state)
+        g, h = line_search.patterns_along(state, d_object, d_probe, members, context)
+        length = float(line_search.minimum_along(state, d_object, d_probe, members, context))
         slope = (loss(1e-5) - loss(-1e-5)) / 2e-5
         losses = [loss(t) for t in (0.0, length, true)]
         cost_slope = count * problem.counts * (patterns_and_cost(1e-5)[1] - patterns_and_cost(-1e-5)[1]) / 2e-5

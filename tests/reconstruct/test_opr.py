@@ -16,6 +16,7 @@ from ptydesign.errors import InputError
 from ptydesign.pictures.draw import show
 from ptydesign.reconstruct import opr, refine
 from ptydesign.reconstruct.checkpoint import Checkpoints
+from ptydesign.reconstruct.context import Context, Group
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.forward import (
     compare_with_data,
@@ -130,16 +131,16 @@ def test_directions_of_basis_and_weights_against_finite_differences(small):
     problem, state, plan = small
     rng = np.random.default_rng(1)
     with jax.enable_x64(True):
-        o, indices, count = optical(state, (16, 20)), jnp.arange(12), jnp.asarray(12)
+        members, context = Group(jnp.arange(12), jnp.asarray(12)), Context(problem, {}, plan.engines[0].options())
+        context = context.at(state)
         along = jnp.asarray(rng.normal(size=state.opr_modes.shape) + 1j * rng.normal(size=state.opr_modes.shape))
-        sums = opr.basis_direction(state, indices, count, problem, o, "amplitude")
+        sums = opr.basis_direction(state, members, context)
         losses = jax.jit(loss_of)
         h = 1e-5
         ends = [state.replace(opr_modes=state.opr_modes + s * along) for s in (h, -h)]
         numeric = float(jnp.sum(losses(ends[0], problem) - losses(ends[1], problem))) / (2 * h)
         assert float(-2 * jnp.vdot(sums, along).real) == pytest.approx(numeric, rel=1e-6)
-        static = plan.engines[0].static()
-        g, curvature = refine.position_scores(state, indices, count, problem, o, "amplitude", static)
+        g, curvature = refine.position_scores(state, members, context)
         assert g.shape == (12, 2)
         assert np.all(np.linalg.eigvalsh(curvature) > 0)
         for k in range(2):
@@ -150,13 +151,13 @@ def test_directions_of_basis_and_weights_against_finite_differences(small):
 
 def test_the_gauge_changes_no_probe(small):
     """But for what lies along the first mode, which is intensity and phase."""
-    _, state, _ = small
+    problem, state, _ = small
     with jax.enable_x64(True):
         skewed = state.replace(
             opr_modes=jnp.stack([2 * state.opr_modes[0] + 0.3 * state.opr_modes[1], state.opr_modes[1]]),
             opr_weights=(state.opr_weights + 0.1) * jnp.asarray([0.1, 1.0]),
         )
-        done = jax.tree.map(np.asarray, opr.sweep(skewed, jnp.asarray(12)))
+        done = jax.tree.map(np.asarray, opr.sweep(skewed, problem))
         skewed = jax.tree.map(np.asarray, skewed)
     before, after = (s.probe[0] + np.einsum("jk,kyx->jyx", s.opr_weights, s.opr_modes) for s in (skewed, done))
     first = np.asarray(done.probe[0])

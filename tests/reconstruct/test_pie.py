@@ -9,8 +9,7 @@ import pytest
 import toy
 
 from ptydesign.config import build
-from ptydesign.reconstruct import forward
-from ptydesign.reconstruct.engine import Group
+from ptydesign.reconstruct.context import Context, Group
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import make_problem
@@ -73,11 +72,8 @@ def test_a_group_is_the_papers_equations_position_by_position(engine, slices):
         problem = make_problem(dataset, settings, len(dataset.patterns), np.float64)
         group = Group(jnp.asarray([*members, 0], jnp.int32), jnp.asarray(3, jnp.int32))
         parameters = {**settings.parameters(), "probe_on": 1.0}
-        o = forward.optical(state, dataset.grid.shape)
-        static = settings.static()
-        updated, _, loss = ENGINES[engine].group(
-            state, ENGINES[engine].init(state, static), group, problem, o, parameters, static
-        )
+        context = Context(problem, parameters, settings.options()).at(state)
+        updated, _, loss = ENGINES[engine].group(state, ENGINES[engine].init(state, context.options), group, context)
         assert loss > 0
     positions = np.asarray(state.positions_px)
     alphas = (own.get("object_alpha", 1.0), own.get("probe_alpha", 1.0))

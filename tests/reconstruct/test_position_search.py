@@ -13,6 +13,7 @@ import toy
 from ptydesign.config import build
 from ptydesign.reconstruct import position_search
 from ptydesign.reconstruct.checkpoint import Checkpoints
+from ptydesign.reconstruct.context import Context, Options
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.noise import NOISE_MODELS
 from ptydesign.reconstruct.plan import Plan
@@ -54,8 +55,7 @@ def searched_case(noise="amplitude", slices=1, modes=((1.0, 0),), mask=None, dir
     problem = problem._replace(nominal_a=state.positions_px * state.pixel_a + state.origin_a)
     parameters = {n: jnp.asarray(v, jnp.float32) for n, v in settings.parameters().items()}
     count, worst = len(true), position_search.searched(settings, len(true), 0)
-    arguments = state, problem, jnp.asarray(count, jnp.int32), jnp.asarray(worst, jnp.int32), parameters, noise
-    found = position_search.search(*arguments).positions_px
+    found = position_search.search(state, Context(problem, parameters, Options(noise)), worst).positions_px
     return np.asarray(found)[:count], true, start
 
 

@@ -10,6 +10,7 @@ import toy
 
 from ptydesign.config import build
 from ptydesign.reconstruct import forward
+from ptydesign.reconstruct.context import Context, Options
 from ptydesign.reconstruct.engines import projections
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import reconstruct
@@ -80,8 +81,8 @@ def test_constraint_stays_between_its_bounds():
     one = jnp.asarray(1.0)
     problem = forward.Problem(pattern, jnp.ones((4, 6)), jnp.zeros((4, 6)), jnp.asarray(1e-6), one)
     for noise in ("amplitude", "poisson", "gaussian", "anscombe"):
-        parameters = {"least": 0.5, "most": 0.9}
-        new = projections.constrained(far, jnp.asarray(0), one, problem, parameters, noise)
+        context = Context(problem, {"least": 0.5, "most": 0.9}, Options(noise))
+        new = projections.constrained(far, jnp.asarray(0), one, context)
         way = (np.abs(new) - np.abs(far)) / (3.0 - np.abs(far))
         assert way.min() > 0.5 - 1e-3
         assert way.max() < 0.9 + 1e-3

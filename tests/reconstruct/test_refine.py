@@ -13,14 +13,14 @@ import toy
 
 from ptydesign.config import build
 from ptydesign.reconstruct import fisher, forward, propagation, refine, refinements
+from ptydesign.reconstruct.context import Context, Group, Options
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import one_sweep, reconstruct
 from ptydesign.types import ReconState
 
 SHAPE = (12, 10)
-BOTH = (("refine_positions", True), ("refine_intensity", True))
-position_scores = jax.jit(refine.position_scores, static_argnames=("noise", "static"))
+position_scores = jax.jit(refine.position_scores)
 
 
 def plan_of(engine="lsqml", sweeps=5, slices=1, thickness_a=40.0, **settings):
@@ -76,6 +76,14 @@ def expected_patterns(state, problem) -> jax.Array:
     return state.intensity[:, None, None] * jnp.stack(sums) + problem.background
 
 
+ALL = Group(np.arange(4), np.asarray(4))
+
+
+def both(state, problem, noise) -> Context:
+    """Positions and intensities are refined."""
+    return Context(problem, {}, Options(noise, refine_positions=True, refine_intensity=True)).at(state)
+
+
 @functools.partial(jax.jit, static_argnames="noise")
 def losses_of(state, problem, noise) -> jax.Array:
     """(position,) negative log-likelihood."""
@@ -95,8 +103,7 @@ def test_position_and_intensity_derivatives_against_finite_differences(noise, sl
     """float64, non-square, masked; the Gaussian model's variance is held fixed, so it has no such likelihood."""
     with jax.enable_x64(True):
         state, problem = some_state(slices)
-        o = forward.optical(state, SHAPE)
-        g, h = position_scores(state, jnp.arange(4), jnp.asarray(4), problem, o, noise, BOTH)
+        g, h = position_scores(state, ALL, both(state, problem, noise))
         for k, axis in enumerate(np.eye(2)):
             numeric = slopes(
                 state, problem, noise, lambda s, t, a=axis: s.replace(positions_px=s.positions_px + t * a), 1e-5
@@ -112,14 +119,13 @@ def test_curvature_is_the_second_derivative_where_the_data_fit(noise):
     """H is exact where the counts are the expected ones: differences of g give the same."""
     with jax.enable_x64(True):
         state, problem = some_state()
-        o = forward.optical(state, SHAPE)
         problem = problem._replace(patterns=expected_patterns(state, problem))
 
         def g_of(t):
             moved = state.replace(positions_px=state.positions_px + jnp.asarray([0.0, t]))
-            return position_scores(moved, jnp.arange(4), jnp.asarray(4), problem, o, noise, BOTH)[0]
+            return position_scores(moved, ALL, both(state, problem, noise))[0]
 
-        _, h = position_scores(state, jnp.arange(4), jnp.asarray(4), problem, o, noise, BOTH)
+        _, h = position_scores(state, ALL, both(state, problem, noise))
         numeric = (g_of(1e-6) - g_of(-1e-6)) / 2e-6
         np.testing.assert_allclose(h[:, 1], numeric, rtol=1e-4, atol=1e-4 * float(jnp.abs(h).max()))
 
@@ -127,9 +133,8 @@ def test_curvature_is_the_second_derivative_where_the_data_fit(noise):
 def test_members_beyond_the_count_have_no_part():
     with jax.enable_x64(True):
         state, problem = some_state()
-        static = (("refine_positions", True), ("refine_intensity", False))
-        o = forward.optical(state, SHAPE)
-        g, h = position_scores(state, jnp.asarray([2, 1, 0, 0]), jnp.asarray(2), problem, o, "amplitude", static)
+        context = Context(problem, {}, Options(refine_positions=True)).at(state)
+        g, h = position_scores(state, Group(jnp.asarray([2, 1, 0, 0]), jnp.asarray(2)), context)
         assert np.all(np.asarray(g[:2]) != 0)
         assert np.all(np.asarray(g[2:]) == 0)
         steps = fisher.steps_of(g, h, jnp.asarray(2))
@@ -240,9 +245,8 @@ def test_tilt_and_thickness_derivatives_against_finite_differences(noise, thickn
     """float64, non-square, masked, three slices of unequal thickness."""
     with jax.enable_x64(True):
         state, problem = some_state(3)
-        static = (("refine_tilt", True), ("refine_thickness", thickness))
-        scored = jax.jit(propagation.propagation_scores, static_argnames=("noise", "static"))
-        g, h = scored(state, jnp.arange(4), jnp.asarray(3), problem, noise, static)
+        context = Context(problem, {}, Options(noise, refine_tilt=True, refine_thickness=thickness))
+        g, h = jax.jit(propagation.propagation_scores)(state, Group(jnp.arange(4), jnp.asarray(3)), context)
 
         def numeric(changed, step):
             return slopes(state, problem, noise, changed, step)[:3].sum()

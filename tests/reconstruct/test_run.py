@@ -13,9 +13,8 @@ import toy
 from ptydesign.config import build
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.checkpoint import Checkpoints
-from ptydesign.reconstruct.engine import Group
+from ptydesign.reconstruct.context import Context, Group, Groups
 from ptydesign.reconstruct.engines import ENGINES
-from ptydesign.reconstruct.forward import optical
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.regularise import CONSTRAINTS
 from ptydesign.reconstruct.run import make_problem, one_sweep, reconstruct
@@ -93,14 +92,13 @@ def test_the_formula_counts_what_a_group_of_one_does(engine, slices, modes, data
     settings, state = plan.engines[0], start_state(data[0], plan)
     state = jax.tree.map(lambda a: jnp.asarray(a, np.complex64 if np.iscomplexobj(a) else np.float32), state)
     problem = make_problem(data[0], settings, len(state.positions_px), np.float32)
-    static = (*settings.static(), ("compact", False))
     parameters = {n: jnp.asarray(v, jnp.float32) for n, v in settings.parameters().items()} | {"probe_on": 1.0}
     kind = ENGINES[engine]
 
     def group(state):
         members = Group(jnp.zeros(1, jnp.int32), jnp.ones((), jnp.int32))
-        memory = kind.init(state, static)
-        return kind.group(state, memory, members, problem, optical(state, (24, 32)), parameters, static)
+        context = Context(problem, parameters, settings.options()).at(state)
+        return kind.group(state, kind.init(state, context.options), members, context)
 
     found = count_transforms(jax.make_jaxpr(group)(state).jaxpr)
     assert modes * kind.transforms(settings, 1, slices) == pytest.approx(found, rel=0.3)
@@ -265,15 +263,15 @@ def test_truth_stays_near_under_weak_regularisers(engine):
     state = toy.true_state(start_state(dataset, plan), dataset, transmission)
     state = jax.tree.map(lambda a: jnp.asarray(a, np.complex64 if np.iscomplexobj(a) else np.float32), state)
     problem = make_problem(dataset, settings, count, np.float32)
-    static = (*settings.static(), ("compact", False))
     kind = ENGINES[engine]
-    memory = kind.init(state, static)
+    memory = kind.init(state, settings.options())
     values = {**settings.parameters(), "probe_on": 1.0}
     parameters = {n: jnp.asarray(v, jnp.float32) for n, v in values.items()}
-    groups = Group(jnp.arange(count, dtype=jnp.int32).reshape(3, -1), jnp.full(3, count // 3, jnp.int32))
+    context = Context(problem, parameters, settings.options())
+    groups = Groups(jnp.arange(count, dtype=jnp.int32).reshape(3, -1), jnp.full(3, count // 3, jnp.int32))
     losses = []
     for _ in range(5):
-        state, memory, loss = one_sweep(state, memory, problem, groups, jnp.int32(3), parameters, kind, static)
+        state, memory, loss = one_sweep(state, memory, groups, context, kind)
         losses.append(float(loss) / float(problem.counts) / count)
     assert losses[0] < 1e-5
     assert losses[-1] < 1e-4

@@ -7,7 +7,8 @@ depends on the scale of the counts. The rules `lbfgs` and `polyak` measure their
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -15,9 +16,11 @@ from pydantic import Field, model_validator
 
 from ptydesign.errors import InputError
 from ptydesign.reconstruct import line_search
+from ptydesign.reconstruct.context import Context, Group, Options
 from ptydesign.reconstruct.directions import directions
-from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, Static, gradient_transforms
+from ptydesign.reconstruct.engine import Engine, EngineConfig, gradient_transforms
 from ptydesign.reconstruct.regularise import Cost, cost_directions, values_of
+from ptydesign.reconstruct.shapes import Scalar
 from ptydesign.types import ReconState
 
 RULES = {
@@ -32,6 +35,14 @@ RULES = {
 
 # Of the group's (loss - floor) / |gradient|^2: without the floor that noise leaves a whole step fits the group's noise.
 POLYAK_STEP = 0.3
+
+
+@dataclass(frozen=True)
+class GradientOptions(Options):
+    """rule: as in the settings. costs: their kinds."""
+
+    rule: str = "adam"
+    costs: tuple[str, ...] = ()
 
 
 class GradientConfig(EngineConfig):
@@ -72,42 +83,53 @@ class GradientConfig(EngineConfig):
         """The continuous settings, weights of costs among them."""
         return {**super().parameters(), **values_of("costs", self.costs)}
 
-    def static(self) -> Static:
+    def options(self) -> GradientOptions:
         """The discrete settings; of the costs their kinds."""
-        plain = tuple((name, value) for name, value in super().static() if name != "costs")
-        return (*plain, ("costs", tuple(cost.kind for cost in self.costs)))
+        return GradientOptions(**vars(super().options()), rule=self.rule, costs=tuple(cost.kind for cost in self.costs))
 
 
-def init(state: ReconState, static):
-    """Memory of the update rules (object, probe) and the probe's scale."""
-    if dict(static)["rule"] in line_search.RULES:
-        return line_search.init(state, dict(static)["rule"])
-    rule = RULES[dict(static)["rule"]]()
+class Memory(NamedTuple):
+    """of_object, of_probe: optax's own. scale: the probe's largest modulus at the start."""
+
+    of_object: optax.OptState
+    of_probe: optax.OptState
+    scale: Scalar
+
+
+AnyMemory = Memory | line_search.Memory
+
+
+def init(state: ReconState, options: GradientOptions) -> AnyMemory:
+    """Memory of the update rules and the probe's scale."""
+    if options.rule in line_search.RULES:
+        return line_search.init(state, options.rule)
+    rule = RULES[options.rule]()
     scale = jnp.max(jnp.abs(state.probe))
-    return _real_moments(rule.init(state.object)), _real_moments(rule.init(state.probe)), scale
+    return Memory(_real_moments(rule.init(state.object)), _real_moments(rule.init(state.probe)), scale)
 
 
-def _real_moments(memory):
+def _real_moments(memory: optax.OptState) -> optax.OptState:
     """Second moments of complex gradients are real; optax starts them as complex numbers, whose roots cost much."""
     names = {"nu", "nu_max"} & set(getattr(memory, "_fields", ()))
     return memory._replace(**{name: jnp.real(getattr(memory, name)) for name in names})
 
 
-def group(state: ReconState, memory, members: Group, problem, o, parameters, static):
+def group(
+    state: ReconState, memory: AnyMemory, members: Group, context: Context[GradientOptions]
+) -> tuple[ReconState, AnyMemory, Scalar]:
     """One group: gradient of its mean loss per electron, one step of the rule."""
-    options = dict(static)
-    noise, modes = options["noise"], options["object_modes"]
-    gathered = directions(state, members.indices, (members.count,), problem, o, noise, gradient=True, modes=modes)[0]
-    if options["costs"]:
-        to_object, to_probe = cost_directions(state, options["costs"], parameters, problem.counts)
-        share = members.count * problem.counts  # weights refer to the loss per electron
+    options, parameters, counts = context.options, context.parameters, context.problem.counts
+    (gathered,) = directions(state, members.indices, (members.count,), context, options.object_modes, gradient=True)
+    if options.costs:
+        to_object, to_probe = cost_directions(state, options.costs, parameters, counts)
+        share = members.count * counts  # weights refer to the loss per electron
         gathered = gathered._replace(
             object=gathered.object + share * to_object, probe=gathered.probe + share * to_probe
         )
-    if options["rule"] in line_search.RULES:
-        state, memory = line_search.step(state, memory, gathered, members, problem, o, parameters, options)
+    if options.rule in line_search.RULES:
+        state, memory = line_search.step(state, memory, gathered, members, context)
         return state, memory, gathered.loss
-    rule = RULES[options["rule"]]()
+    rule = RULES[options.rule]()
     of_object, of_probe, scale = memory
     # A position's gradient for the object is of the order of the probe's intensity; for probe / scale likewise.
     electrons = jnp.maximum(members.count, 1) * scale**2
@@ -117,12 +139,7 @@ def group(state: ReconState, memory, members: Group, problem, o, parameters, sta
     state = state.replace(
         object=state.object + parameters["object_rate"] * d_object, probe=state.probe + rate * d_probe
     )
-    return state, (of_object, of_probe, scale), gathered.loss
-
-
-def sweep(state: ReconState, memory, groups: Group, problem, o, parameters, static):
-    """Nothing more to do at the end of a sweep."""
-    return state, memory
+    return state, Memory(of_object, of_probe, scale), gathered.loss
 
 
 def transforms(settings: GradientConfig, members: int, slices: int) -> float:
@@ -131,4 +148,4 @@ def transforms(settings: GradientConfig, members: int, slices: int) -> float:
     return gradient_transforms(settings, members, slices) + along
 
 
-ENGINE = Engine(GradientConfig, init, group, sweep, transforms, shares=True)
+ENGINE = Engine(GradientConfig, init, group, transforms=transforms, shares=True)

@@ -20,12 +20,14 @@ Deviations from the paper, each because it converged faster, is cheaper or heeds
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from pydantic import Field, model_validator
 
+from ptydesign.reconstruct.context import Context, Group, Groups, Options
 from ptydesign.reconstruct.directions import (
     Direction,
     directions,
@@ -35,13 +37,22 @@ from ptydesign.reconstruct.directions import (
     solve_joint,
     solve_one,
 )
-from ptydesign.reconstruct.engine import Engine, EngineConfig, Group, gradient_transforms
+from ptydesign.reconstruct.engine import Engine, EngineConfig, gradient_transforms
 from ptydesign.reconstruct.propagation import of_each, sample_of
+from ptydesign.reconstruct.shapes import Canvas, Index, Modes, Scalar
 from ptydesign.types import ReconState
 
 # A whole least-squares step fits the noise of its group: the last groups that saw a pixel decide it. A compact sweep's
 # step is that of all patterns.
 GROUP_STEP = 0.3
+
+
+@dataclass(frozen=True)
+class LSQMLOptions(Options):
+    """step_positions: as in the settings. compact: whether batches are."""
+
+    step_positions: int = 16
+    compact: bool = False
 
 
 class LSQMLConfig(EngineConfig):
@@ -67,40 +78,46 @@ class LSQMLConfig(EngineConfig):
             self.__dict__["object_step"] = GROUP_STEP
         return self
 
+    def options(self) -> LSQMLOptions:
+        """The discrete settings that shape the compiled sweep."""
+        own = {"step_positions": self.step_positions, "compact": self.batches == "compact"}
+        return LSQMLOptions(**vars(super().options()), **own)
+
 
 class Memory(NamedTuple):
     """direction: object sums of the sweep so far (compact). velocity (slice, y, x): last object change. age: sweeps
     since the momentum was restarted."""
 
     direction: Direction
-    velocity: jax.Array
-    age: jax.Array
+    velocity: Canvas
+    age: Scalar
 
 
-def init(state: ReconState, static) -> Memory:
+def init(state: ReconState, options: LSQMLOptions) -> Memory:
     """Empty sums, no momentum."""
     return Memory(no_direction(state), jnp.zeros_like(state.object), jnp.zeros((), state.positions_px.dtype))
 
 
-def _probe_direction(direction: Direction, count: jax.Array, state: ReconState) -> jax.Array:
+def _probe_direction(direction: Direction, count: Index, state: ReconState) -> Modes:
     """Mean of the adjoints: the probe's preconditioner is near constant, since |O| is near 1."""
     return direction.probe / jnp.maximum(count, 1).astype(state.positions_px.dtype)
 
 
-def group(state: ReconState, memory: Memory, members: Group, problem, o, parameters, static):
+def group(
+    state: ReconState, memory: Memory, members: Group, context: Context[LSQMLOptions]
+) -> tuple[ReconState, Memory, Scalar]:
     """One group: gather directions, measure the steps, take them (compact: the probe's only)."""
-    options = dict(static)
-    measured = jnp.minimum(members.count, options["step_positions"])
-    all_measure = members.indices.shape[0] <= options["step_positions"]
-    stops = (measured,) if all_measure else (measured, members.count)
-    sums = directions(state, members.indices, stops, problem, o, options["noise"], modes=options["object_modes"])
-    few, gathered = sums[0], sums[-1]
+    options, parameters = context.options, context.parameters
+    few = Group(members.indices[: options.step_positions], jnp.minimum(members.count, options.step_positions))
+    all_measure = members.indices.shape[0] <= options.step_positions
+    stops = (few.count,) if all_measure else (few.count, members.count)
+    sums = directions(state, members.indices, stops, context, options.object_modes)
+    gathered = sums[-1]
     d_probe = _probe_direction(gathered, members.count, state)
-    indices = members.indices[: options["step_positions"]]
-    d_object = jnp.zeros_like(state.object) if options["compact"] else preconditioned(gathered, parameters["delta"])
-    normal = normal_equations(state, few, d_object, d_probe, indices, measured, o, options["object_modes"])
+    d_object = jnp.zeros_like(state.object) if options.compact else preconditioned(gathered, parameters["delta"])
+    normal = normal_equations(state, sums[0], d_object, d_probe, few, context)
     probe_step = parameters["probe_step"] * parameters["probe_on"]
-    if options["compact"]:
+    if options.compact:
         b = solve_one(normal.pp, normal.p, parameters["damping"])
         total = jax.tree.map(jnp.add, memory.direction, gathered)
         state = state.replace(probe=state.probe + probe_step * b * d_probe)
@@ -115,16 +132,17 @@ def group(state: ReconState, memory: Memory, members: Group, problem, o, paramet
     return state, memory, gathered.loss
 
 
-def sweep(state: ReconState, memory: Memory, groups: Group, problem, o, parameters, static):
+def sweep(
+    state: ReconState, memory: Memory, groups: Groups, context: Context[LSQMLOptions]
+) -> tuple[ReconState, Memory]:
     """Compact: the sweep's object step, with momentum."""
-    options = dict(static)
-    if not options["compact"]:
+    options, parameters = context.options, context.parameters
+    if not options.compact:
         return state, memory
     d_object = preconditioned(memory.direction, parameters["delta"])
-    chosen, number = sample_of((groups.indices, groups.count), 4 * options["step_positions"])
-    few = directions(state, chosen, (number,), problem, o, options["noise"])[0]
-    still, modes = jnp.zeros_like(state.probe), options["object_modes"]
-    normal = normal_equations(state, few, d_object, still, chosen, number, o, modes)
+    chosen = sample_of(groups, 4 * options.step_positions)
+    (few,) = directions(state, chosen.indices, (chosen.count,), context)
+    normal = normal_equations(state, few, d_object, jnp.zeros_like(state.probe), chosen, context)
     a = parameters["object_step"] * solve_one(normal.oo, normal.o, parameters["damping"])
     uphill = jnp.sum((d_object * jnp.conj(memory.velocity)).real) < 0
     age = jnp.where(uphill, 0.0, memory.age + 1)
@@ -134,10 +152,9 @@ def sweep(state: ReconState, memory: Memory, groups: Group, problem, o, paramete
     return state, Memory(no_direction(state), velocity, age)
 
 
-def looks_back(static, groups: int, members: int) -> int:
+def looks_back(options: LSQMLOptions, groups: int, members: int) -> int:
     """Compact: a few members of each group measure the step; together they sample the whole scan."""
-    options = dict(static)
-    return of_each(groups, members, 4 * options["step_positions"]) if options["compact"] else 0
+    return of_each(groups, members, 4 * options.step_positions) if options.compact else 0
 
 
 def transforms(settings: LSQMLConfig, members: int, slices: int) -> float:

@@ -19,13 +19,15 @@ is smaller still, since every position changes all of the probe: with 0.5 it wan
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 from pydantic import Field
 
-from ptydesign.reconstruct.engine import Engine, EngineConfig, Group
+from ptydesign.reconstruct.context import Context, Group, Options
+from ptydesign.reconstruct.engine import Engine, EngineConfig
 from ptydesign.reconstruct.forward import (
     compare_with_data,
     lit_exit_waves,
@@ -35,6 +37,7 @@ from ptydesign.reconstruct.forward import (
     take,
     views,
 )
+from ptydesign.reconstruct.shapes import Index, Scalar
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2, scaled
 
@@ -57,21 +60,24 @@ class RPIEConfig(EngineConfig):
     probe_alpha: float = Field(1.0, gt=0, le=1, description="probe: likewise")
 
 
-def init(state: ReconState, static):
+def init(state: ReconState, options: Options) -> tuple[()]:
     """Nothing to remember."""
     return ()
 
 
-def group(state: ReconState, memory, members: Group, problem, o, parameters, static):
+def group(
+    state: ReconState, memory: tuple[()], members: Group, context: Context
+) -> tuple[ReconState, tuple[()], Scalar]:
     """Visit the members one after the other. Loss: as each was met."""
-    noise, modes = dict(static)["noise"], dict(static)["object_modes"]
+    problem, o, parameters = context.problem, context.optical, context.parameters
+    noise, modes = context.options.noise, context.options.object_modes
     shape = state.probe.shape[-2:]
     seen = views(state.positions_px[members.indices], shape, o)
     probes = probes_of(state)
     object_alpha, probe_alpha = parameters.get("object_alpha"), parameters.get("probe_alpha")
     object_step, probe_step = parameters["object_step"], parameters["probe_step"] * parameters["probe_on"]
 
-    def visit(i: jax.Array, carry):
+    def visit(i: Index, carry: tuple[Any, ...]) -> tuple[Any, ...]:
         canvas, found, spectrum, total = carry
         canvas = put_patch(canvas, *found)  # what the last visit found: see `forward` for why not at its end
         index, first, factor = members.indices[i], seen.first[i], seen.shift(i)
@@ -95,21 +101,16 @@ def group(state: ReconState, memory, members: Group, problem, o, parameters, sta
     return state.replace(object=put_patch(canvas, *found), probe=ifft2(spectrum)), memory, jnp.sum(loss)
 
 
-def blended(intensity: jax.Array, alpha: jax.Array | None) -> jax.Array:
+def blended(intensity: Float[Array, "slice ny nx"], alpha: Scalar | None) -> Float[Array, "slice #ny #nx"]:
     """(1 - alpha) I + alpha max I of each (slice, y, x), never zero; without an alpha max I (slice, 1, 1)."""
     largest = jnp.max(intensity, axis=(-2, -1), keepdims=True) + jnp.finfo(intensity.dtype).tiny
     return largest if alpha is None else (1 - alpha) * intensity + alpha * largest
 
 
-def passed_slices(peaks: jax.Array) -> jax.Array:
+def passed_slices(peaks: Float[Array, " slice"]) -> Float[Array, " slice"]:
     """(slice,) product of the peaks (slice,) of all later slices."""
     return jnp.concatenate([jnp.cumprod(peaks[:0:-1])[::-1], jnp.ones_like(peaks[:1])])
 
 
-def sweep(state: ReconState, memory, groups: Group, problem, o, parameters, static):
-    """Nothing more to do at the end of a sweep."""
-    return state, memory
-
-
-EPIE = Engine(EPIEConfig, init, group, sweep)
-RPIE = Engine(RPIEConfig, init, group, sweep)
+EPIE = Engine(EPIEConfig, init, group)
+RPIE = Engine(RPIEConfig, init, group)

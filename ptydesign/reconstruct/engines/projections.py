@@ -30,15 +30,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
 from pydantic import Field
 
 from ptydesign.errors import InputError
-from ptydesign.reconstruct.engine import Engine, EngineConfig, Group
+from ptydesign.reconstruct.context import Context, Group, Groups, Options
+from ptydesign.reconstruct.engine import Engine, EngineConfig
 from ptydesign.reconstruct.forward import (
+    Optical,
     add_patches,
     chunk_size,
     compare_far,
@@ -49,11 +52,12 @@ from ptydesign.reconstruct.forward import (
     views,
 )
 from ptydesign.reconstruct.regularise import turned
+from ptydesign.reconstruct.shapes import Canvas, Index, Indices, Members, Modes, Patch, Pattern, Scalar, Wave
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
-Waves = jax.Array
-Rule = Callable[[Waves, Waves, Callable[[Waves], Waves], jax.Array], Waves]
+Constraint = Callable[[Modes], Modes]
+Rule = Callable[[Modes, Modes, Constraint, Scalar], Modes]
 
 
 class DifferenceMapConfig(EngineConfig):
@@ -86,25 +90,25 @@ class Memory(NamedTuple):
     probe (mode, y, x): the one whose modes the waves belong to. numerator (1, y, x), illumination (y, x): sums of the
     object's update so far. age: sweeps done."""
 
-    waves: jax.Array
-    fraction: jax.Array
-    probe: jax.Array
-    numerator: jax.Array
-    illumination: jax.Array
-    age: jax.Array
+    waves: Complex[Array, "position mode ny nx"]
+    fraction: Float[Array, "position 2"]
+    probe: Modes
+    numerator: Canvas
+    illumination: Float[Array, "y x"]
+    age: Scalar
 
 
-def difference_map(waves: Waves, model: Waves, constrain: Callable[[Waves], Waves], beta: jax.Array) -> Waves:
+def difference_map(waves: Modes, model: Modes, constrain: Constraint, beta: Scalar) -> Modes:
     """New waves of one position from its old waves and those of object and probe."""
     return waves + beta * (constrain(2 * model - waves) - model)
 
 
-def raar(waves: Waves, model: Waves, constrain: Callable[[Waves], Waves], beta: jax.Array) -> Waves:
+def raar(waves: Modes, model: Modes, constrain: Constraint, beta: Scalar) -> Modes:
     """New waves; `model` fits the old 2 M psi - psi."""
     return beta * (waves + model) + (1 - 2 * beta) * constrain(waves)
 
 
-def init(state: ReconState, static) -> Memory:
+def init(state: ReconState, options: Options) -> Memory:
     """The start's own exit waves. Raises InputError for more than one slice."""
     if state.object.shape[0] > 1:
         raise InputError(
@@ -120,7 +124,7 @@ def _start(state: ReconState) -> Memory:
     spectrum = fft2(state.probe)
     seen = views(state.positions_px, shape, o)
 
-    def one(j: jax.Array) -> Waves:
+    def one(j: Index) -> Modes:
         probe = ifft2(spectrum * seen.shift(j))
         return fft2(exit_waves(probe, take(state.object, seen.first[j], shape), o.propagators))
 
@@ -136,46 +140,54 @@ def _start(state: ReconState) -> Memory:
     )
 
 
-def off_centre(positions_px: jax.Array) -> jax.Array:
+def off_centre(positions_px: Float[Array, "*points 2"]) -> Float[Array, "*points 2"]:
     """What `corner` leaves over of positions (..., 2)."""
     return positions_px - jnp.round(positions_px)
 
 
-def moved(old: jax.Array, new: jax.Array, o) -> jax.Array:
+def moved(old: Float[Array, " 2"], new: Float[Array, " 2"], o: Optical) -> Wave:
     """(ky, kx) factor that moves a wave on the detector by new - old (2,) px, with its probe."""
     step = new - old
     return jnp.exp(-2j * jnp.pi * step[0] * o.ky) * jnp.exp(-2j * jnp.pi * step[1] * o.kx)
 
 
-def put(stack: jax.Array, indices: jax.Array, rows: jax.Array, weight: jax.Array) -> jax.Array:
+def put(
+    stack: Inexact[Array, "position ..."],
+    indices: Int[Array, " chunk"],
+    rows: Inexact[Array, "chunk ..."],
+    weight: Bool[Array, " chunk"],
+) -> Inexact[Array, "position ..."]:
     """The stack with some rows replaced, those of weight zero left out."""
     if len(indices) == 1:  # a chunk of one is always a member: an update in place
         return jax.lax.dynamic_update_slice_in_dim(stack, rows, indices[0], 0)
     return stack.at[jnp.where(weight, indices, len(stack))].set(rows, mode="drop")
 
 
-def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members: Group, problem, o, parameters, static):
+def group(
+    rule: Rule, reflect: bool, state: ReconState, memory: Memory, members: Group, context: Context
+) -> tuple[ReconState, Memory, Scalar]:
     """New waves of the members, and their share of the object's update; the state changes at the end of the sweep."""
-    noise = dict(static)["noise"]
+    problem, o, noise = context.problem, context.optical, context.options.noise
     shape = state.probe.shape[-2:]
     size = members.indices.shape[0]
     positions = state.positions_px[members.indices]
     seen, fraction = views(positions, shape, o), off_centre(positions)
     spectrum = fft2(state.probe)
     turn = turned(memory.probe, state.probe)
-    seeing = slice(None) if dict(static)["object_modes"] == "all" else slice(1)
+    seeing = slice(None) if context.options.object_modes == "all" else slice(1)
     # RAAR's model does not fit 2 M psi - psi before the second sweep
-    beta = jnp.where(memory.age > 0, parameters["beta"], 0.0) if reflect else parameters["beta"]
+    beta = context.parameters["beta"]
+    beta = jnp.where(memory.age > 0, beta, 0.0) if reflect else beta
 
-    def one(waves: Waves, before: jax.Array, slot: jax.Array):
+    def one(waves: Modes, before: Float[Array, " 2"], slot: Index) -> tuple[Modes, Patch, Pattern, Array, Pattern]:
         index, first, factor = members.indices[slot], seen.first[slot], seen.shift(slot)
         weight = state.intensity[index]
         probe = ifft2(spectrum * factor)
         model = fft2(exit_waves(probe, take(state.object, first, shape), o.propagators))
         loss = compare_far(model, problem.pattern(index), weight, problem, noise)[1]
 
-        def constrain(waves: Waves) -> Waves:
-            return constrained(waves, index, weight, problem, parameters, noise)
+        def constrain(waves: Modes) -> Modes:
+            return constrained(waves, index, weight, context)
 
         old = jnp.einsum("mn,nyx->myx", turn, waves) if len(waves) > 1 else waves
         new = rule(old * moved(before, fraction[slot], o), model, constrain, beta)
@@ -187,7 +199,7 @@ def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members:
 
     chunk = chunk_size(shape, state.probe.shape[0], size)
 
-    def body(carry, slots, weight):
+    def body(carry: tuple[Any, ...], slots: Indices, weight: Members) -> tuple[Any, ...]:
         memory, found, total = carry
         waves = put(memory.waves, *found)  # of the last pass: see `forward` for why not at its end
         indices = members.indices[slots]
@@ -209,48 +221,48 @@ def group(rule: Rule, reflect: bool, state: ReconState, memory: Memory, members:
     return state, memory._replace(waves=put(memory.waves, *found)), jnp.sum(loss)
 
 
-def constrained(waves: Waves, index: jax.Array, weight: jax.Array, problem, parameters, noise: str) -> Waves:
+def constrained(waves: Modes, index: Index, weight: Scalar, context: Context) -> Modes:
     """M: the noise model's step, bounded by parts of the way to the amplitude that the pattern has."""
-    pattern, least, most = problem.pattern(index), parameters["least"], parameters["most"]
-    step, whole = (compare_far(waves, pattern, weight, problem, name)[0] for name in (noise, "amplitude"))
+    problem, least, most = context.problem, context.parameters["least"], context.parameters["most"]
+    pattern, models = problem.pattern(index), (context.options.noise, "amplitude")
+    step, whole = (compare_far(waves, pattern, weight, problem, noise)[0] for noise in models)
     length, longest = jnp.abs(step), jnp.abs(whole)
     low, high = least * whole, most * whole
     return waves + jnp.where(length > most * longest, high, jnp.where(length < least * longest, low, step))
 
 
-def sweep(reflect: bool, state: ReconState, memory: Memory, groups: Group, problem, o, parameters, static):
+def sweep(
+    reflect: bool, state: ReconState, memory: Memory, groups: Groups, context: Context
+) -> tuple[ReconState, Memory]:
     """The object that fits all waves, then the probe."""
-    inertia = parameters["inertia"] * jnp.max(memory.illumination)
+    inertia = context.parameters["inertia"] * jnp.max(memory.illumination)
     state = state.replace(object=(memory.numerator + inertia * state.object) / (memory.illumination + inertia))
-    fitted = functools.partial(_fitted_probe, reflect, state, memory, groups, problem, o, parameters, static)
-    probe = jax.lax.cond(parameters["probe_on"] > 0, fitted, lambda: state.probe)
+    fitted = functools.partial(_fitted_probe, reflect, state, memory, groups, context)
+    probe = jax.lax.cond(context.parameters["probe_on"] > 0, fitted, lambda: state.probe)
     empty = jnp.zeros_like(memory.numerator), jnp.zeros_like(memory.illumination)
     return state.replace(probe=probe), Memory(memory.waves, memory.fraction, probe, *empty, memory.age + 1)
 
 
-def _fitted_probe(
-    reflect: bool, state: ReconState, memory: Memory, groups: Group, problem, o, parameters, static
-) -> jax.Array:
+def _fitted_probe(reflect: bool, state: ReconState, memory: Memory, groups: Groups, context: Context) -> Modes:
     """(mode, y, x) sum conj(O) psi / sum |O|^2 over all positions, each moved back by its fraction of a pixel."""
-    noise = dict(static)["noise"]
     shape = state.probe.shape[-2:]
     size = groups.indices.shape[1]
     chunk = chunk_size(shape, state.probe.shape[0], size)
 
-    def one_group(row, carry):
-        indices, count = groups.indices[row], groups.count[row]
-        seen = views(state.positions_px[indices], shape, o)
+    def one_group(row: Index, carry: tuple[Modes, Pattern]) -> tuple[Modes, Pattern]:
+        indices, count = groups.row(row)
+        seen = views(state.positions_px[indices], shape, context.optical)
 
-        def one(slot: jax.Array, real: jax.Array):
+        def one(slot: Index, real: Scalar) -> tuple[Modes, Pattern]:
             index = indices[slot]
             waves = memory.waves[index]
             if reflect:
-                waves = 2 * constrained(waves, index, state.intensity[index], problem, parameters, noise) - waves
+                waves = 2 * constrained(waves, index, state.intensity[index], context) - waves
             patch = take(state.object, seen.first[slot], shape)[0]
             spectrum = fft2(jnp.conj(patch) * ifft2(waves)) * jnp.conj(seen.shift(slot))
             return spectrum * real, (patch.real**2 + patch.imag**2) * real
 
-        def body(carry, slots, weight):
+        def body(carry: tuple[Modes, Pattern], slots: Indices, weight: Members) -> tuple[Modes, Pattern]:
             more = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
             return jax.tree.map(lambda total, new: total + jnp.sum(new, axis=0), carry, more)
 
