@@ -51,11 +51,13 @@ def check(options: argparse.Namespace) -> None:
 
 
 def keys(options: argparse.Namespace) -> None:
-    """Print the reference of a study's keys, as Markdown."""
+    """Print the reference of a file's keys, as Markdown or as a JSON schema."""
     from ptydesign import kinds
-    from ptydesign.study.keys import keys_page
+    from ptydesign.study.keys import OTHERS, keys_page
+    from ptydesign.study.schema import schema_text
 
-    print(keys_page(options.kind, kinds.model_of(options.kind)), end="")
+    model = OTHERS[options.kind][0] if options.kind in OTHERS else kinds.model_of(options.kind)
+    print((schema_text if options.schema else keys_page)(options.kind, model), end="")
 
 
 def resolve(options: argparse.Namespace) -> None:
@@ -108,7 +110,10 @@ def _parser() -> argparse.ArgumentParser:
         one = _add(commands, run.__name__, run.__doc__, run)
         one.add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
     one = _add(commands, "keys", keys.__doc__, keys)
-    one.add_argument("--kind", default=DEFAULT_KIND, help=f"kind of study (default: {DEFAULT_KIND})")
+    one.add_argument(
+        "--kind", default=DEFAULT_KIND, help=f"kind of study (default: {DEFAULT_KIND}), reconstruction or calibration"
+    )
+    one.add_argument("--schema", action="store_true", help="a JSON schema instead, for editors")
     add_commands(commands)
     add_planning(commands)
     return parser
