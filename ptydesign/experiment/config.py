@@ -109,7 +109,7 @@ class ObjectiveConfig(Strict):
     """Score against the truth: SSIM, PSNR, area of the ring correlation, or (its negative) mean squared error of the
     phase."""
     width_px: float = Field(1.5, gt=0)
-    """Which of `score.ssim_widths_px` counts, for SSIM."""
+    """Standard deviation of SSIM's window in reconstruction pixels that counts; one of `score.ssim_widths_px`."""
 
 
 class JobsConfig(Strict):

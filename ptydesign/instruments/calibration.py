@@ -20,7 +20,7 @@ class Calibration(Strict):
     """
 
     voltage_kv: float = Field(gt=0)
-    """Accelerating voltage in kV."""
+    """Voltage in kV by which the electrons are accelerated."""
     semiangle_mrad: float | None = Field(None, gt=0)
     """Convergence semi-angle of the aperture in mrad; needed without a probe guess."""
     defocus_nm: float = 0.0

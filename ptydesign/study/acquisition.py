@@ -31,7 +31,7 @@ class ExperimentConfig(Strict):
     """One acquisition as an operator sets it. Any single number here can be varied by a search."""
 
     voltage_kv: float = Field(80.0, ge=10, le=1000)
-    """Accelerating voltage in kV."""
+    """Voltage in kV by which the electrons are accelerated."""
     step_a: PositiveFloat
     """Scan step in angstrom; electrons per pattern are dose times step squared."""
     semiangle_mrad: PositiveFloat = Field(le=200)
