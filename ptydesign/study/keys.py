@@ -59,7 +59,7 @@ def keys_page(kind: str, model: type[BaseModel]) -> str:
         keys = {n: one for n, one in section.get("properties", {}).items() if not _of_another(n, one, section)}
         if keys:
             rows = [_row(name, one, section, definitions) for name, one in keys.items()]
-            parts.append("| key | value | default | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
+            parts.append("| key | value | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
         # a section inside those that a word selects is the same in all of them
         parent = "" if section is schema else f"{title.rpartition(':')[0] or title} / "
         for name, one in (keys or {"(name)": section}).items():
