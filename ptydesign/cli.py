@@ -57,12 +57,22 @@ def check(options: argparse.Namespace) -> None:
 
 
 def keys(options: argparse.Namespace) -> None:
-    """Print the reference of a study file's keys, as Markdown."""
+    """Print the reference of a file's keys, as Markdown or as a JSON schema."""
     from ptydesign import kinds
-    from ptydesign.study.keys import keys_page
+    from ptydesign.study.keys import OTHERS, keys_page
+    from ptydesign.study.schema import schema_text
 
-    kind = kinds.find_kind(options.kind)
-    print(keys_page(kind.name, kind.model), end="")
+    model = OTHERS[options.kind][0] if options.kind in OTHERS else kinds.model_of(options.kind)
+    print((schema_text if options.schema else keys_page)(options.kind, model), end="")
+
+
+def resolve(options: argparse.Namespace) -> None:
+    """Write plan.yaml: every setting, what the study takes, and the versions."""
+    run = _open(options)
+    _check_expected(run, "resolve", options)
+    numbers = run.flow.write_plan(run.resolved, options.cores)
+    _warn(run)
+    print(run.flow.summary(run.resolved, options.cores, numbers), file=sys.stderr, flush=True)
 
 
 def figures(options: argparse.Namespace) -> None:
@@ -101,17 +111,29 @@ def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
         description="Design electron-ptychography experiments by simulation, and reconstruct data.",
     )
     parser.add_argument("--version", action="version", version=f"ptydesign {__version__}")
-    found = parser.add_subparsers(metavar="<command>", required=True, help=argparse.SUPPRESS)
-    one = add(found, "check", check)
-    steps.add_study(one)
-    for name, run in (("figures", figures), ("report", report), ("costs", costs)):
-        add(found, name, run).add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
-    one = add(found, "keys", keys)
-    one.add_argument("--kind", default="experiment", help="kind of study (default: experiment)")
-    commands.add_commands(found)
-    planning.add_commands(found)
-    parser.epilog = _overview(found)
-    return parser, tuple(found.choices)
+    commands = parser.add_subparsers(title="commands", metavar="<command>", required=True)
+    for run in (check, resolve):
+        one = _add(commands, run.__name__, run.__doc__, run)
+        _add_study(one)
+        if run is resolve:
+            _add_expect(one)
+    for step in all_steps():
+        one = _add(commands, step.name, step.help, functools.partial(run_step, step))
+        _add_study(one)
+        _add_expect(one)
+        for option in (*step.which, *step.more):
+            option.add_to(one)
+    for run in DRAWING:
+        one = _add(commands, run.__name__, run.__doc__, run)
+        one.add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
+    one = _add(commands, "keys", keys.__doc__, keys)
+    one.add_argument(
+        "--kind", default=DEFAULT_KIND, help=f"kind of study (default: {DEFAULT_KIND}), reconstruction or calibration"
+    )
+    one.add_argument("--schema", action="store_true", help="a JSON schema instead, for editors")
+    add_commands(commands)
+    add_planning(commands)
+    return parser
 
 
 def add(found: argparse._SubParsersAction, name: str, run: Callable) -> argparse.ArgumentParser:

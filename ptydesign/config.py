@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, WithJsonSchema, model_validator
 
 from ptydesign.errors import NOTHING, InputError, describe, nearest
 
@@ -21,9 +21,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 class Strict(BaseModel):
     """Base of all configuration: unknown keys are refused, values are frozen, NaN and infinity are refused, and so are
-    words and booleans where a number belongs."""
+    words and booleans where a number belongs. The text under a field is its description."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -34,6 +36,11 @@ class Strict(BaseModel):
                 mend = "Write the number alone: no unit, no quotes." if isinstance(wrong[0], str) else "Give a number."
                 raise InputError(name, "must be a number", wrong[0], mend)
         return content
+
+
+def one_of(known: Iterable[Any]) -> WithJsonSchema:
+    """For `Annotated`: the known values of a field whose validator refuses others, for the schema."""
+    return WithJsonSchema({"enum": list(known)})
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

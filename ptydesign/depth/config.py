@@ -11,7 +11,7 @@ from ptydesign.config import Strict
 from ptydesign.errors import InputError, nearest
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.simulate.defects import Interstitial
-from ptydesign.study.acquisition import VARIABLE, ExperimentConfig
+from ptydesign.study.acquisition import VARIABLE, ExperimentConfig, some_numbers
 from ptydesign.thick.config import BASE, NAME, ThickStudy, varied
 
 TABLES = ("interstitials", "columns", "summary", "thickness")
@@ -20,8 +20,9 @@ TABLES = ("interstitials", "columns", "summary", "thickness")
 class Variant(Strict):
     """Another experiment on the same specimen: a name, and the numbers of `experiment` that differ."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra=some_numbers())
     name: str = Field(pattern=NAME)
+    """What the variant is called in tables, figures and file names: lower-case letters, digits and underscores."""
 
     @model_validator(mode="after")
     def _known(self) -> Variant:
@@ -41,34 +42,38 @@ class Variant(Strict):
 class MeasureConfig(Strict):
     """How interstitials are looked for; the rules were set before any result was seen.
 
-    radius_a: of the disc in which the potential is averaged. Every free site of the interstitials' kind in the scanned
-    field, margin_a from its edge, is a place to look. An interstitial is found there if the Gaussian's area (potential
-    times depth) is at least `least_area` of that of one isolated atom at the reconstruction's resolution, and its FWHM
-    at most widest_a; it is detected if it lies within match_a of a true one's depth, a false positive otherwise.
+    Every free site of the interstitials' kind in the scanned field is a place to look. In each slice the potential is
+    averaged over a disc, and a Gaussian is fitted to it against depth.
     """
 
     radius_a: float = Field(0.2, gt=0)
+    """Radius in angstrom of the disc in which the potential of a slice is averaged."""
     margin_a: float = Field(1.5, ge=0)
+    """How far in angstrom from the edge of the scanned field sites are looked at."""
     least_area: float = Field(0.5, gt=0)
+    """Least area of the Gaussian for a find, as a fraction of that of one isolated atom at the reconstruction's
+    resolution."""
     widest_a: float = Field(60.0, gt=0)
+    """Largest full width at half maximum of the Gaussian in angstrom for a find."""
     match_a: float = Field(10.0, gt=0)
+    """A find within this distance in angstrom of a true depth is a detection, any other a false positive."""
 
 
 class ThicknessConfig(Strict):
-    """Reconstructions with an assumed thickness or number of slices, of the same data: where is the misfit least?
-
-    thickness_a: assumed thickness of the whole sample; the true one is tried too. hold: what stays the same while it
-    varies. `slice_thickness`: that of the study's slices, so that their number follows the thickness (it is whole: they
-    differ a little). `slices`: the study's number of slices, which become thinner and thicker. slices: numbers of
-    slices that share the true thickness, which is held. sweeps: of each. held_out: part of the patterns that the
-    reconstruction doesn't see, drawn by the study's seed; the misfit of these is what counts.
-    """
+    """Reconstructions with an assumed thickness or number of slices, of the same data: where is the misfit least?"""
 
     thickness_a: tuple[float, ...] = ()
+    """Assumed thicknesses of the whole sample in angstrom; the true one is tried too."""
     hold: Literal["slice_thickness", "slices"] = "slice_thickness"
+    """What stays the same while the thickness varies: the thickness of the study's slices, so that their (whole) number
+    follows, or the number of slices."""
     slices: tuple[int, ...] = ()
+    """Numbers of slices that are tried at the true thickness."""
     sweeps: int = Field(20, ge=1)
+    """Passes over all positions of each of these reconstructions."""
     held_out: float = Field(0.1, gt=0, lt=0.5)
+    """Part of the patterns that these reconstructions don't see, drawn by the study's seed; the misfit of these is what
+    counts."""
 
     @field_validator("thickness_a", "slices")
     @classmethod
@@ -81,16 +86,18 @@ class ThicknessConfig(Strict):
 
 
 class DepthStudy(ThickStudy):
-    """A study of depth at one scale: one sample, an experiment with variants, one plan of reconstruction.
-
-    slices: how many equal slices the whole sample is reconstructed in; the plan says nothing of that.
-    """
+    """A study of depth at one scale: one sample, an experiment with variants, one plan of reconstruction."""
 
     slices: int = Field(ge=5, le=1000)
+    """How many equal slices the whole sample is reconstructed in; the plan says nothing of that."""
     reconstruction: Plan
+    """Plan of reconstruction, the same for all variants; its slices are set by the study."""
     variants: tuple[Variant, ...] = ()
+    """Further experiments on the same specimen, as other doses or semi-angles."""
     measure: MeasureConfig = MeasureConfig()
+    """How interstitials are found in the reconstruction."""
     thickness: ThicknessConfig | None = None
+    """Wrong thicknesses and numbers of slices to try; null tries none."""
 
     @model_validator(mode="after")
     def _consistent(self) -> DepthStudy:

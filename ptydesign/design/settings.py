@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ptydesign.config import Strict
+from ptydesign.config import Strict, one_of
 from ptydesign.errors import InputError, nearest
 
 METHODS = ("bo", "random")
@@ -22,7 +22,7 @@ MAX_POINTS = 10_000  # first points, and points after them
 MAX_ROUNDS = 400
 
 
-def _one_of(known: Sequence[Any], name: str) -> Any:
+def _known(known: Sequence[Any], name: str) -> Any:
     def check(value: Any) -> Any:
         if value not in known:
             raise InputError(name, "must be a known one", value, nearest(str(value), map(str, known)))
@@ -32,37 +32,43 @@ def _one_of(known: Sequence[Any], name: str) -> Any:
 
 
 class KernelConfig(Strict):
-    """Covariance of the surrogate. nu: smoothness of the Matern kernel: 0.5, 1 (Cao et al.), 1.5 or 2.5."""
+    """Covariance of the surrogate, a Gaussian process with a Matern kernel."""
 
-    nu: Annotated[float, _one_of(SMOOTHNESS, "nu")] = 1.0
+    nu: Annotated[float, _known(SMOOTHNESS, "nu"), one_of(SMOOTHNESS)] = 1.0
+    """Smoothness of the Matern kernel; 1 is that of Cao et al., more is smoother."""
 
 
 class SearchConfig(Strict):
-    """How a search chooses its points. The defaults are those of Cao et al. (Sci. Rep. 12:12284, 2022).
+    """How a search chooses its points. The defaults are those of Cao et al. (Sci. Rep. 12:12284, 2022)."""
 
-    method: bo (Bayesian optimisation) or random. initial: number of first points. initial_design: how these are spread.
-    points: number of points after them, in batches of `batch`. acquisition: gp_hedge (chooses among the other three by
-    their gains), EI, LCB or PI. liar: value a point of a batch is given until it is known, in the words of
-    scikit-optimize, which minimises: cl_min is the best value seen (spreads a batch most), cl_max the worst.
-    xi: improvement asked for by EI and PI, in standard deviations of the objective. kappa: weight of the
-    uncertainty in LCB. eta: how strongly gp_hedge prefers the higher gain. failure_value: objective of a failed
-    trial, or none for the worst value seen; never better than that. candidates: random points at which the
-    acquisition is tried before it is refined by gradients.
-    """
-
-    method: Annotated[str, _one_of(METHODS, "method")] = "bo"
+    method: Annotated[str, _known(METHODS, "method"), one_of(METHODS)] = "bo"
+    """Bayesian optimisation (bo) or random points."""
     initial: int = Field(100, ge=1)
-    initial_design: Annotated[str, _one_of(DESIGNS, "initial_design")] = "hammersley"
+    """Number of first points, spread over the space."""
+    initial_design: Annotated[str, _known(DESIGNS, "initial_design"), one_of(DESIGNS)] = "hammersley"
+    """How the first points are spread."""
     points: int = Field(700, ge=0)
+    """Number of points after the first ones, in batches of `batch`."""
     batch: int = Field(8, ge=1)
-    acquisition: Annotated[str, _one_of(ACQUISITIONS, "acquisition")] = "gp_hedge"
+    """Points that are chosen together and can run side by side; smaller batches learn sooner."""
+    acquisition: Annotated[str, _known(ACQUISITIONS, "acquisition"), one_of(ACQUISITIONS)] = "gp_hedge"
+    """What a new point should have: expected improvement (EI), a low confidence bound (LCB), probability of improvement
+    (PI); gp_hedge chooses among these by their gains."""
     kernel: KernelConfig = KernelConfig()
-    liar: Annotated[str, _one_of(LIARS, "liar")] = "cl_min"
+    """Covariance of the Gaussian process that is fitted to the trials."""
+    liar: Annotated[str, _known(LIARS, "liar"), one_of(LIARS)] = "cl_min"
+    """What a point of a batch counts as until it is known, in scikit-optimize's words, which minimises: cl_min is the
+    best value seen (spreads a batch most), cl_max the worst."""
     xi: float = Field(0.01, ge=0)
+    """Improvement that EI and PI ask for, in standard deviations of the objective; more explores more."""
     kappa: float = Field(1.96, ge=0)
+    """Weight of the uncertainty in LCB; more explores more."""
     eta: float = Field(1.0, ge=0)
+    """How strongly gp_hedge prefers the acquisition with the higher gain."""
     failure_value: float | None = None
+    """What a failed trial counts as; null is the worst value seen, and it is never better than that."""
     candidates: int = Field(2000, ge=10)
+    """Random points at which the acquisition is tried before it is refined by gradients."""
 
     @model_validator(mode="after")
     def _bounded(self) -> SearchConfig:

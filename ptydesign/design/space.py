@@ -16,12 +16,12 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import ConfigDict, RootModel, model_validator
 
-from ptydesign.config import Strict, build
+from ptydesign.config import Strict, build, one_of
 from ptydesign.errors import NOTHING, InputError, nearest
 
 Scalar = float | int | str | bool
@@ -33,17 +33,18 @@ SIGNIFICANT_DIGITS = 6  # of a proposed real value: what an operator can set, an
 
 
 class Dimension(Strict):
-    """One parameter of the search: a range `{low, high}` (real; `integer: true` for whole numbers), or `{choices}`.
-
-    scale: linear or log, how a range is covered and how far apart the surrogate sees two values.
-    choices: at least two different numbers (ordered by value) or words and booleans (unordered).
-    """
+    """One parameter of the search: a range `{low, high}` (real; `integer: true` for whole numbers), or `{choices}`."""
 
     low: float | None = None
+    """Lower end of the range."""
     high: float | None = None
-    scale: str = "linear"
+    """Upper end of the range."""
+    scale: Annotated[str, one_of(SCALES)] = "linear"
+    """How a range is covered, and how far apart two values are for the search; log for what spans decades."""
     integer: bool = False
+    """Whether only whole numbers are tried."""
     choices: tuple[bool | int | float | str, ...] | None = None
+    """Instead of a range: at least two different numbers (ordered by value), or words and booleans (unordered)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -159,7 +160,7 @@ class Dimension(Strict):
 
 
 class SpaceConfig(RootModel[dict[str, Dimension]]):
-    """The `space` section of a study: a mapping of parameter name to `Dimension`; at least one."""
+    """What is searched: each parameter by name, with its range or choices; at least one."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from ptydesign.config import Strict
+from ptydesign.config import Strict, one_of
 from ptydesign.design.settings import SearchConfig
 from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError, nearest
@@ -15,7 +15,7 @@ from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
 from ptydesign.simulate.potential import PotentialConfig
 from ptydesign.simulate.specimen import SampleConfig
-from ptydesign.study.acquisition import DOSE_LIMIT, VARIABLE, ExperimentConfig
+from ptydesign.study.acquisition import DOSE_LIMIT, VARIABLE, ExperimentConfig, some_numbers
 from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
 
 OPTIMISED = "optimised"
@@ -34,13 +34,15 @@ class RandomConfig(Strict):
     """Random search at one dose, with as many points as the search proper, for comparison."""
 
     dose_e_per_a2: DoseValue
+    """Dose in e/A^2, one of the study's."""
 
 
 class ReferenceConfig(Strict):
     """The design to compare with: a name, and values of the experiment that differ from the `experiment` section."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra=some_numbers())
     name: str = Field("expert", pattern=r"^[A-Za-z0-9_ ]+$")
+    """What tables and figures call the design."""
 
     @model_validator(mode="after")
     def _known(self) -> ReferenceConfig:
@@ -56,17 +58,21 @@ class ReferenceConfig(Strict):
 
 
 class ValidationConfig(Strict):
-    """How winners are re-simulated: `repeats` fresh noise seeds, and once by the abTEM simulator."""
+    """How winners are simulated again, with noise that the search has not seen."""
 
     repeats: PositiveInt = 5
+    """Simulations with fresh noise of each winner and of the reference; they give means and error bars."""
     abtem: bool = True
+    """Whether winners are also simulated once by abTEM, an independent code."""
 
 
 class MapAxis(Strict):
     """One axis of a parameter-space map."""
 
-    name: str
+    name: Annotated[str, one_of(VARIABLE)]
+    """Which number of the experiment the axis is."""
     values: tuple[float | int, ...] = Field(min_length=2)
+    """Values along the axis, two or more."""
 
     @model_validator(mode="after")
     def _known(self) -> MapAxis:
@@ -77,12 +83,16 @@ class MapAxis(Strict):
 
 
 class MapConfig(Strict):
-    """A regular grid over two parameters at one dose; `at` fixes others, the rest is as in `experiment`."""
+    """A map of the score over a regular grid of two parameters at one dose."""
 
     dose_e_per_a2: DoseValue
+    """Dose in e/A^2, one of the study's."""
     x: MapAxis
+    """Parameter along the horizontal axis."""
     y: MapAxis
-    at: dict[str, float | int] = Field(default_factory=dict)
+    """Parameter along the vertical axis."""
+    at: dict[str, float | int] = Field(default_factory=dict, json_schema_extra=some_numbers())
+    """Values of other numbers of the experiment; the rest is as in `experiment`."""
 
     @model_validator(mode="after")
     def _two(self) -> MapConfig:
@@ -93,46 +103,68 @@ class MapConfig(Strict):
 
 
 class ObjectiveConfig(Strict):
-    """What the search maximises: ssim (of one Gaussian width), psnr_db, frc_area, or mse_rad2 (its negative)."""
+    """What the search maximises."""
 
     metric: Literal["ssim", "psnr_db", "frc_area", "mse_rad2"] = "ssim"
+    """Score against the truth: SSIM, PSNR, area of the ring correlation, or (its negative) mean squared error of the
+    phase."""
     width_px: float = Field(1.5, gt=0)
+    """Standard deviation of SSIM's window in reconstruction pixels that counts; one of `score.ssim_widths_px`."""
 
 
 class JobsConfig(Strict):
-    """How work is cut into jobs; no number depends on it. chunk: points that one process evaluates."""
+    """How work is cut into jobs; no number depends on it."""
 
     chunk: PositiveInt = 8
+    """Points of the search that one job evaluates."""
 
 
 class StudyConfig(Strict):
-    """A study at one scale. `study` and `scale` are set when it is loaded.
-
-    specimen_a: (y, x) extent of the simulated specimen; by default the smallest that holds scan and window of every
-    experiment the study may ask for, and never less. compare_with: published trends that the report compares with.
-    """
+    """A study of experiments at one scale: the best settings at each dose."""
 
     study: str = Field(pattern=FOLDER_NAME)
+    """Name of the study's folder; not in the file."""
     title: str
+    """What heads the report."""
     question: str
+    """The question that the study answers, in a sentence or two; it heads the report."""
     scale: Literal["smoke", "preview", "paper"] = DEFAULT_SCALE
+    """Scale of the run; not in the file."""
     seed: int = Field(0, ge=0, lt=2**31)
+    """Start of all random numbers; another seed repeats the study with other noise."""
     sample: SampleConfig
+    """The specimen that is simulated."""
     potential: PotentialConfig = PotentialConfig()
+    """How the specimen's potential is computed."""
     specimen_a: tuple[PositiveFloat, PositiveFloat] | None = None
+    """[y, x] extent of the simulated specimen in angstrom; null is the smallest that holds scan and window of every
+    experiment, and it may not be less."""
     experiment: ExperimentConfig
+    """What an experiment is where search, reference and map don't say otherwise."""
     doses_e_per_a2: tuple[DoseValue, ...] = Field(min_length=1)
-    space: SpaceConfig
+    """Doses in e/A^2; each has a search of its own."""
+    space: SpaceConfig = Field(json_schema_extra={"propertyNames": {"enum": list(VARIABLE)}})
+    """Numbers of the experiment to search, with their ranges or choices."""
     search: SearchConfig
+    """How many experiments are tried at each dose, and how they are chosen."""
     random: RandomConfig | None = None
+    """Random search at one dose, for comparison; null does none."""
     reference: ReferenceConfig = ReferenceConfig()
+    """An expert's fixed design, which the optimised ones are compared with."""
     validation: ValidationConfig = ValidationConfig()
+    """How winners are simulated again after the search."""
     map: MapConfig | None = None
+    """A map of the score over two parameters; null draws none."""
     reconstruction: Plan
+    """Plan of reconstruction, the same for all trials."""
     score: ScoreConfig = ScoreConfig()
+    """How reconstructions are scored against the truth."""
     objective: ObjectiveConfig = ObjectiveConfig()
+    """Which of the scores the search maximises."""
     jobs: JobsConfig = JobsConfig()
+    """How work is cut into jobs."""
     compare_with: Literal["cao2022"] | None = None
+    """Published trends that the report compares with; null compares with none."""
 
     @field_validator("doses_e_per_a2")
     @classmethod

@@ -19,27 +19,46 @@ class Calibration(Strict):
     Pairs are (y, x). Pixels are the detector's own, before binning.
     """
 
-    voltage_kv: float = Field(gt=0, description="acceleration voltage")
-    semiangle_mrad: float | None = Field(None, gt=0, description="aperture semi-angle; needed without a probe guess")
-    defocus_nm: float = Field(0.0, description="positive is underfocus")
-    cs_mm: float = Field(0.0, description="spherical aberration")
-    step_a: tuple[float, float] | None = Field(None, description="scan step, one or (y, x); needed without positions")
-    scan_shape: tuple[int, int] | None = Field(None, description="(rows, columns), where the file doesn't say")
-    rotation_deg: float = Field(0.0, description="scan's x axis, turned from the detector's kx towards ky")
-    reciprocal_pixel: float | None = Field(None, gt=0, description="detector pixel in 1/A (q, not 2 pi q)")
-    pixel_mrad: float | None = Field(None, gt=0, description="detector pixel in mrad, instead of reciprocal_pixel")
-    scan_last: bool = Field(False, description="the array's last two axes are the scan")
-    transpose: bool = Field(False, description="swap ky and kx")
-    flip_ky: bool = Field(False, description="reverse ky")
-    flip_kx: bool = Field(False, description="reverse kx")
-    corner: bool = Field(False, description="zero frequency is at pixel (0, 0), as after an FFT")
-    centre_px: tuple[float, float] | None = Field(None, description="zero frequency; default: found from the data")
-    crop_px: tuple[int, int] | None = Field(None, description="size of the part to keep, around the centre")
-    bin: int = Field(1, ge=1, description="detector pixels to sum along each axis")
-    counts_per_electron: float = Field(1.0, gt=0, description="the detector's gain")
-    threshold: float | None = Field(None, description="readings below it are set to 0: dark noise")
+    voltage_kv: float = Field(gt=0)
+    """Voltage in kV by which the electrons are accelerated."""
+    semiangle_mrad: float | None = Field(None, gt=0)
+    """Convergence semi-angle of the aperture in mrad; needed without a probe guess."""
+    defocus_nm: float = 0.0
+    """Defocus in nm; positive is underfocus."""
+    cs_mm: float = 0.0
+    """Spherical aberration C3 in mm."""
+    step_a: tuple[float, float] | None = None
+    """Scan step in angstrom, one number or [y, x]; needed without positions."""
+    scan_shape: tuple[int, int] | None = None
+    """[rows, columns] of the scan, where the file doesn't say."""
+    rotation_deg: float = 0.0
+    """Angle in degrees from the detector's kx to the scan's x axis, towards ky."""
+    reciprocal_pixel: float | None = Field(None, gt=0)
+    """Detector pixel in 1/A (q, not 2 pi q)."""
+    pixel_mrad: float | None = Field(None, gt=0)
+    """Detector pixel in mrad, instead of `reciprocal_pixel`."""
+    scan_last: bool = False
+    """Whether the array's last two axes are the scan, not the detector."""
+    transpose: bool = False
+    """Whether ky and kx are swapped, before everything else."""
+    flip_ky: bool = False
+    """Whether ky is reversed, after `transpose`."""
+    flip_kx: bool = False
+    """Whether kx is reversed, after `transpose`."""
+    corner: bool = False
+    """Whether zero frequency is at pixel (0, 0), as after an FFT."""
+    centre_px: tuple[float, float] | None = None
+    """[ky, kx] pixel of zero frequency; null finds the middle of the bright-field disc."""
+    crop_px: tuple[int, int] | None = None
+    """[ky, kx] pixels to keep around the centre, before binning; null keeps all."""
+    bin: int = Field(1, ge=1)
+    """Detector pixels to sum along each axis."""
+    counts_per_electron: float = Field(1.0, gt=0)
+    """The detector's gain: readings are divided by it."""
+    threshold: float | None = None
+    """Readings below it are set to 0, as dark noise; null keeps them."""
 
-    @field_validator("step_a", mode="before")
+    @field_validator("step_a", mode="before", json_schema_input_type=float | tuple[float, float] | None)
     @classmethod
     def _square(cls, value: Any) -> Any:
         """One number is the same step along y and x."""

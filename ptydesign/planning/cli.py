@@ -12,11 +12,12 @@ from ptydesign.errors import InputError
 def init(options: argparse.Namespace) -> None:
     """Write a plan file to edit."""
     from ptydesign import io
-    from ptydesign.planning.load import TEMPLATE
+    from ptydesign.planning.load import KIND, TEMPLATE
+    from ptydesign.study.schema import naming_schema
 
     if options.file.exists():
         raise InputError("file", "must not exist yet", str(options.file), "Give another name.")
-    io.write_text(options.file, TEMPLATE.read_text(encoding="utf-8"))
+    io.write_text(options.file, naming_schema(TEMPLATE.read_text(encoding="utf-8"), KIND))
     print(f"{options.file}: edit it, then `ptydesign card {options.file}`")
 
 

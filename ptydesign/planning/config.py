@@ -28,7 +28,9 @@ class Range(Strict):
     """A range that can be set continuously."""
 
     low: float
+    """Lower end of the range."""
     high: float
+    """Upper end of the range; not below `low`."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Range:
@@ -50,22 +52,21 @@ class PositiveRange(Range):
     """A range of positive numbers."""
 
     low: PositiveFloat
+    """Lower end of the range, above zero."""
     high: PositiveFloat
+    """Upper end of the range; not below `low`."""
 
 
 class Conventions(Strict):
     """How the microscope's software counts. ptydesign's own: underfocus is positive, angles turn from +x towards +y
     (clockwise on a screen whose y points down)."""
 
-    defocus_positive: Literal["underfocus", "overfocus"] = Field(
-        "underfocus", description="what a positive number means on the microscope's defocus display"
-    )
-    rotation_positive: Literal["clockwise", "counterclockwise"] = Field(
-        "clockwise", description="how a positive scan rotation turns the scan, seen on the screen"
-    )
-    scan_rotation_deg: float = Field(
-        0.0, description="rotation between scan and detector as the microscope shows it; goes into the plan for the day"
-    )
+    defocus_positive: Literal["underfocus", "overfocus"] = "underfocus"
+    """What a positive number means on the microscope's defocus display."""
+    rotation_positive: Literal["clockwise", "counterclockwise"] = "clockwise"
+    """How a positive scan rotation turns the scan, seen on the screen."""
+    scan_rotation_deg: float = 0.0
+    """Rotation between scan and detector in degrees, as the microscope shows it; it goes into the files for the day."""
 
 
 def _if_in(unit: str, values: Sequence[float], factor: float) -> str:
@@ -77,30 +78,40 @@ class InstrumentConfig(Strict):
     """What the microscope can do. Lists are what exists: nothing between two entries can be set."""
 
     name: str = "microscope"
-    voltages_kv: tuple[Voltage, ...] = Field(min_length=1, description="accelerating voltages that are aligned")
-    apertures_mrad: tuple[Aperture, ...] = Field(min_length=1, description="semi-angles of the apertures that exist")
-    defocus_nm: Range = Field(
-        description="range of defocus, in the microscope's own sign; {low: 0, high: 0}: in focus only"
-    )
-    step_a: PositiveRange = Field(description="scan steps that the scan generator can do")
-    camera_lengths_mm: tuple[PositiveFloat, ...] | None = Field(
-        None, description="camera lengths that exist; the angle of a pixel is pitch / camera length"
-    )
-    pixels_mrad: tuple[PositiveFloat, ...] | None = Field(
-        None, description="instead of camera_lengths_mm: calibrated angle of a physical detector pixel, for each"
-    )
-    currents_pa: tuple[PositiveFloat, ...] = Field(min_length=1, description="beam currents that can be set")
-    dwell_us: PositiveRange = Field(
-        PositiveRange(low=0.5, high=1e5), description="dwell times that the scan generator can do"
-    )
-    flyback_us: float = Field(0.0, ge=0, le=1e6, description="after each line of the scan")
-    drift_a_per_min: float = Field(0.0, ge=0, description="of the stage, after it has settled")
-    source_size_a: float = Field(0.0, ge=0, le=5, description="demagnified, 1-D rms")
-    focal_spread_nm: float = Field(0.0, ge=0, description="1-D rms")
-    cs_mm: float = Field(0.0, ge=-10, le=10, description="spherical aberration")
-    defocus_error_nm: float = Field(2.0, ge=0, description="how well the defocus is known, 1 standard deviation")
-    position_jitter_a: float = Field(0.0, ge=0, description="of the scan, 1-D rms")
+    """What the sheet calls the microscope."""
+    voltages_kv: tuple[Voltage, ...] = Field(min_length=1)
+    """Accelerating voltages in kV that are aligned."""
+    apertures_mrad: tuple[Aperture, ...] = Field(min_length=1)
+    """Convergence semi-angles in mrad of the apertures that exist."""
+    defocus_nm: Range
+    """Range of defocus in nm, in the microscope's own sign; `{low: 0, high: 0}` is in focus only."""
+    step_a: PositiveRange
+    """Range of scan steps in angstrom that the scan generator can do."""
+    camera_lengths_mm: tuple[PositiveFloat, ...] | None = None
+    """Camera lengths in mm that exist; the angle of a pixel is its pitch divided by the camera length."""
+    pixels_mrad: tuple[PositiveFloat, ...] | None = None
+    """Instead of `camera_lengths_mm`: the calibrated angle of a physical detector pixel in mrad, for each camera
+    length."""
+    currents_pa: tuple[PositiveFloat, ...] = Field(min_length=1)
+    """Beam currents in pA that can be set and measured."""
+    dwell_us: PositiveRange = PositiveRange(low=0.5, high=1e5)
+    """Range of dwell times in microseconds that the scan generator can do."""
+    flyback_us: float = Field(0.0, ge=0, le=1e6)
+    """Time in microseconds that is lost after each line of the scan."""
+    drift_a_per_min: float = Field(0.0, ge=0)
+    """Drift of the stage in angstrom per minute, after it has settled."""
+    source_size_a: float = Field(0.0, ge=0, le=5)
+    """Size of the demagnified source at the specimen in angstrom, 1-D rms."""
+    focal_spread_nm: float = Field(0.0, ge=0)
+    """Focal spread in nm, 1-D rms; from energy spread and chromatic aberration."""
+    cs_mm: float = Field(0.0, ge=-10, le=10)
+    """Spherical aberration C3 in mm; 0 for a corrected microscope."""
+    defocus_error_nm: float = Field(2.0, ge=0)
+    """How well the defocus is known, one standard deviation in nm; draws of errors have it."""
+    position_jitter_a: float = Field(0.0, ge=0)
+    """Random error of each scan position along y and x in angstrom, 1-D rms."""
     conventions: Conventions = Conventions()
+    """How the microscope's software counts defocus and rotation."""
 
     @field_validator("voltages_kv", "apertures_mrad", "currents_pa", "camera_lengths_mm", "pixels_mrad")
     @classmethod
@@ -155,23 +166,30 @@ class InstrumentConfig(Strict):
 
 
 class DetectorChoice(Strict):
-    """A detector of the data file by name; `override` replaces its numbers. bin: pixels summed along an axis, on the
-    detector or before the reconstruction; it must divide both sides of the detector."""
+    """A detector of the data file by name; `ptydesign detectors` lists them."""
 
     name: str
+    """Name from `ptydesign detectors`; another one needs its numbers in `override`."""
     bin: PositiveInt = 1
+    """Pixels summed along each axis, on the detector or before the reconstruction; it must divide both sides of the
+    detector."""
     override: DetectorNumbers = DetectorNumbers()
+    """Numbers of your detector that differ from the data file's."""
 
 
 class GoalConfig(Strict):
-    """What is wanted. doses: the largest is the limit that the specimen stands; smaller ones are planned too, for the
-    front of quality against dose. field_of_view_a: [y, x] of the scan on the day."""
+    """What is wanted."""
 
     doses_e_per_a2: tuple[Dose, ...] = Field(min_length=1)
+    """Doses in e/A^2: the largest is the specimen's limit, smaller ones are planned too, for quality against dose."""
     resolution_a: PositiveFloat = 1.0
+    """Resolution that is wanted, as a period in angstrom; the detector must reach its angle."""
     time_limit_s: PositiveFloat | None = None
+    """Longest scan in seconds; null is no limit."""
     field_of_view_a: tuple[PositiveFloat, PositiveFloat] = (200.0, 200.0)
-    depth: bool = Field(False, description="is the structure along the beam wanted? (several slices)")
+    """[y, x] size in angstrom of the scan on the day; it decides scan time, drift and file size."""
+    depth: bool = False
+    """Whether the structure along the beam is wanted; the card then checks what several slices need."""
 
     @field_validator("doses_e_per_a2")
     @classmethod
@@ -190,21 +208,28 @@ class SettingConfig(Strict):
     """A setting in the microscope's units and sign; what is left out is filled by the rule of thumb."""
 
     voltage_kv: float | None = None
+    """Accelerating voltage in kV, one of the instrument's."""
     semiangle_mrad: float | None = None
+    """Convergence semi-angle in mrad, one of the instrument's apertures."""
     defocus_nm: float | None = None
+    """Defocus in nm, in the microscope's own sign."""
     step_a: float | None = None
-    camera: float | None = Field(None, description="camera length in mm, or angle of a pixel in mrad, as in the lists")
+    """Scan step in angstrom."""
+    camera: float | None = None
+    """Camera length in mm, or angle of a pixel in mrad, as in the instrument's list."""
 
 
 class SimulationConfig(Strict):
     """The piece that is simulated: small, since the best settings don't depend on the size of the scan."""
 
     field_of_view_a: tuple[PositiveFloat, PositiveFloat] = (20.0, 20.0)
-    slice_thickness_a: PositiveFloat | None = Field(
-        None, description="of the simulation; none: a projected, single slice"
-    )
+    """[y, x] size in angstrom of the scan that is simulated; larger pieces take longer."""
+    slice_thickness_a: PositiveFloat | None = None
+    """Thickness in angstrom of the simulation's slices; null projects the sample into a single one."""
     parametrization: Literal["kirkland", "lobato"] = "kirkland"
-    thermal_sigma_a: float = Field(0.0, ge=0, description="1-D rms thermal displacement of all atoms")
+    """Table of the atoms' scattering factors."""
+    thermal_sigma_a: float = Field(0.0, ge=0)
+    """Thermal displacement of all atoms in angstrom, 1-D rms, as a Debye-Waller factor; 0 is atoms at rest."""
 
 
 class RobustnessConfig(Strict):
@@ -215,29 +240,51 @@ class RobustnessConfig(Strict):
     a mistilt (normal) and a thickness (thinner, as planned, thicker).
     """
 
-    candidates: PositiveInt = Field(3, description="designs that are tried again: the winner and its neighbours")
-    repeats: PositiveInt = Field(3, description="fresh noise and fresh starts without any error")
-    tolerance_repeats: PositiveInt = Field(1, description="fresh noise for each value that is tried for a tolerance")
-    draws: PositiveInt = Field(8, description="draws of all errors together; how often a design fails is of these")
-    thickness_error: float = Field(0.2, ge=0, lt=1, description="fraction by which the specimen may differ")
-    tilt_mrad: float = Field(5.0, ge=0, description="mistilt of a specimen in slices, 1-D rms")
-    failed_below: float = Field(0.5, gt=0, lt=1, description="fraction of the design's own score that counts as failed")
+    candidates: PositiveInt = 3
+    """How many designs are tried again: the winner and those next to it."""
+    repeats: PositiveInt = 3
+    """Simulations of each design with fresh noise and no error; two or more give a spread."""
+    tolerance_repeats: PositiveInt = 1
+    """Simulations with fresh noise of each value that is tried for a tolerance."""
+    draws: PositiveInt = 8
+    """Draws of all errors together, the same for every design; how often a design fails is counted in these."""
+    thickness_error: float = Field(0.2, ge=0, lt=1)
+    """Fraction by which the specimen may be thinner or thicker; for structures in slices with a `thickness_a`."""
+    tilt_mrad: float = Field(5.0, ge=0)
+    """Mistilt of the specimen along y and along x in mrad, 1-D rms; for specimens in slices."""
+    failed_below: float = Field(0.5, gt=0, lt=1)
+    """A draw counts as failed below this fraction of the design's own score without errors."""
 
 
-class PlanningStudy(Strict):
-    """A plan. `study` and `scale` are set when it is loaded."""
+class PlanConfig(Strict):
+    """An experiment that is planned before beam time, at one scale."""
 
     study: str = Field(pattern=FOLDER_NAME)
+    """Name of the study's folder; not in the file."""
     scale: Literal["smoke", "preview", "paper"] = "preview"
+    """Scale of the run; not in the file."""
     title: str
+    """What heads the sheet and the report."""
     seed: int = Field(0, ge=0, lt=2**31)
+    """Start of all random numbers; another seed repeats the study with other noise."""
     sample: SampleConfig
+    """The specimen, as you expect it."""
     instrument: InstrumentConfig
+    """The microscope: what can be set, and what is wrong with it."""
     detector: DetectorChoice
+    """The detector and its binning."""
     goal: GoalConfig
+    """Doses, resolution, time and field of view."""
     expert: SettingConfig = SettingConfig()
+    """The rule of thumb to compare with; what is left out is filled by the built-in one."""
     simulation: SimulationConfig = SimulationConfig()
+    """The piece of the sample that trials simulate."""
     search: SearchConfig = SearchConfig(initial=12, points=24, batch=8)
+    """How many settings are tried and how they are chosen."""
     reconstruction: Plan | None = None
+    """Plan of reconstruction of the trials; null takes LSQ-ML, or gradient descent in slices of 20 A for a thick
+    sample."""
     robustness: RobustnessConfig = RobustnessConfig()
-    chunk: PositiveInt = Field(4, description="trials of one job; no number depends on it")
+    """How the best designs are tried again under errors."""
+    chunk: PositiveInt = 4
+    """Trials of one job; no number depends on it."""

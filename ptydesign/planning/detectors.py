@@ -18,29 +18,42 @@ USER = "given in the plan"
 
 
 class DetectorNumbers(Strict):
-    """What a detector can do; the entries of detectors.yaml, and of `detector.override` in a plan.
+    """What a detector can do; null: no limit is known.
 
-    None: no limit is known. counts_per_frame, rate_per_px_s: electrons. mtf_nyquist: {kV: value}, interpolated.
+    These are the numbers of an entry of detectors.yaml, and of `detector.override` in a plan.
     """
 
-    pixels: tuple[PositiveInt, PositiveInt] | None = Field(None, description="[ny, nx]")
-    pixel_um: PositiveFloat | None = Field(None, description="pitch in micrometre")
-    frames_per_s: PositiveFloat | None = Field(None, description="whole frames per second, back to back")
-    counts_per_frame: PositiveFloat | None = Field(None, description="most electrons in a pixel and frame")
-    rate_per_px_s: PositiveFloat | None = Field(None, description="most electrons per pixel and second")
-    hits_per_s: PositiveFloat | None = Field(None, description="most events per second of the whole detector")
-    dead_time_ns: PositiveFloat | None = Field(None, description="of a pixel after an electron")
-    dqe: float | None = Field(None, gt=0, le=1, description="detective quantum efficiency at zero frequency")
-    mtf_nyquist: dict[float, float] | None = Field(None, description="{kV: modulation transfer at Nyquist}")
-    bytes_per_px: PositiveFloat | None = Field(None, description="bytes of a pixel in the file")
-    bytes_per_hit: PositiveFloat | None = Field(None, description="bytes of an event in the file")
+    pixels: tuple[PositiveInt, PositiveInt] | None = None
+    """[ny, nx] pixels of the detector, or of the part that is read."""
+    pixel_um: PositiveFloat | None = None
+    """Pitch of the pixels in micrometres; needed for camera lengths."""
+    frames_per_s: PositiveFloat | None = None
+    """Whole frames per second, back to back."""
+    counts_per_frame: PositiveFloat | None = None
+    """Most electrons that a pixel can count in a frame."""
+    rate_per_px_s: PositiveFloat | None = None
+    """Most electrons per second that a pixel can count."""
+    hits_per_s: PositiveFloat | None = None
+    """Most events per second of the whole detector."""
+    dead_time_ns: PositiveFloat | None = None
+    """Time in ns that a pixel is blind after an electron."""
+    dqe: float | None = Field(None, gt=0, le=1)
+    """Detective quantum efficiency at zero frequency; the dose is multiplied by it."""
+    mtf_nyquist: dict[float, float] | None = None
+    """Modulation transfer at the Nyquist frequency at each voltage, as {kV: value}; interpolated between them."""
+    bytes_per_px: PositiveFloat | None = None
+    """Bytes of a pixel in the file."""
+    bytes_per_hit: PositiveFloat | None = None
+    """Bytes of an event in the file, for detectors that store events."""
 
 
 class Detector(DetectorNumbers):
-    """A detector with the source of each of its numbers. sources: {field: where it is from}."""
+    """A detector with the source of each of its numbers."""
 
     name: str
+    """What the detector is called in the data file."""
     sources: dict[str, str]
+    """Where each number is from, by field."""
 
     def source(self, field: str) -> str:
         """Where a number is from."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from jax.sharding import Mesh
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+import jax
+from pydantic import Field, GetJsonSchemaHandler, TypeAdapter, ValidationError, model_validator
 
 from ptydesign.errors import InputError, nearest
 from ptydesign.reconstruct import cores
@@ -28,24 +28,35 @@ class EngineConfig(Refinements):
     A float may be given as a schedule: {schedule: cosine, start: 0.02, end: 0.001, sweeps: 40}.
     """
 
-    sweeps: int = Field(40, ge=1, description="passes over all positions")
-    group: int = Field(32, ge=1, description="positions per update")
-    batches: Literal["compact", "sparse", "random"] = Field("sparse", description="which positions form a group")
-    noise: Literal["amplitude", "anscombe", "poisson", "gaussian"] = Field("amplitude", description="noise model")
-    offset: float = Field(1e-3, gt=0, description="regulariser of the noise model, in mean counts per pixel")
-    probe_start: int = Field(1, ge=0, description="sweeps before the probe is updated")
-    object_modes: Literal["all", "first"] = Field(
-        "all", description="probe modes that update the object: all, or the first and strongest only"
-    )
-    max_amplitude: float = Field(1.5, ge=1, description="object amplitudes are clamped to this value")
-    acceleration: float = Field(
-        0.0, ge=0, lt=1, description="largest momentum of object and probe from sweep to sweep; 0.9 for weak modes"
-    )
+    sweeps: int = Field(40, ge=1)
+    """Passes over all positions; more fit the data better, and at low dose their noise too."""
+    group: int = Field(32, ge=1)
+    """Positions of one update; small groups converge in fewer sweeps, large ones take less time a sweep and average
+    noise."""
+    batches: Literal["compact", "sparse", "random"] = "sparse"
+    """Which positions form a group: neighbours, ones that are far apart, or any."""
+    noise: Literal["amplitude", "anscombe", "poisson", "gaussian"] = "amplitude"
+    """Noise model of the likelihood; Poisson is right for counted electrons."""
+    offset: float = Field(1e-3, gt=0)
+    """What keeps the noise model finite in dark pixels, in mean counts per pixel; more gives dark pixels less
+    weight."""
+    probe_start: int = Field(1, ge=0)
+    """Sweeps before the probe is updated; more than `sweeps` keeps it as it is known."""
+    object_modes: Literal["all", "first"] = "all"
+    """Probe modes that update the object: all, or the first and strongest only."""
+    max_amplitude: float = Field(1.5, ge=1)
+    """Largest amplitude of the object's slices; larger ones are reduced to it, and 1 forbids gain."""
+    acceleration: float = Field(0.0, ge=0, lt=1)
+    """Largest momentum of object and probe from sweep to sweep; 0.9 where a weak probe mode grows slowly, 0 is none."""
 
-    constraints: tuple[AnyConstraint, ...] = Field((), description="regularisers between groups or sweeps, in order")
-    schedules: dict[str, Schedule] = Field({}, description="settings that change from sweep to sweep")
-    stop: Stop = Field(Stop(), description="when to end before all sweeps are done")
-    resample: Resample | None = Field(None, description="what becomes of the state before this engine starts")
+    constraints: tuple[AnyConstraint, ...] = ()
+    """Regularisers that change the state between groups or sweeps, in this order."""
+    schedules: dict[str, Schedule] = Field({})
+    """Numbers that change from sweep to sweep, by name; for nested ones, such as `costs.0.weight`."""
+    stop: Stop = Stop()
+    """When to end before all sweeps are done."""
+    resample: Resample | None = None
+    """What becomes of the state before this engine starts: other pixels, slices or modes."""
 
     multislice: ClassVar[bool] = True  # False: the engine is defined for one slice only
     keeps_waves: ClassVar[bool] = False  # True: neither momentum nor a probe that varies over the scan
@@ -72,6 +83,18 @@ class EngineConfig(Refinements):
         starts = {n: v["start"] for n, v in short.items() if "start" in v}
         rest = {n: v for n, v in content.items() if n not in short}
         return {**rest, **starts, "schedules": {**content.get("schedules", {}), **short}}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """A number may be a schedule."""
+        reference = handler(core_schema)
+        properties = handler.resolve_ref_schema(reference)["properties"]
+        schedule = properties["schedules"]["additionalProperties"]
+        for name, number in properties.items():
+            if number.get("type") == "number":
+                said = {key: number.pop(key) for key in ("title", "description", "default") if key in number}
+                properties[name] = {"anyOf": [number, schedule], **said}
+        return reference
 
     @model_validator(mode="after")
     def _check_schedules(self) -> EngineConfig:

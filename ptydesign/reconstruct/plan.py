@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_serializer, model_validator
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
@@ -20,14 +20,14 @@ EngineSettings = Annotated[
 
 
 class ProbeStart(Strict):
-    """The first guess of the probe: nominal optics (or the dataset's own guess) and further modes.
-
-    mode_powers: fraction of the total power of each mode after the first; the first has the rest.
-    opr_modes: orthogonal probe relaxation, see `opr`; from each engine's `opr_start` on.
-    """
+    """The first guess of the probe: nominal optics (or the dataset's own guess) and further modes."""
 
     mode_powers: tuple[float, ...] = ()
-    opr_modes: int = Field(0, ge=0, le=20, description="modes by which the first mode varies over the scan")
+    """Fraction of the total power of each mode after the first, which has the rest; [0.1, 0.05] makes three modes. More
+    modes take up partial coherence."""
+    opr_modes: int = Field(0, ge=0, le=20)
+    """Modes by which the first mode varies over the scan (orthogonal probe relaxation), for drifts of focus or
+    astigmatism; 0 is a fixed probe."""
 
     @model_validator(mode="after")
     def _fractions(self) -> ProbeStart:
@@ -49,12 +49,14 @@ class ProbeStart(Strict):
 
 
 class ObjectStart(Strict):
-    """The first guess of the object in `slices` slices of `slice_thickness_a`: vacuum, or a single-sideband
-    reconstruction whose phase is shared out evenly among the slices."""
+    """The first guess of the object in `slices` slices of `slice_thickness_a`."""
 
-    method: Literal["vacuum", "ssb"] = Field("vacuum", description="vacuum or single sideband (no iterations)")
-    slices: int = Field(1, ge=1, description="number of slices")
-    slice_thickness_a: float = Field(0.0, ge=0, description="thickness of a slice; needed for more than one")
+    method: Literal["vacuum", "ssb"] = "vacuum"
+    """Vacuum, or a single-sideband reconstruction, whose phase is shared out evenly among the slices."""
+    slices: int = Field(1, ge=1)
+    """Number of slices; 1 is a projection."""
+    slice_thickness_a: float = Field(0.0, ge=0)
+    """Thickness of a slice in angstrom; needed for more than one."""
 
     @model_validator(mode="after")
     def _thickness(self) -> ObjectStart:
@@ -71,13 +73,19 @@ class ObjectStart(Strict):
 
 
 class Plan(Strict):
-    """What `reconstruct` does with a dataset."""
+    """A plan: how a dataset is reconstructed."""
 
+    model_config = ConfigDict(title="plan")
     probe: ProbeStart = ProbeStart()
+    """How the probe starts."""
     object: ObjectStart = ObjectStart()
+    """How the object starts, and in how many slices."""
     precision: Literal["single", "double"] = "single"
-    engines: tuple[EngineSettings, ...] = Field(min_length=1, description="engines, one after the other")
-    budget: Budget = Field(Budget(), description="limits of all engines together")
+    """Precision of floating-point numbers; double is slower, and for checks."""
+    engines: tuple[EngineSettings, ...] = Field(min_length=1)
+    """Engines that run one after the other, each from the state that the one before left."""
+    budget: Budget = Budget()
+    """Limits of all engines together."""
 
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:

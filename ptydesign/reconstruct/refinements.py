@@ -13,45 +13,44 @@ from ptydesign.config import Strict
 class Refinements(Strict):
     """What is refined besides object and probe; part of every engine's settings. Everything is off by default."""
 
-    refine_positions: bool = Field(False, description="correct scan positions")
-    positions_start: int = Field(3, ge=0, description="sweeps before positions are corrected")
-    position_step: float = Field(1.0, gt=0, le=2, description="factor of a position's step")
-    position_clip_px: float = Field(0.3, gt=0, description="largest step of a position in a sweep, in object pixels")
-    position_affine: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="part of each departure from an affine map of the nominal positions that is taken back in a sweep",
-    )
-    position_error_a: float = Field(
-        0.0,
-        ge=0,
-        description="expected error of a position along one axis, about an affine map of the nominal ones: a prior "
-        "that low doses need, for counts of electrons; 0 is no prior",
-    )
-    search_every: int = Field(
-        10, ge=0, description="sweeps from one search for positions that descent cannot reach to the next; 0 is never"
-    )
-    search_radius_a: float = Field(1.5, gt=0, description="how far from where its neighbours put it a position may be")
-    search_part: float = Field(
-        0.05, gt=0, le=1, description="part of the positions, those that fit worst, to search for"
-    )
-    opr_start: int = Field(3, ge=0, description="sweeps before the probe may vary over the scan (probe.opr_modes)")
-    refine_intensity: bool = Field(False, description="correct an intensity factor of each pattern")
-    intensity_start: int = Field(3, ge=0, description="sweeps before intensity factors are corrected")
-    refine_tilt: bool = Field(False, description="refine the specimen's tilt; needs two slices or more")
-    slices_alike: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="part of the slices' departure from their mean that is taken back in each sweep that refines the "
-        "tilt; with 0 a tilt is hardly found",
-    )
-    refine_thickness: Literal["off", "total", "each"] = Field(
-        "off", description="refine one factor of all slices' thicknesses, or each slice's"
-    )
-    propagation_start: int = Field(5, ge=0, description="sweeps before tilt and thickness are refined")
-    propagation_step: float = Field(1.0, gt=0, le=10, description="factor of the step of tilt and thickness")
+    refine_positions: bool = False
+    """Whether scan positions are corrected, for jitter and drift; low doses need `position_error_a` with it."""
+    positions_start: int = Field(3, ge=0)
+    """Sweeps before positions are corrected, so that object and probe take shape first."""
+    position_step: float = Field(1.0, gt=0, le=2)
+    """Factor of a position's step; less damps it."""
+    position_clip_px: float = Field(0.3, gt=0)
+    """Largest step of a position in a sweep, in object pixels."""
+    position_affine: float = Field(0.0, ge=0, le=1)
+    """Part of each departure from an affine map of the nominal positions that is taken back in a sweep; 1 allows the
+    map only."""
+    position_error_a: float = Field(0.0, ge=0)
+    """Expected error of a position along one axis in angstrom, about an affine map of the nominal ones: a prior, for
+    counts of electrons, which low doses need; 0 is none."""
+    search_every: int = Field(10, ge=0)
+    """Sweeps from one search for positions that descent cannot reach to the next; 0 is never."""
+    search_radius_a: float = Field(1.5, gt=0)
+    """How far in angstrom from where its neighbours put it a position is sought; about three times the expected
+    error."""
+    search_part: float = Field(0.05, gt=0, le=1)
+    """Part of the positions, those that fit worst, to search for."""
+    opr_start: int = Field(3, ge=0)
+    """Sweeps before the probe may vary over the scan, with `probe.opr_modes`."""
+    refine_intensity: bool = False
+    """Whether an intensity factor of each pattern is fitted, for a beam current that fluctuates."""
+    intensity_start: int = Field(3, ge=0)
+    """Sweeps before intensity factors are corrected."""
+    refine_tilt: bool = False
+    """Whether the specimen's tilt is refined; needs two slices or more."""
+    slices_alike: float = Field(0.5, ge=0, le=1)
+    """Part of the slices' departure from their mean that is taken back in each sweep that refines the tilt; with 0 a
+    tilt is hardly found."""
+    refine_thickness: Literal["off", "total", "each"] = "off"
+    """What is refined of the slices' thicknesses: nothing, one factor of all, or each slice's."""
+    propagation_start: int = Field(5, ge=0)
+    """Sweeps before tilt and thickness are refined."""
+    propagation_step: float = Field(1.0, gt=0, le=10)
+    """Factor of the step of tilt and thickness."""
 
     quiet: ClassVar[frozenset[str]] = frozenset(
         {

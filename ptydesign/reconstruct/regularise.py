@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 from pydantic import Field, field_validator, model_validator
 
-from ptydesign.config import Strict
+from ptydesign.config import Strict, one_of
 from ptydesign.errors import InputError, nearest
 from ptydesign.reconstruct.costs import COSTS
 from ptydesign.reconstruct.shapes import Canvas, Index, Modes, Scalar
@@ -33,15 +33,19 @@ Probe = Complex[Array | np.ndarray, "mode ny nx"]
 class ConstraintConfig(Strict):
     """What every constraint has. Floats are traced; `every` and the kind are static."""
 
-    every: Literal["group", "sweep"] = Field("sweep", description="applied after each group or after each sweep")
+    every: Literal["group", "sweep"] = "sweep"
+    """Whether it is applied after each group or after each sweep."""
 
 
 class ObjectAmplitude(ConstraintConfig):
     """Object amplitudes are clamped to [smallest, largest]; phases stay."""
 
     kind: Literal["object_amplitude"] = "object_amplitude"
-    smallest: float = Field(0.0, ge=0, description="smallest amplitude of a slice")
-    largest: float = Field(1.0, gt=0, description="largest amplitude of a slice")
+    """Which regulariser this is; it decides which other keys there are."""
+    smallest: float = Field(0.0, ge=0)
+    """Smallest amplitude of a slice."""
+    largest: float = Field(1.0, gt=0)
+    """Largest amplitude of a slice; 1 forbids gain."""
 
     @model_validator(mode="after")
     def _ordered(self) -> ObjectAmplitude:
@@ -54,51 +58,68 @@ class Positivity(ConstraintConfig):
     """Object phases below `floor_rad` are moved towards it by `strength`: a potential attracts electrons everywhere."""
 
     kind: Literal["positivity"] = "positivity"
-    floor_rad: float = Field(0.0, description="smallest phase, against vacuum")
-    strength: float = Field(1.0, ge=0, le=1, description="part of the way that is taken")
+    """Which regulariser this is; it decides which other keys there are."""
+    floor_rad: float = 0.0
+    """Smallest phase in rad, against vacuum."""
+    strength: float = Field(1.0, ge=0, le=1)
+    """Part of the way to `floor_rad` that is taken each time."""
 
 
 class ObjectLowpass(ConstraintConfig):
     """Object frequencies beyond `qmax` are removed, with a raised-cosine edge."""
 
     kind: Literal["object_lowpass"] = "object_lowpass"
-    qmax: float = Field(gt=0, description="1/A; frequencies below pass unchanged")
-    edge: float = Field(0.1, gt=0, description="width of the edge, as a fraction of qmax")
+    """Which regulariser this is; it decides which other keys there are."""
+    qmax: float = Field(gt=0)
+    """Spatial frequency in 1/A up to which the object passes unchanged."""
+    edge: float = Field(0.1, gt=0)
+    """Width of the soft edge beyond `qmax`, as a fraction of it."""
 
 
 class LayerBlur(ConstraintConfig):
-    """Slices are blurred along the beam by a Gaussian, in real space; see `layer_blur`."""
+    """Slices are blurred along the beam by a Gaussian, in real space; the mean over slices stays."""
 
     kind: Literal["layer_blur"] = "layer_blur"
-    sigma_a: float = Field(ge=0, description="standard deviation in A; 0 does nothing")
+    """Which regulariser this is; it decides which other keys there are."""
+    sigma_a: float = Field(ge=0)
+    """Standard deviation of the Gaussian in angstrom; 0 does nothing."""
 
 
 class Deramp(ConstraintConfig):
-    """The plane phase ramp and the mean phase of the scanned object are removed; see `deramp`."""
+    """The plane phase ramp and the mean phase of the scanned object are removed; the probe takes the ramp, so that no
+    pattern changes."""
 
     kind: Literal["deramp"] = "deramp"
+    """Which regulariser this is; it decides which other keys there are."""
 
 
 class ProbeSupport(ConstraintConfig):
     """The probe vanishes outside a disc in real space."""
 
     kind: Literal["probe_support"] = "probe_support"
-    radius_a: float = Field(gt=0, description="A, about the window's centre")
-    edge_a: float = Field(1.0, gt=0, description="width of the edge in A")
+    """Which regulariser this is; it decides which other keys there are."""
+    radius_a: float = Field(gt=0)
+    """Radius of the disc in angstrom, about the window's centre."""
+    edge_a: float = Field(1.0, gt=0)
+    """Width of the disc's soft edge in angstrom."""
 
 
 class ProbeAperture(ConstraintConfig):
     """The probe vanishes outside a disc in reciprocal space: the microscope's aperture."""
 
     kind: Literal["probe_aperture"] = "probe_aperture"
-    semiangle_mrad: float = Field(gt=0, description="semi-angle in mrad")
-    edge_mrad: float = Field(1.0, gt=0, description="width of the edge in mrad")
+    """Which regulariser this is; it decides which other keys there are."""
+    semiangle_mrad: float = Field(gt=0)
+    """Semi-angle of the aperture in mrad."""
+    edge_mrad: float = Field(1.0, gt=0)
+    """Width of the aperture's soft edge in mrad."""
 
 
 class OrthogonalModes(ConstraintConfig):
     """Probe modes are made orthogonal. After each sweep they are in any case; `every: group` does it more often."""
 
     kind: Literal["orthogonal_modes"] = "orthogonal_modes"
+    """Which regulariser this is; it decides which other keys there are."""
 
 
 def clamp(state: ReconState, largest: Scalar) -> ReconState:
@@ -278,13 +299,13 @@ AnyConstraint = Annotated[
 
 
 class Cost(Strict):
-    """A cost in the gradient engine: weight times the function of this name in `costs.COSTS`.
+    """A cost in the gradient engine: a weight times a function of object or probe; `costs.py` has the formulas."""
 
-    The weight is relative to the negative log-likelihood per measured electron.
-    """
-
-    kind: str
-    weight: float = Field(ge=0, description="0 switches it off without recompilation")
+    kind: Annotated[str, one_of(COSTS)]
+    """Name of the cost; `layer_` costs compare neighbouring slices, `_tv` is total variation, `_tikhonov` the squared
+    gradient."""
+    weight: float = Field(ge=0)
+    """Weight relative to the negative log-likelihood per measured electron; 0 switches it off without recompilation."""
 
     @field_validator("kind")
     @classmethod

@@ -28,15 +28,17 @@ CANVAS_MULTIPLE = 64  # canvases are rounded up, so that few shapes are compiled
 class Resample(Strict):
     """Changes of the state before an engine; what isn't given stays."""
 
-    pixels: tuple[int, int] | None = Field(
-        None,
-        description="(ky, kx) pixels of the patterns: cropped to the lowest angles, or padded by angles without data. "
-        "The window's extent stays, so the object's pixel shrinks as patterns grow",
-    )
-    slices: int | None = Field(None, ge=1, description="slices of equal thickness")
-    slice_thickness_a: float | None = Field(None, gt=0, description="thickness of the new slices; else the total stays")
-    modes: int | None = Field(None, ge=1, description="probe modes: the strongest are kept, or further ones are added")
-    new_power: float = Field(0.02, gt=0, lt=1, description="fraction of the total power of each added mode")
+    pixels: tuple[int, int] | None = None
+    """[ky, kx] pixels of the patterns: cropped to the lowest angles, or padded by angles without data. The window's
+    extent stays, so the object's pixel shrinks as patterns grow."""
+    slices: int | None = Field(None, ge=1)
+    """New number of slices, of equal thickness; old ones are split or merged."""
+    slice_thickness_a: float | None = Field(None, gt=0)
+    """Thickness of the new slices in angstrom; null keeps the total."""
+    modes: int | None = Field(None, ge=1)
+    """New number of probe modes: the strongest are kept, or further ones are added."""
+    new_power: float = Field(0.02, gt=0, lt=1)
+    """Fraction of the total power of each mode that is added."""
 
     @model_validator(mode="after")
     def _sensible(self) -> Resample:

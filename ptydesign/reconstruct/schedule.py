@@ -8,24 +8,26 @@ from typing import Literal
 
 import numpy as np
 import optax
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
 
 
+# By optax, evaluated on the host, so that a change recompiles nothing.
 class Schedule(Strict):
-    """A continuous setting's values over an engine's sweeps, by optax; evaluated on the host, so that a change
-    recompiles nothing.
+    """A number that changes over an engine's sweeps: constant, or from `start` in the first sweep to `end` after
+    `sweeps` sweeps, and `end` from then on."""
 
-    constant: `start`. linear, exponential, cosine: from `start` in the first sweep to `end` after `sweeps` sweeps,
-    then `end`.
-    """
-
+    model_config = ConfigDict(title="schedule")
     schedule: Literal["constant", "linear", "exponential", "cosine"]
+    """How the value changes; constant stays at `start`."""
     start: float
+    """Value in the engine's first sweep."""
     end: float | None = None
-    sweeps: int | None = Field(None, ge=1, description="sweeps from start to end")
+    """Value after `sweeps` sweeps and from then on; required unless constant."""
+    sweeps: int | None = Field(None, ge=1)
+    """Number of sweeps from `start` to `end`; required unless constant."""
 
     @model_validator(mode="after")
     def _complete(self) -> Schedule:
@@ -58,15 +60,15 @@ class Schedule(Strict):
 
 
 class Budget(Strict):
-    """Limits of a whole plan or of one engine. Sweeps are a limit of the engine itself.
+    """Limits of a whole plan or of one engine, beside its number of sweeps.
 
-    seconds: wall clock, looked at after each sweep (compilation counts). work_gflop: Fourier transforms, 5 N log2 N
-    each, by the formula of the engine: the same on every machine; a sweep that would exceed it is not begun, except
-    the first.
+    work_gflop is the same on every machine: each Fourier transform counts 5 N log2 N, by the formula of the engine.
     """
 
-    seconds: float | None = Field(None, gt=0, description="wall-clock seconds")
-    work_gflop: float | None = Field(None, gt=0, description="1e9 floating-point operations in Fourier transforms")
+    seconds: float | None = Field(None, gt=0)
+    """Wall-clock seconds, looked at after each sweep; compilation counts."""
+    work_gflop: float | None = Field(None, gt=0)
+    """Work in 1e9 operations of Fourier transforms; a sweep that would exceed it is not begun, except the first."""
 
     def spent(self, seconds: float, work_gflop: float, next_gflop: float) -> str | None:
         """Why no further sweep may begin, or None."""
@@ -78,15 +80,15 @@ class Budget(Strict):
 
 
 class Stop(Budget):
-    """When one engine ends before its sweeps are done: its own budget, or convergence.
+    """When one engine ends before its sweeps are done: its own budget, convergence or divergence."""
 
-    Converged: the mean loss of the last `window` sweeps differs from the mean of the `window` sweeps before by less
-    than `tolerance` times that mean. Diverged: the loss is `worse` times the smallest one so far.
-    """
-
-    tolerance: float | None = Field(None, gt=0, lt=1, description="relative change of the loss")
-    window: int = Field(5, ge=1, description="sweeps that are averaged")
-    worse: float | None = Field(None, gt=1, description="loss over the smallest one that ends the run as diverged")
+    tolerance: float | None = Field(None, gt=0, lt=1)
+    """Converged if the mean loss of the last `window` sweeps differs by less than this fraction from that of the
+    `window` sweeps before; null is never."""
+    window: int = Field(5, ge=1)
+    """Sweeps whose loss is averaged for `tolerance`."""
+    worse: float | None = Field(None, gt=1)
+    """Diverged if the loss is this many times the smallest one so far; null leaves it to the built-in limit."""
 
     def converged(self, losses: Sequence[float]) -> float | None:
         """The relative change if it is below the tolerance, else None. losses: of this engine."""

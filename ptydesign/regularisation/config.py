@@ -21,24 +21,26 @@ SLICES, THICKNESS = "slices", "thickness_a"  # of the whole sample: paths of the
 
 
 class NamedPlan(Strict):
-    """A plan of reconstruction, and what of it is tuned before it is compared.
-
-    tune: values to search by path in the plan (`engines.0.object_rate`), and `slices`, `thickness_a` (of the whole
-    sample).
-    """
+    """A plan of reconstruction, and what of it is tuned before it is compared."""
 
     name: str = Field(pattern=NAME)
+    """What the plan is called in tables, figures and file names: lower-case letters, digits and underscores."""
     plan: Plan
+    """The plan of reconstruction; its slices are set by the study."""
     tune: SpaceConfig | None = None
+    """Values to search by path in the plan, as `engines.0.object_rate`, and `slices`, `thickness_a` (of the whole
+    sample); null tunes nothing."""
 
 
 class Vary(Strict):
-    """One setting of the first plan that is varied alone. path: as `engines.0.offset`. values: without the plan's own,
-    which is shown too."""
+    """One setting of the first plan that is varied alone."""
 
     name: str = Field(pattern=NAME)
+    """What the setting is called in tables, figures and file names: lower-case letters, digits and underscores."""
     path: str
+    """Where the number is in the plan, as `engines.0.offset`; list items count from 0."""
     values: tuple[float, ...] = Field(min_length=1)
+    """Values to try; the plan's own is shown too and need not be listed."""
 
     @field_validator("values")
     @classmethod
@@ -49,43 +51,52 @@ class Vary(Strict):
 
 
 class TuningConfig(SearchConfig):
-    """How plans are tuned: Bayesian optimisation of the error of all slices, one point at a time.
-
-    sweeps: of a trial, instead of the plan's last engine's.
-    """
+    """How plans are tuned: Bayesian optimisation of the error of all slices, one point at a time."""
 
     initial: int = Field(4, ge=1)
+    """Number of first points, spread over the space."""
     points: int = Field(6, ge=0)
+    """Number of points after the first ones."""
     batch: int = Field(1, ge=1, le=1)
+    """Points that are chosen together; always one here."""
     sweeps: PositiveInt = 20
+    """Sweeps of a trial, instead of those of the plan's last engine."""
 
 
 class DumbbellConfig(Strict):
-    """Pairs of columns of an element whose separation is measured in the projection; longest_a: of a pair."""
+    """Pairs of columns of an element whose separation is measured in the projection."""
 
     element: str
+    """Symbol of the element whose columns form the pairs."""
     longest_a: float = Field(1.0, gt=0)
+    """Longest projected distance in angstrom of two columns that count as a pair."""
 
 
 class ErrorConfig(Strict):
-    """How errors are measured: every so many sweeps, margin_a inside the scanned field."""
+    """How errors against the truth are measured while a reconstruction runs."""
 
     every: PositiveInt = 5
+    """Sweeps from one measurement to the next."""
     margin_a: float = Field(1.0, ge=0)
+    """How far in angstrom from the edge of the scanned field pixels begin to count."""
 
 
 class RegularisationStudy(ThickStudy):
-    """A study of regularisation at one scale: one dataset, several plans, settings of the first plan varied one by one.
-
-    slices: how many equal slices the whole sample is reconstructed in, where a plan's tuning doesn't say otherwise.
-    """
+    """A study of regularisation at one scale: one dataset, several plans, settings of the first plan varied one by
+    one."""
 
     slices: int = Field(ge=2, le=1000)
+    """How many equal slices the whole sample is reconstructed in, where a plan's tuning doesn't say otherwise."""
     plans: tuple[NamedPlan, ...] = Field(min_length=1)
+    """Plans of reconstruction to compare; the first is the one that `vary` changes."""
     vary: tuple[Vary, ...] = ()
+    """Settings of the first plan that are varied one at a time."""
     tuning: TuningConfig = TuningConfig()
+    """How plans with `tune` are tuned before they are compared."""
     dumbbells: DumbbellConfig | None = None
+    """Pairs of columns to measure; null measures none."""
     errors: ErrorConfig = ErrorConfig()
+    """When and where errors against the truth are measured."""
 
     @model_validator(mode="after")
     def _consistent(self) -> RegularisationStudy:

@@ -23,15 +23,16 @@ Pair = Sequence[float] | Float[np.ndarray, " 2"]
 class ScoreConfig(Strict):
     """How reconstructions are scored; one set for a whole study, or scores don't compare."""
 
-    ssim_widths_px: tuple[float, ...] = Field(
-        (0.5, 1.5, 5.0), description="Standard deviations of SSIM's Gaussian window, in reconstruction pixels."
-    )
-    frc_qmax: float = Field(1.0, gt=0, description="The FRC's area is the mean of the rings up to here, in 1/angstrom.")
-    frc_taper: float = Field(0.25, ge=0, le=1, description="Part of the image that fades at its edges before the FRC.")
-    max_shift_a: float = Field(
-        1.0, gt=0, description="Largest shift that is removed, in angstrom; less than half a lattice spacing."
-    )
-    registration_px: float = Field(0.01, gt=0, le=0.5, description="Precision of the registration in pixels.")
+    ssim_widths_px: tuple[float, ...] = (0.5, 1.5, 5.0)
+    """Standard deviations of SSIM's Gaussian window, in reconstruction pixels; each gives a score."""
+    frc_qmax: float = Field(1.0, gt=0)
+    """Spatial frequency in 1/A up to which the rings of the FRC are averaged to its area."""
+    frc_taper: float = Field(0.25, ge=0, le=1)
+    """Part of the image that fades at its edges before the FRC."""
+    max_shift_a: float = Field(1.0, gt=0)
+    """Largest shift in angstrom that is removed; less than half a lattice spacing."""
+    registration_px: float = Field(0.01, gt=0, le=0.5)
+    """Precision of the registration in reconstruction pixels."""
 
     @field_validator("ssim_widths_px")
     @classmethod

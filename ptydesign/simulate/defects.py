@@ -23,23 +23,19 @@ SAME_A = 0.01  # sites closer than this are one
 
 
 class Placement(Strict):
-    """Which of the possible sites are taken.
+    """Which of the possible sites are taken: `count` of them at random, or those nearest to `at_a`."""
 
-    count: how many, drawn by the study's seed with their depths spread evenly over the crystal. at_a: instead, wanted
-    places as [y, x, z] from the middle of the scan (y, x) and from the crystal's entrance face (z); each goes to the
-    nearest site, at most 3 A away. margin_a: distance from the edge of the scanned field;
-    depth_margin_a: from both faces of the crystal; apart_a: smallest lateral distance between two of them.
-    """
-
-    count: PositiveInt | None = Field(None, description="how many, at random places, their depths spread evenly")
-    at_a: tuple[tuple[float, float, float], ...] = Field(
-        (),
-        description="instead of count: places [y, x, z] from the middle of the scan (y, x) and from the crystal's own "
-        "entrance face (z; a film lies before it); each goes to the nearest site, at most 3 A away",
-    )
-    margin_a: float = Field(2.0, ge=0, description="of count: from the edge of the scanned field")
-    depth_margin_a: float = Field(0.0, ge=0, description="of count: from both faces of the crystal")
-    apart_a: float = Field(0.0, ge=0, description="of count: least lateral distance of two of them")
+    count: PositiveInt | None = None
+    """How many, at random places drawn by the study's seed, their depths spread evenly over the crystal."""
+    at_a: tuple[tuple[float, float, float], ...] = ()
+    """Instead of count: places [y, x, z] in angstrom from the middle of the scan (y, x) and from the crystal's own
+    entrance face (z; a film lies before it); each goes to the nearest site, at most 3 A away."""
+    margin_a: float = Field(2.0, ge=0)
+    """Least distance in angstrom from the edge of the scanned field, for `count`."""
+    depth_margin_a: float = Field(0.0, ge=0)
+    """Least distance in angstrom from both faces of the crystal, for `count`."""
+    apart_a: float = Field(0.0, ge=0)
+    """Least lateral distance in angstrom of two of them, and to earlier defects, for `count`."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Placement:
@@ -52,6 +48,7 @@ class Placement(Strict):
 
 class _Defect(Placement):
     host: str
+    """Symbol of the crystal's element whose sites are meant."""
 
     @field_validator("host", "element", check_fields=False)
     @classmethod
@@ -64,24 +61,31 @@ class _Defect(Placement):
 
 
 class Interstitial(_Defect):
-    """An atom of `element` at a host's position moved by offset (fractions of the file's cell)."""
+    """An atom of `element` beside a host."""
 
     kind: Literal["interstitial"]
+    """Which defect this is."""
     element: str
+    """Symbol of the element that is placed."""
     offset: tuple[float, float, float]
+    """From the host to the site, as fractions of the file's cell; [0, 0, 0.5] leads from an atom of silicon to its
+    tetrahedral site."""
 
 
 class Substitution(_Defect):
     """An atom of `element` in the place of a host."""
 
     kind: Literal["substitution"]
+    """Which defect this is."""
     element: str
+    """Symbol of the element that is placed."""
 
 
 class Vacancy(_Defect):
     """A host that is missing."""
 
     kind: Literal["vacancy"]
+    """Which defect this is."""
 
 
 Defect = Annotated[Interstitial | Substitution | Vacancy, Field(discriminator="kind")]

@@ -17,18 +17,20 @@ FULL = 0.35  # of the volume is filled by spheres that are placed one after the 
 
 
 class FilmConfig(Strict):
-    """An amorphous film on each face of a crystal.
-
-    entrance_a, exit_a: thickness on the two faces. density_g_cm3 and closest_a (smallest distance of two atoms) of
-    the film; crystal_a: smallest distance to an atom of the crystal.
-    """
+    """An amorphous film on each face of a crystal, of randomly placed atoms."""
 
     element: str = "C"
+    """Symbol of the film's element."""
     entrance_a: float = Field(20.0, ge=0)
+    """Thickness in angstrom on the face that the beam meets first; 0 is none."""
     exit_a: float = Field(20.0, ge=0)
+    """Thickness in angstrom on the other face; 0 is none."""
     density_g_cm3: PositiveFloat = 2.0
+    """Mass density in g/cm^3."""
     closest_a: PositiveFloat = 1.4
+    """Smallest distance in angstrom of two of the film's atoms."""
     crystal_a: PositiveFloat = 1.8
+    """Smallest distance in angstrom of a film's atom to one of the crystal."""
 
     @field_validator("element")
     @classmethod

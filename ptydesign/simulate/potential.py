@@ -33,9 +33,10 @@ SigmaA = float | dict[str, float]
 
 
 class _Thermal(Strict):
-    """sigma_a: 1-D rms displacement in angstrom, one for all elements or one for each: {Mo: 0.05, S: 0.07}."""
+    """Thermal displacements."""
 
     sigma_a: SigmaA
+    """Thermal displacement in angstrom, 1-D rms: one for all elements or one for each, as {Mo: 0.05, S: 0.07}."""
 
     @field_validator("sigma_a")
     @classmethod
@@ -73,33 +74,40 @@ class _Thermal(Strict):
 
 
 class DebyeWaller(_Thermal):
-    """The time average: every atom's potential convolved with a Gaussian of sigma_a. No thermal diffuse scattering."""
+    """The time average: every atom's potential convolved with a Gaussian. No thermal diffuse scattering."""
 
     kind: Literal["debye_waller"]
+    """How atoms vibrate; `debye_waller` blurs their potentials, which costs no time."""
 
 
 class FrozenPhonons(_Thermal):
     """Snapshots of independently vibrating atoms (Loane, Xu & Silcox, Acta Cryst. A 47:267, 1991)."""
 
     kind: Literal["frozen_phonons"]
+    """How atoms vibrate; `frozen_phonons` moves them at random, with diffuse scattering."""
     configurations: PositiveInt = 8
+    """Snapshots whose patterns are averaged; time and memory grow with them."""
 
 
-Thermal = Annotated[DebyeWaller | FrozenPhonons, Field(discriminator="kind")] | None
+Motion = Annotated[DebyeWaller | FrozenPhonons, Field(discriminator="kind")] | None
+Thermal = Annotated[
+    Motion,
+    BeforeValidator(lambda value: None if value == "none" else value, json_schema_input_type=Motion | Literal["none"]),
+]
 
 
 class PotentialConfig(Strict):
-    """How a sample's potential is computed.
-
-    parametrization: of the atoms' scattering factors (abTEM's tables). pixel_a: pixel of the simulation.
-    slice_thickness_a: None projects the sample into one slice; else slices of equal thickness, at most this thick; an
-    atom belongs wholly to the slice that holds its centre. thermal: none, debye_waller or frozen_phonons.
-    """
+    """How a sample's potential is computed."""
 
     parametrization: Literal["kirkland", "lobato"] = "kirkland"
+    """Table of the atoms' scattering factors."""
     pixel_a: PositiveFloat = 0.125
+    """Pixel of the simulation in angstrom; `experiment.pixel_a` x detector_pixels must be a whole number of these."""
     slice_thickness_a: PositiveFloat | None = None
-    thermal: Annotated[Thermal, BeforeValidator(lambda value: None if value == "none" else value)] = None
+    """Largest thickness of a slice in angstrom, all are equal; null projects the sample into one. An atom belongs
+    wholly to the slice that holds its centre."""
+    thermal: Thermal = None
+    """Thermal motion of the atoms; none or null is atoms at rest."""
 
 
 def build_potential(sample: Sample, config: PotentialConfig, shape: tuple[int, int], seed: int = 0) -> Potential:

@@ -52,21 +52,21 @@ Dichalcogenide = Literal["MoS2", "WS2", "MoSe2", "WSe2"]
 
 
 class BilayerSample(Strict):
-    """Two rigid monolayers, each with the geometry that it has in the bulk 2H crystal.
-
-    layers: in the order in which the beam meets them. twist_deg: turns the second layer from +x towards +y about a
-    common metal site at the centre of the simulated area; 0 is parallel (3R-like), 60 antiparallel as in 2H.
-    gap_a: distance of the two metal planes; by default the mean c/2 of the two bulk crystals.
-    shift_a: (y, x) displacement of the second layer after the twist. rotation_deg: turns both layers together; at 0
-    the zigzag direction of the first layer is along x.
-    """
+    """Two rigid monolayers, each with the geometry that it has in the bulk 2H crystal."""
 
     kind: Literal["bilayer"] = "bilayer"
+    """What the sample is; `bilayer` is built in."""
     layers: tuple[Dichalcogenide, Dichalcogenide] = ("MoS2", "MoS2")
+    """The two monolayers, in the order in which the beam meets them."""
     twist_deg: float = 30.0
+    """Angle in degrees that turns the second layer from +x towards +y about a common metal site at the centre; 0 is
+    parallel (3R-like), 60 antiparallel as in 2H."""
     gap_a: PositiveFloat | None = None
+    """Distance of the two metal planes in angstrom; null is the mean c/2 of the two bulk crystals."""
     shift_a: tuple[float, float] = (0.0, 0.0)
+    """[y, x] displacement of the second layer in angstrom, after the twist."""
     rotation_deg: float = 0.0
+    """Angle in degrees that turns both layers together; at 0 the zigzag direction of the first layer is along x."""
 
     @model_validator(mode="after")
     def _layers_apart(self) -> BilayerSample:
@@ -89,21 +89,25 @@ class BilayerSample(Strict):
 class StructureSample(Strict):
     """A crystal (or any model with a cell) from a file that ASE reads.
 
-    zone_axis: [u, v, w] of the file's cell, turned parallel to the beam. x is along the projection of the oriented
-    cell's first vector, turned by rotation_deg towards +y. The oriented cell is (a, b, c), (b, c, a) or (c, a, b)
-    for the axes [001], [100] and [010], else a reduced cell with [uvw] as its third vector.
-    repeats: how many oriented cells the sample has; then it must cover the simulated area. None: as many as needed
-    laterally (for a file without periodic boundaries: 1), one along the beam.
-    thickness_a: cuts or repeats the crystal along the beam; instead of the third number of `repeats`.
-    The crystal is turned, repeated and cropped to the simulated area; it is not strained to make it periodic.
+    x is along the projection of the oriented cell's first vector. The oriented cell is (a, b, c), (b, c, a) or
+    (c, a, b) for the axes [001], [100] and [010], else a reduced cell with [uvw] as its third vector. The crystal is
+    turned, repeated and cropped to the simulated area; it is not strained to make it periodic.
     """
 
     kind: Literal["structure"]
+    """What the sample is; `structure` is read from a file of atoms."""
     file: Path
+    """Structure file, as CIF; the path counts from the study's folder."""
     zone_axis: tuple[int, int, int] = (0, 0, 1)
+    """[u, v, w] of the file's cell that is turned parallel to the beam."""
     rotation_deg: float = 0.0
+    """Angle in degrees that turns the crystal about the beam, from +x towards +y."""
     repeats: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    """Oriented cells along its two lateral vectors and the beam, which must cover the simulated area; null is as many
+    as needed laterally (a file without periodic boundaries: 1), one along the beam."""
     thickness_a: PositiveFloat | None = None
+    """Thickness in angstrom to which the crystal is cut or repeated along the beam, instead of the third number of
+    `repeats`."""
 
     @field_validator("zone_axis")
     @classmethod
@@ -116,17 +120,21 @@ class StructureSample(Strict):
 class ImageSample(Strict):
     """A sample that exists only as an image of its projected phase or potential.
 
-    file: .npy or .tif, two axes (y, x), real. pixel_a: its pixel. quantity: phase_rad (needs voltage_kv, for which the
-    phase was computed or measured) or potential_va (V A). thickness_a: of the single slice (recorded, no effect).
-    The image's central part is taken and interpolated to the simulation's pixels.
+    Its central part is taken and interpolated to the simulation's pixels.
     """
 
     kind: Literal["image"]
+    """What the sample is; `image` has no atoms."""
     file: Path
+    """Real image (y, x) as .npy or .tif; the path counts from the study's folder."""
     pixel_a: PositiveFloat
+    """Pixel of the image in angstrom."""
     quantity: Literal["phase_rad", "potential_va"]
+    """What the image holds: phase in rad, or projected potential in V A."""
     voltage_kv: PositiveFloat | None = None
+    """Voltage in kV for which a phase was computed or measured; required for phase_rad."""
     thickness_a: PositiveFloat = 10.0
+    """Thickness in angstrom of the single slice; recorded, without effect on the patterns."""
 
     @model_validator(mode="after")
     def _voltage_for_phase(self) -> ImageSample:

@@ -38,17 +38,21 @@ SAME_A = 0.02  # by which a crystal may miss its own period
 class ThickSample(Strict):
     """A crystal from a structure file that ASE reads, repeated to a periodic supercell.
 
-    zone_axis: [u, v, w] of the file's cell, along the beam. quarter_turn: exchanges y and x of the oriented cell (at
-    False its shorter lateral vector is along x). repeats: oriented cells along (y, x, beam). The lateral vectors must
-    be perpendicular. defects are placed in the order given; film: None for bare faces.
+    The oriented cell's lateral vectors must be perpendicular.
     """
 
     file: Path
+    """Structure file; the path counts from the study's folder."""
     zone_axis: tuple[int, int, int] = (0, 0, 1)
+    """[u, v, w] of the file's cell, along the beam."""
     quarter_turn: bool = False
+    """Whether y and x of the oriented cell are exchanged; if not, its shorter lateral vector is along x."""
     repeats: tuple[PositiveInt, PositiveInt, PositiveInt]
+    """Oriented cells along [y, x, beam]; the supercell must hold the scan."""
     defects: tuple[Defect, ...] = ()
+    """Point defects, placed in the order given."""
     film: films.FilmConfig | None = None
+    """Amorphous film on both faces; null leaves them bare."""
 
     @field_validator("zone_axis")
     @classmethod

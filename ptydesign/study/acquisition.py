@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import (
@@ -28,41 +28,59 @@ DOSE_LIMIT = 1e9  # e/A^2; far above what any specimen or detector survives
 
 
 class ExperimentConfig(Strict):
-    """One acquisition as an operator sets it. Any number here can be varied by the search.
-
-    defocus_nm > 0 is underfocus. The detector is square: detector_pixels on a side; its edge is at
-    lambda/(2 pixel_a), so pixel_a fixes its largest angle and detector_pixels its angular pixel.
-    field_of_view_a, drift_a: (y, x). Sizes of source, jitter and focal spread are 1-D rms.
-    intensity_rms: of the patterns' intensity factors about 1. defocus_drift_nm, astigmatism_drift_nm: changes of the
-    probe over the scan, linear in time and zero at mid-scan.
-    applied_dose_e_per_a2 replaces the study's dose; it is for studies that vary the dose itself.
-    """
+    """One acquisition as an operator sets it. Any single number here can be varied by a search."""
 
     voltage_kv: float = Field(80.0, ge=10, le=1000)
+    """Voltage in kV by which the electrons are accelerated."""
     step_a: PositiveFloat
+    """Scan step in angstrom; electrons per pattern are dose times step squared."""
     semiangle_mrad: PositiveFloat = Field(le=200)
+    """Convergence semi-angle of the aperture in mrad; it must lie inside the detector's edge."""
     defocus_nm: float = Field(ge=-10_000, le=10_000)
+    """Defocus in nm; positive is underfocus. It makes the probe larger, so that steps may be larger."""
     detector_pixels: PositiveInt = Field(ge=8, le=4096)
+    """Pixels on a side of the square detector; more of them at the same `pixel_a` have finer angles and a larger
+    window."""
     pixel_a: PositiveFloat
+    """Pixel of the reconstruction in angstrom; the detector's edge is at wavelength / (2 pixel_a)."""
     field_of_view_a: tuple[PositiveFloat, PositiveFloat]
+    """[y, x] size of the scan in angstrom."""
     astigmatism_nm: float = 0.0
+    """Twofold astigmatism C12 in nm."""
     astigmatism_deg: float = 0.0
+    """Angle of the astigmatism in degrees, from +x towards +y."""
     coma_um: float = 0.0
+    """Axial coma C21 in micrometres."""
     coma_deg: float = 0.0
+    """Angle of the coma in degrees, from +x towards +y."""
     cs_mm: float = 0.0
+    """Spherical aberration C3 in mm."""
     position_jitter_a: float = Field(0.0, ge=0)
+    """Random error of each scan position along y and x in angstrom, 1-D rms."""
     drift_a: tuple[float, float] = (0.0, 0.0)
+    """[y, x] drift of the specimen in angstrom from the first to the last position, linear in time."""
     rotation_deg: float = 0.0
+    """Angle in degrees that turns the scan from +x towards +y about its centre; the reconstruction knows it."""
     rotation_error_deg: float = 0.0
+    """Angle in degrees by which the true scan is turned beyond the nominal one; the reconstruction doesn't know it."""
     scale_error: float = Field(0.0, gt=-0.5, lt=0.5)
+    """Fraction by which the true scan is larger than the nominal one; 0.01 is 1 % too large."""
     source_size_a: float = Field(0.0, ge=0)
+    """Size of the demagnified source at the specimen in angstrom, 1-D rms; more than 0 is slower to simulate."""
     focal_spread_nm: float = Field(0.0, ge=0)
+    """Focal spread in nm, 1-D rms; more than 0 is slower to simulate."""
     mtf_nyquist: float = Field(1.0, gt=0, le=1)
+    """Modulation transfer of the detector at its Nyquist frequency; 1 is ideal."""
     background_e_per_px: float = Field(0.0, ge=0)
+    """Mean background in electrons of every pixel of every pattern."""
     applied_dose_e_per_a2: float | None = Field(None, gt=0, le=DOSE_LIMIT)
+    """Dose in e/A^2, instead of the study's; for studies that vary the dose itself."""
     intensity_rms: float = Field(0.0, ge=0, le=0.5)
+    """Rms of the patterns' independent intensity factors, whose mean is 1."""
     defocus_drift_nm: float = 0.0
+    """Change of the defocus in nm from the first to the last position, linear in time and zero at mid-scan."""
     astigmatism_drift_nm: float = 0.0
+    """Change of the astigmatism in nm along its own angle from the first to the last position, zero at mid-scan."""
 
     quiet: ClassVar[tuple[str, ...]] = ("intensity_rms", "defocus_drift_nm", "astigmatism_drift_nm")
 
@@ -101,6 +119,22 @@ class ExperimentConfig(Strict):
 VARIABLE = tuple(
     name for name in ExperimentConfig.model_fields if name not in ("field_of_view_a", "drift_a")
 )  # what a search can vary: all single numbers
+
+
+def some_numbers(*more: str) -> Callable[[dict[str, Any]], None]:
+    """Gives the schema of a section the numbers of an experiment, and allows no other keys beside its own.
+
+    more: fields of the experiment that are no single numbers.
+    """
+
+    def extend(schema: dict[str, Any]) -> None:
+        known = ExperimentConfig.model_json_schema()["properties"]
+        for name in (*VARIABLE, *more):
+            said = {key: value for key, value in known[name].items() if key not in ("default", "title")}
+            schema.setdefault("properties", {})[name] = said
+        schema["additionalProperties"] = False
+
+    return extend
 
 
 def at_point(base: ExperimentConfig, point: Mapping[str, Any], where: str = "point") -> ExperimentConfig:

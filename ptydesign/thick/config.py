@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
@@ -21,16 +21,16 @@ NAME = r"^[a-z0-9][a-z0-9_]*$"  # of a variant or a plan: it becomes part of fil
 
 
 class PotentialSection(Strict):
-    """The potential of the simulation.
-
-    pixel_a: wanted pixel; the supercell is divided into the next number of pixels that is quick to transform.
-    slice_a: thickness of a slice; the crystal's planes lie in the middle of its slices.
-    """
+    """The potential of the simulation."""
 
     parametrization: Literal["kirkland", "lobato"] = "kirkland"
+    """Table of the atoms' scattering factors."""
     pixel_a: PositiveFloat = 0.12
+    """Wanted pixel in angstrom; the supercell is divided into the next number of pixels that is quick to transform."""
     slice_a: PositiveFloat = 2.0
-    thermal: Annotated[Thermal, BeforeValidator(lambda value: None if value == "none" else value)] = None
+    """Largest thickness of a slice in angstrom; the crystal's planes lie in the middle of its slices."""
+    thermal: Thermal = None
+    """Thermal motion of the atoms; none or null is atoms at rest."""
 
     @property
     def configurations(self) -> int:
@@ -39,32 +39,42 @@ class PotentialSection(Strict):
 
 
 class ThickJobs(Strict):
-    """How work is cut into jobs; no number depends on it.
-
-    patterns: patterns of one chunk on disk. checkpoint: sweeps between two checkpoints of a reconstruction.
-    """
+    """How work is cut into jobs; no number depends on it."""
 
     patterns: PositiveInt = 64
+    """Diffraction patterns of one chunk on disk."""
     checkpoint: PositiveInt = 10
+    """Sweeps between two checkpoints of a reconstruction."""
 
 
 class ThickStudy(Strict):
-    """What every study of a thick sample has. `study` and `scale` are set when it is loaded.
+    """What every study of a thick sample has.
 
     experiment: pixel_a is the wanted pixel of the reconstruction; the exact one makes the detector's window a whole
     number of the potential's pixels. applied_dose_e_per_a2 is required. The scan lies in the middle of the supercell.
     """
 
     study: str = Field(pattern=FOLDER_NAME)
+    """Name of the study's folder; not in the file."""
     title: str
+    """What heads the report."""
     question: str
+    """The question that the study answers, in a sentence or two; it heads the report."""
     scale: Literal["smoke", "preview", "paper"] = DEFAULT_SCALE
+    """Scale of the run; not in the file."""
     seed: int = Field(0, ge=0, lt=2**31)
+    """Start of all random numbers; another seed repeats the study with other noise."""
     sample: ThickSample
+    """The crystal, its defects and films."""
     potential: PotentialSection = PotentialSection()
+    """How the specimen's potential is computed."""
     experiment: ExperimentConfig
+    """The acquisition; its `applied_dose_e_per_a2` is required, and its `pixel_a` is met as nearly as the supercell
+    allows."""
     simulator: Literal["jax", "abtem"] = "jax"
+    """What simulates the patterns: this package, or abTEM, an independent and slower code."""
     jobs: ThickJobs = ThickJobs()
+    """How work is cut into jobs."""
 
     @model_validator(mode="after")
     def _dosed(self) -> ThickStudy:

@@ -46,19 +46,22 @@ class GradientOptions(Options):
 
 
 class GradientConfig(EngineConfig):
-    """Settings of gradient descent; see the module's text."""
+    """Gradient descent on the negative log-likelihood, with optax's update rules; the only engine with costs."""
 
     engine: Literal["gradient"] = "gradient"
-    rule: Literal["adam", "nadam", "amsgrad", "momentum", "nesterov", "sgd", "lbfgs", "polyak"] = Field(
-        "adam", description="optax rule; lbfgs and polyak measure their steps, lbfgs on all positions at once"
-    )
-    object_rate: float = Field(0.02, gt=0, description="object change per step")
-    probe_rate: float = Field(0.01, ge=0, description="probe change per step, relative to its largest modulus")
-    step: float = Field(
-        1.0, gt=0, le=2, description="lbfgs, polyak: factor of the measured step; if it isn't given 0.3 for polyak"
-    )
-    floor: float = Field(0.0, ge=0, description="polyak: the loss per electron that noise leaves")
-    costs: tuple[Cost, ...] = Field((), description="regularisers that are added to the likelihood")
+    """Which engine this is; it decides which other keys there are."""
+    rule: Literal["adam", "nadam", "amsgrad", "momentum", "nesterov", "sgd", "lbfgs", "polyak"] = "adam"
+    """Update rule of optax; lbfgs and polyak measure their steps, lbfgs on all positions at once."""
+    object_rate: float = Field(0.02, gt=0)
+    """Change of the object's transmission per step, where vacuum is 1; not for lbfgs and polyak."""
+    probe_rate: float = Field(0.01, ge=0)
+    """Change of the probe per step, relative to its largest modulus; not for lbfgs and polyak."""
+    step: float = Field(1.0, gt=0, le=2)
+    """Factor of the step that lbfgs and polyak measure; if it isn't given, 0.3 for polyak."""
+    floor: float = Field(0.0, ge=0)
+    """Loss per electron that noise leaves, for polyak; without it steps fit the noise."""
+    costs: tuple[Cost, ...] = ()
+    """Regularisers that are added to the likelihood."""
 
     quiet: ClassVar[frozenset[str]] = EngineConfig.quiet | {"costs", "step", "floor"}
 

@@ -56,19 +56,26 @@ class LSQMLOptions(Options):
 
 
 class LSQMLConfig(EngineConfig):
-    """Settings of LSQ-ML; see the module's text."""
+    """Iterative least-squares maximum likelihood (Odstrcil et al., Opt. Express 26:3108, 2018): step lengths are
+    measured."""
 
     engine: Literal["lsqml"] = "lsqml"
-    object_step: float = Field(
-        1.0, ge=0, le=2, description="factor of the object's least-squares step; if it isn't given 0.3 unless compact"
-    )
-    probe_step: float = Field(1.0, ge=0, le=2, description="factor of the probe's least-squares step")
-    delta: float = Field(0.1, gt=0, le=1, description="regulariser of the object's preconditioner")
-    damping: float = Field(0.1, ge=0, description="damping of the diagonal of the least-squares system")
-    momentum: float = Field(
-        0.9, ge=0, lt=1, description="largest momentum of the compact object step; 0 switches it off"
-    )
-    step_positions: int = Field(16, ge=1, description="positions of a group that measure its step lengths")
+    """Which engine this is; it decides which other keys there are."""
+    object_step: float = Field(1.0, ge=0, le=2)
+    """Factor of the object's least-squares step; if it isn't given, 0.3 unless batches are compact. Less heeds
+    noise."""
+    probe_step: float = Field(1.0, ge=0, le=2)
+    """Factor of the probe's least-squares step."""
+    delta: float = Field(0.1, gt=0, le=1)
+    """Regulariser of the object's preconditioner, as a fraction of the largest illumination; more moves dim regions
+    less."""
+    damping: float = Field(0.1, ge=0)
+    """Damping of the least-squares system that gives the step lengths, relative to its diagonal; more shortens
+    steps."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Largest momentum of the object's step with compact batches; 0 switches it off."""
+    step_positions: int = Field(16, ge=1)
+    """Positions of a group that measure its step lengths; more are slower and less noisy."""
 
     @model_validator(mode="after")
     def _step_of_a_group(self) -> LSQMLConfig:

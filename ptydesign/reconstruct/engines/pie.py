@@ -43,21 +43,30 @@ from ptydesign.waves import fft2, ifft2, scaled
 
 
 class EPIEConfig(EngineConfig):
-    """Settings of ePIE; see the module's text."""
+    """ePIE (Maiden & Rodenburg, Ultramicroscopy 109:1256, 2009), with several slices 3PIE: one position after the
+    other."""
 
     engine: Literal["epie"] = "epie"
-    object_step: float = Field(0.3, ge=0, le=2, description="factor of the object's step")
-    probe_step: float = Field(0.1, ge=0, le=2, description="factor of the probe's step")
+    """Which engine this is; it decides which other keys there are."""
+    object_step: float = Field(0.3, ge=0, le=2)
+    """Factor of the object's step; 1 is the paper's and fits noise."""
+    probe_step: float = Field(0.1, ge=0, le=2)
+    """Factor of the probe's step; large ones let it wander off at low dose."""
 
 
 class RPIEConfig(EngineConfig):
-    """Settings of rPIE; see the module's text."""
+    """rPIE (Maiden, Johnson & Li, Optica 4:736, 2017): ePIE whose steps are larger where the illumination is weak."""
 
     engine: Literal["rpie"] = "rpie"
-    object_step: float = Field(0.2, ge=0, le=2, description="factor of the object's step")
-    probe_step: float = Field(0.1, ge=0, le=2, description="factor of the probe's step")
-    object_alpha: float = Field(0.5, gt=0, le=1, description="object: 1 divides by the largest intensity (ePIE)")
-    probe_alpha: float = Field(1.0, gt=0, le=1, description="probe: likewise")
+    """Which engine this is; it decides which other keys there are."""
+    object_step: float = Field(0.2, ge=0, le=2)
+    """Factor of the object's step; large ones fit noise."""
+    probe_step: float = Field(0.1, ge=0, le=2)
+    """Factor of the probe's step; large ones let it wander off at low dose."""
+    object_alpha: float = Field(0.5, gt=0, le=1)
+    """Share of the largest illumination in the divisor of the object's step; 1 is ePIE, less moves dim regions more."""
+    probe_alpha: float = Field(1.0, gt=0, le=1)
+    """Share of the object's largest intensity in the divisor of the probe's step; 1 is ePIE."""
 
 
 def init(state: ReconState, options: Options) -> tuple[()]:

@@ -61,25 +61,39 @@ Rule = Callable[[Modes, Modes, Constraint, Scalar], Modes]
 
 
 class DifferenceMapConfig(EngineConfig):
-    """Settings of the difference map; see the module's text."""
+    """Difference map (Thibault et al., Ultramicroscopy 109:338, 2009); one slice only, all exit waves are kept in
+    memory."""
 
     engine: Literal["difference_map"] = "difference_map"
-    beta: float = Field(1.0, gt=0, le=1, description="relaxation; 1 is the difference map")
-    inertia: float = Field(1e-2, gt=0, le=1, description="weight of the old object, of the largest illumination")
-    least: float = Field(0.5, ge=0, le=1, description="M goes at least this part of the way to the measured amplitude")
-    most: float = Field(0.9, gt=0, le=1, description="M goes at most this part of the way; 1 is a hard projection")
+    """Which engine this is; it decides which other keys there are."""
+    beta: float = Field(1.0, gt=0, le=1)
+    """Relaxation; 1 is the difference map, less makes smaller changes."""
+    inertia: float = Field(1e-2, gt=0, le=1)
+    """Weight of the old object in its update, as a fraction of the largest illumination."""
+    least: float = Field(0.5, ge=0, le=1)
+    """Smallest part of the way to the measured amplitude that a wave goes."""
+    most: float = Field(0.9, gt=0, le=1)
+    """Largest part of the way to the measured amplitude that a wave goes; 1 is a hard projection, which wanders at low
+    dose."""
     multislice: ClassVar[bool] = False
     keeps_waves: ClassVar[bool] = True
 
 
 class RAARConfig(EngineConfig):
-    """Settings of RAAR; see the module's text."""
+    """Relaxed averaged alternating reflections (Luke, Inverse Problems 21:37, 2005); one slice only, all exit waves are
+    kept."""
 
     engine: Literal["raar"] = "raar"
-    beta: float = Field(0.8, gt=0, le=1, description="relaxation: 1 is Douglas-Rachford, small is nearly M alone")
-    inertia: float = Field(1e-2, gt=0, le=1, description="weight of the old object, of the largest illumination")
-    least: float = Field(0.5, ge=0, le=1, description="M goes at least this part of the way to the measured amplitude")
-    most: float = Field(0.9, gt=0, le=1, description="M goes at most this part of the way; 1 is a hard projection")
+    """Which engine this is; it decides which other keys there are."""
+    beta: float = Field(0.8, gt=0, le=1)
+    """Relaxation; 1 is Douglas-Rachford, small is nearly the projection onto the data alone."""
+    inertia: float = Field(1e-2, gt=0, le=1)
+    """Weight of the old object in its update, as a fraction of the largest illumination."""
+    least: float = Field(0.5, ge=0, le=1)
+    """Smallest part of the way to the measured amplitude that a wave goes."""
+    most: float = Field(0.9, gt=0, le=1)
+    """Largest part of the way to the measured amplitude that a wave goes; 1 is a hard projection, which wanders at low
+    dose."""
     multislice: ClassVar[bool] = False
     keeps_waves: ClassVar[bool] = True
 
