@@ -62,17 +62,8 @@ def keys(options: argparse.Namespace) -> None:
     from ptydesign.study.keys import OTHERS, keys_page
     from ptydesign.study.schema import schema_text
 
-    model = OTHERS[options.kind][0] if options.kind in OTHERS else kinds.model_of(options.kind)
+    model = OTHERS[options.kind][0] if options.kind in OTHERS else kinds.find_kind(options.kind).model
     print((schema_text if options.schema else keys_page)(options.kind, model), end="")
-
-
-def resolve(options: argparse.Namespace) -> None:
-    """Write plan.yaml: every setting, what the study takes, and the versions."""
-    run = _open(options)
-    _check_expected(run, "resolve", options)
-    numbers = run.flow.write_plan(run.resolved, options.cores)
-    _warn(run)
-    print(run.flow.summary(run.resolved, options.cores, numbers), file=sys.stderr, flush=True)
 
 
 def figures(options: argparse.Namespace) -> None:
@@ -111,29 +102,20 @@ def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
         description="Design electron-ptychography experiments by simulation, and reconstruct data.",
     )
     parser.add_argument("--version", action="version", version=f"ptydesign {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="<command>", required=True)
-    for run in (check, resolve):
-        one = _add(commands, run.__name__, run.__doc__, run)
-        _add_study(one)
-        if run is resolve:
-            _add_expect(one)
-    for step in all_steps():
-        one = _add(commands, step.name, step.help, functools.partial(run_step, step))
-        _add_study(one)
-        _add_expect(one)
-        for option in (*step.which, *step.more):
-            option.add_to(one)
-    for run in DRAWING:
-        one = _add(commands, run.__name__, run.__doc__, run)
-        one.add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
-    one = _add(commands, "keys", keys.__doc__, keys)
+    found = parser.add_subparsers(metavar="<command>", required=True, help=argparse.SUPPRESS)
+    one = add(found, "check", check)
+    steps.add_study(one)
+    for name, run in (("figures", figures), ("report", report), ("costs", costs)):
+        add(found, name, run).add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
+    one = add(found, "keys", keys)
     one.add_argument(
-        "--kind", default=DEFAULT_KIND, help=f"kind of study (default: {DEFAULT_KIND}), reconstruction or calibration"
+        "--kind", default="experiment", help="kind of study (default: experiment), reconstruction or calibration"
     )
     one.add_argument("--schema", action="store_true", help="a JSON schema instead, for editors")
-    add_commands(commands)
-    add_planning(commands)
-    return parser
+    commands.add_commands(found)
+    planning.add_commands(found)
+    parser.epilog = _overview(found)
+    return parser, tuple(found.choices)
 
 
 def add(found: argparse._SubParsersAction, name: str, run: Callable) -> argparse.ArgumentParser:

@@ -23,7 +23,7 @@ KINDS = {
     "depth": "ptydesign.depth.kind:KIND",
     "tuning": "ptydesign.tuning.kind:KIND",
     "regularisation": "ptydesign.regularisation.kind:KIND",
-    #    "planning": "ptydesign.planning.kind:KIND",
+    "planning": "ptydesign.planning.kind:KIND",
 }
 RULES = Path(__file__).parent / "study" / "study.smk"  # Snakemake's rules of all kinds
 

@@ -107,7 +107,7 @@ def _check_expected(run: Run, step: str, which: Which, options: argparse.Namespa
 
 def _given(arguments: Sequence[str], name: str) -> int | None:
     """A number of the command line before it is parsed; None if there is none."""
-    for word, after in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, after in zip(arguments, [*arguments[1:], ""], strict=False):
         value = after if word == name else word.removeprefix(f"{name}=") if word.startswith(f"{name}=") else ""
         if value.isdecimal():
             return int(value)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-import jax
+from jax.sharding import Mesh
 from pydantic import Field, GetJsonSchemaHandler, TypeAdapter, ValidationError, model_validator
 
 from ptydesign.errors import InputError, nearest

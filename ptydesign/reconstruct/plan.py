@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import ConfigDict, Field, model_serializer, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
