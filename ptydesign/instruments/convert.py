@@ -17,7 +17,7 @@ from ptydesign.instruments.calibration import Calibration
 from ptydesign.instruments.estimate import descan
 from ptydesign.instruments.estimate.disk import Disk, find_disk
 from ptydesign.instruments.estimate.frames import odd_frames
-from ptydesign.instruments.estimate.pixels import dark_lines, filled, odd_pixels
+from ptydesign.instruments.estimate.pixels import filled, never_counting, odd_pixels
 from ptydesign.instruments.files import read_array, read_frames
 from ptydesign.instruments.frames import Frames
 from ptydesign.instruments.masks import read_mask
@@ -90,11 +90,15 @@ def import_file(
     if gone.all():
         raise InputError("skip_frames", "must leave frames", f"all {len(gone)} are bad", "Check the file and the mask.")
 
-    clean = good & ~pixels.hot & ~pixels.dead
+    dark = never_counting(survey.total, good & ~pixels.hot & ~pixels.dead)
+    clean = good & ~pixels.hot & ~pixels.dead & ~dark
     mean = np.where(clean, survey.mean, 0)
     beam = None if vacuum is None else _read_vacuum(vacuum, frames.pixels, counting)
+    if doubts.split(turning(mean), turning(clean)) and not c.corner and c.centre_px is None:
+        rule = "must be said: the beam lies in the corners of the patterns, zero frequency at pixel (0, 0)"
+        raise InputError("corner", rule, c.corner, "Give --corner, or --centre-px if the beam is elsewhere.")
     disk = find_disk(turning(mean if beam is None else beam), turning(clean), told_px)
-    found += doubts.of_disk(turning(mean), turning(clean), disk, c, _dark(survey, clean, disk, turning))
+    found += doubts.of_disk(turning(mean), turning(clean), disk, c, int(dark.sum()))
     centre = _centre(turning(good).shape, c, disk)
     box = arrange.centred_box(turning(good).shape, centre, c.crop_px, c.bin)
     shift, words = _descan(survey, order, where, odd.bad | gone, turning, c)
@@ -191,14 +195,6 @@ def _centre(size: tuple[int, int], c: Calibration, disk: Disk | None) -> tuple[f
     if disk is None:
         raise InputError("centre_px", "can't be found in patterns without a disk", 0.0, "Give it.")
     return disk.centre_px
-
-
-def _dark(survey: Survey, clean: np.ndarray, disk: Disk | None, turning: Turning) -> int:
-    """Number of good pixels in the disk that never count."""
-    if disk is None:
-        return 0
-    total, good = turning(survey.total), turning(clean)
-    return int(dark_lines(total, good, disk.centre_px, disk.radius_px).sum())
 
 
 def _descan(

@@ -109,14 +109,11 @@ def of_disk(mean: np.ndarray, good: np.ndarray, disk: Disk | None, c: Calibratio
     if disk is None:
         return ["the mean pattern has no counts"]
     found = []
-    if _split(mean, good) and not c.corner:
-        found.append("the beam lies in the pattern's corners: zero frequency is at pixel (0, 0), give --corner")
-        return found
-    if c.corner and _split(np.fft.fftshift(mean), good):
+    if c.corner and split(mean, good):
         found.append("the beam lies in the middle of the pattern as it is stored: --corner seems to be wrong")
         return found
     if dark:
-        found.append(f"{dark} pixels inside the bright-field disk never count, and aren't masked: give a --mask")
+        found.append(f"{dark} pixels between bright ones never count, and aren't masked: give a --mask")
     if not disk.known:
         found.append("the mean pattern has no clear bright-field disk: neither centre nor aperture could be checked")
         return found
@@ -146,7 +143,7 @@ def of_disk(mean: np.ndarray, good: np.ndarray, disk: Disk | None, c: Calibratio
     return found
 
 
-def _split(mean: np.ndarray, good: np.ndarray) -> bool:
+def split(mean: np.ndarray, good: np.ndarray) -> bool:
     """Whether most counts lie nearer to the corners than to the middle, and evenly so in all four."""
     ny, nx = mean.shape
     y, x = (np.abs(np.fft.fftfreq(n)) for n in (ny, nx))

@@ -13,7 +13,7 @@ from ptydesign.config import build
 from ptydesign.errors import InputError
 from ptydesign.instruments.calibration import Calibration
 from ptydesign.instruments.convert import import_file
-from ptydesign.instruments.estimate.orientation import Orientation
+from ptydesign.instruments.estimate.orientation import Orientation, together
 from ptydesign.instruments.estimate.scan import oriented
 from ptydesign.types import Dataset
 from ptydesign.units import MRAD, NM, wavelength_a
@@ -58,8 +58,7 @@ def fill(file: str | Path, given: Mapping[str, Any], **options: Any) -> Filled:
             words.append(f"semiangle_mrad: {angle:.4g} (found: the disk's radius is {_radii(disk)})")
     calibration = build(Calibration, given, "calibration")
     dataset = import_file(file, calibration, **options, lazy=True)
-    found, deflected = orientations(dataset)
-    best = found if found is not None and found.known else deflected
+    best = together(*orientations(dataset))
     if best is None or not best.known:
         words.append("orientation and defocus: can't be known from these data (too few counts, or too little contrast)")
         return Filled(given, words)
@@ -82,9 +81,9 @@ def orientations(dataset: Dataset) -> tuple[Orientation | None, Orientation | No
 
 def doubts_of(dataset: Dataset) -> list[str]:
     """Where told and found orientation or defocus disagree beyond doubt."""
-    found, _ = orientations(dataset)
-    calibration = (dataset.provenance.get("calibration") or {}) if found is not None else {}
-    if not calibration or not found.known:
+    calibration = dataset.provenance.get("calibration") or {}
+    found = together(*orientations(dataset)) if calibration and dataset.provenance.get("scan_shape") else None
+    if found is None or not found.known or found.defocus_a is None:
         return []
     turn, told = found.turn_deg, float(calibration.get("rotation_deg") or 0.0)
     defocus_nm = found.defocus_a / NM

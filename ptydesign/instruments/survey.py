@@ -100,4 +100,5 @@ def surveyed(
         totals[part] = counts.sum(axis=(1, 2), dtype=np.float64)
         if disk is not None:
             where[part] = centres(counts, disk.centre_px, 1.25 * disk.radius_px + 3, good)
+    lost = np.maximum(lost - int(np.sum(good & (lost_pixel > count / 2))), 0)  # a pixel that never counts is no value
     return Survey(total, count, totals, coarse, lost, lost_pixel, full, largest, least, negative, fractions, where)

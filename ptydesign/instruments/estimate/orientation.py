@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ptydesign.instruments.estimate.sideband import Setting, Signal
 
 SURE = 6.0  # standard deviations of all settings tried, by which the best must stand out
 GROUPS = 6
+SKEWED = 0.3  # skewness of the phase, above which atoms are told from holes between them
 SPREAD_DEG = 12.0  # of the groups' turns; beyond, they see nothing in common
 
 
@@ -105,6 +106,21 @@ def by_deflection(positions_a: np.ndarray, moment: np.ndarray) -> Orientation | 
     )
 
 
+def together(one: Orientation | None, other: Orientation | None) -> Orientation | None:
+    """The better known of two; its turn is the weighted mean of both where both are known and agree."""
+    if one is None or not one.known:
+        return other if other is not None and other.known else one
+    if other is None or not other.known or one.mirrored != other.mirrored:
+        return one
+    apart = float(np.degrees(np.angle(np.exp(2j * np.radians(other.turn_deg - one.turn_deg))) / 2))
+    errors = [max(o.turn_error_deg, 0.05) for o in (one, other)]
+    if abs(apart) > 4 * np.hypot(*errors):
+        return one
+    weight = errors[0] ** 2 / (errors[0] ** 2 + errors[1] ** 2)
+    error = float(1 / np.hypot(1 / errors[0], 1 / errors[1]))
+    return replace(one, turn_deg=_degrees(np.radians(one.turn_deg + weight * apart)), turn_error_deg=error)
+
+
 def _right_sign(signal: Signal, setting: Setting, groups: np.ndarray) -> tuple[Setting, bool]:
     """The setting or its opposite, whichever makes the phase peak upwards, and whether all parts of the data agree."""
     low = signal.positions_a.min(axis=0)
@@ -116,9 +132,10 @@ def _right_sign(signal: Signal, setting: Setting, groups: np.ndarray) -> tuple[S
     signs = []
     for group in range(GROUPS):
         phase = sideband.phase_of(signal.part(np.flatnonzero(groups != group)), setting, points)
-        signs.append(float(np.mean((phase - phase.mean()) ** 3)))
+        signs.append(float(np.mean((phase - phase.mean()) ** 3) / max(phase.std(), 1e-30) ** 3))
     ups = sum(np.sign(signs))
-    return (setting if ups >= 0 else setting.opposite()), abs(ups) == GROUPS
+    sure = abs(ups) == GROUPS and np.min(np.abs(signs)) > SKEWED
+    return (setting if ups >= 0 else setting.opposite()), bool(sure)
 
 
 def _robust(values: np.ndarray) -> float:
