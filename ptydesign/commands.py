@@ -70,6 +70,7 @@ def import_(options: argparse.Namespace) -> None:
     from ptydesign.instruments import estimated
     from ptydesign.instruments.calibration import Calibration
     from ptydesign.instruments.convert import import_file
+    from ptydesign.instruments.memory import bound_bytes
 
     _check_new(options.output, options.overwrite)
     given = read_yaml(options.calibration) if options.calibration else {}
@@ -95,6 +96,7 @@ def import_(options: argparse.Namespace) -> None:
     words = f"{count} patterns of {ny} x {nx} px, {dataset.electrons_per_pattern:.4g} counts each"
     centre = ", ".join(f"{c:.2f}" for c in dataset.provenance["zero_frequency_px"])
     print(f"{options.output}: {words}; zero frequency at pixel ({centre})")
+    print(f"memory: blocks within {bound_bytes(options.memory_gib) / 2**30:.2g} GiB (--memory-gib)")
 
 
 def reconstruct(options: argparse.Namespace) -> None:
@@ -167,7 +169,7 @@ def show(options: argparse.Namespace) -> None:
     """Draw a dataset or a reconstruction."""
     from ptydesign.pictures.draw import show as draw
 
-    for path in draw(options.file, options.output):
+    for path in draw(options.file, options.output, options.memory_gib):
         print(path)
 
 
@@ -183,6 +185,7 @@ def export(options: argparse.Namespace) -> None:
         whole=options.whole,
         flat=options.flat,
         total=options.total,
+        memory_gib=options.memory_gib,
     )
     print(options.output)
 
@@ -223,6 +226,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one = command("show", show)
     one.add_argument("file", type=Path, help="dataset or reconstruction")
     one.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures (PNG and PDF)")
+    _memory_option(one)
     one = command("export", export)
     one.add_argument("file", type=Path, help="reconstruction")
     one.add_argument("output", type=Path, help="picture to write, as phase.tif")
@@ -230,6 +234,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--whole", action="store_true", help="the whole canvas, not only the scanned region")
     one.add_argument("--flat", action="store_true", help="remove the mean phase and the mean slope")
     one.add_argument("--total", action="store_true", help="one image of all slices, not one image a slice")
+    _memory_option(one)
     one.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 

@@ -154,6 +154,14 @@ def read_hdf5_attributes(path: Path, kind: str) -> dict[str, Any]:
         return json.loads(file.attrs["attributes"])
 
 
+def array_bytes(path: Path) -> int:
+    """Bytes of all arrays of an HDF5 file, unpacked. Raises InputError for another file."""
+    sizes: list[int] = []
+    with _complete(Path(path)), h5py.File(path, "r") as file:
+        file.visititems(lambda _, item: sizes.append(item.nbytes) if isinstance(item, h5py.Dataset) else None)
+    return sum(sizes)
+
+
 def kind_of(path: Path) -> str:
     """What a ptydesign file holds: dataset, reconstruction, ... Raises InputError for other files."""
     found, _ = _kind_and_schema(Path(path))

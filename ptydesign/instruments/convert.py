@@ -76,6 +76,9 @@ def import_file(
     odd = odd_frames(survey.totals, survey.coarse, survey.lost, int(good.sum()))
     survey = survey.without(frames, order.frames[odd.bad], counting, block)
     pixels = odd_pixels(survey.total, survey.full, survey.lost_pixel, len(order.frames), good)
+    if not (good & ~pixels.unusable).any():
+        rule = "must hold counts: all of its pixels read no number, or the largest of their type"
+        raise InputError(str(file), rule, str(frames.dtype), "Check the file, and how it was read.")
     found = doubts.of_frames(frames, order, odd, survey, good, c)
     found += doubts.of_pixels(pixels, good, c.repair_pixels)
     good = good & ~pixels.unusable

@@ -80,7 +80,7 @@ def of_pixels(odd: OddPixels, good: np.ndarray, repair: str | None) -> list[str]
         (odd.lost, "hold no numbers"),
     ):
         if where.any():
-            found.append(f"{_count(where)} that {words} ({_places(where)}): masked")
+            found.append(f"{_count(where)} that {words} ({places_of(where)}): masked")
     for where, words in ((odd.hot, "far above the neighbours (hot)"), (odd.dead, "far below the neighbours (dead)")):
         if where.any():
             mend = {
@@ -88,7 +88,7 @@ def of_pixels(odd: OddPixels, good: np.ndarray, repair: str | None) -> list[str]
                 "fill": "given the mean of the neighbours",
                 None: "give --repair-pixels mask, or a --mask",
             }[repair]
-            found.append(f"{_count(where)} {words} ({_places(where)}): {mend}")
+            found.append(f"{_count(where)} {words} ({places_of(where)}): {mend}")
     if good.sum() < good.size / 2:
         found.append(f"the mask leaves {int(good.sum())} of {good.size} pixels")
     return found
@@ -99,7 +99,8 @@ def _count(where: np.ndarray) -> str:
     return f"{number} pixel" + "s" * (number != 1)
 
 
-def _places(where: np.ndarray) -> str:
+def places_of(where: np.ndarray) -> str:
+    """The first few places (ky, kx) that are True."""
     places = np.argwhere(where)
     return "; ".join(f"{y},{x}" for y, x in places[:5]) + ("; ..." if len(places) > 5 else "")
 

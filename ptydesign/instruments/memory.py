@@ -49,6 +49,17 @@ def bound_bytes(memory_gib: float | None) -> float:
     return memory_gib * GIB
 
 
+def check_room(needed: float, bound: float, name: str) -> None:
+    """Raises InputError unless so many bytes, and as many to work with, are within the bound."""
+    if 2 * needed > bound:
+        raise InputError(
+            name,
+            f"needs {2 * needed / GIB:.2g} GiB of memory",
+            float(f"{bound / GIB:.3g}"),
+            "Free memory, or give a larger --memory-gib.",
+        )
+
+
 def block_bytes(bound: float, frame_bytes: float) -> float:
     """What a block of frames may take. Raises InputError if the bound doesn't hold a single one."""
     block = min(bound / BLOCKS, 2.0**28)

