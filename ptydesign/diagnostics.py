@@ -60,7 +60,7 @@ def doubts(dataset: Dataset) -> list[str]:
         if len(where):
             mend = "`ptydesign import --skip-frames bad` leaves them out"
             found.append(f"{len(where)} patterns {words} (numbers {numbers(where, 5)}): {mend}")
-    hot = odd_pixels(total, np.zeros(total.shape), np.zeros(total.shape), 1, np.asarray(dataset.mask) > 0).hot
+    hot = odd_pixels(total, np.zeros(total.shape), np.zeros(total.shape), 1, np.asarray(dataset.mask) > 0, True).hot
     if hot.any():
         mend = "mask them (`ptydesign import --repair-pixels mask`)"
         found.append(f"pixels are hot, far above their neighbours (ky, kx: {places_of(hot)}): {mend}")

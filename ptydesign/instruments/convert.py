@@ -75,7 +75,7 @@ def import_file(
     survey = surveyed(frames, order.frames, good, counting, block, disk)
     odd = odd_frames(survey.totals, survey.coarse, survey.lost, int(good.sum()))
     survey = survey.without(frames, order.frames[odd.bad], counting, block)
-    pixels = odd_pixels(survey.total, survey.full, survey.lost_pixel, len(order.frames), good)
+    pixels = odd_pixels(survey.total, survey.full, survey.lost_pixel, len(order.frames), good, c.corner)
     if not (good & ~pixels.unusable).any():
         rule = "must hold counts: all of its pixels read no number, or the largest of their type"
         raise InputError(str(file), rule, str(frames.dtype), "Check the file, and how it was read.")
@@ -93,7 +93,7 @@ def import_file(
     if gone.all():
         raise InputError("skip_frames", "must leave frames", f"all {len(gone)} are bad", "Check the file and the mask.")
 
-    dark = never_counting(survey.total, good & ~pixels.hot & ~pixels.dead)
+    dark = never_counting(survey.total, good & ~pixels.hot & ~pixels.dead) & (not c.corner)
     clean = good & ~pixels.hot & ~pixels.dead & ~dark
     mean = np.where(clean, survey.mean, 0)
     beam = None if vacuum is None else _read_vacuum(vacuum, frames.pixels, counting)

@@ -40,7 +40,7 @@ def fill(file: str | Path, given: Mapping[str, Any], **options: Any) -> Filled:
     given, words = dict(given), []
     _check_given(given)
     pixel_known = any(given.get(n) is not None for n in ("reciprocal_pixel", "pixel_mrad"))
-    if not pixel_known or given.get("semiangle_mrad") is None:
+    if not pixel_known or (given.get("semiangle_mrad") is None and options.get("probe") is None):
         trial = build(Calibration, _trial(given), "calibration")
         disk = import_file(file, trial, **options, lazy=True).provenance["disk"]
         if disk is None or not disk["known"]:
@@ -59,6 +59,13 @@ def fill(file: str | Path, given: Mapping[str, Any], **options: Any) -> Filled:
     calibration = build(Calibration, given, "calibration")
     dataset = import_file(file, calibration, **options, lazy=True)
     best = together(*orientations(dataset))
+    if best is not None and best.known and options.get("positions") is not None:
+        hand = "mirrored against" if best.mirrored else "turned against"
+        words.append(
+            f"positions: they are {hand} the detector by {best.turn_deg:.2f} +- {best.turn_error_deg:.2f} deg (by "
+            f"{best.method}, {best.sigmas:.0f} standard deviations); 0 is right"
+        )
+        return Filled(given, words)
     if best is None or not best.known:
         words.append("orientation and defocus: can't be known from these data (too few counts, or too little contrast)")
         return Filled(given, words)
@@ -69,7 +76,7 @@ def orientations(dataset: Dataset) -> tuple[Orientation | None, Orientation | No
     """What the data say of their orientation, with the told aperture or the disk that was found."""
     disk = dataset.provenance.get("disk") or {}
     calibration = dataset.provenance.get("calibration") or {}
-    if disk.get("known"):
+    if disk.get("known") or (disk and dataset.optics is None):
         per_a = np.array(dataset.grid.reciprocal_pixel) / (calibration.get("bin") or 1)
         radius = float(np.sqrt(np.prod(np.array(disk["radius_px"]) * per_a)))
     elif dataset.optics is not None:

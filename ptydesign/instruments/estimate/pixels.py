@@ -27,13 +27,19 @@ class OddPixels:
         return self.full | self.lost
 
 
-def odd_pixels(total: np.ndarray, full: np.ndarray, lost: np.ndarray, number: int, good: np.ndarray) -> OddPixels:
+def odd_pixels(
+    total: np.ndarray, full: np.ndarray, lost: np.ndarray, number: int, good: np.ndarray, corner: bool = False
+) -> OddPixels:
     """Odd ones among the `good` (ky, kx) pixels of a sum (ky, kx) over `number` frames.
 
     Neighbours are the 24 around a pixel. Hot: more than three times their median and twice the second brightest of the
     eight next to it, so that the edge of a disk or a sharp spot are not. Dead: less than a fifth of the median, and of
-    the second darkest of the eight, where at least 50 counts were to be expected.
+    the second darkest of the eight, where at least 50 counts were to be expected. corner: zero frequency is at pixel
+    (0, 0), so that neighbours are found across the edges.
     """
+    if corner:
+        found = odd_pixels(*(np.fft.fftshift(a) for a in (total, full, lost)), number, np.fft.fftshift(good))
+        return OddPixels(*(np.fft.ifftshift(a) for a in (found.hot, found.dead, found.full, found.lost)))
     always_full, always_lost = full > number / 2, lost > number / 2
     usable = good & ~always_full & ~always_lost
     hot, dead = np.zeros_like(good), np.zeros_like(good)

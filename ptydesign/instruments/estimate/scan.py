@@ -14,8 +14,9 @@ FULL = 0.6  # of a large pixel that must be inside the disk and good
 
 
 def told_turn_rad(dataset: Dataset) -> float:
-    """The turn of the scan that the dataset's positions have, from its provenance; 0 if it says nothing."""
-    calibration = dataset.provenance.get("calibration") or {}
+    """The turn of the scan that the dataset's positions have, from its provenance; 0 if it says nothing, and where
+    positions came from a file."""
+    calibration = (dataset.provenance.get("calibration") or {}) if dataset.provenance.get("scan_shape") else {}
     return float(np.radians(calibration.get("rotation_deg", 0.0) or 0.0))
 
 
