@@ -42,8 +42,9 @@ CALIBRATION = {
     "step_a": (_FLOATS, "scan step in angstrom; needed unless --positions is given"),
     "scan_shape": (_INTEGERS, "rows and columns of the scan, where the file doesn't say"),
     "rotation_deg": (float, "scan's x axis, turned from the detector's kx towards ky (default: 0)"),
-    "reciprocal_pixel": (float, "detector pixel in 1/A, before binning (q, not 2 pi q)"),
-    "pixel_mrad": (float, "detector pixel in mrad, instead of --reciprocal-pixel"),
+    "reshape": (bool, "--scan-shape overrules the shape that the file has"),
+    "reciprocal_pixel": (_FLOATS, "detector pixel in 1/A, before binning (q, not 2 pi q)"),
+    "pixel_mrad": (_FLOATS, "detector pixel in mrad, instead of --reciprocal-pixel"),
     "scan_last": (bool, "the array's last two axes are the scan"),
     "transpose": (bool, "swap ky and kx"),
     "flip_ky": (bool, "reverse ky (after --transpose)"),
@@ -54,6 +55,11 @@ CALIBRATION = {
     "bin": (int, "detector pixels to sum along each axis (default: 1)"),
     "counts_per_electron": (float, "the detector's gain (default: 1)"),
     "threshold": (float, "readings below it are set to 0: dark noise"),
+    "skip_frames": (str, "frames of the file to leave out, as 0,5:9,16::17 (slices); bad: those found to be bad"),
+    "scan_crop": (str, "rows and columns of the scan to keep, as y0:y1,x0:x1"),
+    "mask_marks": (("good", "bad"), "what a 1 in the mask means (default: good; DECTRIS and pyFAI: bad)"),
+    "repair_pixels": (("mask", "fill"), "mask hot and dead pixels, or give them the mean of their neighbours"),
+    "descan": (("plane", "quadratic"), "take out the beam's wandering over the scan, fitted by such a surface"),
 }
 
 
@@ -61,27 +67,36 @@ def import_(options: argparse.Namespace) -> None:
     """Convert an instrument's file (MIB, EMPAD, DM4, EMD, blo, hspy, ...) to a dataset of ptydesign."""
     from ptydesign import io
     from ptydesign.config import build, read_yaml
+    from ptydesign.instruments import estimated
     from ptydesign.instruments.calibration import Calibration
     from ptydesign.instruments.convert import import_file
+    from ptydesign.instruments.memory import bound_bytes
 
     _check_new(options.output, options.overwrite)
     given = read_yaml(options.calibration) if options.calibration else {}
     given |= {name: getattr(options, name) for name in CALIBRATION if getattr(options, name) is not None}
+    names = ("format", "raw", "mask", "positions", "positions_unit", "probe", "vacuum", "memory_gib")
+    others = {name: getattr(options, name) for name in names}
+    if options.estimate:
+        filled = estimated.fill(options.file, given, **others)
+        given = filled.given
+        for words in filled.words:
+            print(words)
     calibration = build(Calibration, given, "calibration")
-    dataset = import_file(
-        options.file,
-        calibration,
-        format=options.format,
-        mask=options.mask,
-        positions=options.positions,
-        positions_unit=options.positions_unit,
-        probe=options.probe,
-    )
+    dataset = import_file(options.file, calibration, **others, lazy=True)
+    doubts = dataset.provenance["doubts"]
+    if not options.estimate:
+        doubts += estimated.doubts_of(dataset)
     io.write_dataset(options.output, dataset)
+    for words in doubts:
+        print(f"warning: {options.file}: {words}", file=sys.stderr)
+    for name, value in dataset.provenance["offered"].items():
+        print(f"the file says {name}: {value}")
     count, ny, nx = dataset.patterns.shape
     words = f"{count} patterns of {ny} x {nx} px, {dataset.electrons_per_pattern:.4g} counts each"
     centre = ", ".join(f"{c:.2f}" for c in dataset.provenance["zero_frequency_px"])
     print(f"{options.output}: {words}; zero frequency at pixel ({centre})")
+    print(f"memory: blocks within {bound_bytes(options.memory_gib) / 2**30:.2g} GiB (--memory-gib)")
 
 
 def reconstruct(options: argparse.Namespace) -> None:
@@ -154,7 +169,7 @@ def show(options: argparse.Namespace) -> None:
     """Draw a dataset or a reconstruction."""
     from ptydesign.pictures.draw import show as draw
 
-    for path in draw(options.file, options.output):
+    for path in draw(options.file, options.output, options.memory_gib):
         print(path)
 
 
@@ -170,6 +185,7 @@ def export(options: argparse.Namespace) -> None:
         whole=options.whole,
         flat=options.flat,
         total=options.total,
+        memory_gib=options.memory_gib,
     )
     print(options.output)
 
@@ -210,6 +226,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one = command("show", show)
     one.add_argument("file", type=Path, help="dataset or reconstruction")
     one.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures (PNG and PDF)")
+    _memory_option(one)
     one = command("export", export)
     one.add_argument("file", type=Path, help="reconstruction")
     one.add_argument("output", type=Path, help="picture to write, as phase.tif")
@@ -217,6 +234,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--whole", action="store_true", help="the whole canvas, not only the scanned region")
     one.add_argument("--flat", action="store_true", help="remove the mean phase and the mean slope")
     one.add_argument("--total", action="store_true", help="one image of all slices, not one image a slice")
+    _memory_option(one)
     one.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
@@ -253,18 +271,31 @@ def _import_options(one: argparse.ArgumentParser) -> None:
     _output(one, "dataset to write (HDF5)")
     one.add_argument("--format", help="RosettaSciIO's name of the format, where the suffix leaves a choice")
     one.add_argument("--calibration", type=Path, help="YAML file with the options below; options win")
-    one.add_argument("--mask", help="file with 1 = good, 0 = ignore: .npy, .csv, file.h5:array")
+    one.add_argument("--raw", metavar="LAYOUT", help="raw binary: empad, empad-g2, or dtype=uint16,pixels=256x256,"
+                     "offset=0,gap=0,footer=0 (bytes)")  # fmt: skip
+    one.add_argument("--mask", help="file with 1 = good, 0 = ignore: .npy, .tif, .csv, file.h5:array; see --mask-marks")
     one.add_argument("--positions", help="file with (y, x) of each pattern: .npy, .csv, .txt, file.h5:array")
     one.add_argument("--positions-unit", default="a", help="a (angstrom, default), nm, px (of the reconstruction)")
-    one.add_argument("--probe", help="file with a complex first guess of the probe: .npy, file.h5:array")
+    one.add_argument("--probe", help="file with a complex first guess of the probe, in real space: .npy, file.h5:array")
+    one.add_argument("--vacuum", help="file with the beam's intensity on the detector without a specimen: gives centre,"
+                     " aperture and the first guess of the probe")  # fmt: skip
+    one.add_argument("--estimate", action="store_true", help="find what isn't given (rotation, flips, defocus, aperture"
+                     " or pixel) from the data, and compare what is")  # fmt: skip
+    _memory_option(one)
     for name, (kind, words) in CALIBRATION.items():
         flag = f"--{name.replace('_', '-')}"
-        if kind is bool:
+        if isinstance(kind, tuple):
+            one.add_argument(flag, choices=kind, help=words)
+        elif kind is bool:
             one.add_argument(flag, action="store_true", default=None, help=words)
-        elif kind in (int, float):
+        elif kind in (int, float, str):
             one.add_argument(flag, type=kind, help=words)
         else:
             one.add_argument(flag, type=kind, metavar="Y,X", help=f"{words}; one number for both")
+
+
+def _memory_option(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--memory-gib", type=float, metavar="GIB", help="memory to take (default: half of what is free)")
 
 
 def _output(one: argparse.ArgumentParser, words: str) -> None:

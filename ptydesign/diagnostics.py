@@ -7,6 +7,11 @@ import numpy as np
 from ptydesign import waves
 from ptydesign.design import sampling
 from ptydesign.errors import InputError
+from ptydesign.instruments.doubts import numbers, places_of
+from ptydesign.instruments.estimate.disk import Disk, find_disk
+from ptydesign.instruments.estimate.frames import odd_frames
+from ptydesign.instruments.estimate.pixels import odd_pixels
+from ptydesign.instruments.survey import COARSE
 from ptydesign.types import Dataset, blocks
 from ptydesign.units import MRAD, wavelength_a
 
@@ -14,22 +19,51 @@ BLOCK = 256  # patterns handled at a time
 BRIGHTER = 2.0  # than the rest: a disk that may be the beam's
 
 
+def found_disk(dataset: Dataset, mean: np.ndarray | None = None) -> Disk | None:
+    """The bright-field disk as the patterns have it, in pixels of the array with zero frequency at (ny//2, nx//2); None
+    if there is no clear one. mean: `pacbed`, if it is known."""
+    mean = pacbed(dataset) if mean is None else mean
+    good = np.fft.fftshift(np.asarray(dataset.mask) > 0)
+    disk = find_disk(np.fft.fftshift(mean), good) if good.any() else None
+    return disk if disk is not None and disk.known else None
+
+
+def found_radius(dataset: Dataset, disk: Disk) -> float:
+    """Its radius in 1/angstrom."""
+    return float(np.sqrt(np.prod(np.array(disk.radii_px) * dataset.grid.reciprocal_pixel)))
+
+
 def pacbed(dataset: Dataset) -> np.ndarray:
     """Mean pattern (ky, kx) in counts, corner-centred, 0 where masked (position-averaged diffraction)."""
-    return np.mean(dataset.patterns, axis=0, dtype=np.float64) * dataset.mask
+    total = sum(np.sum(block, axis=0, dtype=np.float64) for block in blocks(dataset.patterns))
+    return total / len(dataset.patterns) * dataset.mask
 
 
 def doubts(dataset: Dataset) -> list[str]:
     """What looks wrong in a dataset and can't be known to be: for warnings before a reconstruction."""
-    found, empty, total = [], [], np.zeros(dataset.grid.shape)
+    found, totals, coarse, total = [], [], [], np.zeros(dataset.grid.shape)
+    edges = [np.linspace(0, n, COARSE + 1).astype(int)[:-1] for n in dataset.grid.shape]
     for block in blocks(dataset.patterns):
         counts = block * dataset.mask
-        empty.append(np.sum(counts, axis=(1, 2)) == 0)
         total += np.sum(counts, axis=0, dtype=np.float64)
-    places = np.flatnonzero(np.concatenate(empty))
+        totals.append(np.sum(counts, axis=(1, 2), dtype=np.float64))
+        blocked = np.add.reduceat(np.add.reduceat(counts, edges[0], axis=1), edges[1], axis=2)
+        coarse.append(blocked.reshape(len(counts), -1).astype(np.float32))
+    counts = np.concatenate(totals)
+    places = np.flatnonzero(counts == 0)
     if len(places):
         first = ", ".join(str(p) for p in places[:5]) + (", ..." if len(places) > 5 else "")
         found.append(f"{len(places)} of {len(dataset.patterns)} patterns have no counts (numbers {first})")
+    odd = odd_frames(counts, np.concatenate(coarse), np.zeros(len(counts)), 1)
+    for words, where in odd.reasons.items():
+        where = np.setdiff1d(where, places)
+        if len(where):
+            mend = "`ptydesign import --skip-frames bad` leaves them out"
+            found.append(f"{len(where)} patterns {words} (numbers {numbers(where, 5)}): {mend}")
+    hot = odd_pixels(total, np.zeros(total.shape), np.zeros(total.shape), 1, np.asarray(dataset.mask) > 0, True).hot
+    if hot.any():
+        mend = "mask them (`ptydesign import --repair-pixels mask`)"
+        found.append(f"pixels are hot, far above their neighbours (ky, kx: {places_of(hot)}): {mend}")
     if _beam_in_the_middle(total / len(dataset.patterns), dataset):
         found.append(
             "the mean pattern is dark around pixel (0, 0) and bright in the array's middle: zero frequency must be at "
@@ -79,7 +113,7 @@ def virtual_image(dataset: Dataset, inner: float, outer: float) -> np.ndarray:
     ring = (radius >= inner) & (radius < outer) & (dataset.mask > 0)
     if not ring.any():
         raise InputError("inner, outer", "must hold pixels of the detector (1/A)", (inner, outer), "Widen the ring.")
-    return dataset.patterns[:, ring].sum(axis=1, dtype=np.float64)
+    return np.concatenate([block[:, ring].sum(axis=1, dtype=np.float64) for block in blocks(dataset.patterns)])
 
 
 def centre_of_mass(dataset: Dataset) -> np.ndarray:
@@ -157,10 +191,11 @@ def sampling_metrics(dataset: Dataset) -> dict[str, float]:
     one. The probe radius holds 90 % of the first guess's intensity."""
     step = step_a(dataset.positions_a)
     dk = max(dataset.grid.reciprocal_pixel)
-    counts = float(np.mean(np.sum(dataset.patterns * dataset.mask, axis=(1, 2), dtype=np.float64)))
+    mean = pacbed(dataset)
+    counts = float(mean.sum())
     wavelength = wavelength_a(dataset.voltage_kv)
-    disk = bright_field_radius(dataset)
-    numbers = {
+    disk, seen = bright_field_radius(dataset, mean), found_disk(dataset, mean)
+    values = {
         "positions": float(len(dataset.positions_a)),
         "step_a": step,
         "pixel_a": max(dataset.grid.pixel_a),
@@ -170,22 +205,23 @@ def sampling_metrics(dataset: Dataset) -> dict[str, float]:
         / 2
         / MRAD,
         "bright_field_radius_mrad": wavelength * disk / MRAD,
+        **({} if seen is None else {"bright_field_radius_found_mrad": wavelength * found_radius(dataset, seen) / MRAD}),
         "bright_field_radius_px": disk / dk,
         "counts_per_pattern": counts,
         "counts_per_bright_pixel": sampling.counts_per_bright_pixel(counts, disk, dk),
     }
     if step > 0:
-        numbers["dose_e_per_a2"] = counts / step**2
-        numbers["fundamental_sampling"] = sampling.fundamental_sampling(step, dk)
+        values["dose_e_per_a2"] = counts / step**2
+        values["fundamental_sampling"] = sampling.fundamental_sampling(step, dk)
     probe = start_probe(dataset)
     if probe is not None:
         radius = sampling.probe_radius_a(np.sum(np.abs(probe) ** 2, axis=0), dataset.grid.pixel_a)
-        numbers["probe_radius_a"] = radius
-        numbers["window_sampling"] = sampling.window_sampling(radius, dk)
-        numbers["ronchigram_magnification_px_per_a"] = sampling.ronchigram_magnification_px_per_a(disk, dk, radius)
+        values["probe_radius_a"] = radius
+        values["window_sampling"] = sampling.window_sampling(radius, dk)
+        values["ronchigram_magnification_px_per_a"] = sampling.ronchigram_magnification_px_per_a(disk, dk, radius)
         if step > 0:
-            numbers["linear_oversampling"] = sampling.linear_oversampling(radius, step)
-            numbers["areal_oversampling"] = sampling.areal_oversampling(radius, step)
-            numbers["linear_overlap"] = sampling.linear_overlap(radius, step)
-            numbers["areal_overlap"] = sampling.areal_overlap(radius, step)
-    return numbers
+            values["linear_oversampling"] = sampling.linear_oversampling(radius, step)
+            values["areal_oversampling"] = sampling.areal_oversampling(radius, step)
+            values["linear_overlap"] = sampling.linear_overlap(radius, step)
+            values["areal_overlap"] = sampling.areal_overlap(radius, step)
+    return values

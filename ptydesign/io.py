@@ -57,7 +57,7 @@ def write_json(path: Path, content: Any) -> None:
 
 @dataclass(frozen=True)
 class Array:
-    """An array with its units and the names of its axes."""
+    """An array, or what gives one in parts, with its units and the names of its axes."""
 
     values: np.ndarray
     units: str
@@ -73,8 +73,24 @@ def write_hdf5(path: Path, kind: str, arrays: Mapping[str, Array], attributes: M
             packing = (
                 {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.values.size > 4096 else {}
             )
-            dataset = file.create_dataset(name, data=array.values, track_times=False, **packing)
+            values = array.values
+            dataset = file.create_dataset(name, np.shape(values), values.dtype, track_times=False, **packing)
+            _fill(dataset, values)
             dataset.attrs.update(units=array.units, axes=array.axes)
+
+
+def _fill(dataset: h5py.Dataset, values: np.ndarray) -> None:
+    """Write an array part by part: it may be larger than memory."""
+    if not dataset.size:
+        return
+    if not dataset.shape:
+        dataset[()] = values
+        return
+    step = max(1, MAPPED_BYTES // max(1, dataset.nbytes // len(dataset)))
+    if dataset.chunks:  # a chunk that is written twice is packed twice
+        step = -(-step // dataset.chunks[0]) * dataset.chunks[0]
+    for start in range(0, len(dataset), step):
+        dataset[start : start + step] = values[start : start + step]
 
 
 def read_hdf5(
@@ -136,6 +152,14 @@ def read_hdf5_attributes(path: Path, kind: str) -> dict[str, Any]:
         raise InputError(str(path), f"must be a ptydesign {kind} file", found, _other_kind(found, kind))
     with _complete(path), h5py.File(path, "r") as file:
         return json.loads(file.attrs["attributes"])
+
+
+def array_bytes(path: Path) -> int:
+    """Bytes of all arrays of an HDF5 file, unpacked. Raises InputError for another file."""
+    sizes: list[int] = []
+    with _complete(Path(path)), h5py.File(path, "r") as file:
+        file.visititems(lambda _, item: sizes.append(item.nbytes) if isinstance(item, h5py.Dataset) else None)
+    return sum(sizes)
 
 
 def kind_of(path: Path) -> str:
@@ -278,19 +302,6 @@ def read_truth(path: Path) -> Truth:
     """Read a file written by `write_truth`."""
     arrays, attributes = read_hdf5(path, "truth", ("phase", "positions", "thickness"))
     return Truth(arrays["phase"], tuple(attributes["pixel_a"]), arrays["positions"], arrays["thickness"])
-
-
-def read_foreign_hdf5(path: Path, name: str) -> np.ndarray:
-    """One array of an HDF5 file of another program. Raises InputError that lists the file's arrays if it has none so
-    named."""
-    path, names = Path(path), []
-    if not path.is_file():
-        raise InputError("file", "must exist", str(path), "Check the path.")
-    with _complete(path), h5py.File(path, "r") as file:
-        if isinstance(file.get(name), h5py.Dataset):
-            return file[name][()]
-        file.visititems(lambda n, item: names.append(n) if isinstance(item, h5py.Dataset) else None)
-    raise InputError(str(path), "must hold the array", name, nearest(name, names))
 
 
 # What a state holds: field -> (units, axes). Lengths of positions_px are pixels of the object.

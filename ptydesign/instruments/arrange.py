@@ -18,23 +18,6 @@ def turned(patterns: np.ndarray, transpose: bool, flip_ky: bool, flip_kx: bool) 
     return patterns[..., ::-1] if flip_kx else patterns
 
 
-def disk_centre(mean: np.ndarray) -> tuple[float, float]:
-    """Centre (ky, kx) in pixels of the bright-field disk of a mean pattern.
-
-    Centroid of the largest patch above half of the maximum, after a median filter that removes hot pixels.
-    Raises InputError for a pattern without counts.
-    """
-    from scipy import ndimage
-
-    smooth = ndimage.median_filter(np.asarray(mean, np.float64), 3, mode="nearest")
-    if not smooth.max() > 0:
-        raise InputError("centre_px", "can't be found in patterns without a disk", float(smooth.max()), "Give it.")
-    labels, _ = ndimage.label(smooth > smooth.max() / 2)
-    largest = np.argmax(np.bincount(labels.ravel())[1:]) + 1
-    y, x = ndimage.center_of_mass(labels == largest)
-    return float(y), float(x)
-
-
 @dataclass(frozen=True)
 class Box:
     """The part of a detector that is kept. start: (ky, kx) first pixel, may lie outside. shape: binned pixels."""

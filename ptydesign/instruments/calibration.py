@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -16,52 +16,39 @@ from ptydesign.units import MM, MRAD, NM, wavelength_a
 class Calibration(Strict):
     """Calibration of a 4D dataset. Transposition and flips come first: all that follows is in turned patterns.
 
-    Pairs are (y, x). Pixels are the detector's own, before binning.
+    Pairs are (y, x); one number is both. Pixels are the detector's own, before binning.
     """
 
-    voltage_kv: float = Field(gt=0)
-    """Voltage in kV by which the electrons are accelerated."""
-    semiangle_mrad: float | None = Field(None, gt=0)
-    """Convergence semi-angle of the aperture in mrad; needed without a probe guess."""
-    defocus_nm: float = 0.0
-    """Defocus in nm; positive is underfocus."""
-    cs_mm: float = 0.0
-    """Spherical aberration C3 in mm."""
-    step_a: tuple[float, float] | None = None
-    """Scan step in angstrom, one number or [y, x]; needed without positions."""
-    scan_shape: tuple[int, int] | None = None
-    """[rows, columns] of the scan, where the file doesn't say."""
-    rotation_deg: float = 0.0
-    """Angle in degrees from the detector's kx to the scan's x axis, towards ky."""
-    reciprocal_pixel: float | None = Field(None, gt=0)
-    """Detector pixel in 1/A (q, not 2 pi q)."""
-    pixel_mrad: float | None = Field(None, gt=0)
-    """Detector pixel in mrad, instead of `reciprocal_pixel`."""
-    scan_last: bool = False
-    """Whether the array's last two axes are the scan, not the detector."""
-    transpose: bool = False
-    """Whether ky and kx are swapped, before everything else."""
-    flip_ky: bool = False
-    """Whether ky is reversed, after `transpose`."""
-    flip_kx: bool = False
-    """Whether kx is reversed, after `transpose`."""
-    corner: bool = False
-    """Whether zero frequency is at pixel (0, 0), as after an FFT."""
-    centre_px: tuple[float, float] | None = None
-    """[ky, kx] pixel of zero frequency; null finds the middle of the bright-field disc."""
-    crop_px: tuple[int, int] | None = None
-    """[ky, kx] pixels to keep around the centre, before binning; null keeps all."""
-    bin: int = Field(1, ge=1)
-    """Detector pixels to sum along each axis."""
-    counts_per_electron: float = Field(1.0, gt=0)
-    """The detector's gain: readings are divided by it."""
-    threshold: float | None = None
-    """Readings below it are set to 0, as dark noise; null keeps them."""
+    voltage_kv: float = Field(gt=0, description="acceleration voltage")
+    semiangle_mrad: float | None = Field(None, gt=0, description="aperture semi-angle; needed without a probe guess")
+    defocus_nm: float = Field(0.0, description="positive is underfocus")
+    cs_mm: float = Field(0.0, description="spherical aberration")
+    step_a: tuple[float, float] | None = Field(None, description="scan step, one or (y, x); needed without positions")
+    scan_shape: tuple[int, int] | None = Field(None, description="(rows, columns), where the file doesn't say")
+    rotation_deg: float = Field(0.0, description="scan's x axis, turned from the detector's kx towards ky")
+    reshape: bool = Field(False, description="scan_shape overrules the shape that the file has")
+    reciprocal_pixel: tuple[float, float] | None = Field(None, description="detector pixel in 1/A (q, not 2 pi q)")
+    pixel_mrad: tuple[float, float] | None = Field(None, description="detector pixel in mrad, not reciprocal_pixel")
+    scan_last: bool = Field(False, description="the array's last two axes are the scan")
+    transpose: bool = Field(False, description="swap ky and kx")
+    flip_ky: bool = Field(False, description="reverse ky")
+    flip_kx: bool = Field(False, description="reverse kx")
+    corner: bool = Field(False, description="zero frequency is at pixel (0, 0), as after an FFT")
+    centre_px: tuple[float, float] | None = Field(None, description="zero frequency; default: found from the data")
+    crop_px: tuple[int, int] | None = Field(None, description="size of the part to keep, around the centre")
+    bin: int = Field(1, ge=1, description="detector pixels to sum along each axis")
+    counts_per_electron: float = Field(1.0, gt=0, description="the detector's gain")
+    threshold: float | None = Field(None, description="readings below it are set to 0: dark noise")
+    skip_frames: str | None = Field(None, description="frames to leave out, as 0,5:9,16::17, or bad: those found bad")
+    scan_crop: str | None = Field(None, description="rows and columns of the scan to keep, as y0:y1,x0:x1")
+    mask_marks: Literal["good", "bad"] | None = Field(None, description="what a 1 in the mask means")
+    repair_pixels: Literal["mask", "fill"] | None = Field(None, description="what to do with hot and dead pixels")
+    descan: Literal["plane", "quadratic"] | None = Field(None, description="surface of the beam's centre to take out")
 
-    @field_validator("step_a", mode="before", json_schema_input_type=float | tuple[float, float] | None)
+    @field_validator("step_a", "reciprocal_pixel", "pixel_mrad", mode="before")
     @classmethod
     def _square(cls, value: Any) -> Any:
-        """One number is the same step along y and x."""
+        """One number is the same along y and x."""
         return (value, value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
@@ -80,24 +67,25 @@ class Calibration(Strict):
         if angle is not None and angle >= MOST_RAD / MRAD:
             rule = f"must be in mrad, below {MOST_RAD / MRAD:g}"
             raise InputError("semiangle_mrad", rule, angle, "Write 20 for 20 mrad.")
-        if angle is not None and angle * MRAD < self.detector_pixel * wavelength_a(self.voltage_kv):
-            pixel = self.detector_pixel * wavelength_a(self.voltage_kv) / MRAD
-            rule = f"must be in mrad, and not less than a detector pixel, {pixel:.3g} mrad"
-            raise InputError("semiangle_mrad", rule, angle, "Write 20 for 20 mrad, or correct the detector's pixel.")
-        for name in ("step_a", "scan_shape", "crop_px"):
+        for name in ("step_a", "scan_shape", "crop_px", "reciprocal_pixel", "pixel_mrad"):
             pair = getattr(self, name)
             if pair is not None and min(pair) <= 0:
                 raise InputError(name, "must be positive in y and x", pair, "Correct the values.")
+        pixel = max(self.detector_pixel) * wavelength_a(self.voltage_kv) / MRAD
+        if angle is not None and angle < pixel:
+            rule = f"must be in mrad, and not less than a detector pixel, {pixel:.3g} mrad"
+            raise InputError("semiangle_mrad", rule, angle, "Write 20 for 20 mrad, or correct the detector's pixel.")
         if self.corner and self.centre_px is not None:
             raise InputError("centre_px", "has no meaning with `corner`", self.centre_px, "Give one of the two.")
         return self
 
     @property
-    def detector_pixel(self) -> float:
-        """A detector pixel in 1/angstrom."""
+    def detector_pixel(self) -> tuple[float, float]:
+        """A detector pixel (ky, kx) in 1/angstrom, of turned patterns."""
         if self.reciprocal_pixel is not None:
             return self.reciprocal_pixel
-        return self.pixel_mrad * MRAD / wavelength_a(self.voltage_kv)
+        first, second = (angle * MRAD / wavelength_a(self.voltage_kv) for angle in self.pixel_mrad)
+        return first, second
 
     @property
     def optics(self) -> Optics | None:

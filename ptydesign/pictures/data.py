@@ -6,17 +6,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ptydesign import diagnostics, drawing
-from ptydesign.pictures import panels
+from ptydesign.pictures import panels, told
 from ptydesign.types import Dataset
 
 
 def patterns(dataset: Dataset) -> Figure:
-    """Mean pattern (PACBED), a single pattern, and the mean over rings, with the bright-field disk."""
+    """Mean pattern (PACBED), a single pattern, and the mean over rings, with the bright-field disk as told (full line)
+    and as found (dotted)."""
     figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, 2.4)
     axes = figure.subplots(1, 3)
     mean = diagnostics.pacbed(dataset)
     extent = panels.spectrum_extent(dataset.grid.shape, dataset.grid.reciprocal_pixel)
-    disk = diagnostics.bright_field_radius(dataset)
+    disk, seen = diagnostics.bright_field_radius(dataset, mean), diagnostics.found_disk(dataset, mean)
     middle = len(dataset.patterns) // 2
     for one, image, title in (
         (axes[0], mean, "Mean pattern"),
@@ -29,6 +30,12 @@ def patterns(dataset: Dataset) -> Figure:
         one.set(xlabel="kx (1/Å)", ylabel="ky (1/Å)", title=title)
         angle = np.linspace(0, 2 * np.pi, 200)
         one.plot(disk * np.cos(angle), disk * np.sin(angle), color=drawing.OKABE_ITO[5], lw=0.7)
+        if seen is not None:
+            (cy, cx), (ry, rx) = (
+                np.subtract(seen.centre_px, [n // 2 for n in dataset.grid.shape]) * dataset.grid.reciprocal_pixel,
+                np.array(seen.radii_px) * dataset.grid.reciprocal_pixel,
+            )
+            one.plot(cx + rx * np.cos(angle), cy + ry * np.sin(angle), color=drawing.GREEN, lw=0.7, ls=":")
     ky, kx = dataset.grid.frequencies()
     width = max(dataset.grid.reciprocal_pixel)
     ring = np.floor(np.hypot(ky, kx) / width + 0.5).astype(int).ravel()
@@ -39,6 +46,8 @@ def patterns(dataset: Dataset) -> Figure:
     keep = (count > 0) & (profile > 0)
     axes[2].semilogy(q[keep], profile[keep], color=drawing.BLUE)
     axes[2].axvline(disk, color=drawing.OKABE_ITO[5], lw=0.7)
+    if seen is not None:
+        axes[2].axvline(diagnostics.found_radius(dataset, seen), color=drawing.GREEN, lw=0.7, ls=":")
     axes[2].set(xlabel="k (1/Å)", ylabel="Mean counts per pixel", title="Mean over rings", xlim=(0, None))
     return figure
 
@@ -109,7 +118,8 @@ LABELS = {
     "pixel_a": "Pixel of the reconstruction (Å)",
     "reciprocal_pixel_per_a": "Detector pixel (1/Å)",
     "detector_edge_mrad": "Detector's edge (mrad)",
-    "bright_field_radius_mrad": "Bright-field radius (mrad)",
+    "bright_field_radius_mrad": "Bright-field radius, as told (mrad)",
+    "bright_field_radius_found_mrad": "Bright-field radius, found (mrad)",
     "bright_field_radius_px": "Bright-field radius (px)",
     "counts_per_pattern": "Counts per pattern",
     "counts_per_bright_pixel": "Counts per bright-field pixel",
@@ -123,4 +133,4 @@ LABELS = {
     "linear_overlap": "Linear overlap",
     "areal_overlap": "Areal overlap, want ≥ 0.4",
 }
-PICTURES = {"patterns": patterns, "virtual_images": virtual_images, "scan": scan}
+PICTURES = {"patterns": patterns, "virtual_images": virtual_images, "scan": scan, "estimates": told.estimates}

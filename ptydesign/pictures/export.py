@@ -9,6 +9,7 @@ import numpy as np
 
 from ptydesign import io
 from ptydesign.errors import InputError
+from ptydesign.instruments import memory
 from ptydesign.pictures.region import flattened, scanned
 from ptydesign.units import NM
 
@@ -23,13 +24,15 @@ def export_image(
     whole: bool = False,
     flat: bool = False,
     total: bool = False,
+    memory_gib: float | None = None,
 ) -> None:
     """Write the phase (rad) or amplitude of a reconstruction's file as 32-bit TIFF, one page for each slice.
 
     whole: the whole canvas, not only the scanned region. flat: without mean phase and mean slope. total: one page with
     the product of all slices. The phase lies in (-pi, pi]: it is not unwrapped. ImageJ reads pixel size and slice
-    spacing (nm); the description also has the origin in angstrom and the plan. Raises InputError for a foreign file,
-    an unknown quantity or a suffix that is not .tif or .tiff.
+    spacing (nm); the description also has the origin in angstrom and the plan. memory_gib: what may be taken (default:
+    half of what is free). Raises InputError for a foreign file, an unknown quantity, a suffix that is not .tif or
+    .tiff, and a reconstruction that doesn't fit into memory.
     """
     import tifffile
 
@@ -38,6 +41,8 @@ def export_image(
         raise InputError("output", "must end in .tif or .tiff", path.name, "Give another name.")
     if quantity not in QUANTITIES:
         raise InputError("quantity", f"must be one of {', '.join(QUANTITIES)}", quantity, "Correct it.")
+    if Path(reconstruction).is_file():
+        memory.check_room(io.array_bytes(Path(reconstruction)), memory.bound_bytes(memory_gib), str(reconstruction))
     result = io.read_reconstruction(Path(reconstruction))
     rows, columns = (slice(None), slice(None)) if whole else scanned(result)
     object_ = np.asarray(result.state.object)

@@ -14,6 +14,7 @@ from ptydesign.errors import InputError
 from ptydesign.instruments import arrange
 from ptydesign.instruments.calibration import Calibration
 from ptydesign.instruments.convert import import_file
+from ptydesign.instruments.estimate.disk import find_disk
 from ptydesign.instruments.files import read_array
 from ptydesign.io import read_dataset
 from ptydesign.units import wavelength_a
@@ -267,8 +268,8 @@ def test_binning_keeps_counts_and_the_zero_frequency(detector, binning):
 def test_the_disk_is_found_beside_hot_pixels():
     data = disks((61, 53), (25.0, 30.0), radius=9).astype(float).mean(axis=(0, 1))
     data[3, 50] = 1e6
-    found = arrange.disk_centre(data)
-    assert np.abs(np.subtract(found, (25.0, 30.0))).max() < 0.5
+    found = find_disk(data, np.ones(data.shape, bool))
+    assert np.abs(np.subtract(found.centre_px, (25.0, 30.0))).max() < 0.5
 
 
 def test_gain_and_threshold(tmp_path):
@@ -319,15 +320,17 @@ def test_positions_and_probe_from_files(tmp_path):
 
 def test_pixels_in_mrad():
     known = calibration(reciprocal_pixel=None, pixel_mrad=1.5)
-    assert known.detector_pixel == pytest.approx(1.5e-3 / wavelength_a(200))
+    assert known.detector_pixel == pytest.approx((1.5e-3 / wavelength_a(200),) * 2)
+    known = calibration(reciprocal_pixel=None, pixel_mrad=(1.5, 1.2))
+    assert known.detector_pixel[1] == pytest.approx(1.2e-3 / wavelength_a(200))
 
 
 def test_files_are_read_in_blocks(tmp_path, monkeypatch):
-    from ptydesign.instruments import convert
+    from ptydesign.instruments import memory
 
     path = write_hspy(tmp_path, disks())
     whole = import_file(path, calibration())
-    monkeypatch.setattr(convert, "BLOCK_BYTES", 5 * SIDE * SIDE)
+    monkeypatch.setattr(memory, "block_bytes", lambda *_: 5 * 5 * SIDE * SIDE)
     np.testing.assert_array_equal(import_file(path, calibration()).patterns, whole.patterns)
 
 
@@ -337,7 +340,8 @@ def test_files_are_read_in_blocks(tmp_path, monkeypatch):
         ({"pixel_mrad": 1.0}, "either it"),
         ({"reciprocal_pixel": None}, "either it"),
         ({"step_a": None}, "scan step"),
-        ({"scan_shape": (5, 5)}, "12 patterns"),
+        ({"scan_shape": (5, 5)}, "must be the file's own, 3,4"),
+        ({"scan_shape": (5, 5), "reshape": True}, "12 patterns"),
         ({"centre_px": (40, 3)}, "on the detector"),
         ({"crop_px": (4, 4)}, "8 pixels"),
         ({"voltage_kv": -1}, "greater than 0"),
@@ -395,8 +399,9 @@ def test_bad_files(tmp_path):
     with pytest.raises(InputError, match="suffix of a known format"):
         import_file(tmp_path / "notes.odt", calibration())
     (tmp_path / "data.h5").write_text("no data")
+    (tmp_path / "data.img").write_text("no data")
     with pytest.raises(InputError, match="several formats"):
-        import_file(tmp_path / "data.h5", calibration())
+        import_file(tmp_path / "data.img", calibration())
     with pytest.raises(InputError, match="readable"):
         import_file(f"{tmp_path / 'data.h5'}:x", calibration())
     with pytest.raises(InputError, match="HSPY"):
