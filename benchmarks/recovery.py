@@ -1,8 +1,8 @@
 """`python -m benchmarks.recovery`: what reconstructions recover from simulated data; writes docs/results/recovery/.
 
-Twisted bilayer MoS2 and SrTiO3 at 80 kV and 25 mrad, 64 x 64 patterns of 0.2 A pixels, a scan of 20 x 20 positions at
-steps of 0.6 A. Patterns are simulated in a larger window on finer pixels and integrated into the detector's. Each table
-says what was wrong at the start, and what is wanted.
+Twisted bilayer MoS2 and SrTiO3 at 80 kV and 25 mrad. Patterns have 64 x 64 pixels of 0.2 A, and scans 20 x 20 positions
+at steps of 0.6 A. Patterns are simulated in a larger window on finer pixels and integrated into the detector's. Each
+table says what was wrong at the start, and what is wanted.
 """
 
 from __future__ import annotations

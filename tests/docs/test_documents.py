@@ -91,7 +91,7 @@ def test_paths_of_the_repository_exist(page):
 
 
 def commands(page: Path) -> set[tuple[str, tuple[str, ...]]]:
-    """(subcommand, options) of all `ptydesign` commands of a page, in blocks and in the text, without <placeholders>."""
+    """(subcommand, options) of a page's `ptydesign` commands, in blocks and in the text; not of those with <words>."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line.partition(" #")[0] for block in blocks(page) for line in block.replace("\\\n", " ").splitlines()]
     found = [line.strip() for line in lines] + re.findall(r"`(ptydesign [^`]+)`", FENCED.sub("", text))
