@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures, and writes tables and a figure to docs/benchmarks.
+"""`python -m benchmarks`: measures, and writes tables and a figure to docs/results/benchmarks.
 
 Needs phaser: `pip install -r benchmarks/requirements.txt` in an environment of its own, after ptydesign itself.
 Take an otherwise idle machine.
@@ -27,7 +27,9 @@ def main() -> None:
         default=["speed", "quality", "memory"],
         help="speed, quality, memory (default: these three), profile (by itself: it has one core)",
     )
-    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder (default: docs/benchmarks)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/results/benchmarks"), help="folder (default: %(default)s)"
+    )
     parser.add_argument("--cores", type=int, default=None, help="cores to use (default: all)")
     parser.add_argument("--groups", type=int, nargs="+", default=[16, 64, 256], help="(default: 16 64 256)")
     parser.add_argument("--repeats", type=int, default=2, help="of each sweep's time (default: 2)")

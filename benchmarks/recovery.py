@@ -1,8 +1,8 @@
-"""`python -m benchmarks.recovery`: what reconstructions recover from simulated data; writes docs/recovery/.
+"""`python -m benchmarks.recovery`: what reconstructions recover from simulated data; writes docs/results/recovery/.
 
-Twisted bilayer MoS2 and SrTiO3 at 80 kV and 25 mrad, 64 x 64 patterns of 0.2 A pixels, a scan of 20 x 20 positions at
-steps of 0.6 A. Patterns are simulated in a larger window on finer pixels and integrated into the detector's. Each table
-says what was wrong at the start, and what is wanted.
+Twisted bilayer MoS2 and SrTiO3 at 80 kV and 25 mrad. Patterns have 64 x 64 pixels of 0.2 A, and scans 20 x 20 positions
+at steps of 0.6 A. Patterns are simulated in a larger window on finer pixels and integrated into the detector's. Each
+table says what was wrong at the start, and what is wanted.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ PLANS = {
 
 def engines() -> pd.DataFrame:
     """Every engine at high and low dose with the Poisson model and default steps, from a defocus that is 1 nm off. The
-    object starts as vacuum, whose error is 0.229 rad: wanted is less, at any dose."""
+    object starts as vacuum, whose error is 0.229 rad. Wanted: less, at any dose."""
     rows = []
     for dose in (HIGH, LOW):
         made = experiment(dose)
@@ -150,10 +150,10 @@ def rms(values: np.ndarray) -> float:
 
 
 def positions() -> pd.DataFrame:
-    """Scan positions from jitter, 1 % scale and 0.5 deg rotation; wanted: 0.05 A rms in two dimensions. Jitter of
+    """Scan positions from jitter, 1 % scale and 0.5 deg rotation. Wanted: 0.05 A rms in two dimensions. Jitter of
     0.35 A rms along each axis is 0.5 A rms in two dimensions. At 0.5 A along each axis a few positions start beyond the
-    reach of a gradient: the search for positions, which is on by default, finds them (`search_every: 0` leaves 8 to
-    10 of 400 wrong, and 0.32 to 0.34 A rms)."""
+    reach of a gradient. The search for positions, which is on by default, finds them. Without it (`search_every: 0`) 8
+    to 10 of 400 stay wrong, and 0.32 to 0.34 A rms remain."""
     rows = []
     for jitter in (0.5 / np.sqrt(2), 0.5):
         made = experiment(jitter_a=jitter, scale_error=0.01, rotation_error_rad=0.5 * DEG)
@@ -186,7 +186,7 @@ def true_powers(made: Experiment) -> np.ndarray:
 
 
 def modes() -> pd.DataFrame:
-    """Four probe modes of a source of four points, from 4 % for each mode but the first; wanted: power fractions within
+    """Four probe modes of a source of four points, from 4 % for each mode but the first. Wanted: power fractions within
     a tenth."""
     made = experiment(HIGH / len(SOURCES_A))
     potential = bilayer(experiment(field_a=FIELD_A + 2))
@@ -210,7 +210,7 @@ def modes() -> pd.DataFrame:
 
 
 def tilt() -> pd.DataFrame:
-    """The tilt of a 15 nm crystal, from none, with slices of 2.5 nm; wanted: within 0.5 mrad."""
+    """The tilt of a 15 nm crystal, from none, with slices of 2.5 nm. Wanted: within 0.5 mrad."""
     wanted = np.array([3.0, -2.0]) * MRAD
     made = experiment()
     data, truth = simulate(leaning_crystal(made, wanted), made, seed=3)
@@ -248,7 +248,7 @@ def probe_defocus_a(result: Reconstruction, made: Experiment) -> float:
 
 
 def defocus() -> pd.DataFrame:
-    """A start whose defocus is 10 nm off, absorbed by the probe; wanted: an error of the object at most 1.1 times that
+    """A start whose defocus is 10 nm off, absorbed by the probe. Wanted: an error of the object at most 1.1 times that
     from the true defocus, and the probe's own defocus within 1 nm."""
     made = experiment()
     data, truth = simulate(bilayer(made), made, seed=4)
@@ -296,7 +296,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the parts that are asked for; write one CSV each, and the page from all CSV files there are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recovery", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)} (default: all)")
-    parser.add_argument("--out", type=Path, default=Path("docs/recovery"), help="folder (default: docs/recovery)")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/recovery"), help="folder (default: %(default)s)")
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.parts) - set(PARTS))
     if unknown:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 DATA = (
     Path(os.environ.get("PTYDESIGN_MEASURED") or ROOT.parent / "shared" / "data") / "siemens_star" / "siemens_star.h5"
 )
-SETTINGS = ROOT / "docs" / "siemens_star"
+SETTINGS = ROOT / "docs" / "results" / "siemens_star"
 
 pytestmark = pytest.mark.skipif(not DATA.is_file(), reason="the measured dataset is not here")
 

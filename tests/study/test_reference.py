@@ -107,7 +107,7 @@ def test_an_unknown_kind_has_no_page(capsys):
             "| `constraints` | list of sections | `[]` |",
             "`layer_tikhonov` or `layer_tv`",
         ),
-        "plan": ("| `currents_pa` | list of 1 or more numbers `> 0` | required |", "## instrument / conventions"),
+        "planning": ("| `currents_pa` | list of 1 or more numbers `> 0` | required |", "## instrument / conventions"),
         "calibration": ("| `step_a` | number or [number, number] or null | `null` |",),
     }.items(),
 )

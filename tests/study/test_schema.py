@@ -52,7 +52,7 @@ def test_schemas_are_up_to_date_and_valid(kind, validators, capsys):
 
 
 def test_there_is_no_schema_of_what_is_no_kind():
-    assert {path.stem for path in schema_path("plan").parent.iterdir()} == set(MODELS)
+    assert {path.stem for path in schema_path("planning").parent.iterdir()} == set(MODELS)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: os.path.relpath(path, ROOT))
@@ -231,7 +231,7 @@ def test_init_names_the_schema_of_this_installation(tmp_path, validators):
     first, _, rest = path.read_text(encoding="utf-8").partition("\n")
     named = Path(url2pathname(urlparse(first.removeprefix(COMMENT)).path))
     assert named.is_absolute()
-    assert json.loads(named.read_text(encoding="utf-8")) == validators["plan"].schema
+    assert json.loads(named.read_text(encoding="utf-8")) == validators["planning"].schema
     assert rest == TEMPLATE.read_text(encoding="utf-8").partition("\n")[2]
     assert " " not in first.removeprefix(COMMENT)
 
