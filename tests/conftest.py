@@ -1,7 +1,62 @@
-"""Shared by all tests."""
+"""Shared by all tests: where compiled code is kept, how many cores a process takes, which files start first.
+
+- A file runs on one worker (`--dist loadfile`): two workers that share a file would both make its fixtures, and both
+  trace and compile its functions.
+- All processes of a session, the commands that tests start included, look compiled code up in one folder. It is empty
+  when the session starts and goes when it ends; nothing is read from or written to the user's own cache.
+- Linear algebra takes one core in each process, as in the jobs of a study: there are as many workers as cores.
+"""
 
 from __future__ import annotations
 
-import jax
+import os
+import shutil
+import tempfile
+from pathlib import Path
 
-jax.devices()  # JAX starts with one core in each test process, whatever a command in it asks for
+import pytest
+
+HERE = Path(__file__).parent
+# Of half a minute and more, the longest first; others follow in any order.
+LONGEST = (
+    "study/test_snakemake.py",
+    "reconstruct/test_refine.py",
+    "reconstruct/test_conformance.py",
+    "planning/test_plan_end_to_end.py",
+    "reconstruct/test_engines.py",
+    "tuning/test_tuning_steps.py",
+    "reconstruct/test_opr.py",
+    "depth/test_depth.py",
+    "reconstruct/test_feed.py",
+    "experiment/test_figures.py",
+    "reconstruct/test_position_search.py",
+    "regularisation/test_regularisation.py",
+)
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+
+if not WORKER:  # workers and what they start have it from here
+    SESSION = Path(tempfile.mkdtemp(prefix="ptydesign-tests-"))
+    os.environ["XDG_CACHE_HOME"] = str(SESSION)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(SESSION / "ptydesign" / "jax")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """JAX starts with one core in each process that tests, whatever a command in it asks for later."""
+    if WORKER or not config.getoption("numprocesses", None):
+        import jax
+
+        jax.devices()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker is left alone with one at the end."""
+    order = {HERE / name: n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
+def pytest_unconfigure() -> None:
+    if not WORKER:
+        shutil.rmtree(SESSION, ignore_errors=True)
