@@ -44,11 +44,13 @@ if not WORKER:  # workers and what they start have it from here
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """JAX starts with one core in each process that tests, whatever a command in it asks for later."""
+    """In each process that tests. JAX starts with one core, whatever a command asks for later."""
     if WORKER or not config.getoption("numprocesses", None):
         import jax
+        import threadpoolctl
 
         jax.devices()
+        threadpoolctl.threadpool_limits(1)  # NumPy, if a plugin has imported it before the variables above were set
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
