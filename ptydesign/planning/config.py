@@ -256,7 +256,7 @@ class RobustnessConfig(Strict):
     """A draw counts as failed below this fraction of the design's own score without errors."""
 
 
-class PlanConfig(Strict):
+class PlanningStudy(Strict):
     """An experiment that is planned before beam time, at one scale."""
 
     study: str = Field(pattern=FOLDER_NAME)

@@ -246,12 +246,6 @@ class Run:
         """Hash of `settings`: a job refuses to run if the study file was changed after the graph of jobs was made."""
         return digest(self.settings(step, which))[:12]
 
-    def words(self, cores: int) -> str:
-        """What the study takes, in words."""
-        from ptydesign.study.cost import estimate
-
-        return self.kind.words(self.resolved, estimate(self.kind, self.resolved, cores))
-
     @cached_property
     def memory_gib(self) -> Mapping[str, float]:
         """Of a job, by the names that steps give."""

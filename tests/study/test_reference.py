@@ -15,7 +15,10 @@ from ptydesign.planning.detectors import Detector
 from ptydesign.study.keys import OTHERS, keys_page
 
 DOCS = Path(__file__).parents[2] / "docs"
-FILES = {**{kind: kinds.model_of(kind) for kind in kinds.KINDS}, **{name: item[0] for name, item in OTHERS.items()}}
+FILES = {
+    **{kind: kinds.find_kind(kind).model for kind in kinds.KINDS},
+    **{name: item[0] for name, item in OTHERS.items()},
+}
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -85,7 +88,7 @@ def test_units_of_names_are_said():
 
 def test_an_unknown_kind_has_no_page(capsys):
     with pytest.raises(InputError, match="known kind"):
-        kinds.model_of("dept")
+        kinds.find_kind("dept")
     assert main(["keys", "--kind", "dept"]) == 2
     assert "depth" in capsys.readouterr().err
 

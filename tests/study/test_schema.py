@@ -20,7 +20,10 @@ from ptydesign.study.keys import OTHERS
 from ptydesign.study.schema import COMMENT, naming_schema, schema_path, schema_text
 
 ROOT = Path(__file__).parents[2]
-MODELS = {**{kind: kinds.model_of(kind) for kind in kinds.KINDS}, **{name: item[0] for name, item in OTHERS.items()}}
+MODELS = {
+    **{kind: kinds.find_kind(kind).model for kind in kinds.KINDS},
+    **{name: item[0] for name, item in OTHERS.items()},
+}
 SHIPPED = [*ROOT.glob("studies/*/study.yaml"), *ROOT.glob("docs/*/*.yaml"), TEMPLATE]
 
 
