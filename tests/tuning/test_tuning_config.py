@@ -6,11 +6,14 @@ import time
 
 import pytest
 from study_files import write_study
-from tuning_files import tiny
+from tuning_files import resolved_in, tiny
 
 from ptydesign.api import make_plan
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.paths import with_values
+from ptydesign.study.cost import estimate
+from ptydesign.tuning.estimate import FLOP_PER_UNIT, OVERHEAD
+from ptydesign.tuning.kind import KIND
 from ptydesign.tuning.resolve import resolve
 from ptydesign.tuning.scope import Budget
 from ptydesign.tuning.trial import plan_of
@@ -121,3 +124,15 @@ def test_a_broken_study_is_refused_with_the_field(tmp_path, changes, field):
     assert "study.yaml" in error.value.field
     assert error.value.mend
     assert not (tmp_path / "results").exists()
+
+
+def test_trials_under_a_clock_take_its_seconds_one_after_the_other(tmp_path):
+    """However many cores: each trial of a search reconstructs two scans. Work is divided by the machine's rate."""
+    by_clock = resolved_in(tmp_path / "s", budget={"unit": "seconds", "values": [5, 60]})
+    for rate in (1e6, 1e12):
+        numbers = estimate(KIND, by_clock, 1000, rate)
+        assert numbers["minutes"] == pytest.approx(6 * 2 * 60 / 60, rel=0.01)
+    by_work = resolved_in(tmp_path / "w", budget={"values": [50, 600]})
+    slow, fast = (estimate(KIND, by_work, 1000, rate)["minutes"] for rate in (1e9, 2e9))
+    assert slow == pytest.approx(6 * 2 * 600e9 / FLOP_PER_UNIT * OVERHEAD / 1e9 / 60, rel=0.01)
+    assert fast == pytest.approx(slow / 2, rel=0.01)
