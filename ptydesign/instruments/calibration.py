@@ -19,31 +19,56 @@ class Calibration(Strict):
     Pairs are (y, x); one number is both. Pixels are the detector's own, before binning.
     """
 
-    voltage_kv: float = Field(gt=0, description="acceleration voltage")
-    semiangle_mrad: float | None = Field(None, gt=0, description="aperture semi-angle; needed without a probe guess")
-    defocus_nm: float = Field(0.0, description="positive is underfocus")
-    cs_mm: float = Field(0.0, description="spherical aberration")
-    step_a: tuple[float, float] | None = Field(None, description="scan step, one or (y, x); needed without positions")
-    scan_shape: tuple[int, int] | None = Field(None, description="(rows, columns), where the file doesn't say")
-    rotation_deg: float = Field(0.0, description="scan's x axis, turned from the detector's kx towards ky")
-    reshape: bool = Field(False, description="scan_shape overrules the shape that the file has")
-    reciprocal_pixel: tuple[float, float] | None = Field(None, description="detector pixel in 1/A (q, not 2 pi q)")
-    pixel_mrad: tuple[float, float] | None = Field(None, description="detector pixel in mrad, not reciprocal_pixel")
-    scan_last: bool = Field(False, description="the array's last two axes are the scan")
-    transpose: bool = Field(False, description="swap ky and kx")
-    flip_ky: bool = Field(False, description="reverse ky")
-    flip_kx: bool = Field(False, description="reverse kx")
-    corner: bool = Field(False, description="zero frequency is at pixel (0, 0), as after an FFT")
-    centre_px: tuple[float, float] | None = Field(None, description="zero frequency; default: found from the data")
-    crop_px: tuple[int, int] | None = Field(None, description="size of the part to keep, around the centre")
-    bin: int = Field(1, ge=1, description="detector pixels to sum along each axis")
-    counts_per_electron: float = Field(1.0, gt=0, description="the detector's gain")
-    threshold: float | None = Field(None, description="readings below it are set to 0: dark noise")
-    skip_frames: str | None = Field(None, description="frames to leave out, as 0,5:9,16::17, or bad: those found bad")
-    scan_crop: str | None = Field(None, description="rows and columns of the scan to keep, as y0:y1,x0:x1")
-    mask_marks: Literal["good", "bad"] | None = Field(None, description="what a 1 in the mask means")
-    repair_pixels: Literal["mask", "fill"] | None = Field(None, description="what to do with hot and dead pixels")
-    descan: Literal["plane", "quadratic"] | None = Field(None, description="surface of the beam's centre to take out")
+    voltage_kv: float = Field(gt=0)
+    """Acceleration voltage in kV."""
+    semiangle_mrad: float | None = Field(None, gt=0)
+    """Semi-angle of the aperture in mrad; needed without a guess of the probe."""
+    defocus_nm: float = Field(0.0)
+    """Defocus in nm; positive is underfocus."""
+    cs_mm: float = Field(0.0)
+    """Spherical aberration in mm."""
+    step_a: tuple[float, float] | None = Field(None)
+    """Scan step in angstrom, one number or (y, x); needed without a file of positions."""
+    scan_shape: tuple[int, int] | None = Field(None)
+    """Rows and columns, where the file doesn't say."""
+    rotation_deg: float = Field(0.0)
+    """Turn of the scan's x axis from the detector's kx towards ky, in degrees."""
+    reshape: bool = Field(False)
+    """Whether scan_shape overrules the shape that the file has."""
+    reciprocal_pixel: tuple[float, float] | None = Field(None)
+    """Detector pixel in 1/angstrom, q and not 2 pi q; one number or (y, x)."""
+    pixel_mrad: tuple[float, float] | None = Field(None)
+    """Angle of a detector pixel in mrad, instead of reciprocal_pixel; one number or (y, x)."""
+    scan_last: bool = Field(False)
+    """Whether the array's last two axes are the scan."""
+    transpose: bool = Field(False)
+    """Whether to swap ky and kx."""
+    flip_ky: bool = Field(False)
+    """Whether to reverse the axis ky."""
+    flip_kx: bool = Field(False)
+    """Whether to reverse the axis kx."""
+    corner: bool = Field(False)
+    """Whether zero frequency is at pixel (0, 0), as after an FFT."""
+    centre_px: tuple[float, float] | None = Field(None)
+    """Zero frequency in turned pixels; found from the data by default."""
+    crop_px: tuple[int, int] | None = Field(None)
+    """Detector pixels (y, x) to keep around the centre."""
+    bin: int = Field(1, ge=1)
+    """Detector pixels to sum along each axis."""
+    counts_per_electron: float = Field(1.0, gt=0)
+    """Gain of the detector: what it reads for one electron."""
+    threshold: float | None = Field(None)
+    """Readings below it are set to 0: dark noise."""
+    skip_frames: str | None = Field(None)
+    """Frames to leave out, as 0,5:9,16::17, or bad: those found bad."""
+    scan_crop: str | None = Field(None)
+    """Rows and columns to keep, as y0:y1,x0:x1."""
+    mask_marks: Literal["good", "bad"] | None = Field(None)
+    """What a 1 in the mask says of a pixel."""
+    repair_pixels: Literal["mask", "fill"] | None = Field(None)
+    """What to do with hot and dead ones: mask or fill them."""
+    descan: Literal["plane", "quadratic"] | None = Field(None)
+    """Surface of the beam's centre over the scan that is taken out."""
 
     @field_validator("step_a", "reciprocal_pixel", "pixel_mrad", mode="before")
     @classmethod
