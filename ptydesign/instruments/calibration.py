@@ -20,7 +20,7 @@ class Calibration(Strict):
     """
 
     voltage_kv: float = Field(gt=0)
-    """Acceleration voltage in kV."""
+    """Acceleration voltage of the microscope in kV."""
     semiangle_mrad: float | None = Field(None, gt=0)
     """Semi-angle of the aperture in mrad; needed without a guess of the probe."""
     defocus_nm: float = Field(0.0)
@@ -70,7 +70,13 @@ class Calibration(Strict):
     descan: Literal["plane", "quadratic"] | None = Field(None)
     """Surface of the beam's centre over the scan that is taken out."""
 
-    @field_validator("step_a", "reciprocal_pixel", "pixel_mrad", mode="before")
+    @field_validator(
+        "step_a",
+        "reciprocal_pixel",
+        "pixel_mrad",
+        mode="before",
+        json_schema_input_type=float | tuple[float, float] | None,
+    )
     @classmethod
     def _square(cls, value: Any) -> Any:
         """One number is the same along y and x."""

@@ -111,7 +111,7 @@ def test_an_unknown_kind_has_no_page(capsys):
             "`layer_tikhonov` or `layer_tv`",
         ),
         "planning": ("| `currents_pa` | list of 1 or more numbers `> 0` | required |", "## instrument / conventions"),
-        "calibration": ("| `step_a` | [number, number] or null | `null` |",),
+        "calibration": ("| `step_a` | number or [number, number] or null | `null` |",),
     }.items(),
 )
 def test_a_page_says_choices_bounds_and_defaults(kind, texts):

@@ -24,7 +24,12 @@ MODELS = {
     **{kind: kinds.find_kind(kind).model for kind in kinds.KINDS},
     **{name: item[0] for name, item in OTHERS.items()},
 }
-SHIPPED = [*ROOT.glob("studies/*/study.yaml"), *ROOT.glob("docs/*/*.yaml"), TEMPLATE]
+SHIPPED = [
+    *ROOT.glob("studies/*/study.yaml"),
+    *ROOT.glob("docs/*/*.yaml"),
+    *ROOT.glob("docs/results/*/*.yaml"),
+    TEMPLATE,
+]
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +112,8 @@ def changed(content: dict, path: str, value: object) -> dict:
 
 
 LOWDOSE, TUNING = ROOT / "studies/lowdose/study.yaml", ROOT / "studies/reconparams/study.yaml"
-DEPTH, PLAN = ROOT / "studies/depth/study.yaml", ROOT / "docs/siemens_star/plan.yaml"
-CALIBRATION = ROOT / "docs/siemens_star/calibration.yaml"
+DEPTH, PLAN = ROOT / "studies/depth/study.yaml", ROOT / "docs/results/siemens_star/plan.yaml"
+CALIBRATION = ROOT / "docs/results/siemens_star/calibration.yaml"
 
 REFUSED = [
     (LOWDOSE, "sed", 1),
