@@ -47,24 +47,19 @@ def patterns(unknowns: Unknowns, imaging) -> jax.Array:
     return jax.vmap(lambda *place: limits.expected_counts(unknowns, *place, imaging))(*places)
 
 
-@jax.jit
-def counts_of(values: Unknowns, probe: jax.Array, imaging) -> jax.Array:
-    return patterns(values if values.probe is not None else values._replace(probe=probe), imaging)
-
-
-jacobian_of = jax.jit(jax.jacfwd(counts_of))
-
-
 def dense(unknowns: Unknowns, imaging, probe_known: bool) -> np.ndarray:
     """F as a matrix, from the whole Jacobian."""
+
+    def counts_of(values: Unknowns) -> jax.Array:
+        full = values if values.probe is not None else values._replace(probe=unknowns.probe)
+        return patterns(full, imaging)
+
     at = unknowns if not probe_known else unknowns._replace(probe=None)
-    jacobian = jacobian_of(at, unknowns.probe, imaging)
+    jacobian = jax.jit(jax.jacfwd(counts_of))(at)
     count = len(imaging.positions_px) * imaging.aperture.size
     columns = [np.asarray(leaf).reshape(count, -1) for leaf in jax.tree.leaves(jacobian)]
     matrix = np.concatenate(columns, axis=1)
-    mean = np.maximum(
-        np.asarray(counts_of(at, unknowns.probe, imaging)).ravel(), limits.DARK * float(imaging.electrons[0])
-    )
+    mean = np.maximum(np.asarray(counts_of(at)).ravel(), limits.DARK * float(imaging.electrons[0]))
     return matrix.T @ (matrix / mean[:, None])
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,25 +68,6 @@ def test_chunks_give_the_same_bit_by_bit(name, data):
     fed = reconstruct(data, plan, chunk_gib=12 * PATTERN_GIB / 2)  # two bytes a pixel
     assert sweep.some_groups._cache_size() == compiled + 1
     same(reconstruct(as_floats, plan), fed)
-
-
-SCRIPT = """
-import numpy as np, toy
-from ptydesign.config import build
-from ptydesign.reconstruct.plan import Plan
-from ptydesign.reconstruct.run import reconstruct
-dataset, _ = toy.experiment(shape=(16, 20), steps=(5, 6), step_a=0.9)
-plan = build(Plan, {"engines": [{"engine": "lsqml", "group": 4, "sweeps": 3, "probe_start": 0}]}, "plan")
-whole, fed = (reconstruct(dataset, plan, chunk_gib=gib)[0] for gib in (None, 12 * 16 * 20 * 4 / 2**30))
-np.testing.assert_array_equal(fed.object, whole.object)
-np.testing.assert_array_equal(fed.probe, whole.probe)
-"""
-
-
-def test_chunks_give_the_same_as_users_compile_them():
-    """Two functions have to round alike: in a process that compiles with XLA's own choices (see conftest)."""
-    support = Path(__file__).parents[1] / "support"
-    subprocess.run([sys.executable, "-c", SCRIPT], check=True, cwd=support, timeout=300)
 
 
 def test_what_is_measured_at_the_end_of_a_sweep_sees_its_patterns(data):

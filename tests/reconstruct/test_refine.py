@@ -192,7 +192,7 @@ def test_a_prior_keeps_noise_out_of_positions():
 
 
 def test_an_affine_error_alone_is_followed_by_an_affine_map():
-    true, _ = toy.experiment(shape=(48, 56), steps=(12, 12))
+    true, _ = toy.experiment(shape=(48, 56), steps=(10, 10))
     wrong = misplaced(true, jitter_a=0.0, scale=0.03, rotation_deg=2.0)
     before = misplacement_a(wrong.positions_a, true.positions_a)
     state, _, _ = reconstruct(wrong, plan_of(sweeps=25, refine_positions=True, position_affine=1.0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -52,28 +51,18 @@ def state():
     return start.replace(object=transmission, thickness_a=np.array([40.0, 20.0, 60.0]))
 
 
-# Compiled as a whole, as in a sweep.
-constrained = jax.jit(constrain, static_argnums=(1, 2))
-directed = jax.jit(cost_directions, static_argnums=1)
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def cost_of(state, kind, counts):
-    return COSTS[kind](state, counts)
-
-
 def applied(state, kind, **settings):
     """The constraint on the state in float64, as NumPy arrays."""
     config = CONSTRAINTS[kind].config(**settings)
     with jax.enable_x64(True):
         parameters = {f"constraints.0.{n}": jnp.asarray(v) for n, v in config if isinstance(v, float)}
-        done = constrained(jax.tree.map(jnp.asarray, state), ((kind, config.every),), config.every, parameters)
+        done = constrain(jax.tree.map(jnp.asarray, state), ((kind, config.every),), config.every, parameters)
         return jax.tree.map(np.asarray, done)
 
 
 def value(state, kind, counts=1.0):
     with jax.enable_x64(True):
-        return float(cost_of(jax.tree.map(jnp.asarray, state), kind, jnp.asarray(counts)))
+        return float(COSTS[kind](jax.tree.map(jnp.asarray, state), jnp.asarray(counts)))
 
 
 def box(state):
@@ -229,7 +218,7 @@ def test_cost_gradients_against_finite_differences(kind, state):
 
     d_object, d_probe = noise(state.object.shape), noise(state.probe.shape)
     with jax.enable_x64(True):
-        down_object, down_probe = directed(
+        down_object, down_probe = cost_directions(
             jax.tree.map(jnp.asarray, state), (kind,), {"costs.0.weight": jnp.asarray(2.0)}, jnp.asarray(300.0)
         )
     step = 1e-6
@@ -250,9 +239,9 @@ def test_costs_and_gradients_are_finite_where_they_have_kinks(kind, level, state
     for precision in (jnp.complex64, jnp.complex128):
         with jax.enable_x64(precision == jnp.complex128):
             one = jax.tree.map(lambda a, p=precision: jnp.asarray(a, p if np.iscomplexobj(a) else None), flat)
-            parts = directed(one, (kind,), {"costs.0.weight": jnp.asarray(1.0)}, jnp.asarray(1.0))
+            parts = cost_directions(one, (kind,), {"costs.0.weight": jnp.asarray(1.0)}, jnp.asarray(1.0))
             assert all(np.all(np.isfinite(part)) for part in parts)
-            assert np.isfinite(cost_of(one, kind, jnp.asarray(1.0)))
+            assert np.isfinite(COSTS[kind](one, jnp.asarray(1.0)))
 
 
 @pytest.mark.parametrize("kind", sorted(set(COSTS) - {"object_spectrum_l1"}))  # a spectrum is that of its canvas
