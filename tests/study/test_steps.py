@@ -3,6 +3,7 @@ kill too; it refuses a study that has changed; its rule is complete; figures and
 
 from __future__ import annotations
 
+import html
 import itertools
 import os
 import re
@@ -168,12 +169,12 @@ def test_the_page_is_complete_and_a_function_of_the_tables(kind, finished, tmp_p
     page = (results / "report.html").read_bytes()
     figures = {file: file.read_bytes() for file in (results / "figures").iterdir()}
     for name in ("What was asked", "What was found", "Failures", "Figures", "How to reproduce"):
-        assert f"<h2>{name}</h2>" in page.decode()
-    assert str(finished[kind].workplace) not in page.decode()
+        assert f"<h2>{name}</h2>" in html.unescape(page.decode())
+    assert str(finished[kind].workplace) not in html.unescape(page.decode())
     drawn = {figure.name for figure in study.run.kind.pictures if (results / f"figures/{figure.name}.png").exists()}
     for figure in study.run.kind.pictures:
-        assert (f". {figure.title}.</b>" in page.decode()) == (figure.name in drawn)
-        assert (f"{figure.title}: not drawn, because" in page.decode()) == (figure.name not in drawn)
+        assert (f". {figure.title}.</b>" in html.unescape(page.decode())) == (figure.name in drawn)
+        assert (f"{figure.title}: not drawn, because" in html.unescape(page.decode())) == (figure.name not in drawn)
     shutil.rmtree(results / "figures")
     (results / "report.html").unlink()
     monkeypatch.setattr(cost, "time", SimpleNamespace(process_time=refuse))
