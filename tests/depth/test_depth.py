@@ -101,7 +101,7 @@ def test_the_study_is_valid_at_every_scale(scale, tmp_path):
 def test_the_study_of_a_hundred_sweeps_differs_from_the_studys_base_in_its_plan_alone(tmp_path):
     folder = tmp_path / "studies" / "depth100"
     shutil.copytree(STUDY, folder)
-    shutil.copy(ROOT / "docs" / "depth" / "depth100.yaml", folder / "study.yaml")
+    shutil.copy(ROOT / "docs" / "results" / "depth" / "depth100.yaml", folder / "study.yaml")
     ours, base = (kinds.open_study(path, "preview", tmp_path).resolved for path in (folder, STUDY))
     assert ours.data_settings("base") == base.data_settings("base")
     assert ours.study.measure == base.study.measure
@@ -111,7 +111,7 @@ def test_the_study_of_a_hundred_sweeps_differs_from_the_studys_base_in_its_plan_
 def test_the_study_at_the_papers_thickness_is_that_of_paper_scale_over_a_part_of_its_field(tmp_path):
     folder = tmp_path / "studies" / "depth293"
     shutil.copytree(STUDY, folder)
-    shutil.copy(ROOT / "docs" / "depth" / "depth293.yaml", folder / "study.yaml")
+    shutil.copy(ROOT / "docs" / "results" / "depth" / "depth293.yaml", folder / "study.yaml")
     ours, paper = (kinds.open_study(*args, tmp_path).resolved for args in ((folder, "preview"), (STUDY, "paper")))
     assert ours.shape.thickness_a == paper.shape.thickness_a == pytest.approx(293.5, abs=0.05)
     assert len(ours.placed) == len(paper.placed) == 16
