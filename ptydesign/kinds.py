@@ -24,6 +24,7 @@ KINDS = {
     "tuning": "ptydesign.tuning.kind:KIND",
     "regularisation": "ptydesign.regularisation.kind:KIND",
     "planning": "ptydesign.planning.kind:KIND",
+    "compare": "ptydesign.compare.kind:KIND",
 }
 RULES = Path(__file__).parent / "study" / "study.smk"  # Snakemake's rules of all kinds
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ptydesign.errors import InputError
-from ptydesign.experiment.config import StudyConfig
+from ptydesign.experiment.config import SimulatedStudy, StudyConfig
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.score.compare import ScoreConfig
 from ptydesign.score.metrics import ssim_window_px
 from ptydesign.simulate.dataset import check_experiment, required_shape
 from ptydesign.simulate.specimen import ImageSample, build_atoms, check_sample
 from ptydesign.study.acquisition import OPERATOR_NAMES, ExperimentConfig, at_point, field_at, to_experiment
+
+Place = tuple[str, Mapping[str, Any]]  # a section of the study, and a point of the experiment that it asks for
+Study = TypeVar("Study", bound=SimulatedStudy)
 
 MIN_ELECTRONS = 1.0  # per pattern: less is an empty dataset
 MAX_CORNERS = 512
@@ -26,30 +31,43 @@ def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str
     Raises InputError for the first broken rule, with the field as it stands in study.yaml.
     """
     warnings: list[str] = []
+    points = list(extremes(study))
+    check_points(study, study.score, points, folder)
+    _check_windows(study, warnings)
+    _check_faint(study, warnings)
+    warnings += slices_warnings(study, study.reconstruction, folder)
+    return found_sample(study, points, folder), warnings
+
+
+def check_points(study: SimulatedStudy, score: ScoreConfig, points: Sequence[Place], folder: Path) -> None:
+    """What every study of simulated experiments keeps to, at the extreme points that it may ask for.
+
+    Raises InputError for the first broken rule, with the field as it stands in study.yaml.
+    """
     check_sample(study.sample, folder)  # missing or unreadable file, before anything is derived from it
     _check_pixels(study)
-    _check_score(study)
+    _check_score(study, score)
     # the experiment's own values too: what replaces them today may be left out tomorrow
-    for where, point in itertools.chain([("experiment", {})], _extremes(study)):
+    for where, point in itertools.chain([("experiment", {})], points):
         config = at_point(study.experiment, point, where)
         _check_optics(config, where, point)
         _check_scan(config, where, point)
         for dose in study.doses_e_per_a2:
             _check_dose(config, dose, where, point)
-    _check_windows(study, warnings)
-    _check_faint(study, warnings)
-    _check_slices(study, folder, warnings)
-    extent = tuple(n * study.potential.pixel_a for n in potential_shape(study, folder))
-    sample = check_sample(study.sample, folder, extent)
-    return study.model_copy(update={"sample": sample}), warnings
 
 
-def potential_shape(study: StudyConfig, folder: Path = Path()) -> tuple[int, int]:
+def found_sample(study: Study, points: Sequence[Place], folder: Path) -> Study:
+    """The study with its sample's file found from `folder`, which must be large enough. Raises InputError."""
+    extent = tuple(n * study.potential.pixel_a for n in potential_shape(study, points, folder))
+    return study.model_copy(update={"sample": check_sample(study.sample, folder, extent)})
+
+
+def potential_shape(study: SimulatedStudy, points: Iterable[Place], folder: Path = Path()) -> tuple[int, int]:
     """Pixels (y, x) of the one potential that holds scan and window of every experiment the study may ask for."""
     pixel = (study.potential.pixel_a, study.potential.pixel_a)
     thickness_a = _thickness_a(study, folder)
     needed = (0, 0)
-    for where, point in _extremes(study):
+    for where, point in points:
         experiment = to_experiment(at_point(study.experiment, point, where), study.doses_e_per_a2[0])
         try:
             one = required_shape([experiment], pixel, thickness_a)
@@ -65,7 +83,7 @@ def potential_shape(study: StudyConfig, folder: Path = Path()) -> tuple[int, int
     return shape
 
 
-def _extremes(study: StudyConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+def extremes(study: StudyConfig) -> Iterator[Place]:
     """(name of the section, point) at every corner of the space and of the map, and for the reference."""
     names = list(study.space.root)
     ends = [_ends(dimension) + _longest_scans(study, name) for name, dimension in study.space.root.items()]
@@ -104,7 +122,7 @@ def _longest_scans(study: StudyConfig, name: str) -> tuple[float, ...]:
     return tuple(sorted(step for step in steps if dimension.low < step < dimension.high))
 
 
-def _check_pixels(study: StudyConfig) -> None:
+def _check_pixels(study: SimulatedStudy) -> None:
     ratio = study.experiment.pixel_a / study.potential.pixel_a
     if ratio < 1 - 1e-9 or abs(ratio - round(ratio)) > 1e-6:
         rule = f"must be experiment.pixel_a ({study.experiment.pixel_a}) divided by a whole number"
@@ -112,13 +130,13 @@ def _check_pixels(study: StudyConfig) -> None:
         raise InputError("potential.pixel_a", rule, study.potential.pixel_a, mend)
 
 
-def _check_score(study: StudyConfig) -> None:
+def _check_score(study: SimulatedStudy, score: ScoreConfig) -> None:
     pixels = min(study.experiment.field_of_view_a) / study.experiment.pixel_a
     nyquist = 0.5 / study.experiment.pixel_a
-    if study.score.frc_qmax > nyquist:
+    if score.frc_qmax > nyquist:
         rule = f"must not exceed the reconstruction's largest frequency, 1/(2 experiment.pixel_a) = {nyquist:g} 1/A"
-        raise InputError("score.frc_qmax", rule, study.score.frc_qmax, "Lower it.")
-    for width in study.score.ssim_widths_px:
+        raise InputError("score.frc_qmax", rule, score.frc_qmax, "Lower it.")
+    for width in score.ssim_widths_px:
         needed = ssim_window_px(width)
         if needed > pixels:
             rule = f"its window of {needed} px must fit into the scored field of view, {pixels:.0f} px"
@@ -166,20 +184,24 @@ def _in_operators_words(error: InputError, where: str, point: Mapping[str, Any])
 
 def _check_faint(study: StudyConfig, warnings: list[str]) -> None:
     """A dose is impossible if no step of the space gives an electron per pattern; warn if some steps don't."""
-    steps = {at_point(study.experiment, p, w).step_a for w, p in _extremes(study) if w == "space"}
+    steps = {at_point(study.experiment, p, w).step_a for w, p in extremes(study) if w == "space"}
     for dose in study.doses_e_per_a2:
         if dose * max(steps) ** 2 < MIN_ELECTRONS:
             rule = f"dose x step^2 must be at least {MIN_ELECTRONS:g} electron at the largest step, {max(steps):g} A"
             raise InputError("doses_e_per_a2", rule, dose, "Raise the dose or the step.")
-        if dose * min(steps) ** 2 < MIN_ELECTRONS:
-            warnings.append(
-                f"at {dose:g} e/A^2 the smallest step gives less than {MIN_ELECTRONS:g} electron per pattern"
-            )
+        warnings += faint_warnings(dose, min(steps), "the smallest step")
+
+
+def faint_warnings(dose: float, step_a: float, what: str) -> list[str]:
+    """Of what has less than an electron in a pattern."""
+    if dose * step_a**2 >= MIN_ELECTRONS:
+        return []
+    return [f"at {dose:g} e/A^2 {what} gives less than {MIN_ELECTRONS:g} electron per pattern"]
 
 
 def _check_windows(study: StudyConfig, warnings: list[str]) -> None:
     """The reconstruction works in the detector's window; a probe that is larger than it wraps around."""
-    corners = [at_point(study.experiment, point, where) for where, point in _extremes(study) if where == "space"]
+    corners = [at_point(study.experiment, point, where) for where, point in extremes(study) if where == "space"]
     roomy = max(corners, key=lambda c: c.window_a - c.probe_diameter_a)
     if roomy.probe_diameter_a > roomy.window_a:
         rule = f"the detector's window (pixels x pixel_a, at most {roomy.window_a:.1f} A) must hold the probe"
@@ -191,32 +213,36 @@ def _check_windows(study: StudyConfig, warnings: list[str]) -> None:
             f"{small} of the {len(corners)} corners of the space have a probe wider than the detector's window: "
             "the data are right there, but reconstructions will be poor"
         )
-    reference = at_point(study.experiment, study.reference.point, "reference")
-    if reference.probe_diameter_a > reference.window_a:
-        warnings.append(
-            f"the {study.reference.name}'s probe ({reference.probe_diameter_a:.1f} A) is wider than its detector's "
-            f"window ({reference.window_a:.1f} A)"
-        )
+    warnings += window_warnings(at_point(study.experiment, study.reference.point, "reference"), study.reference.name)
 
 
-def _check_slices(study: StudyConfig, folder: Path, warnings: list[str]) -> None:
+def window_warnings(config: ExperimentConfig, name: str) -> list[str]:
+    """Of a design whose probe wraps around."""
+    if config.probe_diameter_a <= config.window_a:
+        return []
+    return [
+        f"the {name}'s probe ({config.probe_diameter_a:.1f} A) is wider than its detector's window "
+        f"({config.window_a:.1f} A)"
+    ]
+
+
+def slices_warnings(study: SimulatedStudy, plan: Plan, folder: Path, words: str = "the reconstruction") -> list[str]:
     """Of a sample in several slices, a reconstruction in one, or in slices that are together much too thin or thick."""
     thickness_a = _thickness_a(study, folder)
     if not thickness_a or thickness_a <= study.potential.slice_thickness_a:
-        return
-    slices, each_a = study.reconstruction.final_slices
+        return []
+    slices, each_a = plan.final_slices
     if slices == 1:
-        warnings.append(
-            f"the sample ({thickness_a:.1f} A thick) is simulated in several slices, but the reconstruction has one"
-        )
-    elif abs(slices * each_a / thickness_a - 1) > THICKNESS_TOLERANCE:
-        warnings.append(
-            f"the reconstruction's {slices} slices of {each_a:g} A make {slices * each_a:g} A, but the sample is "
+        return [f"the sample ({thickness_a:.1f} A thick) is simulated in several slices, but {words} has one"]
+    if abs(slices * each_a / thickness_a - 1) > THICKNESS_TOLERANCE:
+        return [
+            f"{words}'s {slices} slices of {each_a:g} A make {slices * each_a:g} A, but the sample is "
             f"{thickness_a:.1f} A thick"
-        )
+        ]
+    return []
 
 
-def _thickness_a(study: StudyConfig, folder: Path) -> float:
+def _thickness_a(study: SimulatedStudy, folder: Path) -> float:
     """Thickness of a sample in slices, 0 for one that is projected; a small piece of it is enough to know."""
     if study.potential.slice_thickness_a is None or isinstance(study.sample, ImageSample):
         return 0.0
@@ -224,6 +250,6 @@ def _thickness_a(study: StudyConfig, folder: Path) -> float:
     return float(build_atoms(sample, (8.0, 8.0)).cell.lengths()[2])
 
 
-def _is_found(study: StudyConfig) -> bool:
+def _is_found(study: SimulatedStudy) -> bool:
     file = getattr(study.sample, "file", None)
     return file is None or Path(file).is_file()

@@ -13,10 +13,12 @@ import pandas as pd
 from ptydesign import io, units
 from ptydesign.experiment import scope
 from ptydesign.experiment.config import OPTIMISED, StudyConfig
+from ptydesign.experiment.images import kept_images
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.search import potential_file
 from ptydesign.experiment.trial import objective_value
 from ptydesign.simulate.specimen import ImageSample, build_atoms
+from ptydesign.study.draws import summarise
 from ptydesign.study.file import dose_name
 from ptydesign.study.quantities import ssim_column
 from ptydesign.study.rounds import best_so_far, read_round
@@ -27,6 +29,7 @@ STRUCTURE_A = 30.0  # side of the piece of the sample that is shown at most
 UNITS = {
     "kv": "kV", "a": "A", "mrad": "mrad", "nm": "nm", "pixels": "px", "deg": "deg", "um": "um", "mm": "mm",
 }  # fmt: skip
+IMAGE_ATTRS = ("pixel_a", "data_range_rad", "psnr_db", "ssim_by_width")
 REGION = ("region_y0_a", "region_x0_a", "region_y1_a", "region_x1_a")  # the scored part of the specimen
 
 
@@ -61,7 +64,7 @@ def _trial_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
                     "round": round_,
                     "index": record["index"],
                     **point,
-                    **_score_columns(study, record),
+                    **score_columns(study, record),
                 }
 
 
@@ -76,7 +79,7 @@ def _validation_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
                 "repeat": record["repeat"],
                 "dose_e_per_a2": content["dose_e_per_a2"],
                 **{name: record["point"][name] for name in study.space.root},
-                **_score_columns(study, record),
+                **score_columns(study, record),
             }
 
 
@@ -86,7 +89,7 @@ def _parameters(study: StudyConfig) -> list[str]:
     return list(dict.fromkeys([*study.space.root, *more]))
 
 
-def _score_columns(study: StudyConfig, record: dict[str, Any]) -> dict[str, Any]:
+def score_columns(study: StudyConfig, record: dict[str, Any]) -> dict[str, Any]:
     """Status and scores of a record, in the order of the tables; empty where there is no score."""
     scores = record.get("scores") or {}
     ssim = scores.get("ssim", {})
@@ -147,9 +150,8 @@ def _summary(study: StudyConfig, validation: pd.DataFrame) -> pd.DataFrame:
                 ]
                 row = {"dose_e_per_a2": dose, "design": design, "simulator": simulator, "n": len(chosen)}
                 for name, column in (("ssim", ssim), ("psnr_db", "psnr_db")):
-                    values = chosen[column].to_numpy(float)
-                    row[f"{name}_mean"] = float(np.mean(values)) if len(values) else None
-                    row[f"{name}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+                    found = summarise(chosen[column].to_numpy(float))
+                    row |= {f"{name}_mean": found.mean, f"{name}_std": found.std}
                 rows.append(row)
     return pd.DataFrame(rows)
 
@@ -179,12 +181,11 @@ def _image_groups(resolved: Resolved) -> dict[str, dict[str, Any]]:
         for record in content["trials"]:
             if record["repeat"] != 1 or record["status"] != "ok":
                 continue
-            item = io.read_images(store.images_path(record["key"]))["trial"]
-            attrs = dict(item["attrs"])
+            group = kept_images(store, record["key"], ("phase", "truth"), IMAGE_ATTRS)
+            attrs = group["attrs"]
             attrs["ssim"] = attrs.pop("ssim_by_width")[f"{width:g}"]
             attrs |= {"dose_e_per_a2": dose, "design": record["design"], "ssim_width_px": width}
-            arrays = {name: io.Array(values, "rad", "y,x") for name, values in item["arrays"].items()}
-            groups[f"{dose_name(dose)}-{record['design']}"] = {"arrays": arrays, "attrs": attrs}
+            groups[f"{dose_name(dose)}-{record['design']}"] = group
     groups["structure"] = _structure(resolved)
     return groups
 

@@ -37,24 +37,33 @@ class RandomConfig(Strict):
     """Dose in e/A^2, one of the study's."""
 
 
-class ReferenceConfig(Strict):
-    """The design to compare with: a name, and values of the experiment that differ from the `experiment` section."""
+class DesignConfig(Strict):
+    """A design: values of the experiment that differ from the `experiment` section."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra=some_numbers())
-    name: str = Field("expert", pattern=r"^[A-Za-z0-9_ ]+$")
-    """What tables and figures call the design."""
 
     @model_validator(mode="after")
-    def _known(self) -> ReferenceConfig:
+    def _known(self) -> DesignConfig:
         _check_names(self.point)
-        if self.name == OPTIMISED:
-            raise InputError("name", "must differ from the optimised design's", self.name, "Call it expert.")
         return self
 
     @property
     def point(self) -> dict[str, Any]:
         """The values, by name of the experiment's field."""
         return dict(self.__pydantic_extra__ or {})
+
+
+class ReferenceConfig(DesignConfig):
+    """The design to compare with: a name, and values of the experiment that differ from the `experiment` section."""
+
+    name: str = Field("expert", pattern=r"^[A-Za-z0-9_ ]+$")
+    """What tables and figures call the design."""
+
+    @model_validator(mode="after")
+    def _named(self) -> ReferenceConfig:
+        if self.name == OPTIMISED:
+            raise InputError("name", "must differ from the optimised design's", self.name, "Call it expert.")
+        return self
 
 
 class ValidationConfig(Strict):
@@ -112,6 +121,14 @@ class ObjectiveConfig(Strict):
     """Standard deviation of SSIM's window in reconstruction pixels that counts; one of `score.ssim_widths_px`."""
 
 
+def check_objective(objective: ObjectiveConfig, score: ScoreConfig) -> None:
+    """Refuse an objective that isn't among the scores. Raises InputError."""
+    widths = score.ssim_widths_px
+    if objective.metric == "ssim" and objective.width_px not in widths:
+        rule = f"must be one of score.ssim_widths_px {list(widths)}"
+        raise InputError("objective.width_px", rule, objective.width_px, "Choose one of them, or add it there.")
+
+
 class JobsConfig(Strict):
     """How work is cut into jobs; no number depends on it."""
 
@@ -119,8 +136,8 @@ class JobsConfig(Strict):
     """Points of the search that one job evaluates."""
 
 
-class StudyConfig(Strict):
-    """A study of experiments at one scale: the best settings at each dose."""
+class SimulatedStudy(Strict):
+    """What every study of simulated experiments has at one scale: a sample, an experiment, doses."""
 
     study: str = Field(pattern=FOLDER_NAME)
     """Name of the study's folder; not in the file."""
@@ -140,9 +157,21 @@ class StudyConfig(Strict):
     """[y, x] extent of the simulated specimen in angstrom; null is the smallest that holds scan and window of every
     experiment, and it may not be less."""
     experiment: ExperimentConfig
-    """What an experiment is where search, reference and map don't say otherwise."""
+    """What an experiment is where the rest of the study doesn't say otherwise."""
     doses_e_per_a2: tuple[DoseValue, ...] = Field(min_length=1)
-    """Doses in e/A^2; each has a search of its own."""
+    """Doses in e/A^2; all else is done at each of them."""
+
+    @field_validator("doses_e_per_a2")
+    @classmethod
+    def _rising(cls, doses: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(doses)) < len(doses):
+            raise InputError("doses_e_per_a2", "must differ", list(doses), "List each dose once.")
+        return tuple(sorted(doses))
+
+
+class StudyConfig(SimulatedStudy):
+    """A study of experiments at one scale: the best settings at each dose."""
+
     space: SpaceConfig = Field(json_schema_extra={"propertyNames": {"enum": list(VARIABLE)}})
     """Numbers of the experiment to search, with their ranges or choices."""
     search: SearchConfig
@@ -166,13 +195,6 @@ class StudyConfig(Strict):
     compare_with: Literal["cao2022"] | None = None
     """Published trends that the report compares with; null compares with none."""
 
-    @field_validator("doses_e_per_a2")
-    @classmethod
-    def _rising(cls, doses: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(doses)) < len(doses):
-            raise InputError("doses_e_per_a2", "must differ", list(doses), "List each dose once.")
-        return tuple(sorted(doses))
-
     @model_validator(mode="after")
     def _consistent(self) -> StudyConfig:
         _check_names({n: d.model_dump(exclude_defaults=True) for n, d in self.space.root.items()}, "space.")
@@ -184,8 +206,5 @@ class StudyConfig(Strict):
             if section is not None and section.dose_e_per_a2 not in self.doses_e_per_a2:
                 rule = f"must be one of the study's doses {list(self.doses_e_per_a2)}"
                 raise InputError(f"{name}.dose_e_per_a2", rule, section.dose_e_per_a2, "Choose one of them.")
-        objective, widths = self.objective, self.score.ssim_widths_px
-        if objective.metric == "ssim" and objective.width_px not in widths:
-            rule = f"must be one of score.ssim_widths_px {list(widths)}"
-            raise InputError("objective.width_px", rule, objective.width_px, "Choose one of them, or add it there.")
+        check_objective(self.objective, self.score)
         return self

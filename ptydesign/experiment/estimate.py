@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -77,8 +78,12 @@ def samples(study: StudyConfig) -> list[ExperimentConfig]:
 
 
 def memory_gib(study: StudyConfig, shape: tuple[int, int]) -> float:
-    """Of one job that makes trials: the potential, and patterns of the largest trial."""
-    configs = [at_point(study.experiment, study.reference.point), *samples(study)]
+    """Of one job of a search."""
+    return trials_gib([at_point(study.experiment, study.reference.point), *samples(study)], shape)
+
+
+def trials_gib(configs: Sequence[ExperimentConfig], shape: tuple[int, int]) -> float:
+    """Of one job that makes trials of some experiments: the potential, and patterns of the largest."""
     patterns = max(c.positions * c.detector_pixels**2 for c in configs)
     return potential_gib(shape) + 3 * 4 * patterns / 2**30
 

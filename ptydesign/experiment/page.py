@@ -41,7 +41,7 @@ def _facts(tables: ExperimentTables) -> list[tuple[str, str]]:
     counted = ", ".join(f"{count} by {_SEARCHES[name]}" for name, count in by.items())
     field = " × ".join(number(value) for value in reversed(study["experiment"]["field_of_view_a"]))
     return [
-        ("Sample", _sample_text(study["sample"])),
+        ("Sample", sample_text(study["sample"])),
         ("Field of view", f"{field} Å (x × y)"),
         ("Doses", f"{', '.join(dose_number(dose) for dose in tables.doses)} e/Å²"),
         ("Maximised", tables.objective),
@@ -53,7 +53,8 @@ def _facts(tables: ExperimentTables) -> list[tuple[str, str]]:
     ]
 
 
-def _sample_text(sample: dict[str, Any]) -> str:
+def sample_text(sample: dict[str, Any]) -> str:
+    """A study's sample in words."""
     if sample["kind"] == "bilayer":
         return f"bilayer {' on '.join(sample['layers'])}, twisted by {number(sample['twist_deg'])}°"
     shown = {key: value for key, value in sample.items() if key != "kind" and value is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from ptydesign.design.space import build_space
 from ptydesign.errors import InputError
 from ptydesign.experiment import scope
 from ptydesign.experiment.checks import map_point
+from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.scope import Search, find_search
-from ptydesign.experiment.trial import SEARCH, Trial, objective_value, run_trial, study_inputs
+from ptydesign.experiment.trial import SEARCH, Trial, objective_value, run_trial, simulate_trial, study_inputs
 from ptydesign.study import rounds
 from ptydesign.study.acquisition import at_point
+from ptydesign.study.draws import Save
 from ptydesign.study.progress import Progress
 from ptydesign.study.store import PointStore, cache_folder, digest, seed_of
 
@@ -143,19 +145,21 @@ class Runner:
         self.store = PointStore(resolved.root)
         self.progress = progress
         self._potential = None
+        self._simulated: tuple[Trial, Any] | None = None
 
     def run(
-        self, trial: Trial, name: str, save: Callable[[str, Any], None] | None = None
+        self, trial: Trial, name: str, save: Save | None = None, study: StudyConfig | None = None
     ) -> tuple[str, dict[str, Any]]:
-        """(key, result) of a trial. save: called with (key, comparison) before the record of a scored trial appears."""
-        study = self.resolved.study
+        """(key, result) of a trial. save: called with (key, comparison) before the record of a scored trial appears.
+        study: the study with another plan of reconstruction; the data of one trial are simulated once for all."""
+        study = study or self.resolved.study
         key = trial.key(study, self.resolved.key)
         record, seconds = self.store.get(key), None
         if record is not None and save is not None and record["result"]["status"] == "ok":
             record = record if self.store.images_path(key).is_file() else None
         if record is None:
             start = time.perf_counter()
-            result, cost, comparison = run_trial(study, self.potential(), trial)
+            result, cost, comparison = run_trial(study, self.potential(), trial, self._simulate)
             if save is not None and comparison is not None:
                 save(key, comparison)
             inputs = trial.inputs(study, self.resolved.key)
@@ -166,6 +170,13 @@ class Runner:
         if self.progress is not None:
             self.progress.done(name, trial.dose_e_per_a2, objective_value(study, result), seconds)
         return key, result
+
+    def _simulate(self, study: StudyConfig, potential: Any, trial: Trial) -> Any:
+        """The data of a trial; those of the last one are at hand. None are while others are made: they are large."""
+        if self._simulated is None or self._simulated[0] != trial:
+            self._simulated = None
+            self._simulated = trial, simulate_trial(study, potential, trial)
+        return self._simulated[1]
 
     def potential(self) -> Any:
         """The study's potential, from the cache."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,14 @@ from ptydesign.study.versions import TRIAL, versions
 
 if TYPE_CHECKING:
     from ptydesign.score.compare import Comparison
-    from ptydesign.types import Dataset, Potential
+    from ptydesign.types import Dataset, Potential, Truth
 
-SEARCH = 0  # `repeat` of a search's trials; validation uses 1, 2, ...
+SEARCH = 0  # `repeat` of a search's trials; fresh draws are 1, 2, ...
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What determines a trial, apart from the study. repeat: 0 in a search, 1... for fresh noise in a validation."""
+    """What determines a trial, apart from the study. repeat: 0 in a search, 1... for fresh draws."""
 
     experiment: ExperimentConfig
     dose_e_per_a2: float
@@ -83,18 +84,30 @@ def scored_region_a(
     return centre[0] - half[0], centre[1] - half[1], centre[0] + half[0], centre[1] + half[1]
 
 
-def run_trial(study: StudyConfig, potential: Potential, trial: Trial) -> tuple[dict[str, Any], dict, Comparison | None]:
+def simulate_trial(study: StudyConfig, potential: Potential, trial: Trial) -> tuple[Dataset, Truth]:
+    """The data of a trial. Raises InputError for what can't be simulated."""
+    from ptydesign.simulate.dataset import simulate
+
+    experiment = to_experiment(trial.experiment, trial.dose_e_per_a2)
+    return simulate(trial.specimen(potential), experiment, trial.seed(study), trial.simulator)
+
+
+Simulate = Callable[["StudyConfig", "Potential", Trial], "tuple[Dataset, Truth]"]
+
+
+def run_trial(
+    study: StudyConfig, potential: Potential, trial: Trial, simulate: Simulate = simulate_trial
+) -> tuple[dict[str, Any], dict, Comparison | None]:
     """Result (JSON-able, a function of the inputs alone), cost in seconds, and the images if the trial could be scored.
 
     status: ok, diverged (the reconstruction), or failed (it could not be simulated or scored); with a reason.
+    simulate: gives the data, which may be at hand already.
     """
     from ptydesign.reconstruct.run import reconstruct
     from ptydesign.score.compare import compare
     from ptydesign.score.metrics import ScoreFailure
-    from ptydesign.simulate.dataset import simulate
 
     seed = trial.seed(study)
-    experiment = to_experiment(trial.experiment, trial.dose_e_per_a2)
     fov, turn = trial.experiment.field_of_view_a, trial.experiment.rotation_deg
     region = scored_region_a(fov, turn, potential.grid.extent_a)
     result: dict[str, Any] = {"status": "failed", "reason": "", "seed": seed, "region_a": list(region)}
@@ -107,7 +120,7 @@ def run_trial(study: StudyConfig, potential: Potential, trial: Trial) -> tuple[d
         cost[name], start = round(now - start, 4), now
 
     try:
-        dataset, truth = simulate(trial.specimen(potential), experiment, seed, trial.simulator)
+        dataset, truth = simulate(study, potential, trial)
         lap("simulate_s")
         result["positions"] = len(dataset.positions_a)
         state, _, outcome = reconstruct(trial.known(dataset), study.reconstruction, seed)

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from ptydesign import io
+from ptydesign.experiment.images import UNITS, kept_images
 from ptydesign.planning import scope
 from ptydesign.planning.card import make_card
 from ptydesign.planning.instrument import Setting
@@ -189,14 +190,11 @@ def _rank(rows: pd.DataFrame) -> float | None:
 def _images(resolved: PlanningResolved, robust: dict[str, Any], chosen: str) -> dict[str, dict[str, Any]]:
     """Picture and ring correlation of the first repeat of the recommended design and of the rule of thumb."""
     store, groups = PointStore(resolved.root), {}
-    units = {"phase": ("rad", "y,x"), "truth": ("rad", "y,x"), "frc_q": ("1/angstrom", "ring"), "frc": ("1", "ring")}
     for name, design in ((RECOMMENDED, chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
         first = next(t for t in robust[design]["trials"] if t["kind"] == "repeat")
         if first["status"] != "ok":
             continue
-        item = io.read_images(store.images_path(first["key"]))["trial"]
-        arrays = {n: io.Array(values, *units[n]) for n, values in item["arrays"].items()}
-        groups[name] = {"arrays": arrays, "attrs": item["attrs"]}
+        groups[name] = kept_images(store, first["key"], tuple(UNITS), ("pixel_a", "psnr_db", "ssim"))
     return groups
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ptydesign.experiment.checks import potential_shape
+from ptydesign.experiment.checks import extremes, potential_shape
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import Resolved as StudyResolved
 from ptydesign.planning import constraints
@@ -76,7 +76,7 @@ class PlanningResolved(Checked):
 
     def _study(self, mode: Mode) -> StudyResolved:
         study = mode_study(self.bench, mode)
-        shape = potential_shape(study)
+        shape = potential_shape(study, extremes(study))
         key = potential_key(study.sample, study.potential, shape, study.seed)
         return StudyResolved(study, self.results, shape, key)
 

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from ptydesign import io
 from ptydesign.errors import InputError, nearest
+from ptydesign.experiment.images import keep_images
 from ptydesign.planning import scope
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
@@ -28,9 +29,10 @@ from ptydesign.planning.resolve import (
 from ptydesign.planning.search import Runners
 from ptydesign.planning.space import setting_of
 from ptydesign.planning.trial import PlannedTrial
+from ptydesign.study.draws import summarise
 from ptydesign.study.file import dose_name
 from ptydesign.study.progress import Progress
-from ptydesign.study.store import seed_of
+from ptydesign.study.store import PointStore, seed_of
 
 FIRST_REPEAT = 1000  # repeats of draws, apart from those of plain repeats
 
@@ -86,13 +88,9 @@ def robust(resolved: PlanningResolved, design: str, progress: Progress | None = 
     if setting is None:
         io.write_json(path, {"design": design, "setting": None, "trials": []})
         return path
-    runners, trials = Runners(resolved, progress), []
-    for repeat in range(1, plan.robustness.repeats + 1):
-        save = _saver(resolved) if repeat == 1 else None
-        key, result, score = runners.planned(setting, limit, f"{design}/repeat-{repeat}", repeat, save)
-        trials.append(
-            {"kind": "repeat", "number": repeat, "key": key, "objective": score, **result, **asdict(Errors())}
-        )
+    runners, save = Runners(resolved, progress), keep_images(PointStore(resolved.root))
+    found = runners.draws(setting, limit, f"{design}/repeat-", plan.robustness.repeats, save)
+    trials = [{"kind": "repeat", "number": one.pop("repeat"), **one, **asdict(Errors())} for one in found]
     operation = operate(bench, setting, limit)
     believed = to_experiment_config(bench, operation)
     for number in range(plan.robustness.draws):
@@ -111,27 +109,6 @@ def robust(resolved: PlanningResolved, design: str, progress: Progress | None = 
     return path
 
 
-def _saver(resolved: PlanningResolved) -> Any:
-    """Keeps the images and the ring correlation of a trial beside its record."""
-    from ptydesign.study.store import PointStore
-
-    store = PointStore(resolved.root)
-
-    def save(key: str, comparison: Any) -> None:
-        score = comparison.score
-        arrays = {
-            "phase": io.Array(comparison.image.astype("float32"), "rad", "y,x"),
-            "truth": io.Array(comparison.truth_image.astype("float32"), "rad", "y,x"),
-            "frc_q": io.Array(np.asarray(comparison.frc_q), "1/angstrom", "ring"),
-            "frc": io.Array(np.asarray(comparison.frc), "1", "ring"),
-        }
-        attrs = {"pixel_a": [float(v) for v in score.pixel_a], "psnr_db": float(score.psnr_db)}
-        attrs["ssim"] = float(next(iter(score.ssim.values())))
-        io.write_images(store.images_path(key), {"trial": {"arrays": arrays, "attrs": attrs}})
-
-    return save
-
-
 def read_robust(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:
     """robust/<design>.json of the designs that there are, by name."""
     found = {name: resolved.read_json(f"robust/{name}.json") for name in scope.designs(resolved.study)}
@@ -140,11 +117,11 @@ def read_robust(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:
 
 def recommended(resolved: PlanningResolved, contents: Mapping[str, dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
     """The recommended design, and what each design's trials say. contents: of `read_robust`."""
-    summaries = [summarise(content, resolved.study.robustness.failed_below) for content in contents.values()]
+    summaries = [summarise_design(content, resolved.study.robustness.failed_below) for content in contents.values()]
     return recommend(summaries), summaries
 
 
-def summarise(content: dict[str, Any], failed_below: float) -> dict[str, Any]:
+def summarise_design(content: dict[str, Any], failed_below: float) -> dict[str, Any]:
     """What a design's trials say: scores without and with errors, and, apart from them, how often it fails.
 
     A draw of errors fails if it diverges, can't be scored, or scores less than `failed_below` times the design's own
@@ -153,21 +130,21 @@ def summarise(content: dict[str, Any], failed_below: float) -> dict[str, Any]:
     """
     repeats = [t["objective"] for t in content["trials"] if t["kind"] == "repeat"]
     draws = [t["objective"] for t in content["trials"] if t["kind"] == "draw"]
-    own = [v for v in repeats if v is not None]
-    planned = float(np.mean(own)) if own else None
-    failed = sum(v is None or planned is None or v < failed_below * planned for v in draws)
+    own = summarise(repeats)
+    failed = sum(v is None or own.mean is None or v < failed_below * own.mean for v in draws)
     low, high = wilson(failed, len(draws))
     values = [v or 0.0 for v in draws]
+    under = summarise(values)
     return {
         "design": content["design"],
-        "planned": planned,
-        "planned_std": float(np.std(own, ddof=1)) if len(own) > 1 else None,
-        "robust": float(np.mean(values)),
-        "robust_std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "planned": own.mean,
+        "planned_std": own.std,
+        "robust": under.mean,
+        "robust_std": under.std,
         "worst": float(np.min(values)),
         "failed": failed,
         "tried": len(draws),
-        "unplanned": len(repeats) - len(own),
+        "unplanned": len(repeats) - own.n,
         "failure_low": low,
         "failure_high": high,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ptydesign.planning.scope import Search
 from ptydesign.planning.space import make_space, point_of, setting_of
 from ptydesign.planning.trial import PlannedTrial
 from ptydesign.study import rounds
+from ptydesign.study.draws import Save, fresh_draws
 from ptydesign.study.file import dose_name
 from ptydesign.study.progress import Progress
 from ptydesign.study.store import digest, seed_of
@@ -133,7 +134,7 @@ class Runners:
         self._runners: dict[str, Runner] = {}
 
     def run(
-        self, trial: PlannedTrial, setting: Setting, name: str, thickness: float = 1.0, save: Callable | None = None
+        self, trial: PlannedTrial, setting: Setting, name: str, thickness: float = 1.0, save: Save | None = None
     ) -> tuple[str, dict[str, Any], float | None]:
         """(key, result, objective) of a trial."""
         one = self.resolved.of(setting, thickness)
@@ -143,13 +144,26 @@ class Runners:
         return key, result, objective_value(one.study, result)
 
     def planned(
-        self, setting: Setting, dose: float, name: str, repeat: int = 0, save: Callable | None = None
+        self, setting: Setting, dose: float, name: str, repeat: int = 0, save: Save | None = None
     ) -> tuple[str, dict[str, Any], float | None]:
         """A setting as it is planned, nothing gone wrong."""
         bench = self.resolved.bench
         config = to_experiment_config(bench, operate(bench, setting, dose))
         trial = PlannedTrial(config, detected_dose(bench, dose), repeat=repeat)
         return self.run(trial, setting, name, save=save)
+
+    def draws(
+        self, setting: Setting, dose: float, name: str, draws: int, save: Save | None = None
+    ) -> list[dict[str, Any]]:
+        """Results of a setting as it is planned, with fresh noise, each with its `objective`.
+
+        name: for the progress line, before the draw's number."""
+
+        def run(number: int, save: Save | None) -> Iterator[dict[str, Any]]:
+            key, result, score = self.planned(setting, dose, f"{name}{number}", number, save)
+            yield {"key": key, "objective": score, **result}
+
+        return fresh_draws(run, draws, save)
 
 
 def choose(resolved: PlanningResolved, search: str) -> Path:

@@ -149,10 +149,9 @@ def _try(
             continue
         changed = replace(setting, **{parameter: value})
         possible = operate(bench, changed, limit).feasible
-        repeats = range(1, plan.robustness.tolerance_repeats + 1) if possible else ()
-        name = f"tolerance/{parameter}/{value:g}"
-        found = [runners.planned(changed, limit, f"{name}/{repeat}", repeat)[2] for repeat in repeats]
-        scores = [0.0 if v is None else v for v in found]  # what fails keeps nothing
+        draws = plan.robustness.tolerance_repeats if possible else 0
+        found = runners.draws(changed, limit, f"tolerance/{parameter}/{value:g}/", draws)
+        scores = [one["objective"] or 0.0 for one in found]  # what fails keeps nothing
         mean = float(np.mean(scores)) if scores else None
         if not keeps(mean, score):
             lost.add(side)

@@ -14,7 +14,7 @@ from study_files import tiny, write_study
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.experiment import scope
-from ptydesign.experiment.checks import potential_shape
+from ptydesign.experiment.checks import extremes, potential_shape
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import resolve
 from ptydesign.simulate.dataset import check_experiment
@@ -329,7 +329,7 @@ def test_the_potential_holds_every_scan_of_the_space(tmp_path):
     """Steps between the ends of a range can overshoot the field of view by more than the ends do."""
     found = resolved(tmp_path, experiment__field_of_view_a=[7, 8], space__step_a__high=2.9)
     pixel = found.study.potential.pixel_a
-    shape = np.array(potential_shape(found.study))
+    shape = np.array(potential_shape(found.study, extremes(found.study)))
     assert np.all(shape == found.shape)
     for step in np.linspace(1.5, 2.9, 29):
         for defocus in (-8, 0):

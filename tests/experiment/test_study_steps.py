@@ -136,7 +136,7 @@ def test_proposals_are_a_pure_function_of_the_history(study):
 
 
 def test_failed_trials_do_not_stop_a_search(study, monkeypatch):
-    def half_fail(study_, potential_, trial):
+    def half_fail(study_, potential_, trial, simulate_):
         bad = trial.experiment.defocus_nm < -4
         result = {"seed": 1, "region_a": [0, 0, 1, 1], "reason": "it was dark" if bad else ""}
         if bad:

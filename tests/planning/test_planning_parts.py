@@ -113,7 +113,7 @@ def test_draws_are_the_same_for_every_design_and_respect_the_config(tmp_path):
 
 def summary(design: str, planned: list, draws: list) -> dict:
     trials = [{"kind": "repeat", "objective": v} for v in planned] + [{"kind": "draw", "objective": v} for v in draws]
-    return robust.summarise({"design": design, "trials": trials}, 0.5)
+    return robust.summarise_design({"design": design, "trials": trials}, 0.5)
 
 
 def test_the_plateau_wins_not_the_peak():

@@ -1,0 +1,1 @@
+"""The kind `compare`: named designs and reconstructions beside each other."""

@@ -1,0 +1,340 @@
+"""What a comparison shows: its tables, figures and page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ptydesign import drawing
+from ptydesign.compare.kind import TABLES, scores
+from ptydesign.experiment.page import sample_text
+from ptydesign.experiment.tables import extent_a
+from ptydesign.study import tables
+from ptydesign.study.draws import ALIKE, BETTER, OPEN, WORSE
+from ptydesign.study.figures import Figure
+from ptydesign.study.file import dose_name
+from ptydesign.study.page import Cell, Page, Table
+from ptydesign.study.quantities import dose_number, dose_text, fixed, number, score_label, words_and_unit
+from ptydesign.study.tables import failures
+
+if TYPE_CHECKING:
+    from matplotlib import figure as mpl
+    from matplotlib.axes import Axes
+
+LEAST_IN, ROW_IN = 1.0, 0.2  # height of the scores' figure without rows, and of a row
+LARGEST_IN, BESIDE_IN = 1.7, 1.1  # side of an image; what stands beside images
+MARKERS = "osD^vP"
+DECIMALS = {"psnr_db": 1, "mse_rad2": 5}  # of a score in a table; 3 of others
+
+
+@dataclass(frozen=True)
+class CompareTables(tables.Tables):
+    """`draws`, `comparison`."""
+
+    @property
+    def doses(self) -> list[float]:
+        """Doses in e/A^2, rising."""
+        return list(self.study["doses_e_per_a2"])
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(design, reconstruction) of all that is compared."""
+        return [(design, plan) for design in self.study["designs"] for plan in self.study["reconstructions"]]
+
+    @property
+    def scores(self) -> list[str]:
+        """Columns of the scores that are compared, the objective first."""
+        return scores(self.study["objective"])
+
+    @property
+    def level(self) -> str:
+        """Of the intervals, in words."""
+        return f"{100 * self.study['confidence']:g} %"
+
+    def name(self, pair: tuple[str, str]) -> str:
+        """What a pair is called: by what differs between pairs."""
+        design, plan = pair
+        if len(self.study["reconstructions"]) == 1:
+            return design
+        return plan if len(self.study["designs"]) == 1 else f"{design}, {plan}"
+
+    def row(self, score: str, dose: float, pair: tuple[str, str]) -> pd.Series:
+        """What is known of a pair at a dose."""
+        frame = self["comparison"]
+        here = (frame["score"] == score) & np.isclose(frame["dose_e_per_a2"], dose)
+        return frame[here & (frame["design"] == pair[0]) & (frame["reconstruction"] == pair[1])].iloc[0]
+
+    def values(self, score: str, dose: float, pair: tuple[str, str]) -> np.ndarray:
+        """A pair's scores of single draws."""
+        frame = self["draws"]
+        here = np.isclose(frame["dose_e_per_a2"], dose) & (frame["design"] == pair[0])
+        return frame[here & (frame["reconstruction"] == pair[1])].sort_values("draw")[score].to_numpy(float)
+
+    def image(self, dose: float, pair: tuple[str, str]) -> dict[str, Any] | None:
+        """The images of a pair's first draw; None if it failed."""
+        return self.images.get("-".join([dose_name(dose), *pair]))
+
+
+def read_tables(folder: Path) -> CompareTables:
+    """The tables of a results folder. Raises InputError naming what is missing."""
+    texts = dict.fromkeys(("design", "reconstruction"), str)
+    return tables.read_tables(folder, TABLES, texts=texts, sort=CompareTables)
+
+
+# figures
+
+
+def _no_images(tables: CompareTables) -> str | None:
+    return None if tables.images else "no first draw gave a reconstruction"
+
+
+def _nothing(tables: CompareTables) -> str | None:
+    return None if (tables["comparison"]["n"] > 0).any() else "nothing was scored"
+
+
+def _score_caption(tables: CompareTables) -> str:
+    first, label = tables.name(tables.pairs[0]), score_label(tables.scores[0])
+    return (
+        f"a: {label} of single draws (small dots), their means, and {tables.level} intervals of the means. "
+        f"b: difference from {first}, draw by draw, with {tables.level} intervals; filled where the interval leaves "
+        f"out zero. {tables.study['draws']} simulations with fresh noise of each design at each dose. All "
+        "reconstructions of a design get the same patterns. Intervals are Student's, and each holds for itself."
+    )
+
+
+def _draw_scores(tables: CompareTables) -> mpl.Figure:
+    """A row for each pair at each dose, from top to bottom."""
+    score, pairs = tables.scores[0], tables.pairs
+    height = LEAST_IN + ROW_IN * len(tables.doses) * (len(pairs) + 1)
+    figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, height)
+    left, right = figure.subplots(1, 2, sharey=True)
+    ticks: list[tuple[float, str]] = []
+    for block, dose in enumerate(tables.doses):
+        top = block * (len(pairs) + 1)
+        ticks.append((top, dose_text(dose)))
+        for place, pair in enumerate(pairs, start=top + 1):
+            ticks.append((place, tables.name(pair)))
+            _score_row(tables, (left, right), place, tables.row(score, dose, pair), tables.values(score, dose, pair))
+    for index, (axes, label) in enumerate(
+        ((left, score_label(score)), (right, f"Difference from {tables.name(pairs[0])}"))
+    ):
+        axes.set_xlabel(label)
+        axes.grid(axis="x", color=drawing.PALE, lw=0.6)
+        axes.set_axisbelow(True)
+        drawing.panel_letter(axes, index, dx_pt=-14)
+    right.axvline(0, color=drawing.GREY, lw=0.8)
+    left.set_yticks(*zip(*ticks, strict=True))
+    for tick, (_, text) in zip(left.get_yticklabels(), ticks, strict=True):
+        tick.set_fontweight("bold" if text in map(dose_text, tables.doses) else "normal")
+    left.tick_params(axis="y", length=0)
+    right.tick_params(axis="y", length=0, labelleft=False)
+    left.set_ylim(len(ticks) - 0.4, -0.6)
+    return figure
+
+
+def _score_row(
+    tables: CompareTables, axes: tuple[Axes, Axes], place: float, row: pd.Series, values: np.ndarray
+) -> None:
+    colour, marker = _look(tables, (row["design"], row["reconstruction"]))
+    style = {"color": colour, "marker": marker, "ms": 4, "lw": 0, "elinewidth": 1, "capsize": 2}
+    if not len(values[np.isfinite(values)]):
+        axes[0].text(0.5, place, "no draw gave a score", transform=axes[0].get_yaxis_transform(), ha="center",
+                     va="center", color=drawing.GREY)  # fmt: skip
+        return
+    axes[0].plot(values, np.full(len(values), place), ".", color=colour, alpha=0.35, ms=3.5, mew=0)
+    axes[0].errorbar(row["mean"], place, xerr=_half(row["mean"], row["low"]), **style)
+    if np.isfinite(row["difference"]):
+        face = colour if row["verdict"] in (BETTER, WORSE) else "white"
+        axes[1].errorbar(row["difference"], place, xerr=_half(row["difference"], row["difference_low"]), mfc=face,
+                         **style)  # fmt: skip
+
+
+def _half(mean: float, low: float) -> float | None:
+    """Half an interval's width; None where there is none."""
+    return mean - low if np.isfinite(low) else None
+
+
+def _look(tables: CompareTables, pair: tuple[str, str]) -> tuple[str, str]:
+    """Colour of the design and marker of the reconstruction."""
+    colours = (*drawing.OKABE_ITO[:6], drawing.OKABE_ITO[7])  # yellow on white is hard to see
+    designs, plans = list(tables.study["designs"]), list(tables.study["reconstructions"])
+    return colours[designs.index(pair[0]) % len(colours)], MARKERS[plans.index(pair[1]) % len(MARKERS)]
+
+
+def _image_caption(tables: CompareTables) -> str:
+    return (
+        "Phase of the first draw's reconstruction of each design at each dose, and the truth, band-limited to the "
+        "reconstruction's pixel; phases of several slices are summed. All images share one phase range, that of the "
+        "truths without 0.1 % at either end. Above each image its own SSIM, where that is what counts."
+    )
+
+
+def _draw_images(tables: CompareTables) -> mpl.Figure:
+    """A row for each pair, a column for each dose, and the truth."""
+    pairs, doses = tables.pairs, tables.doses
+    truths = [group["arrays"]["truth"].ravel() for group in tables.images.values()]
+    low, high = np.percentile(np.concatenate(truths), [0.1, 99.9])
+    tall, wide = extent_a(next(iter(tables.images.values())), "truth")
+    columns = len(doses) + 1
+    side = min(LARGEST_IN, (drawing.TWO_COLUMNS_IN - BESIDE_IN) / columns)
+    width = side * columns + BESIDE_IN
+    figure = drawing.new_figure(width, len(pairs) * (side * tall / wide + 0.18) + 0.25)
+    panels = figure.subplots(len(pairs), columns, squeeze=False)
+    picture = None
+    for row, pair in enumerate(pairs):
+        groups = [tables.image(dose, pair) for dose in doses]
+        last = next((group for group in reversed(groups) if group is not None), None)
+        for column, (group, array) in enumerate([*((group, "phase") for group in groups), (last, "truth")]):
+            axes = panels[row, column]
+            title = [dose_text(doses[column]) if column < len(doses) else "truth"] if row == 0 else []
+            if group is None:
+                drawing.empty_panel(axes, "no reconstruction")
+            else:
+                picture = _show(axes, group, array, (float(low), float(high)))
+                ssim = group["attrs"].get("ssim") if array == "phase" else None
+                title += [] if ssim is None else [f"SSIM {fixed(float(ssim), 3)}"]
+            axes.set_title("\n".join(title), pad=3)
+            if column == 0:
+                axes.set_ylabel(tables.name(pair).replace(", ", "\n"), fontweight="bold")
+    bar = figure.colorbar(picture, ax=panels, shrink=min(1.0, 1.5 / (len(pairs) * side)), pad=0.01)
+    bar.set_label("Phase (rad)")
+    bar.outline.set_linewidth(0.4)
+    return figure
+
+
+def _show(axes: Axes, group: dict[str, Any], array: str, limits: tuple[float, float]) -> Any:
+    tall, wide = extent_a(group, array)
+    picture = axes.imshow(
+        group["arrays"][array], cmap="gray", vmin=limits[0], vmax=limits[1], extent=(0, wide, tall, 0)
+    )
+    drawing.bare(axes)
+    drawing.scale_bar(axes, wide, tall)
+    axes.set(xlim=(0, wide), ylim=(tall, 0))
+    return picture
+
+
+FIGURES = (
+    Figure("scores", "Scores and differences", _draw_scores, _score_caption, _nothing),
+    Figure("reconstructions", "Reconstructions", _draw_images, _image_caption, _no_images),
+)
+
+
+# the page
+
+
+def page(tables: CompareTables) -> Page:
+    """What was asked and found."""
+    draws = tables["draws"]
+    where = [f"{tables.name((r['design'], r['reconstruction']))} at {dose_text(r['dose_e_per_a2'])}"
+             for _, r in draws.iterrows()]  # fmt: skip
+    return Page(
+        facts=_facts(tables),
+        asked=[_designs(tables), _reconstructions(tables)],
+        sentences=list(sentences(tables)),
+        found=[_scores(tables, score) for score in tables.scores],
+        failures=failures(draws.assign(where=where), "where"),
+        tried=len(draws),
+        trials="tables/draws.csv",
+    )
+
+
+def _facts(tables: CompareTables) -> list[tuple[str, str]]:
+    study = tables.study
+    field = " × ".join(number(value) for value in reversed(study["experiment"]["field_of_view_a"]))
+    return [
+        ("Sample", sample_text(study["sample"])),
+        ("Field of view", f"{field} Å (x × y)"),
+        ("Doses", f"{', '.join(map(dose_number, tables.doses))} e/Å²"),
+        ("Draws", f"{study['draws']} simulations with fresh noise of each design at each dose"),
+        ("Compared with", tables.name(tables.pairs[0])),
+        ("Intervals", f"{tables.level}, Student's"),
+        ("Scale", study["scale"]),
+    ]
+
+
+def _designs(tables: CompareTables) -> Table:
+    """What differs between designs, with the experiment's own value where one doesn't say."""
+    study = tables.study
+    names = list(dict.fromkeys(name for point in study["designs"].values() for name in point))
+    rows = [
+        [name, *(_value({**study["experiment"], **point}[one]) for one in names)]
+        for name, point in study["designs"].items()
+    ]
+    return Table("Designs", ("Design", *(Cell(*words_and_unit(name)) for name in names)), rows)
+
+
+def _value(value: float | None) -> str:
+    return "–" if value is None else number(value, 4)
+
+
+def _reconstructions(tables: CompareTables) -> Table:
+    rows = []
+    for name, plan in tables.study["reconstructions"].items():
+        engines = [f"{e['engine']}, {e['sweeps']} sweeps, {e['noise']} noise" for e in plan["engines"]]
+        rows.append((name, "; then ".join(engines), str(plan["object"]["slices"])))
+    return Table("Reconstructions", ("Reconstruction", "Engines", "Slices"), rows, words=(0, 1))
+
+
+def sentences(tables: CompareTables) -> Iterator[str]:
+    """What is better and worse at each dose, and what may mislead."""
+    score, first = tables.scores[0], tables.name(tables.pairs[0])
+    for dose in tables.doses:
+        base, found = tables.row(score, dose, tables.pairs[0]), {}
+        for pair in tables.pairs[1:]:
+            row = tables.row(score, dose, pair)
+            by = f" by {_number(score, abs(row['difference']))}" if row["verdict"] in (BETTER, WORSE) else ""
+            found.setdefault(row["verdict"], []).append(f"{tables.name(pair).replace(', ', ' with ')}{by}")
+        parts = [f"{word}: {', '.join(found[word])}" for word in (BETTER, WORSE, ALIKE, OPEN) if word in found]
+        value = _number(score, base["mean"])
+        yield f"{score_label(score)} at {dose_text(dose)}, compared with {first} ({value}): {'; '.join(parts)}."
+    lost = int((tables["draws"]["status"] != "ok").sum())
+    if lost:
+        yield (
+            f"{lost} of {len(tables['draws'])} trials gave no score and are left out, so that what fails often looks "
+            "better than it is."
+        )
+
+
+def _scores(tables: CompareTables, score: str) -> Table:
+    rows = []
+    for dose in tables.doses:
+        for pair in tables.pairs:
+            row = tables.row(score, dose, pair)
+            verdict = row["verdict"] if isinstance(row["verdict"], str) else "–"
+            look = {BETTER: "yes", WORSE: "no"}.get(verdict, "")
+            rows.append(
+                (
+                    dose_number(dose),
+                    pair[0],
+                    pair[1],
+                    str(int(row["n"])),
+                    _number(score, row["mean"]),
+                    _number(score, row["std"]),
+                    _interval(score, row["low"], row["high"]),
+                    _number(score, row["difference"]),
+                    _interval(score, row["difference_low"], row["difference_high"]),
+                    Cell(verdict, look=look),
+                )
+            )
+    header = (Cell("Dose", "e/Å²"), "Design", "Reconstruction", "n", "Mean", "Standard deviation", "Interval",
+              "Difference", "Interval", "Verdict")  # fmt: skip
+    less = " Less is better." if score == "mse_rad2" else ""
+    note = (
+        f"Differences are from {tables.name(tables.pairs[0])}, draw by draw; better and worse where the {tables.level} "
+        f"interval leaves out zero.{less} Each interval holds for itself: among many comparisons some look like "
+        "differences by chance."
+    )
+    return Table(score_label(score), header, rows, note, words=(1, 2, 9))
+
+
+def _number(score: str, value: float) -> str:
+    return fixed(float(value), DECIMALS.get(score, 3))
+
+
+def _interval(score: str, low: float, high: float) -> str:
+    return f"{_number(score, low)} to {_number(score, high)}" if np.isfinite(low) else "–"
