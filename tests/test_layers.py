@@ -39,7 +39,17 @@ def test_every_package_is_in_a_layer():
         ("skopt", {"design"}),
         (
             "matplotlib",
-            {"study", "experiment", "depth", "planning", "regularisation", "tuning", "pictures", "drawing.py"},
+            {
+                "study",
+                "experiment",
+                "compare",
+                "depth",
+                "planning",
+                "regularisation",
+                "tuning",
+                "pictures",
+                "drawing.py",
+            },
         ),
         ("rsciio", {"instruments"}),
         ("snakemake", set()),

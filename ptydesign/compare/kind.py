@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
 from ptydesign.study import cost, tables
 from ptydesign.study.acquisition import ExperimentConfig, at_point
-from ptydesign.study.draws import Save, difference, fresh_draws, summarise, verdict
+from ptydesign.study.draws import Save, Summary, difference, fresh_draws, summarise, verdict
 from ptydesign.study.file import FOLDER_NAME, dose_name, in_file, load_study
 from ptydesign.study.kind import Kind, Step, Which, Work
 from ptydesign.study.progress import Progress
@@ -206,15 +206,19 @@ def comparison(study: CompareStudy, draws: pd.DataFrame) -> Iterable[dict[str, A
                 found[pair] = rows[score].to_numpy(float)
             base = found[study.pairs[0]]
             for pair, values in found.items():
-                own, apart = (summarise(values, study.confidence), difference(values, base, study.confidence))
-                row = {"score": score, "dose_e_per_a2": dose, "design": pair[0], "reconstruction": pair[1]}
-                row |= {"n": own.n, "mean": own.mean, "std": own.std, "low": own.low, "high": own.high}
-                if pair == study.pairs[0]:
-                    yield row | {"pairs": None, "difference": None, "verdict": ""}
-                    continue
-                row |= {"pairs": apart.n, "difference": apart.mean, "difference_std": apart.std}
-                row |= {"difference_low": apart.low, "difference_high": apart.high}
-                yield row | {"verdict": verdict(apart, score != "mse_rad2")}
+                own = summarise(values, study.confidence)
+                first = pair == study.pairs[0]
+                apart = Summary(0) if first else difference(values, base, study.confidence)
+                yield {
+                    "score": score,
+                    "dose_e_per_a2": dose,
+                    "design": pair[0],
+                    "reconstruction": pair[1],
+                    **asdict(own),
+                    "difference_n": apart.n,
+                    **{f"difference_{name}": getattr(apart, name) for name in ("mean", "std", "low", "high")},
+                    "verdict": "" if first else verdict(apart, score != "mse_rad2"),
+                }
 
 
 def scores(objective: Mapping[str, Any]) -> list[str]:

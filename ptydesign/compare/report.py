@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LEAST_IN, ROW_IN = 1.0, 0.2  # height of the scores' figure without rows, and of a row
 LARGEST_IN, BESIDE_IN = 1.7, 1.1  # side of an image; what stands beside images
 MARKERS = "osD^vP"
-DECIMALS = {"psnr_db": 1, "mse_rad2": 5}  # of a score in a table; 3 of others
+DECIMALS = {"psnr_db": 2, "mse_rad2": 5}  # of a score in a table; 3 of others
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class CompareTables(tables.Tables):
         design, plan = pair
         if len(self.study["reconstructions"]) == 1:
             return design
-        return plan if len(self.study["designs"]) == 1 else f"{design}, {plan}"
+        return plan if len(self.study["designs"]) == 1 else f"{design} with {plan}"
 
     def row(self, score: str, dose: float, pair: tuple[str, str]) -> pd.Series:
         """What is known of a pair at a dose."""
@@ -126,6 +126,7 @@ def _draw_scores(tables: CompareTables) -> mpl.Figure:
         axes.set_xlabel(label)
         axes.grid(axis="x", color=drawing.PALE, lw=0.6)
         axes.set_axisbelow(True)
+        axes.locator_params(axis="x", nbins=6)
         drawing.panel_letter(axes, index, dx_pt=-14)
     right.axvline(0, color=drawing.GREY, lw=0.8)
     left.set_yticks(*zip(*ticks, strict=True))
@@ -146,12 +147,12 @@ def _score_row(
         axes[0].text(0.5, place, "no draw gave a score", transform=axes[0].get_yaxis_transform(), ha="center",
                      va="center", color=drawing.GREY)  # fmt: skip
         return
-    axes[0].plot(values, np.full(len(values), place), ".", color=colour, alpha=0.35, ms=3.5, mew=0)
+    axes[0].plot(values, np.full(len(values), place - 0.27), ".", color=colour, alpha=0.6, ms=3, mew=0)
     axes[0].errorbar(row["mean"], place, xerr=_half(row["mean"], row["low"]), **style)
-    if np.isfinite(row["difference"]):
+    if np.isfinite(row["difference_mean"]):
         face = colour if row["verdict"] in (BETTER, WORSE) else "white"
-        axes[1].errorbar(row["difference"], place, xerr=_half(row["difference"], row["difference_low"]), mfc=face,
-                         **style)  # fmt: skip
+        half = _half(row["difference_mean"], row["difference_low"])
+        axes[1].errorbar(row["difference_mean"], place, xerr=half, mfc=face, **style)
 
 
 def _half(mean: float, low: float) -> float | None:
@@ -200,7 +201,7 @@ def _draw_images(tables: CompareTables) -> mpl.Figure:
                 title += [] if ssim is None else [f"SSIM {fixed(float(ssim), 3)}"]
             axes.set_title("\n".join(title), pad=3)
             if column == 0:
-                axes.set_ylabel(tables.name(pair).replace(", ", "\n"), fontweight="bold")
+                axes.set_ylabel(tables.name(pair).replace(" with ", "\n"), fontweight="bold")
     bar = figure.colorbar(picture, ax=panels, shrink=min(1.0, 1.5 / (len(pairs) * side)), pad=0.01)
     bar.set_label("Phase (rad)")
     bar.outline.set_linewidth(0.4)
@@ -282,16 +283,19 @@ def _reconstructions(tables: CompareTables) -> Table:
 
 def sentences(tables: CompareTables) -> Iterator[str]:
     """What is better and worse at each dose, and what may mislead."""
-    score, first = tables.scores[0], tables.name(tables.pairs[0])
+    score, first = tables.scores[0], tables.pairs[0]
     for dose in tables.doses:
-        base, found = tables.row(score, dose, tables.pairs[0]), {}
+        found: dict[str, list[str]] = {}
         for pair in tables.pairs[1:]:
             row = tables.row(score, dose, pair)
-            by = f" by {_number(score, abs(row['difference']))}" if row["verdict"] in (BETTER, WORSE) else ""
-            found.setdefault(row["verdict"], []).append(f"{tables.name(pair).replace(', ', ' with ')}{by}")
-        parts = [f"{word}: {', '.join(found[word])}" for word in (BETTER, WORSE, ALIKE, OPEN) if word in found]
-        value = _number(score, base["mean"])
-        yield f"{score_label(score)} at {dose_text(dose)}, compared with {first} ({value}): {'; '.join(parts)}."
+            by = f" by {_number(score, abs(row['difference_mean']))}" if row["verdict"] in (BETTER, WORSE) else ""
+            found.setdefault(row["verdict"], []).append(tables.name(pair) + by)
+        mean = tables.row(score, dose, first)["mean"]
+        parts = [
+            f"{word.capitalize()}: {', '.join(found[word])}." for word in (BETTER, WORSE, ALIKE, OPEN) if word in found
+        ]
+        value = f"is {_number(score, mean)}" if np.isfinite(mean) else "is not known"
+        yield f"At {dose_text(dose)} the {score_label(score)} of {tables.name(first)} {value}. {' '.join(parts)}"
     lost = int((tables["draws"]["status"] != "ok").sum())
     if lost:
         yield (
@@ -313,23 +317,24 @@ def _scores(tables: CompareTables, score: str) -> Table:
                     pair[0],
                     pair[1],
                     str(int(row["n"])),
-                    _number(score, row["mean"]),
+                    Cell(_number(score, row["mean"]), _interval(score, row["low"], row["high"])),
                     _number(score, row["std"]),
-                    _interval(score, row["low"], row["high"]),
-                    _number(score, row["difference"]),
-                    _interval(score, row["difference_low"], row["difference_high"]),
+                    Cell(
+                        _number(score, row["difference_mean"]),
+                        _interval(score, row["difference_low"], row["difference_high"]),
+                    ),
                     Cell(verdict, look=look),
                 )
             )
-    header = (Cell("Dose", "e/Å²"), "Design", "Reconstruction", "n", "Mean", "Standard deviation", "Interval",
-              "Difference", "Interval", "Verdict")  # fmt: skip
+    header = (Cell("Dose", "e/Å²"), "Design", "Reconstruction", "n", "Mean", "Standard deviation", "Difference",
+              "Verdict")  # fmt: skip
     less = " Less is better." if score == "mse_rad2" else ""
     note = (
-        f"Differences are from {tables.name(tables.pairs[0])}, draw by draw; better and worse where the {tables.level} "
-        f"interval leaves out zero.{less} Each interval holds for itself: among many comparisons some look like "
-        "differences by chance."
+        f"Below means and differences: their {tables.level} intervals. Differences are from "
+        f"{tables.name(tables.pairs[0])}, draw by draw; better and worse where the interval leaves out zero.{less} "
+        "Each interval holds for itself: among many comparisons some look like differences by chance."
     )
-    return Table(score_label(score), header, rows, note, words=(1, 2, 9))
+    return Table(score_label(score), header, rows, note, words=(1, 2, 7))
 
 
 def _number(score: str, value: float) -> str:
@@ -337,4 +342,5 @@ def _number(score: str, value: float) -> str:
 
 
 def _interval(score: str, low: float, high: float) -> str:
-    return f"{_number(score, low)} to {_number(score, high)}" if np.isfinite(low) else "–"
+    """Empty where there is none."""
+    return f"{_number(score, low)} to {_number(score, high)}" if np.isfinite(low) else ""

@@ -51,10 +51,20 @@ def _regularisation() -> dict[str, Any]:
     return {**content, "plans": content["plans"][:1]}
 
 
+def _compare() -> dict[str, Any]:
+    """Two designs by two engines."""
+    shared = ("title", "question", "seed", "sample", "potential", "experiment", "doses_e_per_a2", "score", "objective")
+    content = {name: value for name, value in study_files.tiny().items() if name in shared}
+    plans = {engine: {"engines": [{"engine": engine, "sweeps": 3}]} for engine in ("lsqml", "epie")}
+    designs = {"expert": {"defocus_nm": -8}, "wide": {"step_a": 3}}
+    return {"kind": "compare", **content, "designs": designs, "reconstructions": plans, "draws": 2}
+
+
 TINY = {
     "experiment": _experiment,
     "depth": lambda: _smoke("depth", variants=[]),
     "tuning": tuning_files.tiny,
     "regularisation": _regularisation,
     "planning": _planning,
+    "compare": _compare,
 }
