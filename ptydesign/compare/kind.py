@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -37,7 +37,7 @@ from ptydesign.study.kind import Kind, Step, Which, Work
 from ptydesign.study.progress import Progress
 from ptydesign.study.quantities import ssim_column
 from ptydesign.study.store import PointStore, digest, seed_of
-from ptydesign.study.versions import LAYOUT, TRIAL, versions
+from ptydesign.study.versions import FIELD_TRIAL, LAYOUT, versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +60,7 @@ class OnePlan(SimulatedStudy):
     """How reconstructions are scored against the truth."""
     objective: ObjectiveConfig
     """Which of the scores counts."""
+    scored: ClassVar[tuple[int, ...]] = ()  # besides the last sweep
 
 
 class CompareStudy(SimulatedStudy):
@@ -240,7 +241,7 @@ def _drawn(resolved: Resolved, dose: str, design: str) -> dict[str, Any]:
         "experiment": resolved.study.config(design).model_dump(mode="json"),
         "reconstructions": [list(item) for item in content["reconstructions"].items()],
         **{name: content[name] for name in ("score", "draws", "seed")},
-        **versions(*TRIAL),
+        **versions(*FIELD_TRIAL),
     }
 
 

@@ -34,6 +34,7 @@ def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str
     points = list(extremes(study))
     check_points(study, study.score, points, folder)
     _check_windows(study, warnings)
+    warnings += margin_warnings(study, points)
     _check_faint(study, warnings)
     warnings += slices_warnings(study, study.reconstruction, folder)
     return found_sample(study, points, folder), warnings
@@ -141,6 +142,24 @@ def _check_score(study: SimulatedStudy, score: ScoreConfig) -> None:
         if needed > pixels:
             rule = f"its window of {needed} px must fit into the scored field of view, {pixels:.0f} px"
             raise InputError("score.ssim_widths_px", rule, width, "Leave it out, or scan a larger field of view.")
+
+
+def margin_warnings(study: SimulatedStudy, points: Sequence[Place]) -> Iterator[str]:
+    """What a scan margin that is given costs, at the point that loses most of its dose."""
+    from ptydesign.simulate.field import LEAST_ANYWHERE, fluence
+
+    margin = study.experiment.scan_margin_a
+    configs = [at_point(study.experiment, point, where) for where, point in points]
+    short = max(configs, key=lambda config: config.model_copy(update={"scan_margin_a": None}).margin_a)
+    if margin is None or margin >= short.model_copy(update={"scan_margin_a": None}).margin_a:
+        return
+    half = [size / 2 for size in short.field_of_view_a]
+    mean, least = fluence(to_experiment(short, 1.0), (-half[0], -half[1], half[0], half[1]), (0.0, 0.0))
+    if least < LEAST_ANYWHERE:
+        yield (
+            f"experiment.scan_margin_a ({margin:g} A) leaves the widest probe of the study {mean:.2f} of its dose in "
+            f"the field, and {least:.2f} at an edge: leave it out for scores that are fair to every design"
+        )
 
 
 def _check_optics(config: ExperimentConfig, where: str, point: Mapping[str, Any]) -> None:

@@ -101,6 +101,8 @@ def score_columns(study: StudyConfig, record: dict[str, Any]) -> dict[str, Any]:
         **{name: scores.get(name) for name in ("psnr_db", "mse_rad2", "frc_area", "contrast")},
         "positions": record.get("positions"),
         "sweeps": record.get("sweeps"),
+        "fluence_mean": record.get("fluence_mean"),
+        "fluence_least": record.get("fluence_least"),
         "seed": record["seed"],
         **dict(zip(REGION, record["region_a"], strict=True)),
         "data_range_rad": scores.get("data_range_rad"),

@@ -19,6 +19,7 @@ from ptydesign.study.acquisition import DOSE_LIMIT, VARIABLE, ExperimentConfig, 
 from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
 
 OPTIMISED = "optimised"
+STOPS = (10, 5, 3, 2, 1.4, 1)  # parts of a plan's sweeps after which a trial is scored
 
 DoseValue = Annotated[float, Field(gt=0, le=DOSE_LIMIT)]
 
@@ -190,6 +191,9 @@ class StudyConfig(SimulatedStudy):
     """How reconstructions are scored against the truth."""
     objective: ObjectiveConfig = ObjectiveConfig()
     """Which of the scores the search maximises."""
+    scored_sweeps: tuple[PositiveInt, ...] | None = Field(None, min_length=1)
+    """Numbers of sweeps after which a trial is scored, rising; the best of them counts, so that every design is judged
+    by its own best stop. null is a series up to the plan's sweeps, each 1.5 to 2 times the one before."""
     jobs: JobsConfig = JobsConfig()
     """How work is cut into jobs."""
     compare_with: Literal["cao2022"] | None = None
@@ -207,4 +211,21 @@ class StudyConfig(SimulatedStudy):
                 rule = f"must be one of the study's doses {list(self.doses_e_per_a2)}"
                 raise InputError(f"{name}.dose_e_per_a2", rule, section.dose_e_per_a2, "Choose one of them.")
         check_objective(self.objective, self.score)
+        self._check_scored_sweeps()
         return self
+
+    def _check_scored_sweeps(self) -> None:
+        counts = self.scored_sweeps or ()
+        if list(counts) != sorted(set(counts)):
+            raise InputError("scored_sweeps", "must rise", list(counts), "List each number once, the smallest first.")
+        if counts and counts[-1] > self.reconstruction.sweeps:
+            rule = f"must not exceed the sweeps of the reconstruction, {self.reconstruction.sweeps}"
+            raise InputError("scored_sweeps", rule, counts[-1], "Lower it, or give an engine more sweeps.")
+
+    @property
+    def scored(self) -> tuple[int, ...]:
+        """Numbers of sweeps after which a trial is scored, rising; the plan's last sweep is scored in any case."""
+        if self.scored_sweeps is not None:
+            return self.scored_sweeps
+        last = self.reconstruction.sweeps
+        return tuple(sorted({max(1, round(last / factor)) for factor in STOPS}))

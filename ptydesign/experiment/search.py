@@ -126,9 +126,16 @@ def choose(resolved: Resolved, search: str) -> Path:
         point, mean, std = model.best(observed=True)
         content |= {"point": point, "mean": float(mean), "std": float(std), "noise_std": float(model.noise_std)}
         content |= {"chosen_by": "surrogate", "tolerance": _tolerance(plateau(model, WITHIN), point)}
+    content["sweeps"] = _stop(resolved, found, content["point"])
     path = resolved.results / found.best_file
     io.write_json(path, content)
     return path
+
+
+def _stop(resolved: Resolved, search: Search, point: Mapping[str, Any] | None) -> int | None:
+    """The sweep that was best for a point of the search."""
+    records = [r for number in range(len(search.sizes)) for r in rounds.read_round(resolved.results, search, number)]
+    return next((r["sweeps"] for r in records if r["status"] == "ok" and r["point"] == point), None)
 
 
 def observations(resolved: Resolved, search: Search, round_: int) -> list[Observation]:
@@ -148,7 +155,7 @@ class Runner:
         self._simulated: tuple[Trial, Any] | None = None
 
     def run(
-        self, trial: Trial, name: str, save: Save | None = None, study: StudyConfig | None = None
+        self, trial: Trial, name: str | None, save: Save | None = None, study: StudyConfig | None = None
     ) -> tuple[str, dict[str, Any]]:
         """(key, result) of a trial. save: called with (key, comparison) before the record of a scored trial appears.
         study: the study with another plan of reconstruction; the data of one trial are simulated once for all."""
@@ -167,7 +174,7 @@ class Runner:
             self.store.put(key, record)
             seconds = round(time.perf_counter() - start, 3)
         result = record["result"]
-        if self.progress is not None:
+        if self.progress is not None and name is not None:
             self.progress.done(name, trial.dose_e_per_a2, objective_value(study, result), seconds)
         return key, result
 

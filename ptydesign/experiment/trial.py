@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ptydesign.errors import InputError
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.study.acquisition import ExperimentConfig, to_experiment
 from ptydesign.study.store import digest, seed_of
-from ptydesign.study.versions import TRIAL, versions
+from ptydesign.study.versions import FIELD_TRIAL, versions
 
 if TYPE_CHECKING:
     from ptydesign.score.compare import Comparison
-    from ptydesign.types import Dataset, Potential, Truth
+    from ptydesign.types import Dataset, Potential, ReconState, Truth
 
 SEARCH = 0  # `repeat` of a search's trials; fresh draws are 1, 2, ...
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What determines a trial, apart from the study. repeat: 0 in a search, 1... for fresh draws."""
+    """What determines a trial, apart from the study. repeat: 0 in a search, 1... for fresh draws. stop: the
+    sweep after which the reconstruction ends and is scored; None: the best of those that the study scores."""
 
     experiment: ExperimentConfig
     dose_e_per_a2: float
     simulator: str = "jax"
     repeat: int = SEARCH
+    stop: int | None = None
 
     def seed(self, study: StudyConfig) -> int:
         """Seed of noise, position errors and the reconstruction's shuffling, keyed by content."""
@@ -37,8 +41,10 @@ class Trial:
 
     def inputs(self, study: StudyConfig, potential_key: str) -> dict[str, Any]:
         """Everything that determines the result."""
+        scored = {"objective": study.objective.model_dump(mode="json"), "scored_sweeps": list(study.scored)}
         return {
             **study_inputs(study, potential_key),
+            **(scored if self.stop is None else {"stop": self.stop}),
             "experiment": self.experiment.model_dump(mode="json"),
             "dose_e_per_a2": self.dose_e_per_a2,
             "simulator": self.simulator,
@@ -64,23 +70,16 @@ def study_inputs(study: StudyConfig, potential_key: str) -> dict[str, Any]:
         "potential": potential_key,
         "reconstruction": study.reconstruction.model_dump(mode="json"),
         "score": study.score.model_dump(mode="json"),
-        "versions": versions(*TRIAL),
+        "versions": versions(*FIELD_TRIAL),
     }
 
 
 def scored_region_a(
-    field_of_view_a: tuple[float, float], rotation_deg: float, extent_a: tuple[float, float]
+    field_of_view_a: tuple[float, float], extent_a: tuple[float, float]
 ) -> tuple[float, float, float, float]:
-    """(y0, x0, y1, x1): the scanned field about the centre of a specimen of this extent, the same for all trials.
-
-    A rotated scan keeps the largest upright rectangle of the field's aspect that lies inside it.
-    """
-    height, width = field_of_view_a
-    angle = math.radians(rotation_deg)
-    sine, cosine = abs(math.sin(angle)), abs(math.cos(angle))
-    shrink = max(1.0, cosine + sine * width / height, cosine + sine * height / width)
+    """(y0, x0, y1, x1): the field about the centre of a specimen of this extent, the same for all trials."""
     centre = extent_a[0] / 2, extent_a[1] / 2
-    half = height / shrink / 2, width / shrink / 2
+    half = field_of_view_a[0] / 2, field_of_view_a[1] / 2
     return centre[0] - half[0], centre[1] - half[1], centre[0] + half[0], centre[1] + half[1]
 
 
@@ -100,16 +99,17 @@ def run_trial(
 ) -> tuple[dict[str, Any], dict, Comparison | None]:
     """Result (JSON-able, a function of the inputs alone), cost in seconds, and the images if the trial could be scored.
 
-    status: ok, diverged (the reconstruction), or failed (it could not be simulated or scored); with a reason.
+    status: ok, diverged (the reconstruction), or failed (it could not be simulated or scored); with a reason. scores
+    and `sweeps` are those of the best sweep of those that are scored, by the objective; `path` has the others, too.
     simulate: gives the data, which may be at hand already.
     """
     from ptydesign.reconstruct.run import reconstruct
-    from ptydesign.score.compare import compare
     from ptydesign.score.metrics import ScoreFailure
+    from ptydesign.simulate.field import check_fluence, fluence
 
     seed = trial.seed(study)
-    fov, turn = trial.experiment.field_of_view_a, trial.experiment.rotation_deg
-    region = scored_region_a(fov, turn, potential.grid.extent_a)
+    extent = potential.grid.extent_a
+    region = scored_region_a(trial.experiment.field_of_view_a, extent)
     result: dict[str, Any] = {"status": "failed", "reason": "", "seed": seed, "region_a": list(region)}
     cost: dict[str, float] = {}
     start = time.perf_counter()
@@ -119,21 +119,64 @@ def run_trial(
         now = time.perf_counter()
         cost[name], start = round(now - start, 4), now
 
+    kept: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+
+    def keep(sweep: int, loss: float, state: ReconState) -> None:
+        if sweep in study.scored:
+            kept[sweep] = np.asarray(state.object), np.asarray(state.pixel_a), np.asarray(state.origin_a)
+
     try:
+        planned = to_experiment(trial.experiment, trial.dose_e_per_a2)
+        mean, least = fluence(planned, region, (extent[0] / 2, extent[1] / 2))
+        result |= {"fluence_mean": round(mean, 4), "fluence_least": round(least, 4)}
+        if trial.experiment.scan_margin_a is None:
+            check_fluence(mean, least, trial.experiment.margin_a)
         dataset, truth = simulate(study, potential, trial)
         lap("simulate_s")
         result["positions"] = len(dataset.positions_a)
-        state, _, outcome = reconstruct(trial.known(dataset), study.reconstruction, seed)
+        observers = () if trial.stop else (keep,)
+        state, _, outcome = reconstruct(trial.known(dataset), study.reconstruction, seed, observers, most=trial.stop)
         lap("reconstruct_s")
         result["sweeps"] = int(outcome.sweeps)
         if outcome.status == "diverged":
             return {**result, "status": "diverged", "reason": outcome.reason}, cost, None
-        comparison = compare(state.object, state.pixel_a, state.origin_a, truth, region, study.score)
+        kept[int(outcome.sweeps)] = state.object, state.pixel_a, state.origin_a
+        path = list(_scored(study, kept, truth, region))
         lap("score_s")
     except (InputError, ScoreFailure, FloatingPointError) as error:
         return {**result, "reason": str(error)}, cost, None
+    if not path:
+        return {**result, "reason": "a score is not finite"}, cost, None
+    sweeps, scores, comparison = max(path, key=lambda one: _value(study, one[1]))
+    result |= {"status": "ok", "sweeps": sweeps, "scores": scores}
+    if len(path) > 1:
+        result["path"] = [{"sweeps": count, "objective": _value(study, found)} for count, found, _ in path]
+    return result, cost, comparison
+
+
+def _scored(
+    study: StudyConfig, kept: Mapping[int, tuple], truth: Truth, region: tuple[float, float, float, float]
+) -> Iterator[tuple[int, dict[str, Any], Comparison]]:
+    """(sweeps, scores, images) of the states that were kept; one before the last that can't be scored is left out."""
+    from ptydesign.score.compare import compare
+    from ptydesign.score.metrics import ScoreFailure
+
+    for sweeps, (object_, pixel_a, origin_a) in sorted(kept.items()):
+        try:
+            comparison = compare(object_, pixel_a, origin_a, truth, region, study.score)
+        except ScoreFailure:
+            if sweeps == max(kept):
+                raise
+            continue
+        scores = _scores(comparison)
+        numbers = [*scores["ssim"].values(), *(v for v in scores.values() if isinstance(v, float))]
+        if all(math.isfinite(value) for value in numbers):
+            yield sweeps, scores, comparison
+
+
+def _scores(comparison: Comparison) -> dict[str, Any]:
     score = comparison.score
-    scores = {
+    return {
         "ssim": {f"{width:g}": float(value) for width, value in score.ssim.items()},
         "psnr_db": float(score.psnr_db),
         "mse_rad2": float(score.mse_rad2),
@@ -143,17 +186,15 @@ def run_trial(
         "data_range_rad": float(score.data_range),
         "shift_a": [float(v) for v in score.shift_a],
     }
-    numbers = [*scores["ssim"].values(), *(v for v in scores.values() if isinstance(v, float))]
-    if not all(math.isfinite(value) for value in numbers):
-        return {**result, "reason": "a score is not finite"}, cost, None
-    return {**result, "status": "ok", "scores": scores}, cost, comparison
 
 
 def objective_value(study: StudyConfig, result: dict[str, Any]) -> float | None:
     """What the search maximises; None for a trial that is not ok."""
-    if result["status"] != "ok":
-        return None
-    scores, metric = result["scores"], study.objective.metric
+    return _value(study, result["scores"]) if result["status"] == "ok" else None
+
+
+def _value(study: StudyConfig, scores: Mapping[str, Any]) -> float:
+    metric = study.objective.metric
     if metric == "ssim":
         return scores["ssim"][f"{study.objective.width_px:g}"]
     return -scores["mse_rad2"] if metric == "mse_rad2" else scores[metric]

@@ -37,13 +37,33 @@ def validate(resolved: Resolved, dose: str, simulator: str, progress: Progress |
     for design, point in designs(resolved, dose).items():
         changes = point if design == OPTIMISED else study.reference.point
         config = at_point(study.experiment, changes)
+        stop = _stop(resolved, runner, dose, design, config)
 
-        def run(number: int, save: Save | None, design: str = design, config: ExperimentConfig = config) -> Any:
+        def run(
+            number: int,
+            save: Save | None,
+            design: str = design,
+            config: ExperimentConfig = config,
+            stop: int | None = stop,
+        ) -> Any:
             name = f"validation/{dose}/{simulator}/{design}/{number}"
-            key, result = runner.run(Trial(config, value, simulator, number), name, save)
+            key, result = runner.run(Trial(config, value, simulator, number, stop), name, save)
             yield {"key": key, **result}
 
         records += [{"design": design, "point": point, **one} for one in fresh_draws(run, draws, save)]
     path = resolved.results / scope.VALIDATION.format(dose=dose, simulator=simulator)
     io.write_json(path, {"dose_e_per_a2": value, "simulator": simulator, "trials": records})
     return path
+
+
+def _stop(resolved: Resolved, runner: Runner, dose: str, design: str, config: ExperimentConfig) -> int | None:
+    """The sweep after which a design's reconstructions end: the best one of a trial whose noise no draw has.
+
+    The winner's is of its trial in the search; the reference gets a trial of its own, so that both are judged by their
+    best stop. None: the trial failed, so that each draw is scored along its path.
+    """
+    best = resolved.read_json(scope.winner(resolved.study, dose).best_file)
+    if design == OPTIMISED:
+        return best["sweeps"]
+    _, result = runner.run(Trial(config, best["dose_e_per_a2"]), None)
+    return result["sweeps"] if result["status"] == "ok" else None

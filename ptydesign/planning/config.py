@@ -220,10 +220,11 @@ class SettingConfig(Strict):
 
 
 class SimulationConfig(Strict):
-    """The piece that is simulated: small, since the best settings don't depend on the size of the scan."""
+    """The piece that is simulated: small, and scanned with a margin that gives each of its parts the whole dose."""
 
     field_of_view_a: tuple[PositiveFloat, PositiveFloat] = (20.0, 20.0)
-    """[y, x] size in angstrom of the scan that is simulated; larger pieces take longer."""
+    """[y, x] size in angstrom of the piece that is scored; larger pieces take longer, and the scan has a margin that
+    follows from the setting."""
     slice_thickness_a: PositiveFloat | None = None
     """Thickness in angstrom of the simulation's slices; null projects the sample into a single one."""
     parametrization: Literal["kirkland", "lobato"] = "kirkland"

@@ -97,7 +97,10 @@ def robust(resolved: PlanningResolved, design: str, progress: Progress | None = 
         errors = draw_errors(resolved, number)
         true = to_experiment_config(bench, operation, errors.drift, errors.drift_angle_rad, errors.source)
         trial = PlannedTrial(
-            true.model_copy(update={"defocus_nm": setting.defocus_nm + errors.defocus_nm}),
+            true.model_copy(
+                # the scan on the day is the planned one, whatever goes wrong
+                update={"defocus_nm": setting.defocus_nm + errors.defocus_nm, "scan_margin_a": believed.margin_a}
+            ),
             detected_dose(bench, limit),
             repeat=FIRST_REPEAT + number,
             believed=believed,

@@ -63,6 +63,7 @@ def reconstruct(
     resume: Path | None = None,
     chunk_gib: float | None = None,
     meter: Meter | None = None,
+    most: int | None = None,
 ) -> tuple[ReconState, History, Outcome]:
     """Reconstruct a dataset.
 
@@ -74,11 +75,12 @@ def reconstruct(
     chunk_gib: patterns that take more stay on the host and reach the device in chunks of at most so many GiB, with the
     same result; None: where they take more than half of the device's free memory; inf: never. Raises InputError if an
     engine needs more of them at once.
+    most: ends after so many sweeps, as if it had been looked at then; None: goes on to the plan's end.
     """
     x64 = plan.precision == "double"
     with jax.enable_x64(True) if x64 else nullcontext():
         real = np.float64 if x64 else np.float32
-        return _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib, meter, real)
+        return _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib, meter, real, most)
 
 
 def _reconstruct(
@@ -91,6 +93,7 @@ def _reconstruct(
     chunk_gib: float | None,
     meter: Meter | None,
     real: type,
+    most: int | None,
 ) -> tuple[ReconState, History, Outcome]:
     rng = np.random.default_rng([seed, 0x7265636F])
     count = len(dataset.positions_a)
@@ -137,7 +140,7 @@ def _reconstruct(
         electrons = float(problem.counts) * count
         while True:
             cost = work_gflop(engine, settings, count, state, record.sweep)
-            outcome, last = _ended(plan, settings, record, clock, cost)
+            outcome, last = _ended(plan, settings, record, clock, cost, most)
             if outcome is not None:
                 break
             indices, counts = _groups(positions, settings, rng, room)
@@ -171,7 +174,7 @@ def _reconstruct(
 
 
 def _ended(
-    plan: Plan, settings: EngineConfig, record: Record, clock: Clock, next_gflop: float
+    plan: Plan, settings: EngineConfig, record: Record, clock: Clock, next_gflop: float, most: int | None
 ) -> tuple[Outcome | None, bool]:
     """The outcome if the present engine must not begin another sweep, and whether that ends the whole run."""
     done, own = len(record.loss), record.own_loss
@@ -187,6 +190,8 @@ def _ended(
     spent = plan.budget.spent(clock.seconds, work, next_gflop) if done else None
     if spent:
         return Outcome("budget_spent", f"The plan's budget ended it after sweep {done}: {spent}.", done), True
+    if most is not None and done >= most:
+        return Outcome("budget_spent", f"Ended after sweep {done}, as asked.", done), True
     last = record.engine == len(plan.engines) - 1
     change = settings.stop.converged(own)
     if change is not None:

@@ -44,7 +44,10 @@ class ExperimentConfig(Strict):
     pixel_a: PositiveFloat
     """Pixel of the reconstruction in angstrom; the detector's edge is at wavelength / (2 pixel_a)."""
     field_of_view_a: tuple[PositiveFloat, PositiveFloat]
-    """[y, x] size of the scan in angstrom."""
+    """[y, x] size in angstrom of the region that is to be imaged, and scored; the scan covers it and a margin."""
+    scan_margin_a: float | None = Field(None, ge=0, le=1000)
+    """Angstrom by which the scan goes beyond the field on each side; null follows from the design: radius of the probe
+    with its diffraction, a step, drift and jitter, so that the whole field gets its dose."""
     astigmatism_nm: float = 0.0
     """Twofold astigmatism C12 in nm."""
     astigmatism_deg: float = 0.0
@@ -82,12 +85,13 @@ class ExperimentConfig(Strict):
     astigmatism_drift_nm: float = 0.0
     """Change of the astigmatism in nm along its own angle from the first to the last position, zero at mid-scan."""
 
-    quiet: ClassVar[tuple[str, ...]] = ("intensity_rms", "defocus_drift_nm", "astigmatism_drift_nm")
+    quiet: ClassVar[tuple[str, ...]] = ("scan_margin_a", "intensity_rms", "defocus_drift_nm", "astigmatism_drift_nm")
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """An experiment without them is written as it was before they existed: stored trials stay valid."""
-        return {name: value for name, value in handler(self).items() if name not in self.quiet or value}
+        default = {name: type(self).model_fields[name].default for name in self.quiet}
+        return {name: value for name, value in handler(self).items() if name not in default or value != default[name]}
 
     @field_validator("detector_pixels", mode="before")
     @classmethod
@@ -111,14 +115,30 @@ class ExperimentConfig(Strict):
         return self.detector_pixels * self.pixel_a
 
     @property
+    def margin_a(self) -> float:
+        """Angstrom by which the scan goes beyond the field on each side."""
+        if self.scan_margin_a is not None:
+            return self.scan_margin_a
+        from ptydesign.simulate.field import scan_margin_a
+
+        return scan_margin_a(_experiment(self, 1.0, self.field_of_view_a))
+
+    @property
+    def scanned_a(self) -> tuple[float, float]:
+        """(y, x) size of the scan in angstrom: the field and its margin."""
+        from ptydesign.simulate.field import scanned_a
+
+        return scanned_a(self.field_of_view_a, math.radians(self.rotation_deg), self.margin_a)
+
+    @property
     def positions(self) -> int:
         """Number of scan positions."""
-        return math.prod(math.ceil(size / self.step_a - 1e-9) + 1 for size in self.field_of_view_a)
+        return math.prod(math.ceil(size / self.step_a - 1e-9) + 1 for size in self.scanned_a)
 
 
 VARIABLE = tuple(
-    name for name in ExperimentConfig.model_fields if name not in ("field_of_view_a", "drift_a")
-)  # what a search can vary: all single numbers
+    name for name in ExperimentConfig.model_fields if name not in ("field_of_view_a", "scan_margin_a", "drift_a")
+)  # what a search can vary: all single numbers of a design
 
 
 def some_numbers(*more: str) -> Callable[[dict[str, Any]], None]:
@@ -187,8 +207,23 @@ OPERATOR_NAMES = {
 }
 
 
-def to_experiment(config: ExperimentConfig, dose_e_per_a2: Dose) -> Experiment:
-    """The one conversion from an operator's units into angstrom and radian."""
+def to_experiment(config: ExperimentConfig, dose_e_per_a2: Dose, margin: bool = True) -> Experiment:
+    """The one conversion from an operator's units into angstrom and radian.
+
+    margin: whether the scan goes beyond the field, so that the whole field gets its dose. Without it the field is all
+    that is scanned, for studies that score a part of it.
+    """
+    return _experiment(config, dose_e_per_a2, config.scanned_a if margin else config.field_of_view_a)
+
+
+def whole_scan(config: ExperimentConfig, where: str) -> None:
+    """Raises InputError if a scan margin is given in a study whose field of view is all that is scanned."""
+    if config.scan_margin_a is not None:
+        rule = "is not used here: field_of_view_a is all that is scanned"
+        raise InputError(f"{where}.scan_margin_a", rule, config.scan_margin_a, "Leave it out, and scan a larger field.")
+
+
+def _experiment(config: ExperimentConfig, dose_e_per_a2: Dose, scanned_a: tuple[float, float]) -> Experiment:
     from ptydesign.types import Detector, Experiment, Optics, Scan
 
     return Experiment(
@@ -204,7 +239,7 @@ def to_experiment(config: ExperimentConfig, dose_e_per_a2: Dose) -> Experiment:
         ),
         scan=Scan(
             step_a=config.step_a,
-            field_of_view_a=config.field_of_view_a,
+            field_of_view_a=scanned_a,
             rotation_rad=math.radians(config.rotation_deg),
             scale_error=config.scale_error,
             rotation_error_rad=math.radians(config.rotation_error_deg),

@@ -12,7 +12,7 @@ from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.simulate.potential import Thermal
 from ptydesign.simulate.thick import Shape, ThickSample, shape_of
-from ptydesign.study.acquisition import VARIABLE, ExperimentConfig, at_point
+from ptydesign.study.acquisition import VARIABLE, ExperimentConfig, at_point, whole_scan
 from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
 
 LEAST_SCORED_A = 1.0  # of a field, along each axis
@@ -80,6 +80,7 @@ class ThickStudy(Strict):
     def _dosed(self) -> ThickStudy:
         if self.experiment.applied_dose_e_per_a2 is None:
             raise InputError("experiment.applied_dose_e_per_a2", "is required", None, "Give the dose in e/A^2.")
+        whole_scan(self.experiment, "experiment")
         return self
 
 

@@ -47,7 +47,7 @@ def _quick(near: int) -> list[int]:
 
 def fitted_experiment(config: ExperimentConfig, grid: Grid, where: str, point: dict) -> Experiment:
     """The experiment on a supercell's grid. Raises InputError in the words of the study file."""
-    experiment = to_experiment(config, config.applied_dose_e_per_a2)
+    experiment = to_experiment(config, config.applied_dose_e_per_a2, margin=False)
     experiment = replace(experiment, detector=fitted_detector(experiment.detector, grid))
     try:
         check_experiment(experiment)

@@ -52,7 +52,7 @@ def second_experiment(data: SimulatedData) -> ExperimentConfig:
 
 def experiments(data: SimulatedData) -> tuple[Experiment, Experiment]:
     """Both scans' experiments at the search's dose."""
-    return tuple(to_experiment(c, data.dose_e_per_a2) for c in (data.experiment, second_experiment(data)))  # type: ignore[return-value]
+    return tuple(to_experiment(c, data.dose_e_per_a2, margin=False) for c in (data.experiment, second_experiment(data)))  # type: ignore[return-value]
 
 
 def scan(resolved: Any, repeat: int) -> Path:
