@@ -46,8 +46,8 @@ class ExperimentConfig(Strict):
     field_of_view_a: tuple[PositiveFloat, PositiveFloat]
     """[y, x] size in angstrom of the region that is to be imaged, and scored; the scan covers it and a margin."""
     scan_margin_a: float | None = Field(None, ge=0, le=1000)
-    """Angstrom by which the scan goes beyond the field on each side; null follows from the design: radius of the probe
-    with its diffraction, a step, drift and jitter, so that the whole field gets its dose."""
+    """Margin in angstrom by which the scan goes beyond the field on each side; null follows from the design: radius of
+    the probe with its diffraction, a step, drift and jitter, so that the whole field gets its dose."""
     astigmatism_nm: float = 0.0
     """Twofold astigmatism C12 in nm."""
     astigmatism_deg: float = 0.0

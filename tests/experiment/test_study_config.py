@@ -47,7 +47,7 @@ def test_units_are_converted_once_and_rightly():
         rotation_deg=180,
         drift_a=(1, -2),
     )
-    made = to_experiment(config, 1234.0)
+    made = to_experiment(config, 1234.0, margin=False)
     assert made.optics.defocus_a == -55
     assert made.optics.semiangle_rad == pytest.approx(0.021)
     assert made.optics.astigmatism_a == 20
@@ -62,7 +62,10 @@ def test_units_are_converted_once_and_rightly():
     assert made.detector.pixels == (96, 96)
     assert made.electrons_per_pattern == pytest.approx(1234 * 0.49)
     check_experiment(made)
-    assert config.positions == len(raster(made.scan, (0.0, 0.0)))
+    with_margin = to_experiment(config, 1234.0)
+    wide = [size + 2 * config.margin_a for size in (20, 30)]
+    assert with_margin.scan.field_of_view_a == pytest.approx(wide)
+    assert config.positions == len(raster(with_margin.scan, (0.0, 0.0)))
     # 200 kV: lambda = 0.025079 A (Kirkland 2020, table 2.2)
     assert config.detector_edge_mrad == pytest.approx(0.0250793 / 0.4 * 1e3, rel=1e-4)
 
@@ -343,7 +346,7 @@ def test_the_potential_holds_every_scan_of_the_space(tmp_path):
 def test_the_specimen_may_be_larger_than_needed(tmp_path):
     found = resolved(tmp_path, specimen_a=[80, 100])
     assert found.shape == (80 / found.study.potential.pixel_a, 100 / found.study.potential.pixel_a)
-    assert resolve("studies/lowdose", "paper", tmp_path).shape == (2048, 2048)
+    assert resolve("studies/lowdose", "paper", tmp_path).shape == (2700, 2700)
 
 
 def test_a_probe_wider_than_the_window_is_warned_of(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from study_files import tiny, write_study
 
@@ -67,8 +66,10 @@ def test_a_trial_is_a_function_of_its_inputs(study, potential):
     assert first["status"] == "ok"
     assert json.dumps(first) == json.dumps(again)
     assert first["scores"] != other["scores"]
-    assert first["positions"] == 4 * 5
-    assert first["sweeps"] == 4
+    assert first["positions"] == study.study.experiment.positions > 4 * 5
+    assert first["sweeps"] in study.study.scored
+    assert first["fluence_mean"] == pytest.approx(1, abs=0.01)
+    assert 0.9 < first["fluence_least"] <= 1.01
     height, width = 6 / 0.25, 7 / 0.25
     assert image.image.shape == pytest.approx((height, width), abs=1)
     assert objective_value(study.study, first) == first["scores"]["ssim"]["1.5"]
@@ -142,7 +143,7 @@ def test_failed_trials_do_not_stop_a_search(study, monkeypatch):
         if bad:
             return {**result, "status": "failed"}, {}, None
         scores = {"ssim": {"1.5": 0.5 - abs(trial.experiment.step_a - 2)}, "psnr_db": 1.0}
-        return {**result, "status": "ok", "scores": scores}, {}, None
+        return {**result, "status": "ok", "scores": scores, "sweeps": 3}, {}, None
 
     monkeypatch.setattr(steps, "run_trial", half_fail)
     other = another(study, seed=11)
@@ -179,16 +180,30 @@ def test_best_so_far():
     assert best_so_far([None, 1.0, 0.5, None, 2.0]) == [None, 1.0, 1.0, 1.0, 2.0]
 
 
-def test_rotated_scans_are_scored_inside_the_field():
-    assert scored_region_a((10, 20), 0, (40, 60)) == (15, 20, 25, 40)
-    y0, x0, y1, x1 = scored_region_a((10, 20), 30, (40, 60))
-    assert (y1 - y0) / (x1 - x0) == pytest.approx(0.5)
-    angle = np.deg2rad(30)
-    for corner in ((y0 - 20, x0 - 30), (y0 - 20, x1 - 30)):  # back into the scan's own frame
-        y = corner[0] * np.cos(angle) - corner[1] * np.sin(angle)
-        x = corner[0] * np.sin(angle) + corner[1] * np.cos(angle)
-        assert abs(y) <= 5 + 1e-9
-        assert abs(x) <= 10 + 1e-9
+def test_the_field_is_scored_whatever_the_scan():
+    assert scored_region_a((10, 20), (40, 60)) == (15, 20, 25, 40)
+
+
+def test_a_trial_is_judged_by_its_best_stop(study, potential):
+    """And a trial that ends there has the score that the path had there."""
+    trial = Trial(study.study.experiment, 2000.0)
+    along, _, _ = run_trial(study.study, potential, trial)
+    counts = [one["sweeps"] for one in along["path"]]
+    assert counts == sorted({*study.study.scored, study.study.reconstruction.sweeps})
+    best = max(along["path"], key=lambda one: one["objective"])
+    assert (along["sweeps"], objective_value(study.study, along)) == (best["sweeps"], best["objective"])
+    for one in along["path"]:
+        ended, _, _ = run_trial(study.study, potential, replace(trial, stop=one["sweeps"]))
+        assert ended["sweeps"] == one["sweeps"]
+        assert "path" not in ended
+        assert objective_value(study.study, ended) == pytest.approx(one["objective"], abs=1e-6)
+
+
+def test_stops_that_do_not_rise_or_exceed_the_plan_are_refused(tmp_path):
+    for counts, word in (([3, 2], "rise"), ([2, 2], "rise"), ([2, 50], "exceed"), ([], "at least 1"), ([0, 2], "0")):
+        with pytest.raises(InputError, match=word) as error:
+            resolve(write_study(tmp_path / "study", tiny(scored_sweeps=counts)), "preview", tmp_path)
+        assert "scored_sweeps" in error.value.field
 
 
 def test_estimate_counts_trials_and_grows_with_work(study):
@@ -208,8 +223,10 @@ def test_estimate_counts_trials_and_grows_with_work(study):
     spent = [sum(one["core_s"] for one in found["steps"].values()) for found in (numbers, whole)]
     assert spent[0] - spent[1] == pytest.approx(saved, abs=1)
     base = study.study.experiment
-    fine, coarse = (trial_work(study.study, at_point(base, {"step_a": step})) for step in (1.0, 2.0))
-    assert fine == pytest.approx(7 * 8 / (4 * 5) * coarse)
+    finer, coarser = (at_point(base, {"step_a": step}) for step in (1.0, 2.0))
+    each = [trial_work(study.study, config) / config.positions for config in (finer, coarser)]
+    assert finer.positions > 2 * coarser.positions
+    assert each[0] == pytest.approx(each[1])
     assert fft_rate(0.02) > 1e6
 
 
