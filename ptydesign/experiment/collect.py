@@ -17,6 +17,7 @@ from ptydesign.experiment.images import kept_images
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.search import potential_file
 from ptydesign.experiment.trial import objective_value
+from ptydesign.score import metrics
 from ptydesign.simulate.specimen import ImageSample, build_atoms
 from ptydesign.study.draws import summarise
 from ptydesign.study.file import dose_name
@@ -39,16 +40,17 @@ def collect(resolved: Resolved) -> list[Path]:
     trials = pd.DataFrame(_trial_rows(resolved))
     validation = pd.DataFrame(_validation_rows(resolved))
     is_map = trials["search"] == scope.MAP
+    images = _image_groups(resolved)
     frames = {
         "trials": trials,
         "validation": validation,
         "recommended": pd.DataFrame(_recommended_rows(resolved), columns=RECOMMENDED),
-        "summary": _summary(study, validation),
+        "summary": _summary(study, validation, images),
         "convergence": pd.DataFrame(_convergence_rows(trials[~is_map])),
     }
     if study.map is not None:
         frames["map"] = trials[is_map]
-    return write_tables(resolved.results, frames, _image_groups(resolved), digits=None)
+    return write_tables(resolved.results, frames, images, digits=None)
 
 
 def _trial_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
@@ -137,8 +139,11 @@ def _recommended_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
             }
 
 
-def _summary(study: StudyConfig, validation: pd.DataFrame) -> pd.DataFrame:
-    """Mean and sample standard deviation over the repeats of each (dose, design, simulator); failures are left out."""
+def _summary(study: StudyConfig, validation: pd.DataFrame, images: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """Mean and sample standard deviation over the repeats of each (dose, design, simulator); failures are left out.
+
+    Beside them what an image without any structure scores: less than that is nothing.
+    """
     ssim = ssim_column(_reported_width(study))
     rows = []
     for dose in study.doses_e_per_a2:
@@ -154,8 +159,20 @@ def _summary(study: StudyConfig, validation: pd.DataFrame) -> pd.DataFrame:
                 for name, column in (("ssim", ssim), ("psnr_db", "psnr_db")):
                     found = summarise(chosen[column].to_numpy(float))
                     row |= {f"{name}_mean": found.mean, f"{name}_std": found.std}
-                rows.append(row)
+                rows.append(row | blank_scores(images.get(f"{dose_name(dose)}-{design}")))
     return pd.DataFrame(rows)
+
+
+def blank_scores(group: dict[str, Any] | None) -> dict[str, float | None]:
+    """SSIM and PSNR of an image that is the truth's mean everywhere. group: images of a scored trial, None for none."""
+    if group is None:
+        return {"ssim_blank": None, "psnr_db_blank": None}
+    truth, attrs = np.asarray(group["arrays"]["truth"].values, float), group["attrs"]
+    blank, data_range = np.full_like(truth, truth.mean()), attrs["data_range_rad"]
+    return {
+        "ssim_blank": float(metrics.ssim(blank, truth, attrs["ssim_width_px"], data_range)),
+        "psnr_db_blank": float(metrics.psnr(blank, truth, data_range)),
+    }
 
 
 def _reported_width(study: StudyConfig) -> float:

@@ -14,6 +14,7 @@ from ptydesign.study.quantities import count_text, dose_text, fixed, number, qua
 from ptydesign.units import MRAD, NM, wavelength_a
 
 LEAST_REPEATS = 5  # with fewer, a spread is too uncertain to count differences in units of it
+BLANK_SIGMAS = 2  # standard deviations above a blank image's score from which a score says something
 LEAST_TRIALS = 20  # with fewer, a surrogate model's 5 % ranges deserve caution
 YES, NO, WEAK, OPEN = "appears", "does not appear", "within the tolerances", "cannot be judged"
 
@@ -80,7 +81,10 @@ def compare(tables: ExperimentTables, simulator: str, score: str = "ssim") -> li
 
 def sentences(tables: ExperimentTables) -> list[str]:
     """One-sentence findings."""
-    found = (_gain(tables), _failed(tables), _independent(tables), _search(tables), _edges(tables), _few(tables))
+    found = (
+        _gain(tables), _blank(tables), _failed(tables), _independent(tables), _search(tables), _edges(tables),
+        _few(tables), _dosed(tables),
+    )  # fmt: skip
     return [text for text in found if text]
 
 
@@ -152,6 +156,39 @@ def _few(tables: ExperimentTables) -> str:
     return (
         f"Caution: the 5 % ranges of the settings rest on a model of only {count_text(few)} trials at {len(few)} of "
         f"{len(counts)} doses (fewer than {LEAST_TRIALS})."
+    )
+
+
+def _blank(tables: ExperimentTables) -> str:
+    """What an image without structure scores, and which designs aren't told from it by their PSNR or SSIM."""
+    rows = tables["summary"][tables["summary"]["simulator"] == "jax"]
+    if "ssim_blank" not in rows or rows["ssim_blank"].isna().all():  # tables of an earlier version, or no image
+        return ""
+    rows = rows[np.isfinite(rows["ssim_blank"])]
+    near = []
+    for _, row in rows.iterrows():
+        lost = [
+            word
+            for score, word in (("ssim", "SSIM"), ("psnr_db", "PSNR"))
+            if row[f"{score}_mean"] - BLANK_SIGMAS * np.nan_to_num(row[f"{score}_std"]) <= row[f"{score}_blank"]
+        ]
+        if lost:
+            near.append(f"the {row['design']} settings' {' and '.join(lost)} at {dose_text(row['dose_e_per_a2'])}")
+    said = f" Not told from it: {', '.join(near)}." if near else ""
+    first = rows.iloc[0]
+    ssim, psnr = fixed(first["ssim_blank"], 3), fixed(first["psnr_db_blank"], 1)
+    return f"A blank image has SSIM {ssim} and PSNR {psnr} dB.{said}"
+
+
+def _dosed(tables: ExperimentTables) -> str:
+    """Whether every design got its dose in the scored field."""
+    trials = tables["trials"]
+    if "fluence_mean" not in trials or trials["fluence_mean"].isna().all():
+        return ""
+    mean, least = (fixed(100 * trials[f"fluence_{name}"].min(), 1) for name in ("mean", "least"))
+    return (
+        "Every design's scan goes beyond the scored field by a margin of its own: the field got at least "
+        f"{mean} % of the stated dose on average, and no part of it less than {least} %."
     )
 
 

@@ -42,7 +42,7 @@ def _facts(tables: ExperimentTables) -> list[tuple[str, str]]:
     field = " × ".join(number(value) for value in reversed(study["experiment"]["field_of_view_a"]))
     return [
         ("Sample", sample_text(study["sample"])),
-        ("Field of view", f"{field} Å (x × y)"),
+        ("Scored field", f"{field} Å (x × y); the scan covers it and a margin"),
         ("Doses", f"{', '.join(dose_number(dose) for dose in tables.doses)} e/Å²"),
         ("Maximised", tables.objective),
         ("Search", f"{search['initial']} first points and {search['points']} proposed ones at each dose"),
@@ -87,7 +87,7 @@ def _space(tables: ExperimentTables) -> Table:
 
 def _recommended(tables: ExperimentTables) -> Table:
     """Value, tolerance, whether at an edge, and the trials behind it."""
-    header = [Cell("Dose", "e/Å²"), *(Cell(*words_and_unit(name)) for name in tables.parameters), "Trials"]
+    header = [Cell("Dose", "e/Å²"), *(Cell(*words_and_unit(name)) for name in tables.parameters), "Sweeps", "Trials"]
     rows = []
     for dose in tables.doses:
         fitted = tables.fitted(dose)
@@ -95,6 +95,7 @@ def _recommended(tables: ExperimentTables) -> Table:
             [
                 Cell(dose_number(dose), FAILED if tables.failed(dose, OPTIMISED) else ""),
                 *(_setting(tables.recommendation(dose, name)) for name in tables.parameters),
+                _sweeps(tables, dose),
                 Cell(str(fitted), "few: caution" if fitted < findings.LEAST_TRIALS else ""),
             ]
         )
@@ -102,10 +103,21 @@ def _recommended(tables: ExperimentTables) -> Table:
         "Below each value: the range of that one parameter, the others kept, in which the objective stays within 5 % "
         "of the best according to the search's surrogate model, fitted to as many scored trials as the last column "
         "says. "
+        "Sweeps: of the reconstruction, the best of those at which trials are scored. "
         "Trials without a score were kept and counted as failures by the search. "
         "* at an edge of the range searched: the optimum may lie outside."
     )
     return Table("Recommended settings", header, rows, note, words=())
+
+
+def _sweeps(tables: ExperimentTables, dose: float) -> Cell:
+    """After how many sweeps the winner is judged, and the reference."""
+    rows = tables["validation"]
+    rows = rows[np.isclose(rows["dose_e_per_a2"], dose) & (rows["status"] == "ok")]
+    counts = {design: group["sweeps"].median() for design, group in rows.groupby("design")}
+    own, other = counts.get(OPTIMISED), counts.get(tables.reference)
+    said = "" if other is None else f"{tables.reference}: {other:.0f}"
+    return Cell("none" if own is None else f"{own:.0f}", said)
 
 
 def _setting(row: pd.Series | None) -> Cell:

@@ -17,8 +17,8 @@ ALGORITHMS = {
     "thick": 2,  # supercells with defects, chunks, what is measured of thick samples
     "design": 1,  # first points, proposals, surrogate
     "tuning": 1,  # trials, searches and tables of tuning studies
-    "collect": 2,  # tables
-    "figures": 7,  # figures and report
+    "collect": 3,  # tables
+    "figures": 8,  # figures and report
     "planning": 3,  # cards, draws of errors, choice, limits
     "bound": 5,  # the Cramer-Rao bound of a plan
     "tolerance": 2,  # what a tolerance says
