@@ -18,9 +18,8 @@ from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.search import potential_file
 from ptydesign.grids import Grid, crop_spectrum
 from ptydesign.planning.instrument import Setting
-from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import trial_reconstruction
-from ptydesign.planning.resolve import PlanningResolved, detected_dose, to_experiment_config
+from ptydesign.planning.resolve import PlanningResolved, detected_dose, scanned_a
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.scope import EXPERT_DESIGN, RECOMMENDED
 from ptydesign.planning.search import find_search, read_round
@@ -67,7 +66,7 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
     grid = Grid((size, size), (pixel, pixel))
     wavelength = wavelength_a(setting.voltage_kv)
     field = plan.simulation.field_of_view_a
-    scanned = to_experiment_config(bench, operate(bench, setting, dose_e_per_a2)).scanned_a
+    scanned = scanned_a(bench, setting)
     canvas = tuple(_even(math.ceil(extent / pixel) + size) for extent in scanned)
     slices, each_a = trial_reconstruction(plan).final_slices
     phase = _object(potential, pixel, canvas, slices) * interaction_parameter(setting.voltage_kv)

@@ -177,6 +177,11 @@ def _experiment(bench: Bench, setting: Setting) -> dict[str, Any]:
     }
 
 
+def scanned_a(bench: Bench, setting: Setting) -> tuple[float, float]:
+    """(y, x) of the scan that is simulated for a setting: the piece and its margin, apart from the drift's."""
+    return ExperimentConfig(**_experiment(bench, setting)).scanned_a
+
+
 def to_experiment_config(
     bench: Bench,
     operation: Operation,
@@ -189,7 +194,7 @@ def to_experiment_config(
     source size, with which its focal spread comes too; None for a coherent beam, which is several times quicker to
     simulate (a search has it; draws of errors don't)."""
     fields = _experiment(bench, operation.setting)
-    rows = math.ceil(ExperimentConfig(**fields).scanned_a[0] / operation.setting.step_a) + 1
+    rows = math.ceil(scanned_a(bench, operation.setting)[0] / operation.setting.step_a) + 1
     drift = drift_factor * bench.instrument.drift_a_per_min / 60 * rows * operation.line_time_s(bench)
     drift = min(drift, min(fields["field_of_view_a"]) / 8)  # beyond, no scan would be kept
     parts = (drift * math.cos(drift_angle_rad), drift * math.sin(drift_angle_rad))

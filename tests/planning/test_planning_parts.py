@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,8 @@ def test_drift_is_that_of_the_lines_of_the_day(tmp_path):
     bench = resolved.bench
     operation = operate(bench, robust.Setting(80, 20, -4, 2, 4.0), 2000)
     config = to_experiment_config(bench, operation)
-    rows = 5  # 7 A in steps of 2 A
+    margin = 40 * 0.02 + 0.0417572 / 0.02 + 2  # rays, diffraction, a step
+    rows = math.ceil((7 + 2 * margin) / 2) + 1
     line = (operation.shape[1] * operation.dwell_us + 100) * 1e-6
     assert np.hypot(*config.drift_a) == pytest.approx(60 / 60 * rows * line, rel=1e-6)
     assert config.source_size_a == 0
