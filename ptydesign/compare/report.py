@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LEAST_IN, ROW_IN = 1.0, 0.2  # height of the scores' figure without rows, and of a row
 LARGEST_IN, BESIDE_IN = 1.7, 1.1  # side of an image; what stands beside images
 MARKERS = "osD^vP"
-DECIMALS = {"psnr_db": 2, "mse_rad2": 5}  # of a score in a table; 3 of others
+DECIMALS = {"psnr_db": 2, "mse_rad2": 4}  # of a score in a table; 3 of others
 
 
 @dataclass(frozen=True)
@@ -326,12 +326,13 @@ def _scores(tables: CompareTables, score: str) -> Table:
                     Cell(verdict, look=look),
                 )
             )
-    header = (Cell("Dose", "e/Å²"), "Design", "Reconstruction", "n", "Mean", "Standard deviation", "Difference",
+    header = (Cell("Dose", "e/Å²"), "Design", "Reconstruction", "n", "Mean", "Spread", "Difference",
               "Verdict")  # fmt: skip
     less = " Less is better." if score == "mse_rad2" else ""
     note = (
-        f"Below means and differences: their {tables.level} intervals. Differences are from "
-        f"{tables.name(tables.pairs[0])}, draw by draw; better and worse where the interval leaves out zero.{less} "
+        f"Below means and differences: their {tables.level} intervals. Spread: standard deviation of draws. "
+        f"Differences are from {tables.name(tables.pairs[0])}, draw by draw; better and worse where the interval "
+        f"leaves out zero.{less} "
         "Each interval holds for itself: among many comparisons some look like differences by chance."
     )
     return Table(score_label(score), header, rows, note, words=(1, 2, 7))

@@ -1,0 +1,234 @@
+"""The kind `compare`: what is refused, what draws share, what depends on what, tables and page where draws failed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from every_kind import TINY
+from study_files import changed, write_study
+
+from ptydesign.cli import main
+from ptydesign.compare import kind as compare
+from ptydesign.compare.report import FIGURES, page, read_tables, sentences
+from ptydesign.errors import InputError
+from ptydesign.experiment import search
+from ptydesign.experiment.trial import Trial
+from ptydesign.kinds import open_study
+from ptydesign.study import figures
+from ptydesign.study.draws import ALIKE, BETTER, OPEN, WORSE
+from ptydesign.study.store import PointStore
+
+
+def opened(folder, **changes):
+    """The tiny study with changes, as a Run."""
+    write_study(folder / "studies" / "tiny", changed(TINY["compare"](), changes))
+    return open_study(folder / "studies" / "tiny", "preview", folder / "results")
+
+
+PLAN = {"engines": [{"engine": "lsqml", "sweeps": 3}]}
+
+
+@pytest.mark.parametrize(
+    "changes, field, words",
+    [
+        ({"designs": {}}, "designs", "at least 1"),
+        ({"designs__wide__step_b": 1}, "designs.wide.step_b", "step_a"),
+        ({"designs__wide__field_of_view_a": [8, 8]}, "designs.wide.field_of_view_a", "not a number of the experiment"),
+        ({"designs__wide": None}, "designs.wide", "mapping"),
+        ({"designs__wide__step_a": -1}, "designs.wide.step_a", "greater than 0"),
+        ({"designs__wide__step_a": "2 A"}, "designs.wide.step_a", "number"),
+        ({"designs__wide__step_a": 6.5}, "designs.wide.step_a", "field of view"),
+        ({"designs__wide__semiangle_mrad": 120}, "designs.wide.semiangle_mrad", "wider than the detector"),
+        ({"designs__a/b": {}}, "designs.a/b", "letters"),
+        ({"designs__two words": {}}, "designs.two words", "letters"),
+        ({"designs__": {}}, "designs.", "letters"),
+        ({"designs__Expert": {}}, "designs.Expert", "more than case"),
+        ({"designs__NA": {}}, "designs.NA", "missing value"),
+        ({"reconstructions__e-pie": PLAN}, "reconstructions.e-pie", "letters"),
+        ({"reconstructions": {}}, "reconstructions", "at least 1"),
+        ({"reconstructions__lsqml__engine": "lsqml"}, "reconstructions.lsqml.engine", "known key"),
+        ({"reconstructions__lsqml__engines": [{"engine": "lsq"}]}, "lsqml.engines.0.engine", "'lsqml'"),
+        ({"reconstructions__lsqml__engines": [{"engine": "lsqml", "swep": 1}]}, "engines.0.swep", "sweeps"),
+        ({"designs": {"one": {}}, "reconstructions": {"one": PLAN}}, "designs", "two or more"),
+        ({"draws": 1}, "draws", "at least 2"),
+        ({"confidence": 95}, "confidence", "less than 1"),
+        ({"doses_e_per_a2": [10, 10]}, "doses_e_per_a2", "differ"),
+        ({"objective__width_px": 3}, "objective.width_px", "ssim_widths_px"),
+        ({"specimen_a": [6, 6]}, "specimen_a", "hold scan and window"),
+    ],
+)
+def test_a_broken_study_is_refused(changes, field, words, tmp_path):
+    with pytest.raises(InputError) as error:
+        opened(tmp_path, **changes)
+    assert error.value.field.endswith(field)
+    assert words in str(error.value)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_name_given_twice_is_refused(tmp_path):
+    folder = write_study(tmp_path / "studies" / "tiny", TINY["compare"]())
+    text = (folder / "study.yaml").read_text()
+    (folder / "study.yaml").write_text(text.replace("  wide:\n", "  expert:\n"))
+    with pytest.raises(InputError, match="'expert' is given twice"):
+        open_study(folder, "preview", tmp_path / "results")
+
+
+def test_warnings_name_the_design(tmp_path):
+    run = opened(tmp_path, designs__wide__defocus_nm=-300, doses_e_per_a2=[0.05, 2000])
+    assert any("wide's probe" in text for text in run.resolved.warnings)
+    assert any("0.05 e/A^2 the step of wide gives less" in text for text in run.resolved.warnings)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The tiny study with all draws and its tables, and how often data were simulated."""
+    run, counts = opened(tmp_path_factory.mktemp("compare")), []
+    simulate = search.simulate_trial
+
+    def counted(study, potential, trial):
+        counts.append(trial)
+        return simulate(study, potential, trial)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "simulate_trial", counted)
+        assert main(["step", "compare", "resolve", str(folder_of(run)), "--root", str(run.resolved.root)]) == 0
+        for job in run.kind.jobs(run.resolved):
+            job.step.run(run.resolved, job.which)
+    return run, counts
+
+
+def folder_of(run):
+    return run.resolved.root.parent / "studies" / "tiny"
+
+
+def test_reconstructions_share_patterns_and_designs_share_seeds(finished):
+    run, simulated = finished
+    study = run.resolved.study
+    assert len(simulated) == len(study.designs) * study.draws  # once, not once for each reconstruction
+    rows = [
+        record["result"] | {"plan": record["inputs"]["reconstruction"]["engines"][0]["engine"], **record["inputs"]}
+        for record in map(PointStore(run.resolved.root).get, keys(run))
+    ]
+    assert len(rows) == compare.trials(study) == 8
+    seeds = {(row["experiment"]["step_a"], row["plan"]): set() for row in rows}
+    for row in rows:
+        seeds[row["experiment"]["step_a"], row["plan"]].add(row["seed"])
+    assert len(seeds) == 4
+    assert len({frozenset(found) for found in seeds.values()}) == 1
+    assert all(len(found) == study.draws for found in seeds.values())
+
+
+def keys(run):
+    files = (run.resolved.results / "draws").glob("*.json")
+    return [trial["key"] for file in files for trial in json.loads(file.read_text())["trials"]]
+
+
+def test_a_draw_has_its_own_noise(finished):
+    run, _ = finished
+    study = run.resolved.study
+    config = study.config("wide")
+    one = study.with_plan("lsqml")
+    draws = [compare.Draw(config, dose, repeat=n) for dose in (500.0, 2000.0) for n in (1, 2)]
+    assert len({draw.seed(one) for draw in draws}) == 4
+    assert draws[0].key(one, "potential") != Trial(config, 500.0, repeat=1).key(one, "potential")
+    assert draws[0].key(one, "potential") != draws[0].key(study.with_plan("epie"), "potential")
+
+
+def test_numbers_in_the_tables_are_those_of_the_draws(finished):
+    run, _ = finished
+    tables = read_tables(run.resolved.results)
+    assert len(tables["draws"]) == 8
+    assert len(tables["comparison"]) == 4 * 4  # scores, pairs
+    base = tables.values("psnr_db", 2000, ("expert", "lsqml"))
+    other = tables.values("psnr_db", 2000, ("wide", "epie"))
+    row = tables.row("psnr_db", 2000, ("wide", "epie"))
+    assert row["mean"] == pytest.approx(np.mean(other), rel=1e-5)
+    assert row["difference_mean"] == pytest.approx(np.mean(other - base), rel=1e-4)
+    assert row["difference_std"] == pytest.approx(np.std(other - base, ddof=1), rel=1e-4)
+    assert pd.isna(tables.row("psnr_db", 2000, ("expert", "lsqml"))["difference_mean"])
+
+
+def test_a_changed_design_touches_its_own_draws_only(finished, tmp_path):
+    def hashes(run):
+        jobs = run.kind.jobs(run.resolved)
+        return {"-".join([j.step.name, *j.which.values()]): run.settings_hash(j.step.name, j.which) for j in jobs}
+
+    def touched(**changes):
+        other = hashes(opened(tmp_path, **changes))
+        return {name for name, found in before.items() if other.get(name) != found}
+
+    fixed = {"specimen_a": [36, 36]}  # else a design changes the potential, too
+    before = hashes(opened(tmp_path, **fixed))
+    assert touched(**fixed, designs__wide__step_a=2.5) == {"draw-2000-wide"}
+    assert touched(**fixed, draws=3) == {"draw-2000-expert", "draw-2000-wide"}
+    assert touched(**fixed, confidence=0.9) == {"collect"}
+    turned = dict(reversed(TINY["compare"]()["designs"].items()))
+    assert touched(**fixed, designs=turned) == {"collect"}
+
+
+def synthetic(study):
+    """Rows of draws.csv of a study of three draws: `wide` is 0.2 better by lsqml, fails once by epie, and always at
+    the low dose."""
+    scatter = {1: 0.01, 2: -0.01, 3: 0.0}
+    for dose in study.doses_e_per_a2:
+        for design, plan in study.pairs:
+            for draw, noise in scatter.items():
+                ssim = 0.5 + noise + (0.2 + noise if (design, plan) == ("wide", "lsqml") else 0.0)
+                bad = design == "wide" and (dose == 500 or (plan == "epie" and draw == 2))
+                scores = {"ssim_1.5px": ssim, "psnr_db": 20 * ssim, "frc_area": ssim, "mse_rad2": 1 - ssim}
+                row = {"dose_e_per_a2": dose, "design": design, "reconstruction": plan, "draw": draw}
+                row |= {"status": "diverged" if bad else "ok", "reason": "the loss grew" if bad else ""}
+                yield row | {name: None if bad else value for name, value in scores.items()}
+
+
+@pytest.fixture
+def failing(finished, tmp_path):
+    """Tables of draws of which some failed."""
+    run, _ = finished
+    folder = tmp_path / "results"
+    (folder / "tables").mkdir(parents=True)
+    study = opened(tmp_path, draws=3, doses_e_per_a2=[500, 2000]).resolved.study
+    content = yaml.safe_load((run.resolved.results / "resolved.yaml").read_text())
+    content |= {"draws": 3, "doses_e_per_a2": [500.0, 2000.0]}
+    (folder / "resolved.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    draws = pd.DataFrame(synthetic(study))
+    draws.to_csv(folder / "tables/draws.csv", index=False)
+    pd.DataFrame(compare.comparison(study, draws)).to_csv(folder / "tables/comparison.csv", index=False)
+    (folder / "tables/images.h5").write_bytes((run.resolved.results / "tables/images.h5").read_bytes())
+    return read_tables(folder)
+
+
+def test_verdicts_where_draws_failed(failing):
+    def words(score, dose):
+        return [failing.row(score, dose, pair)["verdict"] for pair in failing.pairs[1:]]
+
+    assert words("ssim_1.5px", 2000) == [ALIKE, BETTER, ALIKE]
+    assert words("mse_rad2", 2000) == [ALIKE, BETTER, ALIKE]  # less is better
+    assert words("ssim_1.5px", 500) == [ALIKE, OPEN, OPEN]
+    assert failing.row("ssim_1.5px", 2000, ("wide", "epie"))["difference_n"] == 2
+    assert WORSE not in set(failing["comparison"]["verdict"])
+
+
+def test_page_and_figures_say_what_failed(failing):
+    found = list(sentences(failing))
+    assert "wide with lsqml by 0.200" in found[1]
+    assert "Cannot be judged: wide with lsqml, wide with epie" in found[0]
+    assert "7 of 24 trials gave no score" in found[-1]
+    made = page(failing)
+    assert sum(count for *_, count in made.failures) == 7
+    assert ("wide with epie at 2,000 e/Å²", "diverged", "the loss grew", 1) in made.failures
+    drawn = {path.name for path in figures.draw_all(FIGURES, failing)}
+    assert drawn == {f"{name}.{suffix}" for name in ("scores", "reconstructions") for suffix in ("png", "pdf")}
+
+
+def test_without_any_score_figures_say_why_they_are_missing(failing):
+    failing["comparison"]["n"] = 0
+    failing.images.clear()
+    assert [figure.skip(failing) for figure in FIGURES] == [
+        "nothing was scored",
+        "no first draw gave a reconstruction",
+    ]
