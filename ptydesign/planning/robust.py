@@ -82,7 +82,7 @@ def design_setting(resolved: PlanningResolved, design: str) -> Setting | None:
 
 def robust(resolved: PlanningResolved, design: str, progress: Progress | None = None) -> Path:
     """Repeats without errors and draws of all errors together for one design; write robust/<design>.json."""
-    plan, bench, limit = resolved.study, resolved.bench, resolved.study.goal.dose_limit
+    plan, limit = resolved.study, resolved.study.goal.dose_limit
     setting = design_setting(resolved, design)
     path = resolved.results / f"robust/{design}.json"
     if setting is None:
@@ -91,25 +91,30 @@ def robust(resolved: PlanningResolved, design: str, progress: Progress | None = 
     runners, save = Runners(resolved, progress), keep_images(PointStore(resolved.root))
     found = runners.draws(setting, limit, f"{design}/repeat-", plan.robustness.repeats, save)
     trials = [{"kind": "repeat", "number": one.pop("repeat"), **one, **asdict(Errors())} for one in found]
-    operation = operate(bench, setting, limit)
-    believed = to_experiment_config(bench, operation)
     for number in range(plan.robustness.draws):
-        errors = draw_errors(resolved, number)
-        true = to_experiment_config(bench, operation, errors.drift, errors.drift_angle_rad, errors.source)
-        trial = PlannedTrial(
-            true.model_copy(
-                # the scan on the day is the planned one, whatever goes wrong
-                update={"defocus_nm": setting.defocus_nm + errors.defocus_nm, "scan_margin_a": believed.margin_a}
-            ),
-            detected_dose(bench, limit),
-            repeat=FIRST_REPEAT + number,
-            believed=believed,
-            tilt_mrad=errors.tilt_mrad,
-        )
+        trial, errors = drawn(resolved, setting, number)
         key, result, score = runners.run(trial, setting, f"{design}/draw-{number}", errors.thickness)
         trials.append({"kind": "draw", "number": number, "key": key, "objective": score, **result, **asdict(errors)})
     io.write_json(path, {"design": design, "setting": asdict(setting), "trials": trials})
     return path
+
+
+def drawn(resolved: PlanningResolved, setting: Setting, number: int) -> tuple[PlannedTrial, Errors]:
+    """The trial of a setting at the dose limit under draw `number` of all errors, and these."""
+    bench, limit, errors = resolved.bench, resolved.study.goal.dose_limit, draw_errors(resolved, number)
+    operation = operate(bench, setting, limit)
+    believed = to_experiment_config(bench, operation)
+    true = to_experiment_config(bench, operation, errors.drift, errors.drift_angle_rad, errors.source)
+    # the scan on the day is the planned one, whatever goes wrong
+    wrong = {"defocus_nm": setting.defocus_nm + errors.defocus_nm, "scan_margin_a": believed.margin_a}
+    trial = PlannedTrial(
+        true.model_copy(update=wrong),
+        detected_dose(bench, limit),
+        repeat=FIRST_REPEAT + number,
+        believed=believed,
+        tilt_mrad=errors.tilt_mrad,
+    )
+    return trial, errors
 
 
 def read_robust(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:

@@ -46,15 +46,7 @@ def tune(resolved: ThickResolved, plan: str) -> Path:
         told = []
         for point in points:
             tried = short(study.plan_with(named.plan, point, float(resolved.shape.thickness_a)), config.sweeps)
-            inputs = {
-                "data": resolved.data_settings(BASE),
-                "noise_seed": resolved.noise_seed(BASE),
-                "dose": resolved.experiments[BASE].dose_e_per_a2,
-                "plan": tried.model_dump(mode="json"),
-                "seed": study.seed,
-                "errors": study.errors.model_dump(mode="json"),
-                **versions("reconstruct", "score", "thick"),
-            }
+            inputs = trial_inputs(resolved, tried)
             key = digest(inputs)
             record = store.get(key)
             if record is None:
@@ -70,6 +62,20 @@ def tune(resolved: ThickResolved, plan: str) -> Path:
     path = resolved.results / "tuning" / f"{plan}.json"
     io.write_json(path, {"plan": plan, "best": best, "trials": trials})
     return path
+
+
+def trial_inputs(resolved: ThickResolved, plan: Plan) -> dict[str, Any]:
+    """Everything that determines the result of a trial."""
+    study: RegularisationStudy = resolved.study
+    return {
+        "data": resolved.data_settings(BASE),
+        "noise_seed": resolved.noise_seed(BASE),
+        "dose": resolved.experiments[BASE].dose_e_per_a2,
+        "plan": plan.model_dump(mode="json"),
+        "seed": study.seed,
+        "errors": study.errors.model_dump(mode="json"),
+        **versions("reconstruct", "score", "thick"),
+    }
 
 
 def trial(resolved: ThickResolved, truth, plan: Plan) -> dict[str, Any]:
