@@ -46,7 +46,6 @@ def _planning(resolved: Any, given: dict[str, Any]) -> str:
     from ptydesign.planning.instrument import Setting
     from ptydesign.planning.operation import operate
     from ptydesign.planning.resolve import detected_dose, to_experiment_config
-
     from ptydesign.planning.trial import PlannedTrial
 
     setting, bench = Setting(**given["setting"]), resolved.bench
