@@ -122,7 +122,7 @@ def _validated(resolved: Resolved, dose: str, simulator: str) -> dict[str, Any]:
 
 def _collected(resolved: Resolved) -> dict[str, Any]:
     names = ("space", "objective", "score", "map", "experiment", "sample", "reference")
-    return {**{n: resolved.content[n] for n in names}, **versions("collect"), "layout": LAYOUT}
+    return {**{n: resolved.content[n] for n in names}, **versions("collect", "field"), "layout": LAYOUT}
 
 
 POTENTIAL = Step(

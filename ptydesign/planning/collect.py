@@ -235,7 +235,7 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
         "tolerance": _shown_tolerance(resolved),
         "limits": limits,
         "cards": cards,
-        "reconstruction": day_reconstruction(plan).model_dump(mode="json"),
+        "reconstruction": day_reconstruction(plan, robust[chosen].get("sweeps")).model_dump(mode="json"),
         "warnings": list(resolved.warnings),
     }
 

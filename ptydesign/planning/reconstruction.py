@@ -25,10 +25,16 @@ def in_slices(plan: PlanningStudy) -> bool:
     return slice_a is not None and not isinstance(plan.sample, ImageSample) and thickness_a(plan) > slice_a
 
 
-def day_reconstruction(plan: PlanningStudy) -> Plan:
-    """The reconstruction to run on the day: that of the trials, with positions refined in the last engine if it can."""
+def day_reconstruction(plan: PlanningStudy, stop: int | None = None) -> Plan:
+    """The reconstruction to run on the day: that of the trials, with positions refined in the last engine if it can.
+
+    stop: the sweep after which it ends; None: when its engines end.
+    """
     engines = [engine.model_dump() for engine in trial_reconstruction(plan).engines]
     engines[-1]["refine_positions"] = True
+    before = sum(engine["sweeps"] for engine in engines[:-1])
+    if stop is not None and stop > before:
+        engines[-1]["sweeps"] = stop - before
     content = trial_reconstruction(plan).model_dump()
     return Plan(**{**content, "engines": engines})
 

@@ -89,17 +89,27 @@ def robust(resolved: PlanningResolved, design: str, progress: Progress | None = 
         io.write_json(path, {"design": design, "setting": None, "trials": []})
         return path
     runners, save = Runners(resolved, progress), keep_images(PointStore(resolved.root))
-    found = runners.draws(setting, limit, f"{design}/repeat-", plan.robustness.repeats, save)
+    stop = _stop(runners, setting, limit)
+    found = runners.draws(setting, limit, f"{design}/repeat-", plan.robustness.repeats, save, stop)
     trials = [{"kind": "repeat", "number": one.pop("repeat"), **one, **asdict(Errors())} for one in found]
     for number in range(plan.robustness.draws):
-        trial, errors = drawn(resolved, setting, number)
+        trial, errors = drawn(resolved, setting, number, stop)
         key, result, score = runners.run(trial, setting, f"{design}/draw-{number}", errors.thickness)
         trials.append({"kind": "draw", "number": number, "key": key, "objective": score, **result, **asdict(errors)})
-    io.write_json(path, {"design": design, "setting": asdict(setting), "trials": trials})
+    io.write_json(path, {"design": design, "setting": asdict(setting), "sweeps": stop, "trials": trials})
     return path
 
 
-def drawn(resolved: PlanningResolved, setting: Setting, number: int) -> tuple[PlannedTrial, Errors]:
+def _stop(runners: Runners, setting: Setting, dose: float) -> int | None:
+    """The sweep after which a setting's reconstructions end: the best one of a trial whose noise no draw has; the
+    search's own where it tried the setting. None: the trial failed, so that each draw is judged by its own best."""
+    _, result, _ = runners.planned(setting, dose, None)
+    return result["sweeps"] if result["status"] == "ok" else None
+
+
+def drawn(
+    resolved: PlanningResolved, setting: Setting, number: int, stop: int | None = None
+) -> tuple[PlannedTrial, Errors]:
     """The trial of a setting at the dose limit under draw `number` of all errors, and these."""
     bench, limit, errors = resolved.bench, resolved.study.goal.dose_limit, draw_errors(resolved, number)
     operation = operate(bench, setting, limit)
@@ -111,6 +121,7 @@ def drawn(resolved: PlanningResolved, setting: Setting, number: int) -> tuple[Pl
         true.model_copy(update=wrong),
         detected_dose(bench, limit),
         repeat=FIRST_REPEAT + number,
+        stop=stop,
         believed=believed,
         tilt_mrad=errors.tilt_mrad,
     )

@@ -134,7 +134,7 @@ class Runners:
         self._runners: dict[str, Runner] = {}
 
     def run(
-        self, trial: PlannedTrial, setting: Setting, name: str, thickness: float = 1.0, save: Save | None = None
+        self, trial: PlannedTrial, setting: Setting, name: str | None, thickness: float = 1.0, save: Save | None = None
     ) -> tuple[str, dict[str, Any], float | None]:
         """(key, result, objective) of a trial."""
         one = self.resolved.of(setting, thickness)
@@ -144,23 +144,30 @@ class Runners:
         return key, result, objective_value(one.study, result)
 
     def planned(
-        self, setting: Setting, dose: float, name: str, repeat: int = 0, save: Save | None = None
+        self,
+        setting: Setting,
+        dose: float,
+        name: str | None,
+        repeat: int = 0,
+        save: Save | None = None,
+        stop: int | None = None,
     ) -> tuple[str, dict[str, Any], float | None]:
-        """A setting as it is planned, nothing gone wrong."""
+        """A setting as it is planned, nothing gone wrong. name: for the progress line, None for a trial that isn't
+        counted."""
         bench = self.resolved.bench
         config = to_experiment_config(bench, operate(bench, setting, dose))
-        trial = PlannedTrial(config, detected_dose(bench, dose), repeat=repeat)
+        trial = PlannedTrial(config, detected_dose(bench, dose), repeat=repeat, stop=stop)
         return self.run(trial, setting, name, save=save)
 
     def draws(
-        self, setting: Setting, dose: float, name: str, draws: int, save: Save | None = None
+        self, setting: Setting, dose: float, name: str, draws: int, save: Save | None = None, stop: int | None = None
     ) -> list[dict[str, Any]]:
         """Results of a setting as it is planned, with fresh noise, each with its `objective`.
 
-        name: for the progress line, before the draw's number."""
+        name: for the progress line, before the draw's number. stop: see `PlannedTrial`."""
 
         def run(number: int, save: Save | None) -> Iterator[dict[str, Any]]:
-            key, result, score = self.planned(setting, dose, f"{name}{number}", number, save)
+            key, result, score = self.planned(setting, dose, f"{name}{number}", number, save, stop)
             yield {"key": key, "objective": score, **result}
 
         return fresh_draws(run, draws, save)

@@ -17,10 +17,10 @@ ALGORITHMS = {
     "thick": 2,  # supercells with defects, chunks, what is measured of thick samples
     "design": 1,  # first points, proposals, surrogate
     "tuning": 1,  # trials, searches and tables of tuning studies
-    "collect": 3,  # tables
+    "collect": 2,  # tables
     "figures": 8,  # figures and report
-    "planning": 3,  # cards, draws of errors, choice, limits
-    "bound": 5,  # the Cramer-Rao bound of a plan
+    "planning": 4,  # cards, draws of errors, choice, limits
+    "bound": 6,  # the Cramer-Rao bound of a plan
     "tolerance": 2,  # what a tolerance says
     "dumbbells": 2,  # what is measured of them
     "best": 2,  # best-<budget>.yaml: how the plan found is written

@@ -21,6 +21,7 @@ from ptydesign.planning import collect, robust, scope, search
 from ptydesign.planning.collect import pareto
 from ptydesign.planning.load import load
 from ptydesign.planning.operation import operate
+from ptydesign.planning.reconstruction import day_reconstruction
 from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.resolve import Mode, PlanningResolved, mode_study, to_experiment_config
 from ptydesign.planning.search import tolerances
@@ -28,6 +29,7 @@ from ptydesign.planning.sheet import _tolerance, defocus_words
 from ptydesign.planning.space import make_space
 from ptydesign.planning.tolerance import apart, ends_of, kept_range, values_to_try
 from ptydesign.planning.trial import PlannedTrial, tilted
+from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.metrics import radial_frc, ring_power
 from ptydesign.types import Potential
 
@@ -354,3 +356,13 @@ def test_candidates_have_other_probes_than_the_peak_where_they_are_worth_it(tmp_
     far = search._different(space, points, np.array([0.9, 0.89, 0.88, 0.7, 0.69]), 3)
     assert far == [points[0], points[2], points[3]]  # 0.7 isn't worth it, but apart
     assert len(search._different(space, points, np.array([0.9, 0.89, 0.88, 0.8, 0.79]), 5)) == 5
+
+
+def test_the_day_ends_at_the_stop_that_was_best(tmp_path):
+    plan = resolved_of(tmp_path).study
+    whole = day_reconstruction(plan)
+    assert day_reconstruction(plan, 2).engines[-1].sweeps == 2 < whole.engines[-1].sweeps
+    two = plan.model_copy(update={"reconstruction": Plan(engines=[whole.engines[0], whole.engines[0]])})
+    first = whole.engines[0].sweeps
+    assert [engine.sweeps for engine in day_reconstruction(two, first + 1).engines] == [first, 1]
+    assert day_reconstruction(two, first).engines == day_reconstruction(two).engines  # the last engine has a sweep
