@@ -8,7 +8,8 @@ import pandas as pd
 
 from ptydesign.depth.figures import WORDS, held_words
 from ptydesign.depth.tables import DepthTables
-from ptydesign.study.page import Page, Table, fixed
+from ptydesign.study.page import Page, Table
+from ptydesign.study.quantities import fixed
 from ptydesign.study.tables import failures
 from ptydesign.thick.words import defect_words, experiment_words
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from ptydesign.regularisation.figures import WORDS
 from ptydesign.regularisation.tables import RegularisationTables
-from ptydesign.study.page import Page, Table, fixed
+from ptydesign.study.page import Page, Table
+from ptydesign.study.quantities import fixed
 from ptydesign.study.tables import BAD, failures
 from ptydesign.thick.words import defect_words, experiment_words
 

@@ -6,7 +6,6 @@ What was asked, what was found, failures with their reasons, figures and why oth
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +73,6 @@ class Page:
     reproduce: Sequence[tuple[str, str]] = ()
     trials: str = "tables/"
     command: str = ""
-
-
-def fixed(value: float | None, decimals: int) -> str:
-    """A number of a table; a dash for one that is missing."""
-    return "–" if value is None or math.isnan(value) else f"{value:.{decimals}f}"
 
 
 def cell(value: str | Cell) -> Cell:

@@ -85,9 +85,9 @@ def number(value: float, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def fixed(value: float, decimals: int) -> str:
-    """A number with a fixed number of decimals and a true minus sign; '–' for NaN."""
-    return "–" if not math.isfinite(value) else f"{value:.{decimals}f}".replace("-", "−")
+def fixed(value: float | None, decimals: int) -> str:
+    """A number with a fixed number of decimals and a true minus sign; '–' for one that is missing."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{decimals}f}".replace("-", "−")
 
 
 def dose_number(dose: float) -> str:
