@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,21 @@ def check_covers(shape: tuple[int, int], pixel_a: float, extent_a: tuple[float, 
             "sample.file",
             f"the sample must cover scan and window, {extent_a[0]:.1f} x {extent_a[1]:.1f} A (y, x)",
             f"{have[0]:.1f} x {have[1]:.1f} A",
-            "Give a larger image, correct pixel_a, or make the field of view or window smaller.",
+            "Give a larger image, correct pixel_a, or say how it goes on: sample.edge periodic, reflect or vacuum.",
         )
+
+
+EDGES = {"periodic": "wrap", "reflect": "symmetric", "vacuum": "constant"}  # numpy's words for them
+
+
+def continued(image: np.ndarray, pixel_a: float, extent_a: tuple[float, float], edge: str | None) -> np.ndarray:
+    """An image (y, x) that goes on beyond its edges until it covers extent_a (y, x); as it is if it does or for edge
+    None. The middle stays the middle. edge: periodic, reflect (mirrored) or vacuum (zero)."""
+    if edge is None:
+        return image
+    missing = [max(0.0, need / pixel_a - have) for need, have in zip(extent_a, image.shape, strict=True)]
+    pads = [(side, side) for side in (math.ceil(pixels / 2 - TOLERANCE) + 1 if pixels else 0 for pixels in missing)]
+    return np.pad(image, pads, mode=EDGES[edge])
 
 
 def crop_to(image: np.ndarray, pixel_a: float, shape: tuple[int, int], target_pixel_a: float) -> np.ndarray:

@@ -9,10 +9,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
@@ -120,7 +128,8 @@ class StructureSample(Strict):
 class ImageSample(Strict):
     """A sample that exists only as an image of its projected phase or potential.
 
-    Its central part is taken and interpolated to the simulation's pixels.
+    Its central part is taken and interpolated to the simulation's pixels. What is scored lies in its middle, so that an
+    image needs to be no larger than the field where its `edge` says how it goes on.
     """
 
     kind: Literal["image"]
@@ -135,6 +144,14 @@ class ImageSample(Strict):
     """Voltage in kV for which a phase was computed or measured; required for phase_rad."""
     thickness_a: PositiveFloat = 10.0
     """Thickness in angstrom of the single slice; recorded, without effect on the patterns."""
+    edge: Literal["periodic", "reflect", "vacuum"] | None = None
+    """How an image goes on that is smaller than scan and window: again and again, mirrored, or as vacuum; null refuses
+    it."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Written as before there was an `edge`: what was stored stays valid."""
+        return {name: value for name, value in handler(self).items() if name != "edge" or value is not None}
 
     @model_validator(mode="after")
     def _voltage_for_phase(self) -> ImageSample:
@@ -166,7 +183,7 @@ def check_sample(sample: Sample, base_folder: Path, extent_a: tuple[float, float
     sample = sample.model_copy(update={"file": path})
     if isinstance(sample, ImageSample):
         pixels = image.read_image(path)
-        if extent_a is not None:
+        if extent_a is not None and sample.edge is None:
             image.check_covers(pixels.shape, sample.pixel_a, extent_a)
     else:
         oriented = _oriented(sample)

@@ -21,7 +21,7 @@ from ptydesign.simulate.potential import (
     potential_key,
     potential_of_atoms,
 )
-from ptydesign.simulate.specimen import BilayerSample, ImageSample, StructureSample
+from ptydesign.simulate.specimen import BilayerSample, ImageSample, StructureSample, check_sample
 from ptydesign.units import interaction_parameter
 
 GRID = Grid((56, 72), (0.125, 0.125))  # 7 x 9 A
@@ -378,3 +378,21 @@ def test_image_refuses_slices_and_thermal_motion(tmp_path):
     for change in ({"slice_thickness_a": 2.0}, {"thermal": {"kind": "debye_waller", "sigma_a": 0.1}}):
         with pytest.raises(InputError, match="one slice without atoms"):
             build_potential(sample, PotentialConfig(**change), (32, 32))
+
+
+@pytest.mark.parametrize("edge, mode", [("periodic", "wrap"), ("reflect", "symmetric"), ("vacuum", "constant")])
+def test_a_small_image_goes_on_beyond_its_edges(tmp_path, edge, mode):
+    values = np.random.default_rng(4).uniform(size=(24, 31))
+    path = tmp_path / "small.npy"
+    np.save(path, values)
+    sample = ImageSample(kind="image", file=path, pixel_a=0.125, quantity="potential_va", edge=edge)
+    found = build_potential(sample, PotentialConfig(pixel_a=0.125), (48, 64), 0).slices_va[0, 0]
+    first = 48 // 2 - 24 // 2, 64 // 2 - 31 // 2
+    np.testing.assert_allclose(found[first[0] : first[0] + 24, first[1] : first[1] + 31], values, rtol=1e-6)
+    around = np.pad(values, ((first[0], 48 - 24 - first[0]), (first[1], 64 - 31 - first[1])), mode=mode)
+    np.testing.assert_allclose(found, around, rtol=1e-6)
+    assert check_sample(sample, tmp_path, (60.0, 80.0)).edge == edge
+    refused = sample.model_copy(update={"edge": None})
+    assert "edge" not in refused.model_dump()
+    with pytest.raises(InputError, match="edge periodic"):
+        check_sample(refused, tmp_path, (60.0, 80.0))
