@@ -81,10 +81,8 @@ def compare(tables: ExperimentTables, simulator: str, score: str = "ssim") -> li
 
 def sentences(tables: ExperimentTables) -> list[str]:
     """One-sentence findings."""
-    found = (
-        _gain(tables), _blank(tables), _failed(tables), _independent(tables), _search(tables), _edges(tables),
-        _few(tables), _dosed(tables),
-    )  # fmt: skip
+    said = (_gain, _failed, _blank, _dosed, _independent, _search, _edges, _few)
+    found = (say(tables) for say in said)
     return [text for text in found if text]
 
 

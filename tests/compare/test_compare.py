@@ -161,7 +161,7 @@ def test_a_changed_design_touches_its_own_draws_only(finished, tmp_path):
         other = hashes(opened(tmp_path, **changes))
         return {name for name, found in before.items() if other.get(name) != found}
 
-    fixed = {"specimen_a": [36, 36]}  # else a design changes the potential, too
+    fixed = {"specimen_a": [60, 60]}  # else a design changes the potential, too
     before = hashes(opened(tmp_path, **fixed))
     assert touched(**fixed, designs__wide__step_a=2.5) == {"draw-2000-wide"}
     assert touched(**fixed, draws=3) == {"draw-2000-expert", "draw-2000-wide"}

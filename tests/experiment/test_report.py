@@ -225,3 +225,18 @@ def test_trials_behind_the_ranges_are_counted(full, tmp_path):
 def test_probe_radius():
     # 80 kV: wavelength 0.041757 A; 20 mrad, -55 nm: 550 A * 0.02 + 0.61 * 0.041757 / 0.02
     assert probe_radius_a(80, 20, -55) == pytest.approx(11 + 1.27359, abs=1e-4)
+
+
+def test_what_a_blank_image_scores_and_which_dose_arrived_is_said(full, tmp_path):
+    said = sentences(read_tables(full))
+    (blank,) = (text for text in said if text.startswith("A blank image"))
+    assert blank == (
+        "A blank image has SSIM 0.140 and PSNR 14.0 dB. Not told from it: the expert settings' PSNR at 100 e/Å²."
+    )
+    assert any("at least 99.5 % of the stated dose on average, and no part of it less than 97.0 %" in t for t in said)
+    assert ">12<" in (full / "report.html").read_text().replace("\n", "").replace(" ", "")
+    folder = copy(full, tmp_path)
+    for table, columns in (("summary", ["ssim_blank", "psnr_db_blank"]), ("trials", ["fluence_mean", "fluence_least"])):
+        rewrite(folder, table, lambda frame, columns=columns: frame.drop(columns=columns))
+    older = sentences(read_tables(folder))
+    assert len(older) == len(said) - 2

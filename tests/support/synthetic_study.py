@@ -115,6 +115,8 @@ def make_trials(doses, space, rng, random=True) -> pd.DataFrame:
                     "psnr_db": np.nan if failed else 12 + 15 * value,
                     "positions": 121,
                     "sweeps": 60,
+                    "fluence_mean": 0.995 + 0.0001 * k,
+                    "fluence_least": 0.97,
                     "seed": 1000 + k,
                     "region_y0_a": 2.0,
                     "region_x0_a": 2.0,
@@ -153,6 +155,7 @@ def make_validation(doses, space, rng) -> pd.DataFrame:
                             "ssim_5px": ssim * 1.04,
                             "psnr_db": psnr,
                             "contrast": 0.9,
+                            "sweeps": 12 if design == "optimised" else 30,
                         }
                     )
     return pd.DataFrame(rows)
@@ -161,13 +164,14 @@ def make_validation(doses, space, rng) -> pd.DataFrame:
 def make_summary(validation: pd.DataFrame) -> pd.DataFrame:
     good = validation[validation["status"] == "ok"]
     grouped = good.groupby(["dose_e_per_a2", "design", "simulator"])
-    return grouped.agg(
+    found = grouped.agg(
         n=("ssim_1.5px", "size"),
         ssim_mean=("ssim_1.5px", "mean"),
         ssim_std=("ssim_1.5px", "std"),
         psnr_db_mean=("psnr_db", "mean"),
         psnr_db_std=("psnr_db", "std"),
     ).reset_index()
+    return found.assign(ssim_blank=0.14, psnr_db_blank=14.0)
 
 
 def make_recommended(doses, space) -> pd.DataFrame:
