@@ -23,7 +23,7 @@ from ptydesign.errors import InputError
 from ptydesign.experiment import checks, estimate
 from ptydesign.experiment.config import DesignConfig, ObjectiveConfig, SimulatedStudy, check_objective
 from ptydesign.experiment.images import keep_images, kept_images
-from ptydesign.experiment.kind import POTENTIAL, POTENTIAL_FILE
+from ptydesign.experiment.kind import POTENTIAL, POTENTIAL_FILE, SIMULATED
 from ptydesign.experiment.resolve import Resolved, resolved
 from ptydesign.experiment.search import Runner
 from ptydesign.experiment.trial import Trial
@@ -122,7 +122,7 @@ def load(folder: Path, scale: str, root: Path) -> Resolved:
     points = [(f"designs.{name}", design.point) for name, design in study.designs.items()]
     with in_file(folder / "study.yaml"):
         checks.check_points(study, study.score, points, folder)
-        warnings = list(_warnings(study, folder))
+        warnings = [*_warnings(study, folder), *checks.margin_warnings(study, points)]
         study = checks.found_sample(study, points, folder)
     return resolved(study, points, folder, root, warnings)
 
@@ -313,8 +313,6 @@ KIND = Kind(
     work=work,
     memory=memory,
     words=words,
-    more=lambda resolved: {"potential_shape": list(resolved.shape), "potential_key": resolved.key},
-    resolves=lambda resolved: {"potential_key": resolved.key},
-    mend="Take a smaller field of view, fewer detector pixels or larger steps, or run it with an executor plugin.",
+    **SIMULATED,
     progress=lambda resolved: (trials(resolved.study), digest([resolved.key, resolved.content])[:8], "e/A^2"),
 )

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ptydesign import drawing
 from ptydesign.compare.kind import TABLES, scores
+from ptydesign.experiment.figures.reconstructions import show_image
 from ptydesign.experiment.page import sample_text
 from ptydesign.experiment.tables import extent_a
 from ptydesign.study import tables
@@ -196,7 +197,7 @@ def _draw_images(tables: CompareTables) -> mpl.Figure:
             if group is None:
                 drawing.empty_panel(axes, "no reconstruction")
             else:
-                picture = _show(axes, group, array, (float(low), float(high)))
+                picture = show_image(axes, group, array, (float(low), float(high)))
                 ssim = group["attrs"].get("ssim") if array == "phase" else None
                 title += [] if ssim is None else [f"SSIM {fixed(float(ssim), 3)}"]
             axes.set_title("\n".join(title), pad=3)
@@ -206,17 +207,6 @@ def _draw_images(tables: CompareTables) -> mpl.Figure:
     bar.set_label("Phase (rad)")
     bar.outline.set_linewidth(0.4)
     return figure
-
-
-def _show(axes: Axes, group: dict[str, Any], array: str, limits: tuple[float, float]) -> Any:
-    tall, wide = extent_a(group, array)
-    picture = axes.imshow(
-        group["arrays"][array], cmap="gray", vmin=limits[0], vmax=limits[1], extent=(0, wide, tall, 0)
-    )
-    drawing.bare(axes)
-    drawing.scale_bar(axes, wide, tall)
-    axes.set(xlim=(0, wide), ylim=(tall, 0))
-    return picture
 
 
 FIGURES = (

@@ -149,10 +149,14 @@ def margin_warnings(study: SimulatedStudy, points: Sequence[Place]) -> Iterator[
     from ptydesign.simulate.field import LEAST_ANYWHERE, fluence
 
     margin = study.experiment.scan_margin_a
-    configs = [at_point(study.experiment, point, where) for where, point in points]
-    short = max(configs, key=lambda config: config.model_copy(update={"scan_margin_a": None}).margin_a)
-    if margin is None or margin >= short.model_copy(update={"scan_margin_a": None}).margin_a:
+    if margin is None:
         return
+    free = study.experiment.model_copy(update={"scan_margin_a": None})
+    needed = [at_point(free, point, where).margin_a for where, point in points]
+    if margin >= max(needed):
+        return
+    where, point = points[needed.index(max(needed))]
+    short = at_point(study.experiment, point, where)
     half = [size / 2 for size in short.field_of_view_a]
     mean, least = fluence(to_experiment(short, 1.0), (-half[0], -half[1], half[0], half[1]), (0.0, 0.0))
     if least < LEAST_ANYWHERE:

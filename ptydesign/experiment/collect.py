@@ -16,7 +16,7 @@ from ptydesign.experiment.config import OPTIMISED, StudyConfig
 from ptydesign.experiment.images import kept_images
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.search import potential_file
-from ptydesign.experiment.trial import objective_value
+from ptydesign.experiment.trial import judged, objective_value
 from ptydesign.score import metrics
 from ptydesign.simulate.specimen import ImageSample, build_atoms
 from ptydesign.study.draws import summarise
@@ -93,7 +93,8 @@ def _parameters(study: StudyConfig) -> list[str]:
 
 def score_columns(study: StudyConfig, record: dict[str, Any]) -> dict[str, Any]:
     """Status and scores of a record, in the order of the tables; empty where there is no score."""
-    scores = record.get("scores") or {}
+    best = judged(study, record)
+    scores = best.get("scores", {})
     ssim = scores.get("ssim", {})
     return {
         "status": record["status"],
@@ -102,7 +103,7 @@ def score_columns(study: StudyConfig, record: dict[str, Any]) -> dict[str, Any]:
         **{ssim_column(width): ssim.get(f"{width:g}") for width in study.score.ssim_widths_px},
         **{name: scores.get(name) for name in ("psnr_db", "mse_rad2", "frc_area", "contrast")},
         "positions": record.get("positions"),
-        "sweeps": record.get("sweeps"),
+        "sweeps": best.get("sweeps", record.get("sweeps")),
         "fluence_mean": record.get("fluence_mean"),
         "fluence_least": record.get("fluence_least"),
         "seed": record["seed"],

@@ -192,8 +192,8 @@ class StudyConfig(SimulatedStudy):
     objective: ObjectiveConfig = ObjectiveConfig()
     """Which of the scores the search maximises."""
     scored_sweeps: tuple[PositiveInt, ...] | None = Field(None, min_length=1)
-    """Numbers of sweeps after which a trial is scored, rising; the best of them counts, so that every design is judged
-    by its own best stop. null is a series up to the plan's sweeps, each 1.5 to 2 times the one before."""
+    """Numbers of sweeps after which a trial is scored, rising; the best of them by the objective counts, so that every
+    design is judged by its own best stop. null is a series up to the plan's sweeps, in steps of 1.4 to 2 times."""
     jobs: JobsConfig = JobsConfig()
     """How work is cut into jobs."""
     compare_with: Literal["cao2022"] | None = None

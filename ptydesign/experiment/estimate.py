@@ -57,7 +57,7 @@ def search_work(study: StudyConfig) -> dict[str, float]:
 def validation_work(study: StudyConfig) -> float:
     """Work of all re-simulations, in FFT units."""
     reference = [at_point(study.experiment, study.reference.point)]
-    total = 0.0
+    total = _mean_work(study, reference)  # a trial of its own, for its stop
     for simulator in scope.simulators(study):
         both = sum(_mean_work(study, configs, simulator) for configs in (samples(study), reference))
         total += both * (study.validation.repeats if simulator == "jax" else 1)

@@ -82,7 +82,9 @@ def _keyed(resolved: Resolved) -> dict[str, Any]:
 def _trial(resolved: Resolved) -> dict[str, Any]:
     """What all trials depend on."""
     content = resolved.content
-    return {**study_inputs(resolved.study, resolved.key), "experiment": content["experiment"], "seed": content["seed"]}
+    study = resolved.study
+    own = {name: content[name] for name in ("experiment", "seed")}
+    return {**study_inputs(study, resolved.key), "scored_sweeps": list(study.scored), **own}
 
 
 def _model(resolved: Resolved) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def _chosen(resolved: Resolved, search: str) -> dict[str, Any]:
 
 def _validated(resolved: Resolved, dose: str, simulator: str) -> dict[str, Any]:
     content = resolved.content
-    extra = {n: content[n] for n in ("reference", "validation")}
+    extra = {n: content[n] for n in ("reference", "validation", "objective")}
     return {**_trial(resolved), **extra, "parameters": list(content["space"])}
 
 
@@ -240,6 +242,13 @@ def words(resolved: Resolved, numbers: Mapping[str, Any]) -> str:
     return cost.summary(resolved, numbers, f"{sum(trials.values())} trials ({parts})")
 
 
+# What kinds have in common that simulate experiments on one potential.
+SIMULATED: dict[str, Any] = {
+    "more": lambda resolved: {"potential_shape": list(resolved.shape), "potential_key": resolved.key},
+    "resolves": lambda resolved: {"potential_key": resolved.key},
+    "mend": "Take a smaller field of view, fewer detector pixels or larger steps, or run it with an executor plugin.",
+}
+
 KIND = Kind(
     name="experiment",
     asks="which experiment gives the best image, at each dose?",
@@ -253,8 +262,6 @@ KIND = Kind(
     work=work,
     memory=memory,
     words=words,
-    more=lambda resolved: {"potential_shape": list(resolved.shape), "potential_key": resolved.key},
-    resolves=lambda resolved: {"potential_key": resolved.key},
-    mend="Take a smaller field of view, fewer detector pixels or larger steps, or run it with an executor plugin.",
+    **SIMULATED,
     progress=lambda resolved: (sum(scope.trials(resolved.study).values()), version_of(resolved), "e/A^2"),
 )

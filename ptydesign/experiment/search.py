@@ -16,7 +16,7 @@ from ptydesign.experiment.checks import map_point
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.scope import Search, find_search
-from ptydesign.experiment.trial import SEARCH, Trial, objective_value, run_trial, simulate_trial, study_inputs
+from ptydesign.experiment.trial import SEARCH, Trial, judged, objective_value, run_trial, simulate_trial, study_inputs
 from ptydesign.study import rounds
 from ptydesign.study.acquisition import at_point
 from ptydesign.study.draws import Save
@@ -126,16 +126,9 @@ def choose(resolved: Resolved, search: str) -> Path:
         point, mean, std = model.best(observed=True)
         content |= {"point": point, "mean": float(mean), "std": float(std), "noise_std": float(model.noise_std)}
         content |= {"chosen_by": "surrogate", "tolerance": _tolerance(plateau(model, WITHIN), point)}
-    content["sweeps"] = _stop(resolved, found, content["point"])
     path = resolved.results / found.best_file
     io.write_json(path, content)
     return path
-
-
-def _stop(resolved: Resolved, search: Search, point: Mapping[str, Any] | None) -> int | None:
-    """The sweep that was best for a point of the search."""
-    records = [r for number in range(len(search.sizes)) for r in rounds.read_round(resolved.results, search, number)]
-    return next((r["sweeps"] for r in records if r["status"] == "ok" and r["point"] == point), None)
 
 
 def observations(resolved: Resolved, search: Search, round_: int) -> list[Observation]:
@@ -157,8 +150,12 @@ class Runner:
     def run(
         self, trial: Trial, name: str | None, save: Save | None = None, study: StudyConfig | None = None
     ) -> tuple[str, dict[str, Any]]:
-        """(key, result) of a trial. save: called with (key, comparison) before the record of a scored trial appears.
-        study: the study with another plan of reconstruction; the data of one trial are simulated once for all."""
+        """(key, result) of a trial.
+
+        name: for the progress line; None for a trial that isn't counted. save: called with (key, comparison) before the
+        record of a scored trial appears. study: the study with another plan of reconstruction; the data of one trial
+        are simulated once for all.
+        """
         study = study or self.resolved.study
         key = trial.key(study, self.resolved.key)
         record, seconds = self.store.get(key), None
@@ -184,6 +181,15 @@ class Runner:
             self._simulated = None
             self._simulated = trial, simulate_trial(study, potential, trial)
         return self._simulated[1]
+
+    def stop(self, trial: Trial) -> int | None:
+        """The sweep after which draws of a trial's design end: the best one of this trial, whose noise no draw has.
+
+        A search has run it already; of a design that it didn't try it is run now. None: it failed, so that each draw
+        is judged by its own best sweep.
+        """
+        _, result = self.run(trial, None)
+        return judged(self.resolved.study, result).get("sweeps")
 
     def potential(self) -> Any:
         """The study's potential, from the cache."""

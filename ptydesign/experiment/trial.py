@@ -26,7 +26,7 @@ SEARCH = 0  # `repeat` of a search's trials; fresh draws are 1, 2, ...
 @dataclass(frozen=True)
 class Trial:
     """What determines a trial, apart from the study. repeat: 0 in a search, 1... for fresh draws. stop: the
-    sweep after which the reconstruction ends and is scored; None: the best of those that the study scores."""
+    sweep after which the reconstruction ends and is scored; None: it is scored at all sweeps that the study names."""
 
     experiment: ExperimentConfig
     dose_e_per_a2: float
@@ -41,10 +41,9 @@ class Trial:
 
     def inputs(self, study: StudyConfig, potential_key: str) -> dict[str, Any]:
         """Everything that determines the result."""
-        scored = {"objective": study.objective.model_dump(mode="json"), "scored_sweeps": list(study.scored)}
         return {
             **study_inputs(study, potential_key),
-            **(scored if self.stop is None else {"stop": self.stop}),
+            **({"scored_sweeps": list(study.scored)} if self.stop is None else {"stop": self.stop}),
             "experiment": self.experiment.model_dump(mode="json"),
             "dose_e_per_a2": self.dose_e_per_a2,
             "simulator": self.simulator,
@@ -99,9 +98,9 @@ def run_trial(
 ) -> tuple[dict[str, Any], dict, Comparison | None]:
     """Result (JSON-able, a function of the inputs alone), cost in seconds, and the images if the trial could be scored.
 
-    status: ok, diverged (the reconstruction), or failed (it could not be simulated or scored); with a reason. scores
-    and `sweeps` are those of the best sweep of those that are scored, by the objective; `path` has the others, too.
-    simulate: gives the data, which may be at hand already.
+    status: ok, diverged (the reconstruction), or failed (it could not be simulated or scored); with a reason. `path`
+    has the scores after each sweep that is scored, the last one included, of which the images are; `judged` says which
+    counts. simulate: gives the data, which may be at hand already.
     """
     from ptydesign.reconstruct.run import reconstruct
     from ptydesign.score.metrics import ScoreFailure
@@ -147,11 +146,8 @@ def run_trial(
         return {**result, "reason": str(error)}, cost, None
     if not path:
         return {**result, "reason": "a score is not finite"}, cost, None
-    sweeps, scores, comparison = max(path, key=lambda one: _value(study, one[1]))
-    result |= {"status": "ok", "sweeps": sweeps, "scores": scores}
-    if len(path) > 1:
-        result["path"] = [{"sweeps": count, "objective": _value(study, found)} for count, found, _ in path]
-    return result, cost, comparison
+    result["path"] = [{"sweeps": sweeps, "scores": scores} for sweeps, scores, _ in path]
+    return {**result, "status": "ok"}, cost, path[-1][2]
 
 
 def _scored(
@@ -188,9 +184,20 @@ def _scores(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def objective_value(study: StudyConfig, result: dict[str, Any]) -> float | None:
+def judged(study: StudyConfig, result: Mapping[str, Any]) -> dict[str, Any]:
+    """{sweeps, scores} of a trial's best sweep by the study's objective; empty for a trial that is not ok.
+
+    It is found when a result is read, so that trials serve every objective.
+    """
+    if result["status"] != "ok":
+        return {}
+    return max(result["path"], key=lambda one: _value(study, one["scores"]))
+
+
+def objective_value(study: StudyConfig, result: Mapping[str, Any]) -> float | None:
     """What the search maximises; None for a trial that is not ok."""
-    return _value(study, result["scores"]) if result["status"] == "ok" else None
+    best = judged(study, result)
+    return _value(study, best["scores"]) if best else None
 
 
 def _value(study: StudyConfig, scores: Mapping[str, Any]) -> float:

@@ -37,7 +37,7 @@ def validate(resolved: Resolved, dose: str, simulator: str, progress: Progress |
     for design, point in designs(resolved, dose).items():
         changes = point if design == OPTIMISED else study.reference.point
         config = at_point(study.experiment, changes)
-        stop = _stop(resolved, runner, dose, design, config)
+        stop = runner.stop(Trial(config, value))
 
         def run(
             number: int,
@@ -54,16 +54,3 @@ def validate(resolved: Resolved, dose: str, simulator: str, progress: Progress |
     path = resolved.results / scope.VALIDATION.format(dose=dose, simulator=simulator)
     io.write_json(path, {"dose_e_per_a2": value, "simulator": simulator, "trials": records})
     return path
-
-
-def _stop(resolved: Resolved, runner: Runner, dose: str, design: str, config: ExperimentConfig) -> int | None:
-    """The sweep after which a design's reconstructions end: the best one of a trial whose noise no draw has.
-
-    The winner's is of its trial in the search; the reference gets a trial of its own, so that both are judged by their
-    best stop. None: the trial failed, so that each draw is scored along its path.
-    """
-    best = resolved.read_json(scope.winner(resolved.study, dose).best_file)
-    if design == OPTIMISED:
-        return best["sweeps"]
-    _, result = runner.run(Trial(config, best["dose_e_per_a2"]), None)
-    return result["sweeps"] if result["status"] == "ok" else None

@@ -89,7 +89,7 @@ def robust(resolved: PlanningResolved, design: str, progress: Progress | None = 
         io.write_json(path, {"design": design, "setting": None, "trials": []})
         return path
     runners, save = Runners(resolved, progress), keep_images(PointStore(resolved.root))
-    stop = _stop(runners, setting, limit)
+    stop = runners.stop(setting, limit)
     found = runners.draws(setting, limit, f"{design}/repeat-", plan.robustness.repeats, save, stop)
     trials = [{"kind": "repeat", "number": one.pop("repeat"), **one, **asdict(Errors())} for one in found]
     for number in range(plan.robustness.draws):
@@ -98,13 +98,6 @@ def robust(resolved: PlanningResolved, design: str, progress: Progress | None = 
         trials.append({"kind": "draw", "number": number, "key": key, "objective": score, **result, **asdict(errors)})
     io.write_json(path, {"design": design, "setting": asdict(setting), "sweeps": stop, "trials": trials})
     return path
-
-
-def _stop(runners: Runners, setting: Setting, dose: float) -> int | None:
-    """The sweep after which a setting's reconstructions end: the best one of a trial whose noise no draw has; the
-    search's own where it tried the setting. None: the trial failed, so that each draw is judged by its own best."""
-    _, result, _ = runners.planned(setting, dose, None)
-    return result["sweeps"] if result["status"] == "ok" else None
 
 
 def drawn(

@@ -13,7 +13,7 @@ from ptydesign.design.settings import Observation
 from ptydesign.design.space import Point, Space
 from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.search import Runner, potential_file
-from ptydesign.experiment.trial import objective_value
+from ptydesign.experiment.trial import judged, objective_value
 from ptydesign.planning import scope
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
@@ -134,30 +134,40 @@ class Runners:
         self._runners: dict[str, Runner] = {}
 
     def run(
-        self, trial: PlannedTrial, setting: Setting, name: str | None, thickness: float = 1.0, save: Save | None = None
+        self, trial: PlannedTrial, setting: Setting, name: str, thickness: float = 1.0, save: Save | None = None
     ) -> tuple[str, dict[str, Any], float | None]:
-        """(key, result, objective) of a trial."""
+        """(key, result, objective) of a trial; the result says which sweep counts, and its scores."""
+        runner = self._of(setting, thickness)
+        key, result = runner.run(trial, name, save)
+        study = runner.resolved.study
+        return key, {**result, **judged(study, result)}, objective_value(study, result)
+
+    def _of(self, setting: Setting, thickness: float = 1.0) -> Runner:
         one = self.resolved.of(setting, thickness)
         if one.key not in self._runners:
             self._runners[one.key] = Runner(one, self.progress)
-        key, result = self._runners[one.key].run(trial, name, save)
-        return key, result, objective_value(one.study, result)
+        return self._runners[one.key]
+
+    def stop(self, setting: Setting, dose: float) -> int | None:
+        """The sweep after which draws of a setting end, as `Runner.stop`."""
+        return self._of(setting).stop(self._trial(setting, dose))
+
+    def _trial(self, setting: Setting, dose: float, repeat: int = 0, stop: int | None = None) -> PlannedTrial:
+        bench = self.resolved.bench
+        config = to_experiment_config(bench, operate(bench, setting, dose))
+        return PlannedTrial(config, detected_dose(bench, dose), repeat=repeat, stop=stop)
 
     def planned(
         self,
         setting: Setting,
         dose: float,
-        name: str | None,
+        name: str,
         repeat: int = 0,
         save: Save | None = None,
         stop: int | None = None,
     ) -> tuple[str, dict[str, Any], float | None]:
-        """A setting as it is planned, nothing gone wrong. name: for the progress line, None for a trial that isn't
-        counted."""
-        bench = self.resolved.bench
-        config = to_experiment_config(bench, operate(bench, setting, dose))
-        trial = PlannedTrial(config, detected_dose(bench, dose), repeat=repeat, stop=stop)
-        return self.run(trial, setting, name, save=save)
+        """A setting as it is planned, nothing gone wrong."""
+        return self.run(self._trial(setting, dose, repeat, stop), setting, name, save=save)
 
     def draws(
         self, setting: Setting, dose: float, name: str, draws: int, save: Save | None = None, stop: int | None = None

@@ -44,10 +44,12 @@ class ExperimentConfig(Strict):
     pixel_a: PositiveFloat
     """Pixel of the reconstruction in angstrom; the detector's edge is at wavelength / (2 pixel_a)."""
     field_of_view_a: tuple[PositiveFloat, PositiveFloat]
-    """[y, x] size in angstrom of the region that is to be imaged, and scored; the scan covers it and a margin."""
+    """[y, x] size in angstrom of the region that is imaged and scored; the scan covers it and a margin. In studies of
+    thick samples and of tuning it is all that is scanned."""
     scan_margin_a: float | None = Field(None, ge=0, le=1000)
     """Margin in angstrom by which the scan goes beyond the field on each side; null follows from the design: radius of
-    the probe with its diffraction, a step, drift and jitter, so that the whole field gets its dose."""
+    the probe with its diffraction, a step, drift and jitter, so that the whole field gets its dose. Studies of thick
+    samples and of tuning have none."""
     astigmatism_nm: float = 0.0
     """Twofold astigmatism C12 in nm."""
     astigmatism_deg: float = 0.0
@@ -132,8 +134,12 @@ class ExperimentConfig(Strict):
 
     @property
     def positions(self) -> int:
-        """Number of scan positions."""
-        return math.prod(math.ceil(size / self.step_a - 1e-9) + 1 for size in self.scanned_a)
+        """Number of scan positions, those of the margin included."""
+        return self.positions_in(self.scanned_a)
+
+    def positions_in(self, extent_a: tuple[float, float]) -> int:
+        """Number of positions of a scan of this size (y, x) in angstrom."""
+        return math.prod(math.ceil(size / self.step_a - 1e-9) + 1 for size in extent_a)
 
 
 VARIABLE = tuple(

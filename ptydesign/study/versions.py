@@ -11,7 +11,7 @@ READ_LAYOUTS = (1, 2)  # of results folders that can be gone on with, drawn and 
 
 ALGORITHMS = {
     "simulate": 3,  # samples, potentials, scan, detector, both simulators
-    "field": 1,  # how far a scan goes beyond what is scored, and at which sweep
+    "field": 2,  # how far a scan goes beyond what is scored, and at which sweep
     "reconstruct": 3,
     "score": 1,
     "thick": 2,  # supercells with defects, chunks, what is measured of thick samples

@@ -19,7 +19,7 @@ from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
 from ptydesign.simulate.potential import PotentialConfig
 from ptydesign.simulate.specimen import SampleConfig
-from ptydesign.study.acquisition import DOSE_LIMIT, VARIABLE, ExperimentConfig, some_numbers
+from ptydesign.study.acquisition import DOSE_LIMIT, VARIABLE, ExperimentConfig, some_numbers, whole_scan
 from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
 
 DoseValue = Annotated[float, Field(gt=0, le=DOSE_LIMIT)]
@@ -76,7 +76,13 @@ class SimulatedData(Strict):
     def _doses(self) -> SimulatedData:
         if len(set(self.doses_e_per_a2)) < len(self.doses_e_per_a2):
             raise InputError("doses_e_per_a2", "must differ", list(self.doses_e_per_a2), "List each dose once.")
+        whole_scan(self.experiment, "experiment")
         return self
+
+    @property
+    def positions(self) -> int:
+        """Number of positions of a scan."""
+        return self.experiment.positions_in(self.experiment.field_of_view_a)
 
 
 class TwoFiles(Strict):

@@ -89,7 +89,7 @@ def _simulation(study: TuningConfig) -> float:
     for experiment in experiments(study.data):
         window = choose_window(experiment, (study.data.potential.pixel_a,) * 2)
         each = probe_count(experiment) * 2 * transform(math.prod(window.grid.shape))
-        total += study.data.experiment.positions * each * OVERHEAD
+        total += study.data.positions * each * OVERHEAD
     return total * len(scope.scans(study))
 
 

@@ -86,7 +86,7 @@ def _check_data(study: TuningConfig, folder: Path) -> tuple[TuningConfig, Any, i
         sample = check_sample(data.sample, folder, tuple(n * p for n, p in zip(shape, pixel, strict=True)))
         data = data.model_copy(update={"sample": sample})
         detector = pair[0].detector
-        positions = data.experiment.positions
+        positions = data.positions
         return study.model_copy(update={"data": data}), shape, positions, detector.pixels, max(detector.pixel_a)
     names = ("file",) if isinstance(data, OneFile) else ("first", "second")
     found = {}

@@ -149,6 +149,7 @@ def defects(*found):
             r"got \[\[0.0, 9.0, 60.0\], \[14.0, 0.0, 60.0\]\]. The sites there .* Move them, or scan a larger field",
         ),
         (lambda c: c["experiment"].pop("applied_dose_e_per_a2"), "experiment.applied_dose_e_per_a2", "is required"),
+        (lambda c: c["experiment"].update(scan_margin_a=3), "experiment.scan_margin_a", "all that is scanned"),
         (lambda c: c["experiment"].update(semiangle_mrad=80), "experiment.semiangle_mrad", "aperture must lie inside"),
         (lambda c: c["variants"][0].update(semiangle_mrad=80), "variants.angle15.semiangle_mrad", "aperture must lie"),
         (lambda c: c["variants"][0].update(angle=80), "variants.0.angle", "not a number of the experiment"),

@@ -12,10 +12,11 @@ from ptydesign import io
 from ptydesign.errors import InputError
 from ptydesign.experiment import scope
 from ptydesign.experiment import search as steps
+from ptydesign.experiment.config import ObjectiveConfig
 from ptydesign.experiment.estimate import trial_work
 from ptydesign.experiment.kind import KIND, words
 from ptydesign.experiment.resolve import resolve
-from ptydesign.experiment.trial import Trial, objective_value, run_trial, scored_region_a
+from ptydesign.experiment.trial import Trial, judged, objective_value, run_trial, scored_region_a
 from ptydesign.kinds import load_studies
 from ptydesign.study import progress as progress_module
 from ptydesign.study.acquisition import at_point
@@ -65,14 +66,14 @@ def test_a_trial_is_a_function_of_its_inputs(study, potential):
     other, _, _ = run_trial(study.study, potential, replace(trial, repeat=1))
     assert first["status"] == "ok"
     assert json.dumps(first) == json.dumps(again)
-    assert first["scores"] != other["scores"]
+    assert first["path"] != other["path"]
     assert first["positions"] == study.study.experiment.positions > 4 * 5
-    assert first["sweeps"] in study.study.scored
+    assert first["sweeps"] == 4
     assert first["fluence_mean"] == pytest.approx(1, abs=0.01)
     assert 0.9 < first["fluence_least"] <= 1.01
     height, width = 6 / 0.25, 7 / 0.25
     assert image.image.shape == pytest.approx((height, width), abs=1)
-    assert objective_value(study.study, first) == first["scores"]["ssim"]["1.5"]
+    assert objective_value(study.study, first) == judged(study.study, first)["scores"]["ssim"]["1.5"]
 
 
 def test_failures_are_recorded_with_their_reason(study, potential):
@@ -143,7 +144,7 @@ def test_failed_trials_do_not_stop_a_search(study, monkeypatch):
         if bad:
             return {**result, "status": "failed"}, {}, None
         scores = {"ssim": {"1.5": 0.5 - abs(trial.experiment.step_a - 2)}, "psnr_db": 1.0}
-        return {**result, "status": "ok", "scores": scores, "sweeps": 3}, {}, None
+        return {**result, "status": "ok", "path": [{"sweeps": 3, "scores": scores}], "sweeps": 3}, {}, None
 
     monkeypatch.setattr(steps, "run_trial", half_fail)
     other = another(study, seed=11)
@@ -190,13 +191,40 @@ def test_a_trial_is_judged_by_its_best_stop(study, potential):
     along, _, _ = run_trial(study.study, potential, trial)
     counts = [one["sweeps"] for one in along["path"]]
     assert counts == sorted({*study.study.scored, study.study.reconstruction.sweeps})
-    best = max(along["path"], key=lambda one: one["objective"])
-    assert (along["sweeps"], objective_value(study.study, along)) == (best["sweeps"], best["objective"])
-    for one in along["path"]:
-        ended, _, _ = run_trial(study.study, potential, replace(trial, stop=one["sweeps"]))
-        assert ended["sweeps"] == one["sweeps"]
-        assert "path" not in ended
-        assert objective_value(study.study, ended) == pytest.approx(one["objective"], abs=1e-6)
+    values = {one["sweeps"]: one["scores"]["ssim"]["1.5"] for one in along["path"]}
+    assert judged(study.study, along)["sweeps"] == max(values, key=values.get)
+    assert objective_value(study.study, along) == max(values.values())
+    for sweeps, value in values.items():
+        ended, _, _ = run_trial(study.study, potential, replace(trial, stop=sweeps))
+        assert ended["sweeps"] == sweeps
+        assert [one["sweeps"] for one in ended["path"]] == [sweeps]
+        assert objective_value(study.study, ended) == pytest.approx(value, abs=1e-6)
+
+
+def test_trials_serve_every_objective(study):
+    """The best sweep is that of the objective that asks, and a failed trial has none."""
+    path = [
+        {"sweeps": 2, "scores": {"ssim": {"1.5": 0.6}, "psnr_db": 20.0, "mse_rad2": 0.02}},
+        {"sweeps": 4, "scores": {"ssim": {"1.5": 0.5}, "psnr_db": 22.0, "mse_rad2": 0.01}},
+    ]
+    for metric, sweeps, value in (("ssim", 2, 0.6), ("psnr_db", 4, 22.0), ("mse_rad2", 4, -0.01)):
+        one = study.study.model_copy(update={"objective": ObjectiveConfig(metric=metric)})
+        assert judged(one, {"status": "ok", "path": path})["sweeps"] == sweeps
+        assert objective_value(one, {"status": "ok", "path": path}) == value
+    assert judged(study.study, {"status": "failed"}) == {}
+    assert objective_value(study.study, {"status": "diverged"}) is None
+
+
+def test_other_scored_sweeps_rerun_trials(study):
+    def hashes(found):
+        run = Run(KIND, found)
+        return {(j.step.name, *j.which.values()): run.settings_hash(j.step.name, j.which) for j in KIND.jobs(found)}
+
+    before = hashes(study)
+    after = hashes(replace(study, study=study.study.model_copy(update={"scored_sweeps": (2, 4)})))
+    touched = {name[0] for name, found in after.items() if found != before[name]}
+    assert {"evaluate", "sample", "validate"} <= touched
+    assert not {"potential", "choose"} & touched
 
 
 def test_stops_that_do_not_rise_or_exceed_the_plan_are_refused(tmp_path):

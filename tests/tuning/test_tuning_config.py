@@ -11,7 +11,9 @@ from tuning_files import resolved_in, tiny
 from ptydesign.api import make_plan
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.paths import with_values
+from ptydesign.simulate.scan import raster
 from ptydesign.study.cost import estimate
+from ptydesign.tuning.data import experiments
 from ptydesign.tuning.estimate import FLOP_PER_UNIT, OVERHEAD
 from ptydesign.tuning.kind import KIND
 from ptydesign.tuning.resolve import resolve
@@ -69,6 +71,13 @@ def test_a_value_that_does_not_fit_is_named_by_its_path(values, field, rule):
     assert rule in error.value.rule
 
 
+def test_positions_are_those_that_are_scanned(tmp_path):
+    resolved = resolved_in(tmp_path)
+    first, second = experiments(resolved.study.data)
+    assert first.scan.field_of_view_a == resolved.study.data.experiment.field_of_view_a  # no margin
+    assert resolved.positions == len(raster(first.scan, (0.0, 0.0))) == len(raster(second.scan, (0.0, 0.0)))
+
+
 def test_a_budget_ends_the_last_engine_only(tmp_path):
     write_study(tmp_path / "tiny", tiny(plan__engines=PLAN["engines"]))
     study = resolve(tmp_path / "tiny", "preview", tmp_path / "results").study
@@ -99,6 +108,7 @@ def test_a_budget_ends_the_last_engine_only(tmp_path):
         ({"data__second": {"drift": 3}}, "data.second.drift"),
         ({"data__second": {"step_a": -3}}, "data.second.step_a"),
         ({"data__experiment__semiangle_mrad": 60}, "data.experiment.semiangle_mrad"),
+        ({"data__experiment__scan_margin_a": 2}, "experiment.scan_margin_a"),
         ({"data__doses_e_per_a2": [1, 1]}, "data.doses_e_per_a2"),
         ({"prune": {"factor": 0.5}}, "prune.factor"),
         ({"data": {"kind": "file", "file": "none.h5"}, "validation": {}}, "data.file"),

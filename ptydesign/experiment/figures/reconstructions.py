@@ -131,7 +131,8 @@ def _limits(tables: ExperimentTables) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1e-6)
 
 
-def _image(axes: Axes, group: dict, array: str, limits: tuple[float, float]) -> AxesImage:
+def show_image(axes: Axes, group: dict, array: str, limits: tuple[float, float]) -> AxesImage:
+    """Draw one of the images of a trial, with its scale bar. limits: of its grey, in rad."""
     tall, wide = extent_a(group, array)
     picture = axes.imshow(
         group["arrays"][array], cmap="gray", vmin=limits[0], vmax=limits[1], extent=(0, wide, tall, 0)
@@ -151,7 +152,7 @@ def _reconstruction(
         lost = lost[(lost["design"] == design) & (lost["status"] != "ok")]
         drawing.empty_panel(axes, "every repeat\nfailed" if len(lost) else "no design:\nall trials failed")
         return
-    _image(axes, group, "phase", limits)
+    show_image(axes, group, "phase", limits)
     ssim, psnr = (group["attrs"].get(name) for name in ("ssim", "psnr_db"))
     if ssim is not None and psnr is not None:
         axes.set_xlabel(f"SSIM {fixed(ssim, 3)}, {fixed(psnr, 1)} dB", fontsize=6.5, labelpad=2)
@@ -173,7 +174,7 @@ def _truth(tables: ExperimentTables, axes: Axes, limits: tuple[float, float]) ->
     if group is None:
         drawing.empty_panel(axes, "no image")
         return None
-    return _image(axes, group, "truth", limits)
+    return show_image(axes, group, "truth", limits)
 
 
 def _colour_bar(
