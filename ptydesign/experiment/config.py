@@ -16,7 +16,7 @@ from ptydesign.score.compare import ScoreConfig
 from ptydesign.simulate.potential import PotentialConfig
 from ptydesign.simulate.specimen import SampleConfig
 from ptydesign.study.acquisition import DOSE_LIMIT, VARIABLE, ExperimentConfig, some_numbers
-from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
+from ptydesign.study.file import StudyFile
 
 OPTIMISED = "optimised"
 
@@ -119,19 +119,9 @@ class JobsConfig(Strict):
     """Points of the search that one job evaluates."""
 
 
-class StudyConfig(Strict):
+class StudyConfig(StudyFile):
     """A study of experiments at one scale: the best settings at each dose."""
 
-    study: str = Field(pattern=FOLDER_NAME)
-    """Name of the study's folder; not in the file."""
-    title: str
-    """What heads the report."""
-    question: str
-    """The question that the study answers, in a sentence or two; it heads the report."""
-    scale: Literal["smoke", "preview", "paper"] = DEFAULT_SCALE
-    """Scale of the run; not in the file."""
-    seed: int = Field(0, ge=0, lt=2**31)
-    """Start of all random numbers; another seed repeats the study with other noise."""
     sample: SampleConfig
     """The specimen that is simulated."""
     potential: PotentialConfig = PotentialConfig()
