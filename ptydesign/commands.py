@@ -251,11 +251,11 @@ def _read(path: Path, chunk_gib: float | None = None) -> Dataset:
 
 def _larger(path: Path, chunk_gib: float | None) -> bool:
     """Whether a dataset's patterns take more than that, or more than half of what memory is free."""
-    from ptydesign import io
+    from ptydesign import io, machine
     from ptydesign.reconstruct import feed
 
     needed = 4 * math.prod(io.read_dataset_header(path)["shape"])
-    return feed.chunk_bytes(chunk_gib, needed, feed.free_host_bytes()) is not None
+    return feed.chunk_bytes(chunk_gib, needed, machine.free_bytes()) is not None
 
 
 def _live_options(one: argparse.ArgumentParser) -> None:

@@ -5,13 +5,13 @@ A new kind is a package (a simple one: a module) with a `KIND` and one line in K
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ptydesign import machine
 from ptydesign.errors import InputError, nearest
 from ptydesign.study import cost
 from ptydesign.study.file import DEFAULT_KIND, DEFAULT_SCALE, RENAMED, kind_of
@@ -83,18 +83,10 @@ def load_studies(
     if not any(word.startswith("--executor") or word == "-e" for word in arguments):  # else another machine's memory
         for run in found.values():
             if run.resolved.study.study in asked:
-                warning = cost.check_memory(run.kind, run.resolved, cores, machine_memory_gib())
+                warning = cost.check_memory(run.kind, run.resolved, cores, machine.memory_bytes() / machine.GIB)
                 if warning:
                     print(f"warning: {warning}", file=sys.stderr)
     return found
-
-
-def machine_memory_gib() -> float:
-    """Physical memory of this machine; infinite where the system doesn't tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    except (ValueError, OSError, AttributeError):
-        return math.inf
 
 
 def _check_folder(root: Path) -> None:

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from ptydesign.study.kind import Kind, Run, Step, Which
 
 RESOLVE = "resolve"  # the step that every study has
+# What was before a step's name in its command of earlier versions, and steps that had another name.
+FORMER_PREFIX = {
+    "experiment": "",
+    "tuning": "",
+    "depth": "depth-",
+    "regularisation": "regularisation-",
+    "planning": "plan",
+}
+FORMER_STEP = {"tune": ("tuning", "search"), "pick": ("tuning", "choose"), "tabulate": ("tuning", "collect")}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -147,9 +156,11 @@ def old_command(name: str) -> str | None:
 
     if name == RESOLVE:
         return "ptydesign step <kind> resolve"
-    for kind in kinds.KINDS:
+    if name in FORMER_STEP:
+        return " ".join(("ptydesign step", *FORMER_STEP[name]))
+    for kind in ("experiment", "tuning", *FORMER_PREFIX):
         for step in kinds.find_kind(kind).steps:
-            if name in (f"{kind}-{step.name}", f"plan{step.name}" if kind == "planning" else step.name):
+            if name == FORMER_PREFIX.get(kind, "") + step.name:
                 return f"ptydesign step {kind} {step.name}"
     return None
 

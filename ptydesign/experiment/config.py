@@ -16,7 +16,7 @@ from ptydesign.score.compare import ScoreConfig
 from ptydesign.simulate.potential import PotentialConfig
 from ptydesign.simulate.specimen import SampleConfig
 from ptydesign.study.acquisition import DOSE_LIMIT, VARIABLE, ExperimentConfig, some_numbers
-from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
+from ptydesign.study.file import StudyFile
 
 OPTIMISED = "optimised"
 STOPS = (10, 5, 3, 2, 1.4, 1)  # parts of a plan's sweeps after which a trial is scored
@@ -137,19 +137,9 @@ class JobsConfig(Strict):
     """Points of the search that one job evaluates."""
 
 
-class SimulatedStudy(Strict):
+class SimulatedStudy(StudyFile):
     """What every study of simulated experiments has at one scale: a sample, an experiment, doses."""
 
-    study: str = Field(pattern=FOLDER_NAME)
-    """Name of the study's folder; not in the file."""
-    title: str
-    """What heads the report."""
-    question: str
-    """The question that the study answers, in a sentence or two; it heads the report."""
-    scale: Literal["smoke", "preview", "paper"] = DEFAULT_SCALE
-    """Scale of the run; not in the file."""
-    seed: int = Field(0, ge=0, lt=2**31)
-    """Start of all random numbers; another seed repeats the study with other noise."""
     sample: SampleConfig
     """The specimen that is simulated."""
     potential: PotentialConfig = PotentialConfig()

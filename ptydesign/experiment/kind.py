@@ -26,42 +26,12 @@ from ptydesign.study.versions import LAYOUT, versions
 POTENTIAL_FILE = "potential.json"
 
 
-def _searches(resolved: Resolved) -> list[scope.Search]:
-    return list(scope.searches(resolved.study).values())
-
-
-def _find(resolved: Resolved, search: str) -> scope.Search:
-    return scope.find_search(resolved.study, search)
-
-
-# which jobs there are
-
-
-def _ordered(resolved: Resolved) -> list[Which]:
-    return rounds.chunked(s for s in _searches(resolved) if s.ordered)
+def _searches(resolved: Resolved) -> dict[str, scope.Search]:
+    return scope.searches(resolved.study)
 
 
 def _unordered(resolved: Resolved) -> list[Which]:
-    return rounds.chunked(s for s in _searches(resolved) if not s.ordered)
-
-
-def _winners(resolved: Resolved) -> list[Which]:
-    return [{"search": search.name} for search in _searches(resolved) if search.ordered]
-
-
-# what they need
-
-
-def _before(resolved: Resolved, search: str, round_: int) -> list[str]:
-    return _find(resolved, search).files_before(round_)
-
-
-def _points(resolved: Resolved, search: str, round_: int, chunk: int) -> list[str]:
-    return [_find(resolved, search).points_file(round_)]
-
-
-def _trials(resolved: Resolved, search: str) -> list[str]:
-    return _find(resolved, search).all_files()
+    return rounds.chunked(s for s in _searches(resolved).values() if not s.ordered)
 
 
 def _winner(resolved: Resolved, dose: str, simulator: str) -> list[str]:
@@ -69,7 +39,7 @@ def _winner(resolved: Resolved, dose: str, simulator: str) -> list[str]:
 
 
 def _all_trials(resolved: Resolved) -> Iterable[str]:
-    return (file for search in _searches(resolved) for file in search.all_files())
+    return (file for search in _searches(resolved).values() for file in search.all_files())
 
 
 # what they depend on, by value
@@ -93,7 +63,7 @@ def _model(resolved: Resolved) -> dict[str, Any]:
 
 
 def _proposed(resolved: Resolved, search: str, round_: int) -> dict[str, Any]:
-    content, found = resolved.content, _find(resolved, search)
+    content, found = resolved.content, _searches(resolved)[search]
     if round_ > 0:
         config = {n: v for n, v in content["search"].items() if n not in ("initial", "initial_design", "points")}
         return {**_model(resolved), "search": config, "n": found.sizes[round_]}
@@ -104,11 +74,8 @@ def _proposed(resolved: Resolved, search: str, round_: int) -> dict[str, Any]:
 
 
 def _evaluated(resolved: Resolved, search: str, round_: int, chunk: int = 0) -> dict[str, Any]:
-    return {**_trial(resolved), "n": _find(resolved, search).sizes[round_], "chunk": resolved.content["jobs"]["chunk"]}
-
-
-def _both(resolved: Resolved, search: str, round_: int) -> dict[str, Any]:
-    return {"propose": _proposed(resolved, search, round_), "evaluate": _evaluated(resolved, search, round_)}
+    sizes = _searches(resolved)[search].sizes
+    return {**_trial(resolved), "n": sizes[round_], "chunk": resolved.content["jobs"]["chunk"]}
 
 
 def _chosen(resolved: Resolved, search: str) -> dict[str, Any]:
@@ -136,41 +103,8 @@ POTENTIAL = Step(
     memory="trial",
     threads=None,
 )
-ROUND = Step(
-    "round",
-    "Ask for the points of a round, and evaluate them.",
-    "ptydesign.experiment.search:do_round",
-    (rounds.ROUND,),
-    each=lambda resolved: rounds.whole(_searches(resolved)),
-    needs=(POTENTIAL_FILE, _before),
-    depends=_both,
-    memory="trial",
-    priority=10,
-    progress=True,
-    jax=True,
-)
-PROPOSE = Step(
-    "propose",
-    "Write the points of a round.",
-    "ptydesign.experiment.search:propose_points",
-    (rounds.POINTS,),
-    each=lambda resolved: rounds.asked(_searches(resolved)),
-    needs=(_before,),
-    depends=_proposed,
-    priority=20,
-)
-EVALUATE = Step(
-    "evaluate",
-    "Evaluate one chunk of a round.",
-    "ptydesign.experiment.search:evaluate",
-    (rounds.CHUNK,),
-    each=_ordered,
-    needs=(POTENTIAL_FILE, _points),
-    depends=_evaluated,
-    memory="trial",
-    priority=10,  # rounds follow one another; what has no order fills the gaps
-    progress=True,
-    jax=True,
+ROUND, PROPOSE, EVALUATE, CHOOSE = rounds.steps(
+    "ptydesign.experiment.search", _searches, POTENTIAL_FILE, _proposed, _evaluated, _chosen
 )
 SAMPLE = replace(
     EVALUATE,
@@ -178,16 +112,6 @@ SAMPLE = replace(
     help="Evaluate one chunk of the random search or of the map.",
     each=_unordered,
     priority=0,
-)
-CHOOSE = Step(
-    "choose",
-    "Choose the winner of a search.",
-    "ptydesign.experiment.search:choose",
-    (rounds.BEST,),
-    each=_winners,
-    needs=(_trials,),
-    depends=_chosen,
-    priority=20,
 )
 VALIDATE = Step(
     "validate",
@@ -216,7 +140,7 @@ STEPS = (POTENTIAL, ROUND, PROPOSE, EVALUATE, SAMPLE, CHOOSE, VALIDATE, COLLECT)
 
 def work(resolved: Resolved) -> dict[str, Work]:
     """Of each step. Compiling, once for all, is shared between them."""
-    study, found = resolved.study, scope.searches(resolved.study)
+    study, found = resolved.study, _searches(resolved)
     each = estimate.search_work(study)
     units = {VALIDATE.name: estimate.validation_work(study)}
     for step in (ROUND, EVALUATE, SAMPLE):

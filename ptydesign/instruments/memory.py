@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import os
-from pathlib import Path
-
 from ptydesign.errors import InputError
+from ptydesign.machine import GIB, free_bytes
 
-GIB = 2**30
 PART = 0.5  # of what is free
 BLOCKS = 8  # as large as a block: what is read, its counts, what is made of them, and the library's own copies
 LEAST_BLOCK = 2**16
-
-
-def free_bytes() -> float:
-    """Memory that is free for new things: the machine's, or what a limit on this process leaves; infinite where nobody
-    tells."""
-    found = [math.inf]
-    about = Path("/proc/meminfo")
-    if about.exists():
-        found += [1024.0 * int(line.split()[1]) for line in about.read_text().splitlines() if line.startswith("MemAv")]
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((group / f"memory.{name}").read_text().strip() for name in ("max", "current"))
-        if limit != "max":
-            found.append(max(float(limit) - float(used), 0.0))
-    except (OSError, ValueError):
-        pass
-    try:
-        import resource
-
-        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if soft != resource.RLIM_INFINITY:
-            taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-            found.append(max(float(soft - taken), 0.0))
-    except (ImportError, OSError, ValueError):
-        pass
-    return min(found)
 
 
 def bound_bytes(memory_gib: float | None) -> float:

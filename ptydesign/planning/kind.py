@@ -38,19 +38,15 @@ TRIAL_S = 5.0  # of a trial besides its transforms: nearly every design has shap
 VERSION = {"planning": ALGORITHMS["planning"]}
 
 
-def _searches(resolved: PlanningResolved) -> list[scope.Search]:
-    return list(scope.searches(resolved.study).values())
-
-
-def _find(resolved: PlanningResolved, search: str) -> scope.Search:
-    return scope.searches(resolved.study)[search]
+def _searches(resolved: PlanningResolved) -> dict[str, scope.Search]:
+    return scope.searches(resolved.study)
 
 
 # which jobs there are
 
 
 def _each_search(resolved: PlanningResolved) -> list[Which]:
-    return [{"search": search.name} for search in _searches(resolved)]
+    return [{"search": name} for name in _searches(resolved)]
 
 
 def _each_design(resolved: PlanningResolved) -> list[Which]:
@@ -70,27 +66,23 @@ def _each_bound(resolved: PlanningResolved) -> list[Which]:
 
 def _before(resolved: PlanningResolved, search: str, round_: int) -> list[str]:
     """What the points of a round depend on: earlier rounds, or the whole search at the dose below."""
-    found = _find(resolved, search)
+    found = _searches(resolved)[search]
     if round_:
         return found.files_before(round_)
-    return [file for s in _searches(resolved) if s.dose_e_per_a2 == found.before for file in s.all_files()]
-
-
-def _points(resolved: PlanningResolved, search: str, round_: int, chunk: int) -> list[str]:
-    return [_find(resolved, search).points_file(round_)]
+    return [file for s in _searches(resolved).values() if s.dose_e_per_a2 == found.before for file in s.all_files()]
 
 
 def _trials(resolved: PlanningResolved, search: str) -> list[str]:
-    return _find(resolved, search).all_files()
+    return _searches(resolved)[search].all_files()
 
 
 def _winner(resolved: PlanningResolved, **which: Any) -> list[str]:
     """The winner at the dose limit."""
-    return [_searches(resolved)[-1].best_file]
+    return [list(_searches(resolved).values())[-1].best_file]
 
 
 def _all_trials(resolved: PlanningResolved) -> list[str]:
-    return [file for search in _searches(resolved) for file in search.all_files()]
+    return [file for search in _searches(resolved).values() for file in search.all_files()]
 
 
 # what they depend on, by value
@@ -118,16 +110,12 @@ def _proposed(resolved: PlanningResolved, search: str, round_: int) -> dict[str,
     content = resolved.content
     config = {n: v for n, v in content["search"].items() if n != "points"}
     names = ("instrument", "detector", "goal", "expert", "simulation", "seed")
-    own = {"search": config, "n": _find(resolved, search).sizes[round_], **versions("design"), **VERSION}
+    own = {"search": config, "n": _searches(resolved)[search].sizes[round_], **versions("design"), **VERSION}
     return {**{n: content[n] for n in names}, **own}
 
 
 def _evaluated(resolved: PlanningResolved, search: str, round_: int, chunk: int = 0) -> dict[str, Any]:
-    return {**_base(resolved), "n": _find(resolved, search).sizes[round_], "chunk": resolved.content["chunk"]}
-
-
-def _both(resolved: PlanningResolved, search: str, round_: int) -> dict[str, Any]:
-    return {"propose": _proposed(resolved, search, round_), "evaluate": _evaluated(resolved, search, round_)}
+    return {**_base(resolved), "n": _searches(resolved)[search].sizes[round_], "chunk": resolved.content["chunk"]}
 
 
 def _chosen(resolved: PlanningResolved, search: str) -> dict[str, Any]:
@@ -179,51 +167,15 @@ POTENTIALS = Step(
     memory="trial",
     threads=None,
 )
-ROUND = Step(
-    "round",
-    "Ask for the points of a round, and evaluate them.",
-    "ptydesign.planning.search:do_round",
-    (rounds.ROUND,),
-    each=lambda resolved: rounds.whole(_searches(resolved)),
-    needs=("potentials.json", _before),
-    depends=_both,
-    memory="trial",
-    priority=10,
-    progress=True,
-    jax=True,
-)
-PROPOSE = Step(
-    "propose",
-    "Write the points of a round.",
-    "ptydesign.planning.search:propose_points",
-    (rounds.POINTS,),
-    each=lambda resolved: rounds.asked(_searches(resolved)),
-    needs=(_before,),
-    depends=_proposed,
-    priority=20,
-)
-EVALUATE = Step(
-    "evaluate",
-    "Evaluate one chunk of a round.",
-    "ptydesign.planning.search:evaluate",
-    (rounds.CHUNK,),
-    each=lambda resolved: rounds.chunked(_searches(resolved)),
-    needs=("potentials.json", _points),
-    depends=_evaluated,
-    memory="trial",
-    priority=10,
-    progress=True,
-    jax=True,
-)
-CHOOSE = Step(
-    "choose",
-    "Choose a dose's winner and its neighbours.",
-    "ptydesign.planning.search:choose",
-    (rounds.BEST,),
-    each=_each_search,
-    needs=(_trials,),
-    depends=_chosen,
-    priority=20,
+ROUND, PROPOSE, EVALUATE, CHOOSE = rounds.steps(
+    "ptydesign.planning.search",
+    _searches,
+    "potentials.json",
+    _proposed,
+    _evaluated,
+    _chosen,
+    before=_before,
+    choice="Choose a dose's winner and its neighbours.",
 )
 SCREEN = Step(
     "screen",
@@ -301,7 +253,7 @@ def memory(resolved: PlanningResolved) -> dict[str, float]:
 
 def work(resolved: PlanningResolved) -> dict[str, Work]:
     """Of each step, by the mean work of settings that can be done at the dose limit."""
-    plan, searches = resolved.study, _searches(resolved)
+    plan, searches = resolved.study, _searches(resolved).values()
     coherent, incoherent = _typical_work(resolved)
     once = [s.sizes[r] for s in searches for r in range(len(s.sizes)) if s.whole(r)]
     shared = sum(s.total for s in searches) - sum(once)

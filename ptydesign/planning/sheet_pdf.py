@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from ptydesign.planning.tables import PlanningTables
 
 A4_IN = (8.27, 11.69)
 LEFT, RIGHT = 0.08, 0.94
-USUAL_LINES = 8  # of what to expect, for which the page has room
+TOP, FOOT = 0.97, 0.03  # between which all is, but for the line at the foot
 LINE = 0.0152  # height of a line of text, of the page
+LARGE, SMALL = 0.235, 0.14  # width of a picture, of the page
 
 
 def write_pdf(path: Path, content: dict[str, Any], tables: PlanningTables) -> None:
@@ -30,79 +32,98 @@ def write_pdf(path: Path, content: dict[str, Any], tables: PlanningTables) -> No
 
 
 def draw_page(content: dict[str, Any], tables: PlanningTables) -> Figure:
-    """The page as a figure."""
-    figure = drawing.new_figure(*A4_IN, automatic=False)
-    place = 0.97
-    figure.text(LEFT, place, content["title"], fontsize=13, fontweight="bold", va="top")
-    place -= 0.026
-    figure.text(LEFT, place, f"{content['instrument']}, {content['detector']}", fontsize=9, color=GREY, va="top")
-    place = _settings(figure, content["settings"], place - 0.026)
-    place = _pictures(figure, tables, place - 0.008, _picture_size(content["expected"]))
-    place = _heading(figure, "What to expect", place - 0.008)
+    """The page as a figure. Where there is much to say pictures are smaller, and then all of it is."""
+    page, left = _draw(content, tables)
+    if left < FOOT:
+        size = max(LARGE - (FOOT - left) * A4_IN[1] / A4_IN[0], SMALL)
+        page, left = _draw(content, tables, size)
+        if left < FOOT:
+            page, left = _draw(content, tables, size, (TOP - FOOT) / (TOP - left))
+    return page.figure
+
+
+@dataclass(frozen=True)
+class _Page:
+    """The page, drawn from the top; scale: of all heights and letters."""
+
+    figure: Figure
+    scale: float
+
+    def text(self, left: float, place: float, words: str, size: float, **look: Any) -> None:
+        """A line whose upper edge is at `place`."""
+        self.figure.text(left, place, words, fontsize=size * self.scale, va="top", **look)
+
+    def heading(self, words: str, place: float) -> float:
+        """A heading; returns the place below it, as all others do."""
+        self.text(LEFT, place, words, 10, fontweight="bold")
+        return place - 0.02 * self.scale
+
+    def wrapped(self, words: str, left: float, place: float, width: int) -> float:
+        """A paragraph of lines of at most `width` letters."""
+        for line in textwrap.wrap(words, width) or [""]:
+            self.text(left, place, line, 8)
+            place -= LINE * 0.92 * self.scale
+        return place - 0.002 * self.scale
+
+
+def _draw(
+    content: dict[str, Any], tables: PlanningTables, size: float = LARGE, scale: float = 1.0
+) -> tuple[_Page, float]:
+    """The page, and the place down to which it is filled. size: width of a picture at scale 1."""
+    page = _Page(drawing.new_figure(*A4_IN, automatic=False), scale)
+    page.text(LEFT, TOP, content["title"], 13, fontweight="bold")
+    place = TOP - 0.026 * scale
+    page.text(LEFT, place, f"{content['instrument']}, {content['detector']}", 9, color=GREY)
+    place = _settings(page, content["settings"], place - 0.026 * scale)
+    place = _pictures(page, tables, place - 0.008 * scale, size * scale)
+    place = page.heading("What to expect", place - 0.008 * scale)
     for name, value in content["expected"]:
-        figure.text(LEFT, place, name, fontsize=8, va="top")
-        place = _wrapped(figure, value, 0.37, place, 82)
-    place = _heading(figure, "Write down", place - 0.012)
+        page.text(LEFT, place, name, 8)
+        place = page.wrapped(value, 0.37, place, 82)
+    place = page.heading("Write down", place - 0.012 * scale)
     for line in content["checklist"]:
-        figure.text(LEFT, place, "□", fontsize=9, va="top")
-        place = _wrapped(figure, line, LEFT + 0.022, place, 118)
-    place = _heading(figure, "On the day", place - 0.012)
+        page.text(LEFT, place, "□", 9)
+        place = page.wrapped(line, LEFT + 0.022, place, 118)
+    place = page.heading("On the day", place - 0.012 * scale)
     for line in content["commands"]:
-        figure.text(LEFT, place, line, fontsize=7.5, family="DejaVu Sans Mono", va="top")
-        place -= LINE
+        page.text(LEFT, place, line, 7.5, family="DejaVu Sans Mono")
+        place -= LINE * scale
     foot = (
         f"{content['study']}, ptydesign {content['version']}, seed {content['seed']}, settings {content['hash'][:12]}"
     )
-    figure.text(LEFT, 0.015, foot, fontsize=6.5, color=GREY)
-    return figure
+    page.figure.text(LEFT, 0.015, foot, fontsize=6.5, color=GREY)
+    return page, place
 
 
-def _heading(figure: Figure, words: str, place: float) -> float:
-    figure.text(LEFT, place, words, fontsize=10, fontweight="bold", va="top")
-    return place - 0.02
-
-
-def _wrapped(figure: Figure, words: str, left: float, place: float, width: int) -> float:
-    for line in textwrap.wrap(words, width) or [""]:
-        figure.text(left, place, line, fontsize=8, va="top")
-        place -= LINE * 0.92
-    return place - 0.002
-
-
-def _settings(figure: Figure, rows: list[dict[str, str]], place: float) -> float:
-    columns = (LEFT, 0.27, 0.50, 0.66)
+def _settings(page: _Page, rows: list[dict[str, str]], place: float) -> float:
+    """The table of what to set."""
+    columns, scale = (LEFT, 0.27, 0.50, 0.66), page.scale
     for left, words in zip(columns, ("", "set", "keeps 95 %, if known", ""), strict=True):
-        figure.text(left, place, words, fontsize=7.5, color=GREY, va="top")
-    place -= 0.018
+        page.text(left, place, words, 7.5, color=GREY)
+    place -= 0.018 * scale
     for number, row in enumerate(rows):
         notes, ranges = textwrap.wrap(row["note"], 42) or [""], textwrap.wrap(row["tolerance"], 20) or [""]
-        height = LINE * max(1, 0.75 * len(notes), 0.9 * len(ranges)) + 0.005
+        height = (LINE * max(1, 0.75 * len(notes), 0.9 * len(ranges)) + 0.005) * scale
         if number % 2 == 0:
-            axes = figure.add_axes((LEFT - 0.01, place - height + 0.003, RIGHT - LEFT + 0.02, height))
+            band = (LEFT - 0.01, place - height + 0.003 * scale, RIGHT - LEFT + 0.02, height)
+            axes = page.figure.add_axes(band)
             axes.set_axis_off()
             axes.add_patch(Rectangle((0, 0), 1, 1, color=PALE, transform=axes.transAxes))
-        figure.text(columns[0], place, row["name"], fontsize=9, va="top")
-        figure.text(columns[1], place, row["value"], fontsize=9, fontweight="bold", va="top")
+        page.text(columns[0], place, row["name"], 9)
+        page.text(columns[1], place, row["value"], 9, fontweight="bold")
         for offset, line in enumerate(ranges):
-            figure.text(columns[2], place - 0.9 * LINE * offset, line, fontsize=8.5, va="top")
+            page.text(columns[2], place - 0.9 * LINE * scale * offset, line, 8.5)
         for offset, line in enumerate(notes):
-            figure.text(columns[3], place - 0.75 * LINE * offset, line, fontsize=7, va="top")
+            page.text(columns[3], place - 0.75 * LINE * scale * offset, line, 7)
         place -= height
     return place
 
 
-def _picture_size(facts: list[tuple[str, str]]) -> float:
-    """Width of a picture as part of the page: smaller where there is more than usual to say."""
-    lines = sum(len(textwrap.wrap(value, 82)) for _, value in facts)
-    return max(0.235 - max(lines - USUAL_LINES, 0) * 0.8 * LINE * A4_IN[1] / A4_IN[0], 0.14)
-
-
-def _pictures(figure: Figure, tables: PlanningTables, top: float, size: float) -> float:
+def _pictures(page: _Page, tables: PlanningTables, top: float, size: float) -> float:
     """Truth and predictions in a row."""
     from ptydesign.planning.figures import names_of
 
-    gap = 0.265 - size
-    height = size * A4_IN[0] / A4_IN[1]
+    height, scale = size * A4_IN[0] / A4_IN[1], page.scale
     shown = tables.images.get("recommended") or tables.images.get("expert")
     truth = shown["arrays"]["truth"]
     low, high = np.percentile(truth, [0.5, 99.8])
@@ -113,19 +134,13 @@ def _pictures(figure: Figure, tables: PlanningTables, top: float, size: float) -
             words = f"{called}: SSIM {item['attrs']['ssim']:.2f}"
             panels.append((words, item["arrays"]["phase"], item["attrs"]["pixel_a"]))
     for number, (words, image, pixel_a) in enumerate(panels):
-        axes = figure.add_axes((LEFT + number * (size + gap), top - 0.02 - height, size, height))
+        axes = page.figure.add_axes((LEFT + number * 0.265, top - 0.02 * scale - height, size, height))
         width_a, height_a = image.shape[1] * pixel_a[1], image.shape[0] * pixel_a[0]
         axes.imshow(image, cmap="gray", vmin=low, vmax=high, extent=(0, width_a, height_a, 0), interpolation="nearest")
         drawing.bare(axes)
-        axes.set_title(words, fontsize=8)
+        axes.set_title(words, fontsize=8 * scale)
         if number == 0:
             drawing.scale_bar(axes, width_a, height_a)
-    figure.text(
-        LEFT,
-        top - 0.026 - height,
-        f"phase, black {low:.2f} rad, white {high:.2f} rad",
-        fontsize=6.5,
-        color=GREY,
-        va="top",
-    )
-    return top - 0.04 - height
+    words = f"phase, black {low:.2f} rad, white {high:.2f} rad"
+    page.text(LEFT, top - 0.026 * scale - height, words, 6.5, color=GREY)
+    return top - 0.04 * scale - height

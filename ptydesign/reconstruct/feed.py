@@ -9,9 +9,7 @@ The result is the one that patterns on the device would have given.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +17,9 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int32
 
+from ptydesign import machine
 from ptydesign.errors import InputError
+from ptydesign.machine import GIB
 from ptydesign.reconstruct import cores, propagation
 from ptydesign.reconstruct.engine import EngineConfig
 from ptydesign.reconstruct.engines import ENGINES
@@ -29,7 +29,6 @@ from ptydesign.types import Dataset, blocks
 
 PART = 0.5  # of the device's free memory: what takes more stays on the host
 CHUNK_PART = 1 / 16  # of it, for each of two chunks
-GIB = 2**30
 
 
 def chunk_bytes(chunk_gib: float | None, needed: int, free: float | None = None) -> int | None:
@@ -47,22 +46,11 @@ def chunk_bytes(chunk_gib: float | None, needed: int, free: float | None = None)
 
 
 def free_bytes() -> float:
-    """Free memory of the device that JAX computes on; on a CPU that of the machine, infinite where nobody tells."""
+    """Free memory of the device that JAX computes on; on a CPU the machine's."""
     statistics = jax.devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics["bytes_in_use"]
-    return free_host_bytes()
-
-
-def free_host_bytes() -> float:
-    """Memory that the machine has for new things, infinite where it does not tell."""
-    about = Path("/proc/meminfo")
-    if about.exists():
-        for line in about.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024.0 * int(line.split()[1])
-    names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
-    return math.prod(map(os.sysconf, names)) if set(names) <= set(getattr(os, "sysconf_names", ())) else math.inf
+    return machine.free_bytes()
 
 
 @dataclass(frozen=True)

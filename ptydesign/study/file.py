@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from ptydesign.config import build, holds, merge, read_yaml
+from ptydesign.config import Strict, build, holds, merge, read_yaml
 from ptydesign.errors import InputError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -44,6 +44,21 @@ def resolved_file(results: Path) -> Path:
 def folder_name(study: str, scale: str) -> str:
     """Name of the results folder: results/<study>, or results/<study>-<scale> for a scale that isn't the default."""
     return study if scale == DEFAULT_SCALE else f"{study}-{scale}"
+
+
+class StudyFile(Strict):
+    """What every study says of itself."""
+
+    study: str = Field(pattern=FOLDER_NAME)
+    """Name of the study's folder; not in the file."""
+    title: str
+    """What heads the report."""
+    question: str
+    """The question that the study answers, in a sentence or two; it heads the report."""
+    scale: Literal["smoke", "preview", "paper"] = DEFAULT_SCALE
+    """Scale of the run; not in the file."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Start of all random numbers; another seed repeats the study with other noise."""
 
 
 @contextmanager

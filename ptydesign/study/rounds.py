@@ -11,14 +11,14 @@ search/<name>/best.json                                the winner
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ptydesign import io
 from ptydesign.errors import InputError
-from ptydesign.study.kind import Which
+from ptydesign.study.kind import Files, Step, Which
 from ptydesign.study.records import read_json
 
 POINTS = "search/{search}/round-{round}/points.json"
@@ -34,6 +34,11 @@ class Rounds:
     name: str
     sizes: tuple[int, ...]
     chunk: int
+
+    @property
+    def ordered(self) -> bool:
+        """Whether a round waits for the one before it, and the best point wins."""
+        return True
 
     @property
     def total(self) -> int:
@@ -97,6 +102,54 @@ def chunked(searches: Iterable[Rounds]) -> list[Which]:
 def whole(searches: Iterable[Rounds]) -> list[Which]:
     """Rounds that are one job."""
     return [{"search": s.name, "round": r} for s in searches for r in range(len(s.sizes)) if s.whole(r)]
+
+
+def steps(
+    place: str,
+    searches: Callable[[Any], Mapping[str, Rounds]],
+    ready: str,
+    proposed: Callable[..., dict[str, Any]],
+    evaluated: Callable[..., dict[str, Any]],
+    chosen: Callable[..., dict[str, Any]],
+    before: Files | None = None,
+    choice: str = "Choose the winner of a search.",
+) -> tuple[Step, Step, Step, Step]:
+    """The steps `round`, `propose`, `evaluate` and `choose` of a kind that searches in rounds.
+
+    place: the module that has do_round, propose_points, evaluate and choose. searches: those of a resolved study, by
+    name. ready: the file that trials need. proposed, evaluated, chosen: the settings that points, trials and a winner
+    depend on. before: what points depend on, if it is more than the earlier rounds. choice: what `choose` does.
+    """
+
+    def of(resolved: Any) -> list[Rounds]:
+        return list(searches(resolved).values())
+
+    def earlier(resolved: Any, search: str, round_: int) -> list[str]:
+        return searches(resolved)[search].files_before(round_)
+
+    def points(resolved: Any, search: str, round_: int, chunk: int) -> list[str]:
+        return [searches(resolved)[search].points_file(round_)]
+
+    def trials(resolved: Any, search: str) -> list[str]:
+        return searches(resolved)[search].all_files()
+
+    def both(resolved: Any, search: str, round_: int) -> dict[str, Any]:
+        return {"propose": proposed(resolved, search, round_), "evaluate": evaluated(resolved, search, round_)}
+
+    before = before or earlier
+    trial = {"memory": "trial", "priority": 10, "progress": True, "jax": True}  # what has no order fills the gaps
+    return (
+        Step("round", "Ask for the points of a round, and evaluate them.", f"{place}:do_round", (ROUND,),
+             each=lambda resolved: whole(of(resolved)), needs=(ready, before), depends=both, **trial),
+        Step("propose", "Write the points of a round.", f"{place}:propose_points", (POINTS,),
+             each=lambda resolved: asked(of(resolved)), needs=(before,), depends=proposed, priority=20),
+        Step("evaluate", "Evaluate one chunk of a round.", f"{place}:evaluate", (CHUNK,),
+             each=lambda resolved: chunked(s for s in of(resolved) if s.ordered), needs=(ready, points),
+             depends=evaluated, **trial),
+        Step("choose", choice, f"{place}:choose", (BEST,),
+             each=lambda resolved: [{"search": s.name} for s in of(resolved) if s.ordered], needs=(trials,),
+             depends=chosen, priority=20),
+    )  # fmt: skip
 
 
 def write_points(results: Path, search: Rounds, round_: int, points: Sequence[Mapping[str, Any]], state: Any) -> Path:

@@ -18,7 +18,7 @@ ALGORITHMS = {
     "design": 1,  # first points, proposals, surrogate
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 2,  # tables
-    "figures": 8,  # figures and report
+    "figures": 9,  # figures and report
     "planning": 4,  # cards, draws of errors, choice, limits
     "bound": 6,  # the Cramer-Rao bound of a plan
     "tolerance": 2,  # what a tolerance says

@@ -6,14 +6,14 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.simulate.potential import Thermal
 from ptydesign.simulate.thick import Shape, ThickSample, shape_of
 from ptydesign.study.acquisition import VARIABLE, ExperimentConfig, at_point, whole_scan
-from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
+from ptydesign.study.file import StudyFile
 
 LEAST_SCORED_A = 1.0  # of a field, along each axis
 BASE = "base"  # name of a study's own experiment; the others are its variants
@@ -47,23 +47,13 @@ class ThickJobs(Strict):
     """Sweeps between two checkpoints of a reconstruction."""
 
 
-class ThickStudy(Strict):
+class ThickStudy(StudyFile):
     """What every study of a thick sample has.
 
     experiment: pixel_a is the wanted pixel of the reconstruction; the exact one makes the detector's window a whole
     number of the potential's pixels. applied_dose_e_per_a2 is required. The scan lies in the middle of the supercell.
     """
 
-    study: str = Field(pattern=FOLDER_NAME)
-    """Name of the study's folder; not in the file."""
-    title: str
-    """What heads the report."""
-    question: str
-    """The question that the study answers, in a sentence or two; it heads the report."""
-    scale: Literal["smoke", "preview", "paper"] = DEFAULT_SCALE
-    """Scale of the run; not in the file."""
-    seed: int = Field(0, ge=0, lt=2**31)
-    """Start of all random numbers; another seed repeats the study with other noise."""
     sample: ThickSample
     """The crystal, its defects and films."""
     potential: PotentialSection = PotentialSection()

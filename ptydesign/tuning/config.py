@@ -20,7 +20,7 @@ from ptydesign.score.compare import ScoreConfig
 from ptydesign.simulate.potential import PotentialConfig
 from ptydesign.simulate.specimen import SampleConfig
 from ptydesign.study.acquisition import DOSE_LIMIT, VARIABLE, ExperimentConfig, some_numbers, whole_scan
-from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME
+from ptydesign.study.file import StudyFile
 
 DoseValue = Annotated[float, Field(gt=0, le=DOSE_LIMIT)]
 
@@ -226,19 +226,9 @@ class ValidationConfig(Strict):
     """Fresh simulations on which the plans are compared after the search; 0 for measured data."""
 
 
-class TuningConfig(Strict):
+class TuningConfig(StudyFile):
     """A tuning study at one scale."""
 
-    study: str = Field(pattern=FOLDER_NAME)
-    """Name of the study's folder; not in the file."""
-    title: str
-    """What heads the report."""
-    question: str
-    """The question that the study answers, in a sentence or two; it heads the report."""
-    scale: Literal["smoke", "preview", "paper"] = DEFAULT_SCALE
-    """Scale of the run; not in the file."""
-    seed: int = Field(0, ge=0, lt=2**31)
-    """Start of all random numbers; another seed repeats the study with other noise."""
     data: DataConfig
     """The two scans: simulated, from two files, or halves of one file."""
     plan: Plan

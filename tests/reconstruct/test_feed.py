@@ -138,7 +138,6 @@ def test_large_patterns_stay_on_the_host_by_themselves():
     assert feed.chunk_bytes(np.inf, needed=10**15) is None
     assert feed.chunk_bytes(1.0, needed=2**30) is None
     assert feed.chunk_bytes(1.0, needed=2**30 + 1) == 2**30
-    assert 2**20 < feed.free_host_bytes() < 2**60
 
 
 @pytest.mark.parametrize("dtype, sent", [(np.uint8, np.uint8), (np.int16, np.int16), (np.int64, np.float32)])

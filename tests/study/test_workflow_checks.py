@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from study_files import tiny, write_study
 
-from ptydesign import kinds
+from ptydesign import kinds, machine
 from ptydesign.errors import InputError
 from ptydesign.study.cost import check_memory
 
@@ -26,7 +26,7 @@ def test_memory_is_checked_against_the_machine(tmp_path):
 
 def test_a_job_too_large_for_this_machine_is_refused_unless_it_runs_elsewhere(tmp_path, monkeypatch):
     write_study(tmp_path / "studies" / "tiny", tiny())
-    monkeypatch.setattr(kinds, "machine_memory_gib", lambda: 0.1)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 0.1 * machine.GIB)
     with pytest.raises(InputError, match="memory"):
         load(tmp_path)
     assert "tiny" in load(tmp_path, "--executor", "slurm")
@@ -34,7 +34,7 @@ def test_a_job_too_large_for_this_machine_is_refused_unless_it_runs_elsewhere(tm
 
 def test_jobs_that_together_need_too_much_are_warned_of(tmp_path, monkeypatch, capsys):
     write_study(tmp_path / "studies" / "tiny", tiny())
-    monkeypatch.setattr(kinds, "machine_memory_gib", lambda: 4.0)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 4.0 * machine.GIB)
     load(tmp_path, cores=64)
     assert "--cores" in capsys.readouterr().err
 
