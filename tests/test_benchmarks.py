@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import toy
+from study_files import tiny, write_study
 
-from benchmarks import floor, ours, profile, quality, speed
+from benchmarks import fairness, floor, ours, profile, quality, speed
 from benchmarks.data import Case
+from ptydesign.experiment.resolve import resolve
 
 
 def curves(mine, theirs):
@@ -86,3 +88,28 @@ def test_a_profile_tells_transforms_arithmetic_and_copies_apart(tmp_path):
     row = {"slices": 1, "modes": 1, "engine": "epie", "group": 16}
     table = pd.DataFrame([{**row, "transforms": 0.5, "arithmetic": 0.25, "copies": 0.05, "rest": 0.2}])
     assert "| 50% | 25% | 5% | 20% |" in profile.markdown(table)
+
+
+def test_fairness_compares_each_design_with_scans_about_one_field(tmp_path):
+    study = resolve(write_study(tmp_path / "tiny", tiny()), "preview", tmp_path / "results").study
+    named = dict(fairness.scans(study.experiment, (6.0, 10.0)))
+    assert named["10"].scan_margin_a == (10 - study.experiment.field_of_view_a[0]) / 2
+    assert named["6"].scan_margin_a == 0
+    assert named[fairness.OWN].scan_margin_a is None
+    longer = fairness.lengthened(study, 2)
+    assert longer.reconstruction.sweeps == 2 * study.reconstruction.sweeps == longer.scored[-1]
+    assert set(study.scored) <= set(longer.scored)
+
+
+def test_fairness_tables_hold_means_spreads_and_stops():
+    rows = pd.DataFrame(
+        {"design": "expert", "dose_e_per_a2": dose, "scan_a": scan, "sweeps_at_most": 30, "seed": seed, "ssim": ssim,
+         "stop": 10, "fluence_mean": 1.0, "fluence_least": 0.9}
+        for dose in (100.0, 1000.0)
+        for scan, base in (("24", 0.5), (fairness.OWN, 0.6))
+        for seed, ssim in ((0, base), (1, base + 0.02))
+    )  # fmt: skip
+    rows.loc[(rows["dose_e_per_a2"] == 1000) & (rows["scan_a"] == "24"), "ssim"] = np.nan
+    text = fairness.markdown(fairness.summary(rows))
+    assert "| expert | 100 | 0.510 +- 0.014 (10) | 0.610 +- 0.014 (10) |" in text
+    assert "| expert | 1,000 | failed | 0.610 +- 0.014 (10) |" in text

@@ -1,0 +1,152 @@
+"""`python -m benchmarks.fairness`: does a design's score depend on how far it is scanned, or on the sweeps it may take?
+
+The expert's design of studies/lowdose, the recommended ones and the most defocused corner of the space are simulated
+with fresh noise, with scans of several sizes about the same scored field and with their own margin. They are
+reconstructed with the study's plan, and with one of twice the sweeps. Each score is that of the best stop. Writes
+docs/results/lowdose/fairness.csv and .md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ptydesign.experiment.checks import potential_shape
+from ptydesign.experiment.config import StudyConfig
+from ptydesign.experiment.trial import Trial, judged, run_trial
+from ptydesign.reconstruct.cores import use_cores
+from ptydesign.simulate.dataset import simulate_doses
+from ptydesign.simulate.potential import build_potential
+from ptydesign.study.acquisition import ExperimentConfig, at_point, to_experiment
+from ptydesign.study.file import load_study
+
+RESULTS = Path("docs/results/lowdose")
+SCANS_A = (24.0, 36.0, 48.0)
+OWN = "own"  # the scan with the margin that follows from the design
+REPEAT = 2000  # repeats from here on, apart from those of a study
+CORNER = {"step_a": 2.0, "semiangle_mrad": 40.0, "defocus_nm": -60.0, "detector_pixels": 128}
+
+
+def designs(study: StudyConfig, recommended: pd.DataFrame) -> Iterator[tuple[str, list[float], dict[str, Any]]]:
+    """(name, doses, point) of what is compared."""
+    doses = list(study.doses_e_per_a2)
+    yield "expert", doses, study.reference.point
+    yield "defocused corner", doses, CORNER
+    for dose in doses:
+        rows = recommended[recommended["dose_e_per_a2"] == dose]
+        yield "recommended", [dose], dict(zip(rows["parameter"], rows["best"], strict=True))
+
+
+def scans(config: ExperimentConfig, sizes_a: tuple[float, ...]) -> Iterator[tuple[str, ExperimentConfig]]:
+    """(name, experiment) with scans of these sizes about the field, and with its own margin."""
+    field = config.field_of_view_a[0]
+    for size in sizes_a:
+        yield f"{size:g}", config.model_copy(update={"scan_margin_a": max(0.0, (size - field) / 2)})
+    yield OWN, config
+
+
+def measure(study: StudyConfig, recommended: pd.DataFrame, seeds: int, sizes_a: tuple[float, ...]) -> pd.DataFrame:
+    """One row for each design, dose, scan, number of sweeps and seed."""
+    found = [(n, d, at_point(study.experiment, p)) for n, d, p in designs(study, recommended)]
+    shape = _shape(study, [config for _, _, c in found for _, config in scans(c, sizes_a)])
+    potential = build_potential(study.sample, study.potential, shape, study.seed)
+    rows = []
+    for name, doses, design in found:
+        for scan, config in scans(design, sizes_a):
+            for seed in range(seeds):
+                made = simulate_doses(potential, to_experiment(config, doses[0]), doses, REPEAT + seed)
+                for dose, data in zip(doses, made, strict=True):
+                    for factor in (1, 2) if scan == OWN else (1,):
+                        longer = lengthened(study, factor)
+                        trial = Trial(config, dose, repeat=REPEAT + seed)
+                        result, _, _ = run_trial(longer, potential, trial, lambda *_, data=data: data)
+                        best = judged(longer, result)
+                        rows.append(
+                            {
+                                "design": name,
+                                "dose_e_per_a2": dose,
+                                "scan_a": scan,
+                                "sweeps_at_most": longer.reconstruction.sweeps,
+                                "seed": REPEAT + seed,
+                                "ssim": best["scores"]["ssim"][f"{study.objective.width_px:g}"] if best else None,
+                                "stop": best.get("sweeps"),
+                                "fluence_mean": result.get("fluence_mean"),
+                                "fluence_least": result.get("fluence_least"),
+                            }
+                        )
+                        print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+def lengthened(study: StudyConfig, factor: int) -> StudyConfig:
+    """The study with so many times the sweeps, scored up to their end."""
+    plan = study.reconstruction
+    last = plan.engines[-1].model_copy(update={"sweeps": factor * plan.engines[-1].sweeps})
+    scored = sorted({factor * count for count in study.scored} | set(study.scored))
+    plan = plan.model_copy(update={"engines": (*plan.engines[:-1], last)})
+    return study.model_copy(update={"reconstruction": plan, "scored_sweeps": tuple(scored)})
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means and standard deviations over the seeds."""
+    grouped = rows.groupby(["design", "dose_e_per_a2", "scan_a", "sweeps_at_most"], sort=False)
+    return grouped.agg(
+        n=("ssim", "count"),
+        ssim_mean=("ssim", "mean"),
+        ssim_std=("ssim", "std"),
+        stop=("stop", "median"),
+        fluence_mean=("fluence_mean", "first"),
+        fluence_least=("fluence_least", "first"),
+    ).reset_index()
+
+
+def markdown(summed: pd.DataFrame) -> str:
+    """A row for each design and dose, a column for each scan."""
+    summed = summed.assign(
+        column=[
+            f"{scan} A" if scan != OWN else f"own margin, {sweeps} sweeps"
+            for scan, sweeps in zip(summed["scan_a"], summed["sweeps_at_most"], strict=True)
+        ]
+    )
+    columns = list(dict.fromkeys(summed["column"]))
+    lines = [f"| design | dose (e/A^2) | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
+    for (design, dose), group in summed.groupby(["design", "dose_e_per_a2"], sort=False):
+        cells = {
+            row.column: f"{row.ssim_mean:.3f} +- {row.ssim_std:.3f} ({row.stop:.0f})"
+            for row in group.itertuples()
+            if row.n
+        }
+        lines.append(f"| {design} | {dose:,g} | {' | '.join(cells.get(c, 'failed') for c in columns)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shape(study: StudyConfig, configs: list[ExperimentConfig]) -> tuple[int, int]:
+    """Of a potential that holds all of them."""
+    shapes = []
+    for config in configs:
+        one = study.model_copy(update={"experiment": config, "specimen_a": None})
+        shapes.append(potential_shape(one, [("", {})]))
+    return max(y for y, _ in shapes), max(x for _, x in shapes)
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fairness", description=__doc__)
+    parser.add_argument("--scale", default="preview")
+    parser.add_argument("--seeds", type=int, default=2, help="simulations of each (default: 2)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder (default: %(default)s)")
+    options = parser.parse_args()
+    use_cores(None)
+    study = load_study(Path("studies/lowdose"), options.scale, StudyConfig)
+    recommended = pd.read_csv(RESULTS / "recommended.csv")
+    summed = summary(measure(study, recommended, options.seeds, SCANS_A))
+    summed.to_csv(options.out / "fairness.csv", index=False, float_format="%.5g")
+    (options.out / "fairness.md").write_text(markdown(summed))
+
+
+if __name__ == "__main__":
+    main()
