@@ -1,4 +1,4 @@
-"""What the data say of what they were told: defocus, aperture, rotation, scan scale and others, by short reconstructions.
+"""What the data say of defocus, aperture, rotation, scan scale and others that they were told, by reconstructions.
 
 Each value of a parameter is tried from the same start in two reconstructions, each of one half of the counts. How badly
 these explain their own half and the other is averaged: a reconstruction fits the noise of its own half, and by about as
@@ -6,7 +6,7 @@ much explains the other half too badly, so that the mean favours no value for th
 its own half alone a scan is found too large, since its patterns then share less; by the other half alone, too small.
 
 Where the misfit m(v) = sum_j m_j(v) of the patterns j is least, its error is that of an M-estimator (White,
-Econometrica 50:1, 1982): sqrt(sum_j m_j'^2) / m''.
+Econometrica 50:1, 1982): sqrt(sum_j m_j'^2) / m'', to which a tenth of the distance of two tried values is added.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ptydesign.units import MRAD, NM, wavelength_a
 
 SWEEPS, POSITIONS = 8, 400
 ERRORS = 2.0  # of the interval, in standard errors
+TRUSTED = 0.1  # of the distance of two values: within it a parabola may be the wrong curve
 MOVES = 3  # of the range of a search, where the misfit falls towards its end
 NEVER = 1_000_000  # a sweep that no reconstruction reaches
 
@@ -209,13 +210,14 @@ def calibrate(
     first = {name: p.told(dataset, plan) for name, p in parameters.items()}
     widths = {name: p.width(dataset, plan) for name, p in parameters.items()}
     content, curves, centres = plan.model_dump(mode="json", exclude_unset=True), {}, dict(first)
-    for _ in range(rounds):
+    for turn in range(rounds):
         for name in names:
-            now = with_values(content, {parameters[n].path: centres[n] for n in curves})
-            curve = _searched(dataset, now, name, centres[name], widths[name], seed, sweeps)
-            curves[name] = dataclasses.replace(curve, told=first[name])
-            if curve.known:
-                centres[name], widths[name] = curve.best, max(3 * curve.error, widths[name] / 4)
+            for _ in range(2 if turn == 0 else 1):  # a wide range, and then a narrow one
+                now = with_values(content, {parameters[n].path: centres[n] for n in curves})
+                curve = _searched(dataset, now, name, centres[name], widths[name], seed, sweeps)
+                curves[name] = dataclasses.replace(curve, told=first[name])
+                if curve.known:
+                    centres[name], widths[name] = curve.best, max(4 * curve.error, widths[name] / 4)
             report(curves[name])
     found = {parameters[n].path: float(f"{c.best:.6g}") for n, c in curves.items() if c.doubted}
     return curves, with_values(content, found)
@@ -258,7 +260,7 @@ def _halves(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
 
 
 def _misfits(halves: tuple[Dataset, Dataset], plan: Plan) -> Float[np.ndarray, " pattern"]:
-    """Of each pattern of both halves: the mean of the misfits with its own half's reconstruction and with the other's."""
+    """Of each pattern of both halves: the mean of its misfits with both halves' reconstructions."""
     engine = plan.engines[-1]
     corrected = [plan.correction.applied(half) for half in halves]
     total = [np.zeros(len(half.patterns)) for half in halves]
@@ -293,6 +295,7 @@ def _curve(
         if bend > 0 and abs(slope / bend) <= 1:
             least = -slope / bend
             scatter = fits[1] + 2 * fits[2] * least
-            error = float(np.sqrt(np.sum(scatter**2)) / bend * scale)
+            noise = float(np.sqrt(np.sum(scatter**2)) / bend * scale)
+            error = float(np.hypot(noise, TRUSTED * np.median(np.diff(values[near]))))
             best = float(values[place] + least * scale)
     return Curve(name, float(said), values, total / electrons, best, error)
