@@ -1,4 +1,8 @@
-"""Shared by all tests."""
+"""Shared by all tests: which worker runs what, and how much compiled code a process holds.
+
+A folder of tests runs on one worker if its tests share a study, else a file does (`--dist loadfile`). Two workers that
+share a file would both make its fixtures, and both trace and compile the same functions: most of the time goes there.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,35 @@ import pytest
 
 jax.devices()  # JAX starts with one core in each test process, whatever a command in it asks for
 
+HERE = Path(__file__).parent
+# Of half a minute and more, the longest first, so that no worker is alone with one at the end. Others follow.
+LONGEST = (
+    "study/test_steps.py",
+    "study/test_snakemake.py",
+    "reconstruct/test_refine.py",
+    "reconstruct/test_conformance.py",
+    "planning/test_plan_end_to_end.py",
+    "tuning/test_tuning_steps.py",
+    "reconstruct/test_engines.py",
+    "depth/test_depth_study.py",
+    "regularisation/test_regularisation_study.py",
+    "reconstruct/test_opr.py",
+    "reconstruct/test_types.py",
+    "experiment/test_figures.py",
+    "reconstruct/test_feed.py",
+    "reconstruct/test_position_search.py",
+)
+
 # A process may have some 65,000 mappings (Linux's vm.max_map_count), and each compiled function takes several: a worker
 # that keeps all that thousands of tests compile dies in the next compilation.
 MOST_MAPPINGS = 25_000
 MAPPINGS = Path("/proc/self/maps")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first."""
+    order = {HERE / name: n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 @pytest.fixture(autouse=True, scope="module")
