@@ -7,10 +7,12 @@ share a file would both make its fixtures, and both trace and compile the same f
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 
 import jax
 import pytest
+from finished import Finished
 
 jax.devices()  # JAX starts with one core in each test process, whatever a command in it asks for
 
@@ -43,6 +45,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first."""
     order = {HERE / name: n for n, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
+@pytest.fixture(scope="session")
+def studies(tmp_path_factory) -> Finished:
+    """A tiny study of each kind, which all workers share. Tests that change one copy it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "finished"
+    folder.mkdir(exist_ok=True)
+    return Finished(folder)
 
 
 @pytest.fixture(autouse=True, scope="module")
