@@ -58,7 +58,10 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     more: dict[str, Any] = {}
     if step.jax:
-        set_up_jax(run.resolved.root)
+        from ptydesign import compiled
+        from ptydesign.study.store import cache_folder
+
+        compiled.keep(cache_folder(run.resolved.root) / "jax")
     if step.progress and run.kind.progress is not None:
         from ptydesign.study.progress import Progress
 
@@ -137,17 +140,6 @@ def set_threads(threads: int | None) -> None:
         os.environ[name] = str(threads)
     if threads == 1:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
-
-
-def set_up_jax(root: Path) -> None:
-    """Share compiled code between processes and runs."""
-    import jax
-
-    from ptydesign.study.store import cache_folder
-
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder(root).resolve() / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 def old_command(name: str) -> str | None:
