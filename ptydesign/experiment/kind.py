@@ -134,6 +134,7 @@ COLLECT = Step(
     needs=(POTENTIAL_FILE, _all_trials, CHOOSE.files, VALIDATE.files),
     depends=_collected,
     memory="tables",
+    local=True,
 )
 STEPS = (POTENTIAL, ROUND, PROPOSE, EVALUATE, SAMPLE, CHOOSE, VALIDATE, COLLECT)
 

@@ -156,6 +156,7 @@ CARD = Step(
     depends=_carded,
     priority=90,
     threads=None,
+    local=True,
 )
 POTENTIALS = Step(
     "potentials",
@@ -240,6 +241,7 @@ COLLECT = Step(
         LIMITS.files,
     ),
     depends=_collected,
+    local=True,
 )
 STEPS = (CARD, POTENTIALS, ROUND, PROPOSE, EVALUATE, CHOOSE, SCREEN, ROBUST, TOLERANCE, LIMITS, COLLECT)
 

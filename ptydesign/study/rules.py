@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ptydesign.study.kind import Kind, Run, Step, Which
+from ptydesign.study.requests import Requests
 
 
 @dataclass(frozen=True)
@@ -95,15 +96,23 @@ class Rule:
 
         return found
 
+    @cached_property
+    def requests(self) -> dict[str, Requests]:
+        """What to ask for, of each study."""
+        return {name: Requests(run) for name, run in self.runs.items()}
+
     @property
-    def memory(self) -> Callable[..., int]:
-        """MB to ask for."""
+    def resources(self) -> dict[str, Any]:
+        """Memory in MB and runtime in minutes of a job. A step that can't use a GPU asks for none, so that
+        `default-resources: [gpu=1]` of a profile gives one to those that can."""
 
-        def found(wildcards, attempt):
-            _, run, _ = self.job(wildcards)
-            return run.memory_mb(self.step, attempt)
+        def memory(wildcards, attempt):
+            return self.requests[self.job(wildcards)[0]].memory_mb(self.step, attempt)
 
-        return found
+        def runtime(wildcards, attempt):
+            return self.requests[self.job(wildcards)[0]].runtime_min(self.step, attempt)
+
+        return {"mem_mb": memory, "runtime": runtime, **({} if self.step.jax else {"gpu": 0})}
 
     def beside(self, suffix: str) -> str:
         """A file in logs/ with the rule's wildcards."""
