@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ptydesign import kinds
 from ptydesign.errors import InputError
-from ptydesign.study import leftovers, terminal
+from ptydesign.study import leftovers, slurm, terminal
 from ptydesign.study.file import DEFAULT_SCALE, RESOLVED
 from ptydesign.study.progress import watch
 from ptydesign.study.rules import rules, step_command
@@ -32,6 +32,7 @@ except InputError as error:
     sys.exit(2)
 
 if MAIN:
+    slurm.remember_jobs()
     terminal.tell_less(logger, jobs=workflow.output_settings.verbose or workflow.output_settings.printshellcmds)
 if "--unlock" in sys.argv:
     leftovers.forget(Path(".snakemake"))
