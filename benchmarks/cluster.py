@@ -24,6 +24,8 @@ from pathlib import Path
 from ptydesign import machine
 
 ROOT = Path(__file__).parents[1]
+STUDY = "studies/lowdose"
+CONFIGURATION = Path("/etc/slurm/slurm.conf")  # where Debian's Slurm looks, in a job too
 DOWN_S = 60  # without a controller: longer than two checks
 CONF = """\
 ClusterName=loopback
@@ -50,20 +52,20 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 
 class Cluster:
-    """One node and its controller in a folder."""
+    """One node and its controller."""
 
     def __init__(self, folder: Path, cores: int):
-        self.folder, self.cores, self.daemons = folder, cores, {}
-        self.environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
+        self.daemons: dict[str, subprocess.Popen] = {}
         for name in ("state", "spool"):
             (folder / name).mkdir(parents=True)
         memory_mb = int(0.9 * machine.memory_bytes() / 2**20)
         conf = CONF.format(host=socket.gethostname(), folder=folder, cores=cores, memory_mb=memory_mb)
-        (folder / "slurm.conf").write_text(conf)
+        CONFIGURATION.parent.mkdir(parents=True, exist_ok=True)
+        CONFIGURATION.write_text(conf)
 
     def start(self, name: str) -> None:
         """A daemon, slurmctld or slurmd, as a child of this process."""
-        self.daemons[name] = subprocess.Popen([name, "-D"], env=self.environment, stderr=subprocess.DEVNULL)
+        self.daemons[name] = subprocess.Popen([name, "-D"], stderr=subprocess.DEVNULL)
 
     def stop(self, name: str) -> None:
         """A daemon, and wait for its end."""
@@ -72,7 +74,7 @@ class Cluster:
 
     def ask(self, *command: str) -> str:
         """What a command of Slurm prints."""
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
     def running(self) -> list[str]:
@@ -83,6 +85,8 @@ class Cluster:
 @contextmanager
 def cluster(folder: Path, cores: int) -> Iterator[Cluster]:
     """A cluster that is up, until the end of the block."""
+    if CONFIGURATION.exists():
+        sys.exit(f"{CONFIGURATION} exists: this machine has a Slurm of its own")
     with munge():
         made = Cluster(folder, cores)
         try:
@@ -93,6 +97,7 @@ def cluster(folder: Path, cores: int) -> Iterator[Cluster]:
         finally:
             for name in list(made.daemons):
                 made.stop(name)
+            CONFIGURATION.unlink()
 
 
 @contextmanager
@@ -144,7 +149,7 @@ def workplace(folder: Path) -> Path:
 
 def snakemake(folder: Path, environment: dict[str, str], *options: str) -> subprocess.Popen:
     """Start the smoke study; what it says goes to output.txt."""
-    command = [sys.executable, "-m", "snakemake", "studies/lowdose", *options, "--config", "scale=smoke"]
+    command = [sys.executable, "-m", "snakemake", STUDY, *options, "--config", "scale=smoke"]
     with (folder / "output.txt").open("w") as output:
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
@@ -194,8 +199,9 @@ def main(arguments: list[str] | None = None) -> int:
         with cluster(folder / "slurm", options.cores) as made:
             print(made.ask("sinfo", "--version"), flush=True)
             there, start = workplace(folder / "there"), time.monotonic()
-            used = {**environment, **made.environment}
-            process = snakemake(there, used, "--workflow-profile", "profiles/slurm", "--jobs", str(2 * options.cores))
+            process = snakemake(
+                there, environment, "--workflow-profile", "profiles/slurm", "--jobs", str(2 * options.cores)
+            )
             try:
                 for told in disturb(made, process):
                     print(f"after {time.monotonic() - start:.0f} s: {told}", flush=True)

@@ -149,5 +149,5 @@ for _rule in rules(RUNS, STUDIES, RESULTS):
         localrule: _rule.step.local
         resources:
             **_rule.resources,
-        shell:
-            "{PYTHON:q} {params.command} 2> >(tee {log:q} >&2)"
+        shell:  # a pipe, not a process substitution, which a cluster may end before all is written
+            "{{ {PYTHON:q} {params.command} 2>&1 1>&3 3>&- | tee {log:q} >&2; }} 3>&1"

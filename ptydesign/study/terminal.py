@@ -12,7 +12,7 @@ from typing import Any
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
-LAST_LINES = 15  # of a failed job's log
+LAST_LINES = 30  # of a failed job's log; Snakemake's own words are the last twelve of a cluster's
 TOO_MUCH = (LogEvent.JOB_INFO, LogEvent.GROUP_INFO, LogEvent.SHELLCMD)  # of each job
 CHATTER = ("Select jobs to execute", "Execute ")  # for every few jobs
 
