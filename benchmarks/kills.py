@@ -7,6 +7,7 @@ may end, its tables are compared byte by byte, and a new life begins.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -26,11 +28,11 @@ from ptydesign.study.leftovers import temporary_files
 ROOT = Path(__file__).parents[1]
 # One study of each kind.
 STUDIES = {
-    "experiment": "lowdose",
-    "compare": "compare",
     "depth": "depth",
-    "tuning": "reconparams",
     "regularisation": "engines",
+    "compare": "compare",
+    "tuning": "reconparams",
+    "experiment": "lowdose",
     "planning": "plan_bilayer",
 }
 LIFE = 6  # kills of a study before it may end
@@ -132,23 +134,27 @@ def judge(place: Place, wanted: dict[str, bytes], count: Count) -> None:
 
 
 def measure(kills: int, seed: int, kinds: list[str], scale: str, cores: int) -> Iterator[pd.DataFrame]:
-    """The counts of all kinds, after each life of a study."""
+    """The counts of all kinds, after each life of a study. Lives of the kinds take turns."""
     chance, counts = random.Random(seed), {kind: Count() for kind in kinds}
+    first: dict[str, tuple[float, dict[str, bytes]]] = {}
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-        for number, kind in enumerate(kinds):
-            study, cache = ROOT / "studies" / STUDIES[kind], Path(folder) / "cache"
-            first, start = Place.make(Path(folder) / kind, study, scale, cache, cores), time.monotonic()
-            first.finish()
-            took, wanted, count = time.monotonic() - start, first.tables, counts[kind]
-            share, life = kills // len(kinds) + (number < kills % len(kinds)), 0
-            while count.kills < share:
-                life += 1
-                place = Place.make(Path(folder) / f"{kind}-{life}", study, scale, cache, cores)
-                some = min(LIFE, share - count.kills)
-                torment(place, some, lambda t=took: chance.uniform(1, t), lambda: chance.random() < ALONE, count)
-                judge(place, wanted, count)
-                shutil.rmtree(place.folder, ignore_errors=True)
-                yield table(counts)
+        for life, kind in enumerate(itertools.cycle(kinds)):
+            left = kills - sum(count.kills for count in counts.values())
+            if left <= 0:
+                return
+            place = partial(Place.make, study=ROOT / "studies" / STUDIES[kind], scale=scale,
+                            cache=Path(folder) / "cache", cores=cores)  # fmt: skip
+            if kind not in first:
+                whole, start = place(Path(folder) / kind), time.monotonic()
+                whole.finish()
+                first[kind] = time.monotonic() - start, whole.tables
+            took, wanted = first[kind]
+            killed = place(Path(folder) / f"{kind}-{life}")
+            moment = partial(chance.uniform, 1, took / 2)
+            torment(killed, min(LIFE, left), moment, lambda: chance.random() < ALONE, counts[kind])
+            judge(killed, wanted, counts[kind])
+            shutil.rmtree(killed.folder, ignore_errors=True)
+            yield table(counts)
 
 
 def table(counts: dict[str, Count]) -> pd.DataFrame:

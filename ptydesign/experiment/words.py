@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ptydesign.study.quantities import quantity, words_and_unit
+from ptydesign.study.quantities import axis_label, quantity, words_and_unit
 
 SIGN = "+ is underfocus"  # of what study files call defocus_nm
 
@@ -26,5 +26,5 @@ def unit(name: str) -> str:
 
 
 def label(name: str) -> str:
-    """Label of an axis: "Scan step (Å)", "Defocus (nm, + is underfocus)"."""
-    return f"{words_and_unit(name)[0]} ({unit(name)})" if unit(name) else words_and_unit(name)[0]
+    """Label of an axis, where there is less room: "Scan step (Å)", "Defocus (nm, + under)"."""
+    return axis_label(name).replace("nm", "nm, + under") if name == "defocus_nm" else axis_label(name)

@@ -134,7 +134,7 @@ def _range(values: np.ndarray, beyond: float) -> tuple[float, float]:
 
 def _title(axes: Axes, words: str, limits: tuple[float, float] | None) -> None:
     """What a column of images is, and its grey scale from black to white."""
-    axes.set_title(words if limits is None else f"{words}\n", pad=3)
+    axes.set_title(words, pad=3 if limits is None else 12)
     if limits is not None:
         told = f"{number(limits[0], 2)} to {number(limits[1], 2)} rad"
         axes.annotate(told, (0.5, 1), (0, 3), "axes fraction", "offset points", ha="center", fontsize=6.5)
