@@ -101,10 +101,9 @@ class Rule:
         """What to ask for, of each study."""
         return {name: Requests(run) for name, run in self.runs.items()}
 
-    @property
-    def resources(self) -> dict[str, Any]:
-        """Memory in MB and runtime in minutes of a job. A step that can't use a GPU asks for none, so that
-        `default-resources: [gpu=1]` of a profile gives one to those that can."""
+    def resources(self, gpu: bool) -> dict[str, Any]:
+        """Memory in MB and runtime in minutes of a job. gpu: whether all get a GPU that don't say otherwise
+        (`default-resources: [gpu=1]` of a profile); a step that can't use it says so."""
 
         def memory(wildcards, attempt):
             return self.requests[self.job(wildcards)[0]].memory_mb(self.step, attempt)
@@ -112,7 +111,7 @@ class Rule:
         def runtime(wildcards, attempt):
             return self.requests[self.job(wildcards)[0]].runtime_min(self.step, attempt)
 
-        return {"mem_mb": memory, "runtime": runtime, **({} if self.step.jax else {"gpu": 0})}
+        return {"mem_mb": memory, "runtime": runtime, **({"gpu": 0} if gpu and not self.step.jax else {})}
 
     def beside(self, suffix: str) -> str:
         """A file in logs/ with the rule's wildcards."""

@@ -23,6 +23,7 @@ PYTHON = sys.executable
 STUDIES, RESULTS = Path("studies"), Path("results")
 MAIN = workflow.is_main_process  # not one of the jobs that an executor started
 DRY = workflow.output_settings.dryrun
+GPU = "gpu" in (workflow.resource_settings.default_resources or {})  # a profile's
 os.environ["PTYDESIGN_CORES"] = str(workflow.resource_settings.nodes or workflow.resource_settings.cores or os.cpu_count())
 
 try:
@@ -148,6 +149,6 @@ for _rule in rules(RUNS, STUDIES, RESULTS):
         priority: _rule.step.priority
         localrule: _rule.step.local
         resources:
-            **_rule.resources,
+            **_rule.resources(GPU),
         shell:  # a pipe, not a process substitution, which a cluster may end before all is written
             "{{ {PYTHON:q} {params.command} 2>&1 1>&3 3>&- | tee {log:q} >&2; }} 3>&1"
