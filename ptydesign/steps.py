@@ -63,10 +63,9 @@ def main(arguments: Sequence[str]) -> int:
 
         compiled.keep(cache_folder(run.resolved.root) / "jax")
     if step.progress and run.kind.progress is not None:
-        from ptydesign.study.progress import Progress
+        from ptydesign.study.progress import progress_of
 
-        total, version, unit = run.kind.progress(run.resolved)
-        more["progress"] = Progress(run.resolved.results, total, options.cores, version, unit)
+        more["progress"] = progress_of(run, options.cores)
     step.run(run.resolved, which, **more)
     return 0
 
@@ -84,6 +83,11 @@ def _parser(kind: Kind, name: str, step: Step | None) -> argparse.ArgumentParser
 def add_study(parser: argparse.ArgumentParser) -> None:
     """Options that say which study is meant."""
     parser.add_argument("study", type=Path, help="folder with a study.yaml, as studies/lowdose")
+    add_run(parser)
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Options of a run."""
     parser.add_argument("--scale", default="preview", help="smoke, preview (default) or paper")
     parser.add_argument("--root", type=Path, default=Path("results"), help="folder of all results (default: results)")
     parser.add_argument("--cores", type=int, default=_cores(), help="cores of the whole study, for its estimates")

@@ -163,6 +163,7 @@ CARD = Step(
     depends=_carded,
     priority=90,
     threads=None,
+    local=True,
 )
 POTENTIALS = Step(
     "potentials",
@@ -247,6 +248,7 @@ COLLECT = Step(
         LIMITS.files,
     ),
     depends=_collected,
+    local=True,
 )
 STEPS = (CARD, POTENTIALS, ROUND, PROPOSE, EVALUATE, CHOOSE, SCREEN, ROBUST, TOLERANCE, LIMITS, COLLECT)
 
