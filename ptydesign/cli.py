@@ -68,21 +68,23 @@ def keys(options: argparse.Namespace) -> None:
 
 def figures(options: argparse.Namespace) -> None:
     """Draw a study's figures anew from its tables."""
-    from ptydesign import io, kinds
-    from ptydesign.study.figures import draw_all
+    from ptydesign import kinds
+    from ptydesign.study.figures import draw_all, write_index
 
     kind = kinds.finished_kind(options.results)
     paths = draw_all(kind.pictures, kind.read_tables(options.results))
-    io.write_json(options.results / "figures" / "index.json", [path.name for path in paths])
+    write_index(options.results, paths)
 
 
 def report(options: argparse.Namespace) -> None:
     """Write a study's report anew from its tables and figures."""
     from ptydesign import kinds
+    from ptydesign.study.figures import check_index
     from ptydesign.study.page import write_page
 
     kind = kinds.finished_kind(options.results)
     tables = kind.read_tables(options.results)
+    check_index(options.results)
     kind.write_also(tables)
     print(f"report: {write_page(tables, kind.make_page(tables), kind.pictures)}", file=sys.stderr)
 

@@ -16,6 +16,7 @@ from ptydesign.errors import InputError, nearest
 from ptydesign.study import cost
 from ptydesign.study.file import DEFAULT_KIND, DEFAULT_SCALE, RENAMED, kind_of
 from ptydesign.study.kind import Kind, Run, load
+from ptydesign.study.recover import put_in_order
 from ptydesign.study.tables import read_settings
 
 KINDS = {
@@ -29,6 +30,7 @@ KINDS = {
 RULES = Path(__file__).parent / "study" / "study.smk"  # Snakemake's rules of all kinds
 
 OPTIONS = ("scale",)
+DRY = {"-n", "--dry-run", "--dryrun", "-np"}  # Snakemake shows what it would do, and nothing is changed
 
 
 def find_kind(name: str) -> Kind:
@@ -80,6 +82,8 @@ def load_studies(
         if not (Path(studies) / name / "study.yaml").is_file():
             known = [file.parent.name for file in Path(studies).glob("*/study.yaml")]
             raise InputError("study", "must be a folder in studies/ with a study.yaml", name, nearest(name, known))
+    if asked and not DRY & set(arguments):
+        put_in_order(root, [run for run in found.values() if run.resolved.study.study in asked])
     if not any(word.startswith("--executor") or word == "-e" for word in arguments):  # else another machine's memory
         for run in found.values():
             if run.resolved.study.study in asked:

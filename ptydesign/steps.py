@@ -141,13 +141,10 @@ def set_threads(threads: int | None) -> None:
 
 def set_up_jax(root: Path) -> None:
     """Share compiled code between processes and runs."""
-    import jax
-
+    from ptydesign import compiled
     from ptydesign.study.store import cache_folder
 
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder(root).resolve() / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    compiled.keep(cache_folder(root) / "jax")
 
 
 def old_command(name: str) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ptydesign import io
 from ptydesign.experiment import scope
 from ptydesign.experiment.config import OPTIMISED
 from ptydesign.experiment.images import keep_images
@@ -51,6 +50,5 @@ def validate(resolved: Resolved, dose: str, simulator: str, progress: Progress |
             yield {"key": key, **result}
 
         records += [{"design": design, "point": point, **one} for one in fresh_draws(run, draws, save)]
-    path = resolved.results / scope.VALIDATION.format(dose=dose, simulator=simulator)
-    io.write_json(path, {"dose_e_per_a2": value, "simulator": simulator, "trials": records})
-    return path
+    content = {"dose_e_per_a2": value, "simulator": simulator, "trials": records}
+    return resolved.write_json(scope.VALIDATION.format(dose=dose, simulator=simulator), content)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from ptydesign import io
 from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.images import keep_images
 from ptydesign.planning import scope
@@ -84,10 +83,9 @@ def robust(resolved: PlanningResolved, design: str, progress: Progress | None = 
     """Repeats without errors and draws of all errors together for one design; write robust/<design>.json."""
     plan, limit = resolved.study, resolved.study.goal.dose_limit
     setting = design_setting(resolved, design)
-    path = resolved.results / f"robust/{design}.json"
+    file = f"robust/{design}.json"
     if setting is None:
-        io.write_json(path, {"design": design, "setting": None, "trials": []})
-        return path
+        return resolved.write_json(file, {"design": design, "setting": None, "trials": []})
     runners, save = Runners(resolved, progress), keep_images(PointStore(resolved.root))
     stop = runners.stop(setting, limit)
     found = runners.draws(setting, limit, f"{design}/repeat-", plan.robustness.repeats, save, stop)
@@ -96,8 +94,8 @@ def robust(resolved: PlanningResolved, design: str, progress: Progress | None = 
         trial, errors = drawn(resolved, setting, number, stop)
         key, result, score = runners.run(trial, setting, f"{design}/draw-{number}", errors.thickness)
         trials.append({"kind": "draw", "number": number, "key": key, "objective": score, **result, **asdict(errors)})
-    io.write_json(path, {"design": design, "setting": asdict(setting), "sweeps": stop, "trials": trials})
-    return path
+    content = {"design": design, "setting": asdict(setting), "sweeps": stop, "trials": trials}
+    return resolved.write_json(file, content)
 
 
 def drawn(

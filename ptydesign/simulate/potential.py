@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -160,18 +161,25 @@ def potential_of_atoms(
     return Potential(slices, grid.pixel_a, slices_a)
 
 
-def cached_potential(sample: Sample, config: PotentialConfig, shape: tuple[int, int], seed: int, folder: Path) -> Path:
-    """Path of the stored potential in `folder`, built first if it is not there.
+def cached_potential(
+    sample: Sample, config: PotentialConfig, shape: tuple[int, int], seed: int, folder: Path
+) -> tuple[Potential, Path]:
+    """The potential stored in `folder`, and its path; built first if it is not there, or anew, with a word, if what is
+    there is damaged.
 
     The name is a hash of everything that determines the content: configuration, shape, seed (for frozen phonons), the
     bytes of the sample's file and the algorithm's version. Where the file lies doesn't matter.
     """
     key = potential_key(sample, config, shape, seed)
     path = Path(folder) / f"potential-{key}.h5"
-    if not path.is_file():
-        potential = build_potential(sample, config, shape, seed)
-        io.write_potential(path, potential, {"key": key, **_determining(sample, config, shape, seed)})
-    return path
+    if path.is_file():
+        try:
+            return io.read_potential(path, key), path
+        except InputError as error:
+            print(f"warning: the potential is built anew: {error}", file=sys.stderr)
+    potential = build_potential(sample, config, shape, seed)
+    io.write_potential(path, potential, {"key": key, **_determining(sample, config, shape, seed)}, key)
+    return potential, path
 
 
 def potential_key(sample: Sample, config: PotentialConfig, shape: tuple[int, int], seed: int) -> str:
