@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ptydesign import __version__, commands, steps
-from ptydesign.errors import InputError
+from ptydesign.errors import InputError, said
 from ptydesign.planning import cli as planning
 
 INPUT_ERROR = 2  # exit status
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         steps.set_threads(getattr(options, "threads", None))
         options.run(options)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(said(error), file=sys.stderr)
         return INPUT_ERROR
     except BrokenPipeError:
         return 1
@@ -49,9 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
 def check(options: argparse.Namespace) -> None:
     """Check a study's file, and say what the study would take."""
     from ptydesign import kinds
-    from ptydesign.study.cost import words
+    from ptydesign.study.cost import check_size, words
 
     run = kinds.open_study(options.study, options.scale, options.root)
+    check_size(run.kind, run.resolved)
     steps.warn(run)
     print(words(run, options.cores))
 

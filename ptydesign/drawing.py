@@ -30,14 +30,7 @@ GREY, PALE = "#6E6E6E", "#ECECEC"
 ELEMENT_COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#000000")
 
 FONT = "DejaVu Sans"
-WIDE_FONTS = (
-    "Noto Sans",
-    "Noto Sans CJK JP",
-    "Droid Sans Fallback",
-    "WenQuanYi Zen Hei",
-    "Arial Unicode MS",
-    "Unifont",
-)
+WIDE_FONTS = ("Noto Sans", "Noto Sans CJK JP", "Droid Sans Fallback", "WenQuanYi Zen Hei", "Unifont")
 
 # Suffix -> metadata that would differ from run to run, left out.
 _FORMATS = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
@@ -107,7 +100,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def literal(figure: Figure) -> None:
-    """Show all words of a figure as they are: a `$` in a title or a name begins no formula. Powers of ten at the ticks of
+    """Show all words of a figure as they are: a `$` in a title or a name begins no formula. Powers of ten at ticks of
     logarithmic axes are formulas."""
     powers = set()
     for axes in figure.axes:

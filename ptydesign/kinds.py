@@ -82,6 +82,9 @@ def load_studies(
         if not (Path(studies) / name / "study.yaml").is_file():
             known = [file.parent.name for file in Path(studies).glob("*/study.yaml")]
             raise InputError("study", "must be a folder in studies/ with a study.yaml", name, nearest(name, known))
+    for run in found.values():
+        if run.resolved.study.study in asked:
+            cost.check_size(run.kind, run.resolved)
     if asked and not DRY & set(arguments):
         put_in_order(root, [run for run in found.values() if run.resolved.study.study in asked])
     if not any(word.startswith("--executor") or word == "-e" for word in arguments):  # else another machine's memory

@@ -69,7 +69,7 @@ class CompareStudy(SimulatedStudy):
     """Designs by name: what differs from `experiment`. All is compared with the first design and reconstruction."""
     reconstructions: dict[str, Plan] = Field(min_length=1, json_schema_extra=NAMES)
     """Plans of reconstruction by name. All get the same patterns of a design."""
-    draws: int = Field(5, ge=2)
+    draws: int = Field(5, ge=2, le=10_000)
     """Simulations with fresh noise of each design at each dose."""
     confidence: float = Field(0.95, ge=0.5, lt=1)
     """Probability with which an interval holds the true mean."""

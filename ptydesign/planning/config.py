@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from ptydesign.config import Strict
+from ptydesign.config import Count, Strict
 from ptydesign.design.settings import SearchConfig
 from ptydesign.errors import InputError
 from ptydesign.planning.detectors import DetectorNumbers
@@ -241,13 +241,13 @@ class RobustnessConfig(Strict):
     a mistilt (normal) and a thickness (thinner, as planned, thicker).
     """
 
-    candidates: PositiveInt = 3
+    candidates: Annotated[int, Field(ge=1, le=100)] = 3
     """How many designs are tried again: the winner and those next to it."""
-    repeats: PositiveInt = 3
+    repeats: Count = 3
     """Simulations of each design with fresh noise and no error; two or more give a spread."""
-    tolerance_repeats: PositiveInt = 1
+    tolerance_repeats: Count = 1
     """Simulations with fresh noise of each value that is tried for a tolerance."""
-    draws: PositiveInt = 8
+    draws: Count = 8
     """Draws of all errors together, the same for every design; how often a design fails is counted in these."""
     thickness_error: float = Field(0.2, ge=0, lt=1)
     """Fraction by which the specimen may be thinner or thicker; for structures in slices with a `thickness_a`."""
@@ -287,5 +287,5 @@ class PlanningStudy(Strict):
     sample."""
     robustness: RobustnessConfig = RobustnessConfig()
     """How the best designs are tried again under errors."""
-    chunk: PositiveInt = 4
+    chunk: Count = 4
     """Trials of one job; no number depends on it."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EDGE_A = 1e-6  # an atom this close below an edge of the box belongs to the other side (rounding)
 CLOSEST_A = 0.4  # no two atoms of a real structure are closer (H2: 0.74 A)
 MAX_ATOMS = 20_000_000
+MOST_INDEX = 100  # of a zone axis
 LAST_ELEMENT = 103  # of Kirkland's and Lobato's tables
 
 
@@ -98,6 +99,14 @@ def read_structure(path: Path) -> ase.Atoms:
             "Remove duplicates; check that the file is in angstrom.",
         )
     return atoms
+
+
+def check_indices(zone_axis: tuple[int, int, int]) -> tuple[int, int, int]:
+    """A zone axis of indices that a crystal is looked along. Raises InputError."""
+    if max(map(abs, zone_axis)) > MOST_INDEX:
+        rule = f"must have indices between -{MOST_INDEX} and {MOST_INDEX}"
+        raise InputError("zone_axis", rule, list(zone_axis), "Take a direction of low indices near it.")
+    return zone_axis
 
 
 def orient(atoms: ase.Atoms, zone_axis: tuple[int, int, int]) -> Oriented:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, field_validator
 
 from ptydesign import io
-from ptydesign.config import Strict
+from ptydesign.config import Count, Strict
 from ptydesign.errors import InputError, nearest
 from ptydesign.grids import Grid
 from ptydesign.simulate import image
@@ -86,7 +86,7 @@ class FrozenPhonons(_Thermal):
 
     kind: Literal["frozen_phonons"]
     """How atoms vibrate; `frozen_phonons` moves them at random, with diffuse scattering."""
-    configurations: PositiveInt = 8
+    configurations: Count = 8
     """Snapshots whose patterns are averaged; time and memory grow with them."""
 
 

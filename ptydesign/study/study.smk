@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from ptydesign import kinds
-from ptydesign.errors import InputError
+from ptydesign.errors import InputError, said
 from ptydesign.study.file import RESOLVED
 from ptydesign.study.rules import rules, step_command
 
@@ -26,7 +26,7 @@ os.environ["PTYDESIGN_CORES"] = str(workflow.cores or os.cpu_count())
 try:
     RUNS = kinds.load_studies(STUDIES, config, sys.argv[1:], RESULTS, int(os.environ["PTYDESIGN_CORES"]))
 except InputError as error:
-    print(f"error: {error}", file=sys.stderr)
+    print(said(error), file=sys.stderr)
     sys.exit(2)
 
 
