@@ -111,7 +111,6 @@ def read_hdf5(
     path = Path(path)
     with _opened(path, kind) as file:
         _check_schema(file, path)
-        attributes = _attributes(file, path, kind, of)
         wanted, strict = {}, _is_strict(kind, of)
         for name, item in _items(file, path, known):
             check_array(path, name, item)
@@ -119,6 +118,7 @@ def read_hdf5(
         missing = sorted(set(required) - set(wanted))
         if missing:
             raise InputError(str(path), f"must hold {', '.join(missing)}", sorted(wanted), "Write it again.")
+        attributes = _attributes(file, path, kind, of)
         fits(wanted)
         _check_memory(path, [item for name, item in wanted.items() if name not in mapped])
         arrays = {}

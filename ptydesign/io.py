@@ -112,20 +112,20 @@ def _check_shapes(arrays: Mapping[str, Any]) -> None:
     """Refuse arrays of a dataset that don't belong together, before they are read: one of them may be huge."""
     for name, array in arrays.items():
         if name != "probe_guess" and array.dtype.kind == "c":
-            mend = "Write its real part, or what it is the square root of."
+            mend = "Write real numbers."
             raise InputError(f"dataset.{name}", "must be real numbers", f"complex ones ({array.dtype})", mend)
     shape = arrays["patterns"].shape
     if len(shape) != 3:
         raise InputError("dataset.patterns", "must be (position, ky, kx)", shape, "Write them as three axes.")
     rules = {
-        "positions": ((shape[0], 2), f"needs one (y, x) for each of the {shape[0]} patterns"),
-        "mask": (shape[1:], f"must have the patterns' {shape[1:]} pixels"),
-        "background": (shape[1:], f"must have the patterns' {shape[1:]} pixels"),
+        "positions": ((shape[0], 2), f"needs one (y, x) for each of the {shape[0]} patterns", "Give one for each."),
+        "mask": (shape[1:], f"must have the patterns' same pixels, {shape[1:]}", "Crop or bin both to one shape."),
+        "background": (shape[1:], f"must have the patterns' {shape[1:]} pixels", "Give one number for each pixel."),
     }
-    for name, (wanted, rule) in rules.items():
+    for name, (wanted, rule, mend) in rules.items():
         if name in arrays and arrays[name].shape != wanted:
             field = "dataset.positions_a" if name == "positions" else f"dataset.{name}"
-            raise InputError(field, rule, arrays[name].shape, "Give one position for each pattern, and masks alike.")
+            raise InputError(field, rule, arrays[name].shape, mend)
 
 
 def _known(attributes: Mapping[str, Any], name: str) -> Any:

@@ -96,6 +96,12 @@ def test_every_array_has_units_and_axes(tmp_path, data, result):
                 assert len(names) == dataset.ndim, dataset.name
 
 
+def of_another_program(attributes):
+    """Attributes of a file without hashes."""
+    del attributes["hash"]
+    return attributes
+
+
 def test_broken_and_foreign_files_are_refused(tmp_path, result):
     good = tmp_path / "out.h5"
     io.write_reconstruction(good, result)
@@ -114,9 +120,12 @@ def test_broken_and_foreign_files_are_refused(tmp_path, result):
     for change, words in (
         (lambda f: f.attrs.update(schema=io.SCHEMA + 1), "Update ptydesign"),
         (lambda f: f.attrs.update(attributes="{"), "complete HDF5 file"),
-        (lambda f: f.attrs.update(attributes=json.dumps({"plan": {}})), "complete HDF5 file"),
+        (lambda f: f.attrs.update(attributes=json.dumps({"plan": {}})), "must hold what was written"),
+        (lambda f: of_another_program(f.attrs).update(attributes=json.dumps({"plan": {}})), "complete HDF5 file"),
         (lambda f: f.__delitem__("state/probe"), "state/probe"),
-        (lambda f: f.__setitem__("state/spin", 1.0), "spin"),
+        (lambda f: f.__setitem__("state/spin", 1.0), "must hold what was written"),
+        (lambda f: f["state/probe"].__setitem__((0, 0, 0), 7.0), "the array state/probe differs"),
+        (lambda f: of_another_program(f.attrs) and f.__setitem__("state/spin", 1.0), "spin"),
     ):
         broken.write_bytes(whole)
         with h5py.File(broken, "a") as file:

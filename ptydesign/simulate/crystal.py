@@ -55,7 +55,7 @@ def read_structure(path: Path) -> ase.Atoms:
     if not path.is_file():
         raise InputError("sample.file", "must exist", str(path), "Check the path.")
     try:
-        atoms = read(path)
+        atoms = read(path, do_not_split_by_at_sign=True)  # else what follows an @ would be an index
     except Exception as error:  # ASE's readers raise whatever they stumble over
         key = error.args[0] if isinstance(error, KeyError) and error.args else None
         if isinstance(key, str) and 0 < len(key) <= 3 and key.isalpha() and key not in atomic_numbers:

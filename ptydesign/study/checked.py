@@ -88,7 +88,8 @@ def check_results(folder: Path, study: str) -> None:
         made = read_yaml(file).get("resolved") or {}
         found, owner = made.get("layout"), made.get("study", study)
     except InputError as error:
-        raise InputError("results folder", f"must have a readable {file.name}", error.value, mend) from None
+        again = f"Delete {file}; the study's snakemake command makes it anew."
+        raise InputError(str(file), "must be a readable file of this study", error.value, again) from None
     rule = f"must have layout version {LAYOUT}, and {folder} was made by"
     if not isinstance(found, int) or found < min(READ_LAYOUTS):
         raise InputError("results folder", f"{rule} an older version of ptydesign", found, mend)
