@@ -1,9 +1,9 @@
 """`python -m benchmarks mutations`: files that a user gives, changed at random, and what the program makes of them.
 
 Files of all kinds: studies, plans of beam time and of reconstructions, calibrations, structures, datasets,
-reconstructions, arrays of instruments. Each is read in a process of its own, a fork of one that has loaded the libraries,
-by what reads it in its command. It may be refused in a sentence or be used; there must be no traceback, and nothing that
-takes more than LONGEST_S of processor time or MOST_GIB of memory.
+reconstructions, arrays of instruments. Each is read in a process of its own, a fork of one that has loaded the
+libraries, by what reads it in its command. It may be refused in a sentence or be used; there must be no traceback, and
+nothing that takes more than LONGEST_S of processor time or MOST_GIB of memory.
 """
 
 from __future__ import annotations
@@ -98,10 +98,10 @@ def _of_data(place: Path) -> Iterator[Case]:
     (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
     yield Case("plan of a reconstruction", folder / "plan.yaml", read_plan)
 
-    given = ["--voltage-kv", "80", "--semiangle-mrad", "20", "--step-a", "1", "--pixel-mrad", "2", "--scan-shape", "5,6"]
+    words = "--voltage-kv 80 --semiangle-mrad 20 --step-a 1 --pixel-mrad 2 --scan-shape 5,6"
 
     def imported(path: Path, *more: str) -> Any:
-        return _command("import", str(path), "-o", str(path.parent / "o.h5"), "--overwrite", *given, *more)
+        return _command("import", str(path), "-o", str(path.parent / "o.h5"), "--overwrite", *words.split(), *more)
 
     counts = patterns.astype(np.uint16)
     np.save(folder / "scan.npy", counts)
@@ -116,8 +116,8 @@ def _of_data(place: Path) -> Iterator[Case]:
     for name in ("scan.npy", "scan.npz", "scan.h5"):
         yield Case(f"array {name}", folder / name, imported)
     yield Case("raw binary", folder / "scan.bin", lambda path: imported(path, "--raw", layout))
-    yield Case("mask", folder / "mask.npy", lambda path: imported(path.parent / "scan.npy", "--mask", str(path)))
-    yield Case("positions", folder / "where.csv", lambda path: imported(path.parent / "scan.npy", "--positions", str(path)))
+    for kind, name in (("mask", "mask.npy"), ("positions", "where.csv")):
+        yield Case(kind, folder / name, lambda path, k=kind: imported(path.parent / "scan.npy", f"--{k}", str(path)))
     calibration = {"voltage_kv": 80, "semiangle_mrad": 20, "step_a": [1, 1], "pixel_mrad": 2, "scan_shape": [5, 6],
                    "crop_px": [20, 20], "bin": 2, "rotation_deg": -12, "skip_frames": "0"}  # fmt: skip
     (folder / "calibration.yaml").write_text(yaml.safe_dump(calibration))
@@ -239,7 +239,7 @@ def _change_hdf5(path: Path, rng: random.Random) -> str:
             elif what == "complex":
                 file[name] = values.astype(complex) * 1j
             elif what == "huge":
-                file.create_dataset(name, (10**7, *shape[1:] or (10**5,)), "f8", chunks=True)
+                file.create_dataset(name, (10**7, *(shape[1:] or (10**5,))), "f8", chunks=True)
             elif what == "empty":
                 file[name] = np.empty((0, *shape[1:]))
             elif what == "axes":
