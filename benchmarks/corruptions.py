@@ -282,9 +282,7 @@ def measure(studies: Path, place: Path, count: int, names: Iterable[str] = STUDI
 def markdown(table: pd.DataFrame) -> str:
     """What became of all damages, by their sort."""
     counts = pd.crosstab(table["damage"], table["outcome"])
-    head = f"| damage | {' | '.join(counts.columns)} | all |\n|{'---|' * (len(counts.columns) + 2)}\n"
-    lines = [
-        f"| {name} | {' | '.join(map(str, row))} | {sum(row)} |" for name, row in zip(counts.index, counts.to_numpy())
-    ]
-    total = counts.sum()
-    return head + "\n".join([*lines, f"| all | {' | '.join(map(str, total))} | {total.sum()} |"]) + "\n"
+    counts.loc["all"] = counts.sum()
+    lines = [["damage", *counts.columns, "all"], ["---"] * (len(counts.columns) + 2)]
+    lines += [[name, *map(str, row), str(sum(row))] for name, *row in counts.itertuples()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -98,7 +98,7 @@ def _of_data(place: Path) -> Iterator[Case]:
     (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
     yield Case("plan of a reconstruction", folder / "plan.yaml", read_plan)
 
-    words = "--voltage-kv 80 --semiangle-mrad 20 --step-a 1 --pixel-mrad 2 --scan-shape 5,6"
+    words = "--voltage-kv 80 --semiangle-mrad 20 --step-a 1 --pixel-mrad 2 --scan-shape 5,6 --centre-px 12,12"
 
     def imported(path: Path, *more: str) -> Any:
         return _command("import", str(path), "-o", str(path.parent / "o.h5"), "--overwrite", *words.split(), *more)
@@ -119,7 +119,7 @@ def _of_data(place: Path) -> Iterator[Case]:
     for kind, name in (("mask", "mask.npy"), ("positions", "where.csv")):
         yield Case(kind, folder / name, lambda path, k=kind: imported(path.parent / "scan.npy", f"--{k}", str(path)))
     calibration = {"voltage_kv": 80, "semiangle_mrad": 20, "step_a": [1, 1], "pixel_mrad": 2, "scan_shape": [5, 6],
-                   "crop_px": [20, 20], "bin": 2, "rotation_deg": -12, "skip_frames": "0"}  # fmt: skip
+                   "crop_px": [20, 20], "bin": 2, "centre_px": [12, 12], "rotation_deg": -12, "skip_frames": "0"}  # fmt: skip
     (folder / "calibration.yaml").write_text(yaml.safe_dump(calibration))
     yield Case(
         "calibration", folder / "calibration.yaml",

@@ -25,7 +25,6 @@ Count = Annotated[int, Field(ge=1, le=10_000)]  # of repeats, draws, sweeps: mor
 MOST_LETTERS = 10_000  # of a text in it
 # Largest magnitudes of numbers, by the names or the last parts of the names of keys: no instrument has more.
 LARGEST = {
-    "sigma_a": 2.0,
     "thermal_sigma_a": 2.0,
     "step_a": 1e4,
     "pixel_a": 100.0,
@@ -238,7 +237,8 @@ def _check_size(name: str, value: Any) -> None:
         raise InputError(name, f"must have at most {MOST_ITEMS} items", f"{len(value)} items", "List fewer.")
     if isinstance(value, str) and len(value) > MOST_LETTERS:
         raise InputError(name, f"must have at most {MOST_LETTERS} letters", value, "Shorten it.")
-    largest = LARGEST.get(name, LARGEST.get(name.rpartition("_")[2] if "_" in name else ""))
+    *words, unit = name.split("_")
+    largest = LARGEST.get(name, LARGEST.get(unit) if words and "per" not in words else None)
     if largest is None:
         return
     for number in _scalars(value):

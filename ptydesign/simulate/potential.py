@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import ase
 
 VERSION = 1  # of the algorithm: raise it whenever the same configuration gives another potential
+MOST_SIGMA_A = 2.0  # of a thermal displacement: atoms of a crystal have no more
 EDGE_A = 1e-5  # an atom this close below a slice's exit face belongs to the next slice (rounding)
 
 SigmaA = float | dict[str, float]
@@ -44,19 +45,18 @@ class _Thermal(Strict):
     def _displacements_of_elements(cls, value: SigmaA) -> SigmaA:
         from ase.data import atomic_numbers
 
-        what = "a 1-D rms displacement in A"
+        what = f"a 1-D rms displacement in A, at most {MOST_SIGMA_A:g}"
         if not isinstance(value, dict):
-            if value <= 0:
+            if not 0 < value <= MOST_SIGMA_A:
                 mend = "Give one as 0.08, or leave thermal out for atoms at rest."
-                raise InputError("sigma_a", f"must be {what}, greater than 0", value, mend)
+                raise InputError("sigma_a", f"must be {what} and greater than 0", value, mend)
             return value
         for symbol, sigma in value.items():
             if symbol not in atomic_numbers:
                 raise InputError("sigma_a", "keys must be elements", symbol, nearest(symbol, set(atomic_numbers)))
-            if sigma < 0:
-                raise InputError(
-                    symbol, f"must be {what}, at least 0", sigma, "Give one as 0.08; 0 is an atom at rest."
-                )
+            if not 0 <= sigma <= MOST_SIGMA_A:
+                mend = "Give one as 0.08; 0 is an atom at rest."
+                raise InputError(symbol, f"must be {what} and at least 0", sigma, mend)
         return value
 
     def of(self, symbols: set[str]) -> dict[str, float]:
