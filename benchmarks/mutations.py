@@ -119,7 +119,7 @@ def _of_data(place: Path) -> Iterator[Case]:
     for kind, name in (("mask", "mask.npy"), ("positions", "where.csv")):
         yield Case(kind, folder / name, lambda path, k=kind: imported(path.parent / "scan.npy", f"--{k}", str(path)))
     calibration = {"voltage_kv": 80, "semiangle_mrad": 20, "step_a": [1, 1], "pixel_mrad": 2, "scan_shape": [5, 6],
-                   "crop_px": [20, 20], "bin": 2, "centre_px": [12, 12], "rotation_deg": 5, "skip_frames": "0"}  # fmt: skip
+                   "crop_px": [20, 20], "bin": 2, "centre_px": [12, 12], "skip_frames": "0"}  # fmt: skip
     (folder / "calibration.yaml").write_text(yaml.safe_dump(calibration))
     yield Case(
         "calibration", folder / "calibration.yaml",

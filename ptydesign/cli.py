@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ptydesign import __version__, commands, steps
+from ptydesign.arguments import Parser
 from ptydesign.errors import InputError, said
 from ptydesign.planning import cli as planning
 
@@ -99,7 +100,7 @@ def costs(options: argparse.Namespace) -> None:
 
 def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     """The parser, and the names of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ptydesign",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Design electron-ptychography experiments by simulation, and reconstruct data.",

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, WithJsonSchema, model_validator
 
-from ptydesign.errors import NOTHING, InputError, describe, nearest
+from ptydesign.errors import NOTHING, InputError, describe, near_files, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -71,7 +71,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML (or JSON) file. Raises InputError if it is missing or is not a mapping."""
     path = Path(path)
     if not path.is_file():
-        raise InputError("file", "must exist", str(path), "Check the path: it counts from the folder you are in.")
+        mend = near_files(path) or "Check the path: it counts from the folder you are in."
+        raise InputError("file", "must exist", str(path), mend)
     if path.stat().st_size > MOST_BYTES:
         rule = f"must be a text of at most {MOST_BYTES // 2**20} MiB"
         raise InputError(str(path), rule, f"{path.stat().st_size} bytes", "Is it the right file?")

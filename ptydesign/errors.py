@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 LONGEST = 120  # letters of a value in an error
 LONGEST_NAME = 300  # of a field or a rule: file names and keys are the user's
@@ -90,6 +92,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
     hint = f"Did you mean {lower[match[0]]!r}? " if match else ""
     more = f", and {len(known) - MOST_KNOWN} more" if len(known) > MOST_KNOWN else ""
     return f"{hint}Known here: {', '.join(known[:MOST_KNOWN])}{more}."
+
+
+def near_files(path: Path) -> str:
+    """A sentence that names the file nearest to a misspelt one in its folder; nothing if there is none."""
+    folder = path.parent
+    names = [one.name for one in itertools.islice(folder.iterdir(), 1000)] if folder.is_dir() else []
+    if not folder.is_dir() and str(folder) not in ("", "."):
+        return near_files(folder) or f"There is no folder {folder}."
+    match = difflib.get_close_matches(path.name, [name for name in names if not name.startswith(".")], n=1)
+    return f"Did you mean {str(folder / match[0])!r}?" if match else ""
 
 
 def describe(error: BaseException) -> str:

@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 
 from ptydesign import __version__
-from ptydesign.errors import NOTHING, InputError
+from ptydesign.errors import NOTHING, InputError, near_files
 from ptydesign.files import atomic, check_room
 from ptydesign.machine import GIB, memory_bytes
 
@@ -316,7 +316,7 @@ def _opened(path: Path, kind: str) -> Iterator[h5py.File]:
 
 def _check_exists(path: Path) -> None:
     if not path.is_file():
-        raise InputError("file", "must exist", str(path), "Check the path.")
+        raise InputError("file", "must exist", str(path), near_files(path) or "Check the path.")
 
 
 def _kind(file: h5py.File) -> str | None:

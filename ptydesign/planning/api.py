@@ -7,9 +7,12 @@ the command line.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from ptydesign.planning.tables import PlanningTables
 
 RULES = Path(ptydesign.study.__file__).parent / "study.smk"
+ENDS_S = 30.0  # that Snakemake has to end its jobs
 PROFILE = RULES.parent / "profiles" / "default"
 
 
@@ -147,21 +151,48 @@ def _check_is_plan(path: Path, name: str) -> None:
         raise InputError("plan", rule, name, "Rename the plan's file.")
 
 
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """`kill` of this process interrupts what is inside, as Ctrl-C does. Only the main thread can be told."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Interrupt Snakemake and its jobs, which takes its lock away; kill them if that takes long."""
+    for number, wait_s in ((signal.SIGINT, ENDS_S), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, number)
+            process.wait(wait_s)
+        if process.poll() is not None:
+            return
+
+
 def run_rules(name: str, workspace: Path, scale: str, cores: int | None, options: Sequence[str]) -> None:
     """Run the rules of a plan. Raises InputError if they stop."""
     count = str(cores) if cores else "all"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(RULES), "--cores", count]
     command += ["--workflow-profile", str(PROFILE), *options]
     command += [f"studies/{name}", "--config", f"scale={scale}"]
-    process = subprocess.Popen(command, cwd=workspace, env=dict(os.environ))
+    # a group of its own: whatever ends this process, Ctrl-C or `kill`, ends Snakemake and its jobs in one way
+    process = subprocess.Popen(command, cwd=workspace, env=dict(os.environ), process_group=0)
     try:
-        code = process.wait()
-    except KeyboardInterrupt:  # Ctrl-C reaches snakemake too: it ends its jobs and takes its lock away
-        code = process.wait()
+        with _terminated():
+            code = process.wait()
+    except KeyboardInterrupt:
+        _end(process)
         mend = "Run the same command again: it goes on where it was."
         raise InputError("plan", "must run to its end", "interrupted", mend) from None
     if code:
         mend = "See what it said above; run the same command again to go on."
-        if any((workspace / ".snakemake" / "locks").glob("*")):
-            mend = "See what it said above. If no other one runs here: `snakemake --unlock`, then the command again."
         raise InputError("plan", "must run to its end", f"snakemake stopped with {code}", mend)

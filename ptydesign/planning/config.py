@@ -19,7 +19,8 @@ Dose = Annotated[float, Field(gt=0, le=1e9)]
 Voltage = Annotated[float, Field(ge=10, le=1000)]
 Aperture = Annotated[float, Field(gt=0, le=200)]
 LEAST_CURRENT_PA = 0.2  # below, the largest of a list is in nanoampere
-LEAST_APERTURE_MRAD = 1.0  # below, a list of apertures is in radian
+LEAST_APERTURE_MRAD, MOST_APERTURE_MRAD = 1.0, 90.0  # below, a list is in radian; above, it has diameters in um
+LEAST_PIXEL_MRAD = 0.004  # below, the largest angle of a pixel is in radian
 DEFOCUS_NM = (1.0, 1e5)  # the largest defocus of a range: less is finer than one can focus, more is no probe
 NM_PER = {"um": 1e3, "angstrom": 0.1, "mm": 1e6, "pm": 1e-3, "m": 1e9}
 
@@ -138,6 +139,18 @@ class InstrumentConfig(Strict):
         if min(values) < LEAST_APERTURE_MRAD:
             rule = f"must be semi-angles in mrad, {LEAST_APERTURE_MRAD:g} or more"
             raise InputError("apertures_mrad", rule, list(values), _if_in("rad", values, 1e3))
+        if max(values) > MOST_APERTURE_MRAD:
+            rule = f"must be semi-angles in mrad, at most {MOST_APERTURE_MRAD:g}"
+            mend = "If they are the apertures' diameters in um, give the semi-angles that they make on your microscope."
+            raise InputError("apertures_mrad", rule, list(values), mend)
+        return values
+
+    @field_validator("pixels_mrad")
+    @classmethod
+    def _pixels_not_in_radian(cls, values: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if values is not None and max(values) < LEAST_PIXEL_MRAD:
+            rule = f"must be in mrad, the largest {LEAST_PIXEL_MRAD:g} or more"
+            raise InputError("pixels_mrad", rule, list(values), _if_in("rad", values, 1e3))
         return values
 
     @field_validator("currents_pa")
