@@ -31,7 +31,7 @@ import pandas as pd
 import yaml
 
 LONGEST_S, MOST_GIB = 10.0, 2.0
-KILLED_S = 60.0  # after which a process is ended
+KILLED_S, KILLED_CPU_S = 900.0, 40  # after which a process is ended
 ROOM_GIB = 6.0  # of address space beyond what is taken, so that no case takes the machine
 SENTENCE = ("error: ", "usage: ", "ptydesign")
 
@@ -298,6 +298,7 @@ def _read(read: Reader, path: Path) -> tuple[int, str]:
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     limit = taken + int(ROOM_GIB * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CPU, (KILLED_CPU_S, KILLED_CPU_S))
     said = io.StringIO()
     warnings.simplefilter("ignore")
     try:

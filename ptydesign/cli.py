@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,7 @@ GROUPS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status. Bad input is one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    plain, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {message}\n"
     try:
         if arguments[:1] == ["step"]:
             return steps.main(arguments[1:])
@@ -44,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         return INPUT_ERROR
     except BrokenPipeError:
         return 1
+    finally:
+        warnings.formatwarning = plain
     return 0
 
 

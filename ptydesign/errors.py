@@ -67,13 +67,13 @@ def _parts(value: object, limit: int, depth: int = 8) -> Iterable[str]:
             yield "..."
             return
         pairs = value.items() if isinstance(value, Mapping) else ((None, item) for item in value)
-        first, last = "{}" if isinstance(value, Mapping) else "[]"
+        first, last = "{}" if isinstance(value, Mapping) else "()" if isinstance(value, tuple) else "[]"
         yield first
         for number, (key, item) in enumerate(pairs):
             yield ", " if number else ""
-            yield "" if first == "[" else f"{str(key)[:limit]}: "
+            yield f"{str(key)[:limit]}: " if first == "{" else ""
             yield from _parts(item, limit, depth - 1)
-        yield last
+        yield f",{last}" if first == "(" and len(value) == 1 else last
     else:
         yield repr(value)
 

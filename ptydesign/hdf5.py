@@ -300,7 +300,7 @@ def _attributes(file: h5py.File, path: Path, kind: str, of: str | None) -> dict[
 def _differs(path: Path, strict: bool, words: str) -> None:
     if strict:
         raise InputError(str(path), "must hold what was written", words, REDO)
-    warnings.warn(f"{path} does not hold what ptydesign wrote ({words}): was it changed on purpose?", stacklevel=4)
+    warnings.warn(f"{path} does not hold what ptydesign wrote: was it changed on purpose?", stacklevel=1)
 
 
 @contextmanager

@@ -117,15 +117,16 @@ def _check_shapes(arrays: Mapping[str, Any]) -> None:
     shape = arrays["patterns"].shape
     if len(shape) != 3:
         raise InputError("dataset.patterns", "must be (position, ky, kx)", shape, "Write them as three axes.")
+    pixels, each = shape[1:], f"needs one (y, x) for each of the {shape[0]} patterns"
     rules = {
-        "positions": ((shape[0], 2), f"needs one (y, x) for each of the {shape[0]} patterns", "Give one for each."),
-        "mask": (shape[1:], f"must have the patterns' same pixels, {shape[1:]}", "Crop or bin both to one shape."),
-        "background": (shape[1:], f"must have the patterns' {shape[1:]} pixels", "Give one number for each pixel."),
+        "positions": ((shape[0], 2), each, "Give one position for each."),
+        "mask": (pixels, f"patterns and mask must have the same pixels, {pixels}", "Crop or bin them to one shape."),
+        "background": (pixels, f"must have the patterns' {pixels} pixels", "Give mean counts of each pixel."),
     }
     for name, (wanted, rule, mend) in rules.items():
         if name in arrays and arrays[name].shape != wanted:
-            field = "dataset.positions_a" if name == "positions" else f"dataset.{name}"
-            raise InputError(field, rule, arrays[name].shape, mend)
+            field = {"positions": "positions_a", "mask": "patterns"}.get(name, name)
+            raise InputError(f"dataset.{field}", rule, arrays[name].shape, mend)
 
 
 def _known(attributes: Mapping[str, Any], name: str) -> Any:
