@@ -1,8 +1,8 @@
 """`python -m benchmarks corruptions`: files of finished studies are damaged, and the studies go on from there.
 
 A study of each kind runs to its report. Then, many times: one of its files (a record of a job, a table, a record of the
-point store, a cached potential) is cut, changed, emptied, exchanged or taken away; all that is made from it is made
-again; and what the study says is compared with what it said. A damage is
+point store, a cached potential) is cut, changed, emptied, exchanged or taken away; the jobs that read it run again; and
+what they make is compared with what they made. A damage is
 
 - refused: a job stopped with the file's name, and after the next start of the study all was as before;
 - deleted: the same, but a user had to delete the file that was named;
@@ -22,21 +22,34 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import h5py
+import numpy as np
 import pandas as pd
+import yaml
 
 from ptydesign import kinds
 from ptydesign.cli import main
+from ptydesign.config import merge
 from ptydesign.errors import InputError
 from ptydesign.study.damage import remove_damaged
 from ptydesign.study.kind import Job, Run
 from ptydesign.study.store import FOLDER
 
-# A study of the repository for each kind, at its smoke scale.
-STUDIES = ("lowdose", "depth", "reconparams", "engines", "plan_bilayer", "compare")
+# A study of the repository for each kind: its smoke scale, with less in it.
+STUDIES: dict[str, dict[str, Any]] = {
+    "lowdose": {"doses_e_per_a2": [1000], "validation": {"abtem": False, "repeats": 1}},
+    "depth": {"variants": []},
+    "reconparams": {},
+    "engines": {},
+    "plan_bilayer": {"goal": {"doses_e_per_a2": [1000]}, "simulation": {"field_of_view_a": [8, 8]}},
+    "compare": {"draws": 2},
+}
 SCALE = "smoke"
 REFUSED, BY_HAND, REPAIRED, HARMLESS, SILENT = "refused", "deleted", "repaired", "harmless", "silent"
-SHOWN = ("report.html", "sheet.html", "tables", "figures")  # what a study says
+OTHER = "other numbers, with a word"
+MEASURED = "history/seconds"  # differs from run to run
 
 
 @dataclass(frozen=True)
@@ -75,34 +88,26 @@ class Study:
         return self.command("step", self.run.kind.name, name, str(self.folder), *place, *options)
 
     def finish(self) -> tuple[int, str]:
-        """Do all jobs whose files are missing, and the report; (exit status, what was said)."""
-        results, said = self.results, ""
-        if not (results / "resolved.yaml").is_file():
+        """Do all jobs whose files are missing, figures and report; (exit status, what was said)."""
+        jobs = [job for job in ordered(self.run) if not all((self.results / file).is_file() for file in job.outputs)]
+        return self.do(jobs, shown=True)
+
+    def do(self, jobs: Iterable[Job], shown: bool) -> tuple[int, str]:
+        """Do jobs, and draw figures and report if they are to be `shown`; stops at the first that fails."""
+        said = ""
+        if not (self.results / "resolved.yaml").is_file():
             status, said = self.step("resolve")
             if status:
                 return status, said
-        for job in ordered(self.run):
-            if not all((results / file).is_file() for file in job.outputs):
-                status, words = self.step(job.step.name, dict(job.which))
-                said += words
-                if status:
-                    return status, said
-        for name in ("figures", "report"):
-            status, words = self.command(name, str(results))
+        commands = [lambda job=job: self.step(job.step.name, dict(job.which)) for job in jobs]
+        for name in ("figures", "report") if shown else ():
+            commands.append(lambda name=name: self.command(name, str(self.results)))
+        for command in commands:
+            status, words = command()
             said += words
             if status:
                 return status, said
         return 0, said
-
-    def shown(self) -> dict[str, bytes]:
-        """All that the study says, by file."""
-        results, found = self.results, {}
-        for name in SHOWN:
-            place = results / name
-            for file in [place] if place.is_file() else sorted(place.rglob("*")):
-                if file.is_file():
-                    found[str(file.relative_to(results))] = file.read_bytes()
-        return found
 
 
 def ordered(run: Run) -> Iterator[Job]:
@@ -116,14 +121,41 @@ def ordered(run: Run) -> Iterator[Job]:
             yield job
 
 
-def made_from(run: Run, files: Iterable[str]) -> set[str]:
-    """Files of all jobs that read these, or what is made from them."""
-    seen, after = set(files), set()
-    for job in ordered(run):
-        if seen & set(job.inputs):
-            seen.update(job.outputs)
-            after.update(job.outputs)
-    return after
+def readers(study: Study, file: Path) -> tuple[list[Job], bool]:
+    """(jobs that read a file, whether figures and report do)."""
+    run, results = study.run, study.results
+    jobs = list(ordered(run))
+    if file.is_relative_to(results):
+        name = file.relative_to(results).as_posix()
+        shown = name.split("/")[0] in ("tables", "figures", "resolved.yaml")
+        if name.startswith("data/") and name.endswith(".h5") and not any(name in job.inputs for job in jobs):
+            return [job for job in jobs if any(one.startswith("data/") for one in job.inputs)][:3], False
+        return [job for job in jobs if name in job.inputs], shown
+    if file.name.startswith("potential-"):
+        return [job for job in jobs if job.step.name in ("potential", "potentials", "scan")], False
+    if file.suffix == ".h5":  # images of the store
+        return [job for job in jobs if job.step.name == "collect"], False
+    told = [job for job in jobs if any(file.stem in text(results / one) for one in job.outputs)]
+    return told[:2] or [job for job in jobs if job.step.name == "tune"], False
+
+
+def text(path: Path) -> str:
+    """A JSON file's text; nothing for others."""
+    return path.read_text() if path.suffix == ".json" and path.is_file() else ""
+
+
+def same(mine: Path, before: Path) -> bool:
+    """Whether a file is as it was, but for measured times."""
+    if mine.read_bytes() == before.read_bytes():
+        return True
+    if mine.suffix != ".h5":
+        return False
+    with h5py.File(mine) as one, h5py.File(before) as other:
+        names: list[str] = []
+        one.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        return MEASURED in names and all(
+            name in other and np.array_equal(one[name][()], other[name][()]) for name in names if name != MEASURED
+        )
 
 
 def cut(path: Path, rng: random.Random, others: list[Path]) -> None:
@@ -212,44 +244,42 @@ def alike(file: Path, files: list[Path]) -> list[Path]:
     return [one for one in files if one != file and one.suffix == file.suffix and len(one.parts) == depth]
 
 
-def one_damage(study: Study, before: dict[str, bytes], file: Path, damage: str, rng: random.Random) -> dict[str, str]:
-    """What happens if a file of a finished study is damaged: a row of the table. The study is spoilt after it."""
+def one_damage(study: Study, whole: Path, file: Path, damage: str, rng: random.Random) -> dict[str, str]:
+    """What happens if a file of a finished study is damaged: a row of the table. whole: the root of its undamaged twin.
+    The study is spoilt after it."""
     others = alike(file, files_of(study))
     if damage == "swap" and not others:
         damage = "flip"
-    run, results = study.run, study.results
+    jobs, shown = readers(study, file)
+    outputs = [study.results / one for job in jobs for one in job.outputs]
     DAMAGES[damage](file, rng, others)
-    if file.is_relative_to(results):
-        name = str(file.relative_to(results))
-        gone = made_from(run, [name])
-        if name.startswith("data/") and name.endswith(".h5") and not gone:  # made beside a record of them
-            gone = made_from(run, [one for one in _names(run) if one.startswith("data/")])
-    else:
-        gone = set(_names(run))
-    for one in gone - {str(file.relative_to(results)) if file.is_relative_to(results) else ""}:
-        (results / one).unlink(missing_ok=True)
-    status, said = study.finish()
+    for path in outputs:
+        path.unlink(missing_ok=True)
+    if damage == "drop" and (own := [job for job in ordered(study.run) if study.results / job.outputs[0] == file]):
+        jobs = [*own, *jobs]  # what is missing is made first
+    status, said = study.do(jobs, shown)
+    if shown:
+        outputs += [study.results / "report.html", *(study.results / "figures").glob("*.png")]
     row = {"study": study.folder.name, "file": str(file.relative_to(study.root)), "damage": damage}
-    if status == 0:
-        same = study.shown() == before
-        told = "warning" in said or damage == "drop"  # what is missing is made: that is no secret
-        outcome = (REPAIRED if told else HARMLESS) if same else ("other numbers, with a word" if told else SILENT)
-        return {**row, "outcome": outcome, "words": _first(said)}
     words = _first(said)
+
+    def unchanged() -> bool:
+        return all(path.is_file() and same(path, whole / path.relative_to(study.root)) for path in outputs)
+
+    if status == 0:
+        told = "warning" in said or damage == "drop"  # what is missing is made: that is no secret
+        outcome = (REPAIRED if told else HARMLESS) if unchanged() else (OTHER if told else SILENT)
+        return {**row, "outcome": outcome, "words": words}
     if status != 2 or "Traceback" in said:
         return {**row, "outcome": "traceback", "words": words}
     with contextlib.suppress(InputError), contextlib.redirect_stderr(io.StringIO()):
         remove_damaged(study.run)
-    status, said = study.finish()
-    if status == 0:
-        return {**row, "outcome": REFUSED if study.shown() == before else SILENT, "words": words}
-    file.unlink(missing_ok=True)
-    status, said = study.finish()
-    return {**row, "outcome": BY_HAND if status == 0 else "not mended", "words": words}
-
-
-def _names(run: Run) -> list[str]:
-    return [file for job in run.kind.jobs(run.resolved) for file in job.outputs]
+    for outcome in (REFUSED, BY_HAND):
+        status, said = study.finish()
+        if status == 0:
+            return {**row, "outcome": outcome if unchanged() else OTHER, "words": words}
+        file.unlink(missing_ok=True)
+    return {**row, "outcome": "not mended", "words": words}
 
 
 def _first(said: str) -> str:
@@ -257,25 +287,31 @@ def _first(said: str) -> str:
     return lines[0] if lines else ""
 
 
-def measure(studies: Path, place: Path, count: int, names: Iterable[str] = STUDIES, seed: int = 0) -> pd.DataFrame:
+def measure(studies: Path, place: Path, count: int, seed: int = 0) -> pd.DataFrame:
     """Damage `count` files of studies, one at a time. studies: the folder of all; place: an empty folder to work in."""
-    names, rng, rows = list(names), random.Random(seed), []
-    for number, name in enumerate(names):
-        whole = Study(studies / name, place / "whole" / name, SCALE)
-        os.environ.pop("PTYDESIGN_CACHE", None)  # the cache is part of what is damaged
+    rng, rows = random.Random(seed), []
+    os.environ.pop("PTYDESIGN_CACHE", None)  # the cache is part of what is damaged
+    for number, (name, less_of_it) in enumerate(STUDIES.items()):
+        folder = place / "studies" / name
+        shutil.copytree(studies / name, folder)
+        content = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
+        content["scales"] = {SCALE: merge(content["scales"][SCALE], less_of_it)}
+        (folder / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        whole = Study(folder, place / "whole" / name, SCALE)
         status, said = whole.finish()
         if status:
             raise RuntimeError(f"{name}: {said}")
-        before, files = whole.shown(), files_of(whole)
-        for index in range(count // len(names) + (number < count % len(names))):
+        files = files_of(whole)
+        print(f"{name}: finished, {len(files)} files", flush=True)
+        for index in range(count // len(STUDIES) + (number < count % len(STUDIES))):
             copy = place / "copy"
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(whole.root, copy, ignore=shutil.ignore_patterns("jax"))
             study = Study(whole.folder, copy, SCALE)
             damage = list(DAMAGES)[index % len(DAMAGES)]
             file = copy / rng.choice(files).relative_to(whole.root)
-            rows.append(one_damage(study, before, file, damage, rng))
-            print(*(rows[-1][key] for key in ("outcome", "damage", "study", "file")), flush=True)
+            rows.append(one_damage(study, whole.root, file, damage, rng))
+            print(*(rows[-1][key] for key in ("outcome", "damage", "study", "file", "words")), flush=True)
     return pd.DataFrame(rows)
 
 

@@ -292,15 +292,20 @@ def forked(read: Reader, path: Path) -> dict[str, Any]:
 
 
 def _read(read: Reader, path: Path) -> tuple[int, str]:
-    """(exit status, words) of reading a file in this process."""
-    from ptydesign.errors import InputError
-
+    """(exit status, words) of reading a file in this process, which then has bounds."""
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     limit = taken + int(ROOM_GIB * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CPU, (KILLED_CPU_S, KILLED_CPU_S))
-    said = io.StringIO()
     warnings.simplefilter("ignore")
+    return tried(read, path)
+
+
+def tried(read: Reader, path: Path) -> tuple[int, str]:
+    """(exit status, words) of reading a file: 0 used, 2 refused in a sentence, 3 anything else."""
+    from ptydesign.errors import InputError
+
+    said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             found = read(path)

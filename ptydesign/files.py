@@ -56,7 +56,15 @@ def written(path: Path, needed: int = 0) -> Iterator[None]:
         number = error.errno or _number_in(str(error))
         if number in FULL:
             raise InputError(*_full(path, needed)) from None
-        if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EFBIG):
+        if number in (
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.ENOTDIR,
+            errno.EEXIST,
+            errno.ENAMETOOLONG,
+            errno.EFBIG,
+        ):
             mend = "Write to another folder, or change what is in the way."
             raise InputError(str(path), "must be a file that can be written", os.strerror(number), mend) from None
         raise

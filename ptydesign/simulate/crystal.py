@@ -83,7 +83,8 @@ def read_structure(path: Path) -> ase.Atoms:
     if len(unknown):
         raise _unknown_element(path, atoms.get_chemical_symbols()[int(np.argmax(atoms.numbers == unknown[0]))])
     for kind, parts in atoms.info.get("occupancy", {}).items():
-        if len(parts) > 1 or abs(sum(parts.values()) - 1) > 0.01:
+        shares = list(parts.values())
+        if len(shares) != 1 or not isinstance(shares[0], int | float) or abs(shares[0] - 1) > 0.01:
             raise InputError(
                 "sample.file",
                 f"every site must be fully occupied by one element ({path}, site {kind})",
