@@ -240,8 +240,9 @@ def files_of(study: Study) -> list[Path]:
 
 def alike(file: Path, files: list[Path]) -> list[Path]:
     """Others that could be taken for it."""
-    depth = len(file.parts)
-    return [one for one in files if one != file and one.suffix == file.suffix and len(one.parts) == depth]
+    depth, stored = len(file.parts), FOLDER in file.parts
+    found = [one for one in files if one != file and one.suffix == file.suffix and len(one.parts) == depth]
+    return [one for one in found if (FOLDER in one.parts) == stored]
 
 
 def one_damage(study: Study, whole: Path, file: Path, damage: str, rng: random.Random) -> dict[str, str]:
@@ -278,6 +279,8 @@ def one_damage(study: Study, whole: Path, file: Path, damage: str, rng: random.R
         status, said = study.finish()
         if status == 0:
             return {**row, "outcome": outcome if unchanged() else OTHER, "words": words}
+        if "Delete the study's results folder" in words:
+            shutil.rmtree(study.results)
         file.unlink(missing_ok=True)
     return {**row, "outcome": "not mended", "words": words}
 

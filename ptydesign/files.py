@@ -20,6 +20,9 @@ from typing import Any
 from ptydesign.errors import InputError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+IN_THE_WAY = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG,
+)  # fmt: skip
 MIB = 2**20
 _TEMPORARY = re.compile(r"^\..+\.ptydesign-(?P<host>[^.]*)-(?P<process>\d+)-[a-z0-9_]+(\.\w+)?$")
 

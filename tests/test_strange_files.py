@@ -115,7 +115,7 @@ def test_import_reads_nothing_outside_the_files_folder(way, tmp_path, secret):
             file.create_dataset("entry/data", (20, 16, 20), "u1", external=[(str(secret), 0, 6400)])
         else:
             linked(file, "entry", target, "/")
-    with pytest.raises(InputError, match="must lie in it, or in a file of its folder|bytes of another file"):
+    with pytest.raises(InputError, match=r"must lie in it, or in a file of its folder|bytes of another file"):
         files.read_frames(path)
 
 

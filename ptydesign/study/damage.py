@@ -7,8 +7,9 @@ graph of jobs is made: Snakemake makes again what is missing and needed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ptydesign import io
 from ptydesign.errors import InputError
@@ -17,6 +18,7 @@ from ptydesign.study.figures import INDEX
 from ptydesign.study.file import RESOLVED
 from ptydesign.study.kind import Run
 from ptydesign.study.records import file_hash, place_of, read_record
+from ptydesign.study.store import PointStore
 from ptydesign.study.tables import HASHES, read_settings
 
 LARGEST_BYTES = 2**28  # of an HDF5 file that is read through before work starts; a larger one when a job reads it
@@ -75,9 +77,20 @@ def damaged(run: Run) -> Iterator[tuple[str, InputError]]:
 def _check(results: Path, file: str) -> None:
     path = results / file
     if path.suffix == ".json":
-        read_record(results, file)
+        _check_images(results, read_record(results, file))
     elif path.suffix == ".h5" and path.stat().st_size <= LARGEST_BYTES:
         io.check_hdf5(path, place_of(results, file))
+
+
+def _check_images(results: Path, record: Mapping[str, Any]) -> None:
+    """Images of a record's trials, where there are any; those that are damaged are removed, so that the record is made
+    again, and they with it. Raises InputError."""
+    store, trials = PointStore(results.parent), record.get("trials")
+    for trial in trials if isinstance(trials, list) else []:
+        key = trial.get("key")
+        if isinstance(key, str) and store.images_path(key).is_file() and not store.has_images(key):
+            store.images_path(key).unlink()
+            raise InputError(str(store.images_path(key)), "its images must be what was written", "others", "")
 
 
 def _differing(results: Path, record: str, folder: str) -> Iterator[tuple[str, InputError]]:

@@ -56,7 +56,7 @@ def test_a_damaged_record_is_refused_by_its_name(damage, tmp_path):
     write_record(tmp_path / "mine", FILE.replace("round-0", "round-1"), trials(0, 1, 2))
     assert read_record(tmp_path / "mine", FILE) == trials(0, 1, 2)
     damage(tmp_path / "mine" / FILE)
-    with pytest.raises(InputError, match="round-0/trials.json") as caught:
+    with pytest.raises(InputError, match=r"round-0/trials.json") as caught:
         read_record(tmp_path / "mine", FILE)
     assert "Delete it" in caught.value.mend
 
@@ -75,7 +75,7 @@ def test_a_chunk_holds_just_its_own_trials(tmp_path):
     assert [trial["index"] for trial in read_round(tmp_path, search, 0)] == [0, 1, 2, 3]
     for wrong in ((2,), (3, 2), (0, 1), (2, 3, 4)):
         write_record(tmp_path, second, trials(*wrong))
-        with pytest.raises(InputError, match="chunk-1.json: must hold the trials"):
+        with pytest.raises(InputError, match=r"chunk-1.json: must hold the trials"):
             read_round(tmp_path, search, 0)
 
 
@@ -132,7 +132,7 @@ def test_a_table_that_was_cut_is_refused(tmp_path):
                 tables.check_files(tmp_path, tables.HASHES, "tables")
         path.write_bytes(whole)
     paths[0].unlink()
-    with pytest.raises(InputError, match="trials.csv"):
+    with pytest.raises(InputError, match=r"trials.csv"):
         tables.check_files(tmp_path, tables.HASHES, "tables")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import html
 import itertools
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -20,9 +21,11 @@ import pytest
 import yaml
 from every_kind import write_tiny
 
+from benchmarks import corruptions
 from ptydesign import kinds, steps
 from ptydesign.cli import main
 from ptydesign.study import cost
+from ptydesign.study.damage import damaged
 from ptydesign.study.kind import SHARED, Job, Run
 from ptydesign.study.store import PointStore
 
@@ -241,6 +244,28 @@ def test_a_changed_study_and_an_unknown_job_are_refused(kind, finished, tmp_path
             assert f"{word}: " in error
             assert "must be one of the study's" in error
         assert not results.exists(), f"{word} wrote before it refused"
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_damage_of_any_file_is_found_before_work_starts(kind, finished, tmp_path):
+    """A short form of `python -m benchmarks corruptions`: what is found is made anew, or refused when it is read."""
+    study = finished[kind].copy(tmp_path)
+    run, rng = study.run, random.Random(0)
+    assert list(damaged(run)) == []
+    results = study.root / kind
+    files = [file for job in study.jobs() for file in study.files(job)]
+    files = [file for file in files if file.suffix in (".json", ".csv", ".h5")] + [results / "resolved.yaml"]
+    for file in files:
+        for damage in ("cut", "flip", "empty", "less", "swap"):
+            others = corruptions.alike(file, files)
+            whole = {one: one.read_bytes() for one in (file, *others)}
+            corruptions.DAMAGES["flip" if damage == "swap" and not others else damage](file, rng, others)
+            # a space or a hash that is another one, and says the same, is no damage
+            changed = file.read_bytes() != whole[file]
+            found = [name for name, _ in damaged(run)]
+            assert not changed or file.relative_to(results).as_posix() in found, (file, damage)
+            for one, content in whole.items():
+                one.write_bytes(content)
 
 
 def test_snakemake_finds_every_file_where_the_steps_made_it(finished, tmp_path):
