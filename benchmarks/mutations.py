@@ -70,7 +70,7 @@ def cases(studies: Path, place: Path) -> list[Case]:
 def _of_data(place: Path) -> Iterator[Case]:
     from ptydesign import io as files
     from ptydesign.api import read_plan
-    from ptydesign.commands import _read
+    from ptydesign.commands import read_data
     from ptydesign.types import Dataset, Grid, Optics, Outcome, ReconState, Reconstruction
 
     folder = place / "data"
@@ -81,7 +81,7 @@ def _of_data(place: Path) -> Iterator[Case]:
     optics = Optics(80.0, 0.02, -50.0)
     dataset = Dataset(patterns, positions, Grid((24, 24), (0.5, 0.5)), 80.0, np.ones((24, 24), np.float32), optics)
     files.write_dataset(folder / "data.h5", dataset)
-    yield Case("dataset", folder / "data.h5", _read)
+    yield Case("dataset", folder / "data.h5", read_data)
     state = ReconState(
         object=np.ones((1, 40, 40), np.complex64), probe=np.ones((1, 24, 24), np.complex64), positions_px=positions,
         pixel_a=np.array([0.5, 0.5]), origin_a=np.zeros(2), wavelength_a=0.0418, intensity=np.ones(30),
