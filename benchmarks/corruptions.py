@@ -21,6 +21,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,16 @@ class Study:
     root: Path
     scale: str
 
-    @property
+    @cached_property
     def run(self) -> Run:
-        """The study, checked."""
+        """The study, checked; as it was before it was damaged."""
+        return self.open()
+
+    def open(self) -> Run:
+        """The study as it is. Raises InputError."""
         return kinds.open_study(self.folder, self.scale, self.root)
 
-    @property
+    @cached_property
     def results(self) -> Path:
         """Its results folder."""
         return self.run.resolved.results
@@ -274,7 +279,7 @@ def one_damage(study: Study, whole: Path, file: Path, damage: str, rng: random.R
     if status != 2 or "Traceback" in said:
         return {**row, "outcome": "traceback", "words": words}
     with contextlib.suppress(InputError), contextlib.redirect_stderr(io.StringIO()):
-        remove_damaged(study.run)
+        remove_damaged(study.open())
     for outcome in (REFUSED, BY_HAND):
         status, said = study.finish()
         if status == 0:

@@ -85,13 +85,17 @@ def check_results(folder: Path, study: str) -> None:
         return
     mend = f"Move {folder} away or delete it; the study then runs anew, from stored trials where they still hold."
     try:
-        made = read_yaml(file).get("resolved") or {}
+        made = read_yaml(file).get("resolved")
+        made = made if isinstance(made, dict) else {}
         found, owner = made.get("layout"), made.get("study", study)
     except InputError as error:
         again = f"Delete {file}; the study's snakemake command makes it anew."
         raise InputError(str(file), "must be a readable file of this study", error.value, again) from None
+    if not isinstance(found, int):
+        again = f"Delete {file}; the study's snakemake command makes it anew."
+        raise InputError(str(file), "must be a readable file of this study, with its layout", found, again)
     rule = f"must have layout version {LAYOUT}, and {folder} was made by"
-    if not isinstance(found, int) or found < min(READ_LAYOUTS):
+    if found < min(READ_LAYOUTS):
         raise InputError("results folder", f"{rule} an older version of ptydesign", found, mend)
     if found > LAYOUT:
         raise InputError(
