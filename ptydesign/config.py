@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, WithJsonSchema, model_validator
 
 from ptydesign.errors import NOTHING, InputError, describe, nearest
+from ptydesign.functions import beside
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -67,11 +68,12 @@ def build(
 ) -> Model:
     """Validate a mapping. Raises InputError for the first problem: field path, rule, value received, mend.
 
-    header: fields that the caller sets, not the user.
+    header: fields that the caller sets, not the user. Functions that a file names are looked for beside it.
     """
     content = {**content, **(header or {})}
     try:
-        return model.model_validate(content)
+        with beside(source):
+            return model.model_validate(content)
     except ValidationError as error:
         raise _explain(error, model, source, content, set(header or ())) from None
 
