@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptydesign import machine
+from ptydesign import functions, machine
 from ptydesign.errors import InputError, nearest
 from ptydesign.study import cost
 from ptydesign.study.file import DEFAULT_KIND, DEFAULT_SCALE, RENAMED, kind_of
@@ -28,7 +28,7 @@ KINDS = {
 }
 RULES = Path(__file__).parent / "study" / "study.smk"  # Snakemake's rules of all kinds
 
-OPTIONS = ("scale",)
+OPTIONS = ("scale", "allow_code")
 
 
 def find_kind(name: str) -> Kind:
@@ -64,6 +64,8 @@ def load_studies(
         if name not in OPTIONS:
             raise InputError(f"--config {name}", "is not a known option", config[name], nearest(str(name), OPTIONS))
     scale = str(config.get("scale", DEFAULT_SCALE))
+    if str(config.get("allow_code", False)).lower() == "true":  # for the jobs, too: each reads this configuration
+        functions.allow()
     _check_folder(root)
     asked = {Path(word).name for word in arguments if word.startswith(f"{studies.name}/")}
     found = {}

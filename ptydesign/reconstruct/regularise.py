@@ -316,6 +316,7 @@ CONSTRAINTS: Registry[Constraint] = Registry(
     _taken,
 )
 
+
 class OwnConstraint(ConstraintConfig):
     """A function of your own, (state, values) -> state."""
 
