@@ -20,7 +20,7 @@ import re
 import sys
 import traceback
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -122,14 +122,16 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     @property
     def annotation(self) -> Any:
         """The type of a pydantic field that holds a name."""
-        return self._annotation(list(self.known))
+        return self.annotation_of(list(self.known))
 
     @property
     def own_annotation(self) -> Any:
         """The type of a pydantic field that holds the name of a user's function."""
-        return self._annotation([])
+        return self.annotation_of([])
 
-    def _annotation(self, known: list[str]) -> Any:
+    def annotation_of(self, known: Sequence[str]) -> Any:
+        """The type of a pydantic field that holds one of these words, or the name of a user's function."""
+
         def validated(text: str, info: ValidationInfo) -> str:
             try:
                 return text if text in known else self._own_name(text, known)
@@ -139,7 +141,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 
         own = {"type": "string", "pattern": NAMED}
         return Annotated[
-            str, AfterValidator(validated), WithJsonSchema({"anyOf": [{"enum": known}, own]} if known else own)
+            str, AfterValidator(validated), WithJsonSchema({"anyOf": [{"enum": list(known)}, own]} if known else own)
         ]
 
 
@@ -245,6 +247,11 @@ def guarded(function: Callable[..., Any], place: Place) -> Callable[..., Any]:
     return call
 
 
+def plain_name(name: str) -> str:
+    """The name as a file may have it, without the hash of its source."""
+    return name.partition("@")[0]
+
+
 def changed(before: Any, after: Any) -> list[str]:
     """Functions that two settings (nested mappings and lists) both name, with another source: `file.py:name`."""
     one, other = dict(_named(before)), dict(_named(after))
@@ -259,7 +266,7 @@ def _named(content: Any) -> Iterator[tuple[str, str]]:
         for one in content:
             yield from _named(one)
     elif isinstance(content, str) and (match := NAME.fullmatch(content)) and match["digest"]:
-        yield content.rpartition("@")[0], match["digest"]
+        yield plain_name(content), match["digest"]
 
 
 def _file(source: str, text: str) -> Path:

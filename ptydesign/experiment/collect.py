@@ -17,6 +17,7 @@ from ptydesign.experiment.images import kept_images
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.search import potential_file
 from ptydesign.experiment.trial import judged, objective_value
+from ptydesign.functions import plain_name
 from ptydesign.score import metrics
 from ptydesign.simulate.specimen import ImageSample, build_atoms
 from ptydesign.study.draws import difference, summarise, verdict
@@ -148,6 +149,7 @@ def score_columns(study: StudyConfig, record: dict[str, Any]) -> dict[str, Any]:
         "objective": objective_value(study, record),
         **{ssim_column(width): ssim.get(f"{width:g}") for width in study.score.ssim_widths_px},
         **{name: scores.get(name) for name in ("psnr_db", "mse_rad2", "frc_area", "contrast")},
+        **{plain_name(name): scores.get(name) for name in study.score.functions},
         "positions": record.get("positions"),
         "sweeps": best.get("sweeps", record.get("sweeps")),
         "fluence_mean": record.get("fluence_mean"),

@@ -13,6 +13,7 @@ from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError, nearest
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
+from ptydesign.score.own import METRICS
 from ptydesign.simulate.potential import PotentialConfig
 from ptydesign.simulate.specimen import SampleConfig
 from ptydesign.study.acquisition import DOSE_LIMIT, VARIABLE, ExperimentConfig, some_numbers
@@ -116,9 +117,9 @@ class MapConfig(Strict):
 class ObjectiveConfig(Strict):
     """What the search maximises."""
 
-    metric: Literal["ssim", "psnr_db", "frc_area", "mse_rad2"] = "ssim"
-    """Score against the truth: SSIM, PSNR, area of the ring correlation, or (its negative) mean squared error of the
-    phase."""
+    metric: METRICS.annotation_of(("ssim", "psnr_db", "frc_area", "mse_rad2")) = "ssim"
+    """Score against the truth: SSIM, PSNR, area of the ring correlation, (its negative) mean squared error of the
+    phase, or one of `score.functions`."""
     width_px: float = Field(1.5, gt=0)
     """Standard deviation of SSIM's window in reconstruction pixels that counts; one of `score.ssim_widths_px`."""
 
@@ -129,6 +130,9 @@ def check_objective(objective: ObjectiveConfig, score: ScoreConfig) -> None:
     if objective.metric == "ssim" and objective.width_px not in widths:
         rule = f"must be one of score.ssim_widths_px {list(widths)}"
         raise InputError("objective.width_px", rule, objective.width_px, "Choose one of them, or add it there.")
+    if ":" in objective.metric and objective.metric not in score.functions:
+        rule = f"must be one of score.functions {list(score.functions)}"
+        raise InputError("objective.metric", rule, objective.metric, "Choose one of them, or add it there.")
 
 
 class JobsConfig(Strict):

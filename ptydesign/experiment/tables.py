@@ -11,6 +11,7 @@ import pandas as pd
 
 from ptydesign.errors import InputError
 from ptydesign.experiment.config import OPTIMISED
+from ptydesign.functions import plain_name
 from ptydesign.study import tables
 from ptydesign.study.quantities import score_label, ssim_column
 from ptydesign.study.tables import REDO
@@ -78,7 +79,7 @@ class ExperimentTables(tables.Tables):
         """What the search maximised, in words."""
         objective = self.study["objective"]
         metric = objective["metric"]
-        label = score_label(ssim_column(objective["width_px"]) if metric == "ssim" else metric)
+        label = score_label(ssim_column(objective["width_px"]) if metric == "ssim" else plain_name(metric))
         return f"−{label}" if metric == "mse_rad2" else label
 
     @property

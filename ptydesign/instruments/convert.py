@@ -48,10 +48,11 @@ def import_file(
     """A file of an instrument (or `file.h5:array`, `.npy`, a folder of frames) as a Dataset.
 
     format: RosettaSciIO's name of it; raw: layout of a raw binary; loader: a function of your own that reads it, as
-    file.py:name. mask: file with (ky, kx), in the detector's own orientation. positions: file with (position, 2) (y, x), in `positions_unit` (a, nm, or px of the reconstruction);
-    without it the scan is a raster. probe: file with a complex first guess (y, x) or (mode, y, x) in real space, on the
-    patterns' pixels. vacuum: file with the intensity of the beam without a specimen on the detector: it gives centre,
-    aperture and intensity of the first guess. All arrays as `files.read_array` reads them.
+    file.py:name. mask: file with (ky, kx), in the detector's own orientation. positions: file with (position, 2)
+    (y, x), in `positions_unit` (a, nm, or px of the reconstruction); without it the scan is a raster. probe: file with
+    a complex first guess (y, x) or (mode, y, x) in real space, on the patterns' pixels. vacuum: file with the intensity
+    of the beam without a specimen on the detector: it gives centre, aperture and intensity of the first guess. All
+    arrays as `files.read_array` reads them.
     memory_gib: what may be taken (default: half of what is free). lazy: patterns are read when they are asked for;
     else they are in memory, or mapped from a temporary file if they take more than half of the bound.
 
