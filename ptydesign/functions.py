@@ -61,7 +61,7 @@ class Place:
 
     def error(self, rule: str, got: object, mend: str) -> InputError:
         """What is wrong with the function: a rule that begins with must."""
-        return InputError(self.text, rule, got, mend)
+        return InputError(self.text, rule, _Words(got) if isinstance(got, str) else got, mend)
 
     def failed(self, error: BaseException, rule: str = "must not fail") -> InputError:
         """Its own error, with the line of its file."""
@@ -69,7 +69,7 @@ class Place:
         if isinstance(error, SyntaxError) and error.filename == str(self.path):
             lines.append(error.lineno)
         where = f"{self.path}, line {lines[-1]}" if lines else str(self.path)
-        return self.error(f"{rule}, and it did in {where}", _Words(describe(error)), "Correct it there.")
+        return self.error(f"{rule}, and it did in {where}", describe(error), "Correct it there.")
 
 
 class Registry(Mapping[str, Entry], Generic[Entry]):
@@ -209,7 +209,7 @@ def load(place: Place) -> Any:
     if place.name not in found:
         own = [n for n, v in found.items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
         mend = nearest(place.name, own) if own else "It has no function."
-        raise place.error(f"must be in {place.path}", _Words(f"no {place.name} there"), mend)
+        raise place.error(f"must be in {place.path}", f"no {place.name} there", mend)
     return found[place.name]
 
 

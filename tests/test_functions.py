@@ -31,7 +31,8 @@ NAME = re.compile(r"\w+\.py:\w+@[0-9a-f]{12}")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [text for name, text in found if name == language]
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_code_of_a_package_is_looked_at_without_running_it(folder, monkeypatch):
     (folder / "package" / "__init__.py").write_text("open('ran', 'w')\n")
     shutil.copy("readout.py", folder / "package" / "model.py")
     monkeypatch.syspath_prepend(folder)
-    with pytest.raises(InputError, match="package/model.py"):
+    with pytest.raises(InputError, match=r"package/model\.py"):
         plan_of(noise="package.model:readout")
     assert not (folder / "ran").exists()
     monkeypatch.setenv(functions.ALLOW, "1")
@@ -179,7 +180,7 @@ def test_starts_of_the_page(allowed, data):
         engines=[{"engine": "lsqml"}],
     )
     state = start_state(data, own)
-    assert np.std(np.angle(state.object.prod(axis=0))) == pytest.approx(0.01, rel=0.05)
+    assert np.std(np.angle(state.object[1])) == pytest.approx(0.01, rel=0.05)
     assert np.sum(np.abs(state.probe) ** 2) == pytest.approx(data.patterns.sum(axis=(1, 2)).mean(), rel=1e-6)
     assert np.unravel_index(np.argmax(np.abs(state.probe[0])), data.grid.shape) == (10, 12)
 
@@ -219,7 +220,7 @@ def test_the_loader_of_the_page(allowed, capsys):
     with open("scan.cam", "wb") as file:
         np.array(patterns.shape, "<u4").tofile(file)
         patterns.astype("<u2").tofile(file)
-    command = next(text for text in blocks("") if "import" in text).replace("\\\n", " ").split()
+    command = next(text for text in blocks("") if text.startswith("ptydesign import")).replace("\\\n", " ").split()
     assert main(command[1:]) == 0, capsys.readouterr().err
     found = io.read_dataset(allowed / "data.h5")
     np.testing.assert_array_equal(np.sort(found.patterns[7].ravel()), np.sort(patterns[1, 2].ravel()))
@@ -238,19 +239,22 @@ WRONG_NOISE = {
     ),
     "nan": (
         "    return (jnp.sqrt(y) - jnp.log(i)) ** 2",
-        r"must give finite likelihoods; got '\d+ that are not, as inf",
+        r"must give finite likelihoods; got \d+ that are not, as inf",
     ),
     "negative": ("    return i - y * jnp.log(i + 1)", r"likelihoods of at least 0; got -\d"),
     "rounded": (
         "    return (jnp.round(i) - y) ** 2 / 8 + 0.01 * i",
         r"must be differentiable by JAX.*got a gradient of",
     ),
-    "stopped": ("    return (jax.lax.stop_gradient(i) - y) ** 2 + 0 * i", r"differentiable|positive curvature"),
+    "stopped": (
+        "    return (jax.lax.stop_gradient(i) - y) ** 2 + 0 * i",
+        r"must be differentiable by JAX.*got a gradient of",
+    ),
     "numpy": ("    return np.asarray(i) - y", r"jax\.numpy functions that JAX can compile, and it did in .*line 5"),
     "branch": ("    return i - y if i.sum() > 0 else y", r"jax\.numpy functions that JAX can compile"),
     "arguments": (None, r"must not fail.*takes 2 positional arguments but 3 were given"),
     "syntax": ("    return (", r"must be in a file that runs without failing, and it did in .*own\.py.*SyntaxError"),
-    "nothing": ("    return None", r"one number for each pixel.*got 'no array'"),
+    "nothing": ("    return None", r"one number for each pixel.*got no array"),
 }
 
 
@@ -272,7 +276,7 @@ def test_a_wrong_noise_model_is_told_before_work_starts(allowed, case):
         ("jnp.sum(jnp.sqrt(1 - jnp.abs(state.object) ** 2))", r"must give finite (values|gradients)"),
         ("jnp.sum(jnp.sqrt(jnp.abs(state.object - 1) ** 2))", r"must give finite gradients of vacuum"),
         ("jnp.sum(jnp.round(state.object.real))", r"gradient of zero|differentiable"),
-        ("jnp.sum(state.object)", r"of real numbers; got .shape \(\) of complex"),
+        ("jnp.sum(state.object)", r"of real numbers; got shape \(\) of complex"),
         ("jnp.mean(state.potential)", r"must not fail, and it did in .*line 4; got AttributeError"),
     ],
 )
@@ -286,7 +290,7 @@ def test_a_wrong_cost(allowed, body, words):
 @pytest.mark.parametrize(
     "body, words",
     [
-        ("state.object", "must give a state; got 'ArrayImpl|must give a state"),
+        ("state.object", r"must give a state; got \w+"),
         ("state.replace(object=state.object[:1])", r"must leave the shape and type of the state's object as they are"),
         ("state.replace(object=jnp.abs(state.object))", r"shape and type of the state's object"),
         ("state.replace(object=state.object / 0.0)", r"must give finite values of the object"),
@@ -323,7 +327,7 @@ def test_a_wrong_start(allowed, section, body, words):
         ("nothing.py:noise", "must be in a file that exists"),
         ("no_such_module:noise", "must be in a module that Python finds"),
         ("math:sqrt", "with its source"),
-        ("readout.py:READOUT", "must be a function; got .float"),
+        ("readout.py:READOUT", "must be a function; got float"),
         ("readout.py:readout@0123456789ab", "must be the function that was used before, of source 0123456789ab"),
         ("readout.py:", "must be named as file.py:name or module:name"),
         ("poison", "Did you mean 'poisson'.*Or name your own as file.py:name"),
@@ -350,16 +354,15 @@ def test_a_wrong_metric(allowed, body, words):
 
 
 def test_a_metric_that_fails_on_real_images_is_a_failed_trial(allowed):
-    (allowed / "own.py").write_text(
-        "def score(image, truth, pixel_a):\n    if image.shape != (24, 20): raise ValueError('too small')\n    return 1\n"
+    text = (
+        "def score(image, truth, pixel_a):\n    if image.shape != (24, 20): raise ValueError('small')\n    return 1\n"
     )
+    (allowed / "own.py").write_text(text)
     study_files.write_study(allowed / "study", study_files.tiny(score__functions=["own.py:score"]))
     resolved = kinds.open_study(allowed / "study", "preview", allowed / "results").resolved
     _, result = Runner(resolved).run(Trial(resolved.study.experiment, 2000), None)
     assert result["status"] == "failed"
-    assert re.search(
-        r"own\.py:score: must not fail, and it did in .*line 2; got ValueError: too small", result["reason"]
-    )
+    assert re.search(r"own\.py:score: must not fail, and it did in .*line 2; got ValueError: small", result["reason"])
 
 
 def test_an_objective_must_be_among_the_scores(allowed):
@@ -372,9 +375,9 @@ def test_an_objective_must_be_among_the_scores(allowed):
     "body, words",
     [
         ("return ase.Atoms('Au', [(1, 1, 1)], cell=(*extent_a, 5))", r"orthogonal cell .* \(9, 8, t\)"),
-        ("return [1, 2]", "must give ase.Atoms; got 'list'"),
+        ("return [1, 2]", "must give ase.Atoms; got list"),
         ("return ase.Atoms('Au', [(99, 1, 1)], cell=(*extent_a[::-1], 5))", r"all atoms in the cell; got \[99"),
-        ("return ase.Atoms(cell=(*extent_a[::-1], 5))", "atoms at finite positions; got '0 atoms'"),
+        ("return ase.Atoms(cell=(*extent_a[::-1], 5))", "atoms at finite positions; got 0 atoms"),
     ],
 )
 def test_a_wrong_sample(allowed, body, words):
@@ -388,8 +391,8 @@ def test_a_wrong_sample(allowed, body, words):
 @pytest.mark.parametrize(
     "body, words",
     [
-        ("return None", "own.py:load: must give real patterns .*got 'NoneType'"),
-        ("return np.zeros((2, 3))", r"must give real patterns .*got 'shape \(2, 3\) of float64'"),
+        ("return None", "own.py:load: must give real patterns .*got NoneType"),
+        ("return np.zeros((2, 3))", r"must give real patterns .*got shape \(2, 3\) of float64"),
         ("return open(path + 'x')", r"must not fail, and it did in .*line 5; got TypeError"),
     ],
 )

@@ -132,10 +132,10 @@ def _taken(function: Any, place: Place) -> Noise:
         if (least := float(values[0].min())) < -1e-6:
             mend = "Subtract its value at the expected count that fits best."
             raise place.error("must give likelihoods of at least 0", least, mend)
+        tried.gradient(place, both, expected + 0.5, "the expected counts")
         if not np.all(values[2] > 0):
             rule = "must have a minimum, with a positive curvature there"
-            raise place.error(rule, float(values[2].min()), "Check its sign.")
-        tried.gradient(place, both, expected + 0.5, "the expected counts")
+            raise place.error(rule, float(values[2].min()), "It may not be linear or round.")
     return model
 
 
