@@ -1,0 +1,143 @@
+"""Points that Optuna's samplers choose, as a pure function of the history.
+
+Each call makes a study in memory, puts all finished rounds into it, and asks. `gp` and `tpe` look at finished trials
+only, so these are added as they are. `cmaes` and `nsga2` breed generations and remember which trial belongs to which:
+for them every trial is asked for again, with its point given, and told, in the order of the rounds. A point that may not
+be tried is told as a failure, and another one is asked for.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from ptydesign.design.settings import Observation, SearchConfig
+from ptydesign.design.space import Dimension, Point, Space
+
+REPLAYED = ("cmaes", "nsga2")
+ATTEMPTS = 200  # to find a point that may be tried
+LEAST_POPULATION = 4
+
+
+def ask(
+    space: Space, config: SearchConfig, rounds: Sequence[Sequence[Observation]], n: int, seed: int
+) -> list[Point]:
+    """`n` points to try next after these rounds, first points included."""
+    from ptydesign.design.propose import objective_values
+
+    flat = [o for each in rounds for o in each]
+    values = iter(objective_values(config, flat))
+    told = [[(o.point, (float(next(values)), *o.costs)) for o in each] for each in rounds]
+    with _quiet():
+        sampler = _sampler(space, config, told, seed)
+        study = optuna.create_study(sampler=sampler, directions=directions(len(flat[0].costs) if flat else 0))
+        for each in told:
+            if config.sampler in REPLAYED:
+                _replay(study, space, each)
+            else:
+                study.add_trials([trial_of(space, point, value) for point, value in each])
+        return [_asked(study, space, seed, place) for place in range(n)]
+
+
+def directions(costs: int) -> list[str]:
+    """Of the objective and of so many costs."""
+    return ["maximize", *["minimize"] * costs]
+
+
+def trial_of(space: Space, point: Mapping[str, Any], values: Sequence[float] | None, **more: Any) -> FrozenTrial:
+    """A finished trial; values None: one that failed. more: as `optuna.trial.create_trial` takes it."""
+    state = TrialState.COMPLETE if values is not None else TrialState.FAIL
+    return create_trial(
+        state=state, values=values, params=_params(space, point), distributions=distributions(space), **more
+    )
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Optuna's words for a space: numbers to choose from by their rank, words by their place."""
+    return {name: _distribution(d) for name, d in zip(space.names, space.dimensions, strict=True)}
+
+
+def _distribution(d: Dimension) -> BaseDistribution:
+    if d.choices is not None:
+        size = len(d.values)
+        return IntDistribution(0, size - 1) if d.ordered else CategoricalDistribution(list(range(size)))
+    if d.integer:
+        return IntDistribution(int(d.low), int(d.high), log=d.scale == "log")
+    return FloatDistribution(d.low, d.high, log=d.scale == "log")
+
+
+def _params(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:
+    """A point's values as Optuna has them."""
+    places = zip(space.names, space.dimensions, strict=True)
+    return {n: point[n] if d.choices is None else d.values.index(point[n]) for n, d in places}
+
+
+def _point(space: Space, params: Mapping[str, Any]) -> Point:
+    """The valid point of Optuna's values."""
+    places = zip(space.names, space.dimensions, strict=True)
+    given = {n: params[n] if d.choices is None else d.values[params[n]] for n, d in places}
+    return space.from_unit(space.to_unit([given]))[0]
+
+
+def _sampler(space: Space, config: SearchConfig, told: Sequence, seed: int) -> optuna.samplers.BaseSampler:
+    """The sampler at its start. What is told says how many points came first, and which of them was best."""
+    first = told[0] if told else []
+    # one that is replayed draws the same numbers again; others must not, in each round
+    start = np.random.SeedSequence([seed, 0 if config.sampler in REPLAYED else len(told)])
+    number = int(start.generate_state(1)[0])
+    if config.sampler == "gp":
+        return optuna.samplers.GPSampler(seed=number, n_startup_trials=1)
+    if config.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=number, n_startup_trials=1, multivariate=True, constant_liar=True)
+    if config.sampler == "cmaes":
+        best = max(first, key=lambda one: one[1][0])[0] if first else None
+        x0 = None if best is None else _params(space, best)
+        return optuna.samplers.CmaEsSampler(x0=x0, seed=number, n_startup_trials=max(1, len(first)))
+    return optuna.samplers.NSGAIISampler(seed=number, population_size=max(LEAST_POPULATION, len(first)))
+
+
+def _replay(study: optuna.Study, space: Space, told: Sequence) -> None:
+    """One round, as it was asked for and told."""
+    asked = []
+    for point, _ in told:
+        study.enqueue_trial(_params(space, point))
+        asked.append(study.ask(distributions(space)))
+    for trial, (_, values) in zip(asked, told, strict=True):
+        study.tell(trial, list(values))
+
+
+def _asked(study: optuna.Study, space: Space, seed: int, place: int) -> Point:
+    """One more point that may be tried; a random one, if the sampler finds none."""
+    for _ in range(ATTEMPTS):
+        trial = study.ask(distributions(space))
+        point = _point(space, trial.params)
+        if space.allowed is None or space.allowed(point):
+            return point
+        study.tell(trial, state=TrialState.FAIL)
+    rng = np.random.default_rng([seed, len(study.trials), place])
+    return next(iter(space.draw(rng, 1)), point)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's log, and without its warnings of what is experimental."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
