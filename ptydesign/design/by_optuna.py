@@ -2,8 +2,8 @@
 
 Each call makes a study in memory, puts all finished rounds into it, and asks. `gp` and `tpe` look at finished trials
 only, so these are added as they are. `cmaes` and `nsga2` breed generations and remember which trial belongs to which:
-for them every trial is asked for again, with its point given, and told, in the order of the rounds. A point that may not
-be tried is told as a failure, and another one is asked for.
+for them every trial is asked for again, with its point given, and told, in the order of the rounds. A point that may
+not be tried is told as a failure, and another one is asked for.
 """
 
 from __future__ import annotations
@@ -31,16 +31,14 @@ ATTEMPTS = 200  # to find a point that may be tried
 LEAST_POPULATION = 4
 
 
-def ask(
-    space: Space, config: SearchConfig, rounds: Sequence[Sequence[Observation]], n: int, seed: int
-) -> list[Point]:
+def ask(space: Space, config: SearchConfig, rounds: Sequence[Sequence[Observation]], n: int, seed: int) -> list[Point]:
     """`n` points to try next after these rounds, first points included."""
     from ptydesign.design.propose import objective_values
 
     flat = [o for each in rounds for o in each]
     values = iter(objective_values(config, flat))
     told = [[(o.point, (float(next(values)), *o.costs)) for o in each] for each in rounds]
-    with _quiet():
+    with quiet():
         sampler = _sampler(space, config, told, seed)
         study = optuna.create_study(sampler=sampler, directions=directions(len(flat[0].costs) if flat else 0))
         for each in told:
@@ -56,12 +54,21 @@ def directions(costs: int) -> list[str]:
     return ["maximize", *["minimize"] * costs]
 
 
-def trial_of(space: Space, point: Mapping[str, Any], values: Sequence[float] | None, **more: Any) -> FrozenTrial:
-    """A finished trial; values None: one that failed. more: as `optuna.trial.create_trial` takes it."""
+def trial_of(space: Space, point: Mapping[str, Any], values: Sequence[float]) -> FrozenTrial:
+    """A finished trial."""
+    return create_trial(values=values, params=_params(space, point), distributions=distributions(space))
+
+
+def trial_to_show(
+    space: Space, point: Mapping[str, Any], values: Sequence[float] | None, attributes: Mapping[str, Any]
+) -> FrozenTrial:
+    """A trial for Optuna's dashboard, with numbers to choose from by their value. values: None of one that failed."""
+    own = {
+        name: _distribution(d) if d.choices is None else CategoricalDistribution(list(d.values))
+        for name, d in zip(space.names, space.dimensions, strict=True)
+    }
     state = TrialState.COMPLETE if values is not None else TrialState.FAIL
-    return create_trial(
-        state=state, values=values, params=_params(space, point), distributions=distributions(space), **more
-    )
+    return create_trial(state=state, values=values, params=dict(point), distributions=own, user_attrs=dict(attributes))
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -131,7 +138,7 @@ def _asked(study: optuna.Study, space: Space, seed: int, place: int) -> Point:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Optuna's log, and without its warnings of what is experimental."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

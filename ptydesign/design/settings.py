@@ -114,6 +114,20 @@ class SearchConfig(Strict):
         return self
 
 
+def check_sampler(config: SearchConfig, ordered: Sequence[bool], costs: int) -> None:
+    """Refuse a search that its method can't make. ordered: of each parameter, whether its values have an order. costs:
+    objectives besides the score. Raises InputError, with fields of a study."""
+    several = [name for name, (_, many) in SAMPLERS.items() if many]
+    if costs and config.method == "bo":
+        mend = f"Use optuna with a sampler of {', '.join(several)}, or random."
+        raise InputError("search.method", "has one objective only", config.method, mend)
+    if costs and config.sampler is not None and config.sampler not in several:
+        raise InputError("search.sampler", "has one objective only", config.sampler, f"Choose {', '.join(several)}.")
+    if config.sampler == "cmaes" and (len(ordered) < 2 or not all(ordered)):
+        mend = f"Choose {', '.join(several)}, or fix the words outside the space."
+        raise InputError("search.sampler", "needs two or more numbers to search, and no words", config.sampler, mend)
+
+
 @dataclass(frozen=True)
 class Observation:
     """A finished trial. value: objective, to be maximised; None (or not finite) if the trial failed, for `reason`.

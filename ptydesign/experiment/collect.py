@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ptydesign import io, units
-from ptydesign.experiment import scope
+from ptydesign.experiment import objectives, scope
 from ptydesign.experiment.config import OPTIMISED, StudyConfig
 from ptydesign.experiment.images import kept_images
 from ptydesign.experiment.resolve import Resolved
@@ -56,7 +56,24 @@ def collect(resolved: Resolved) -> list[Path]:
     }
     if study.map is not None:
         frames["map"] = trials[is_map]
+    if study.objective.against:
+        frames["pareto"] = _pareto(study, trials)
     return write_tables(resolved.results, frames, images, digits=None)
+
+
+def _pareto(study: StudyConfig, trials: pd.DataFrame) -> pd.DataFrame:
+    """Scored trials of the searches with their objectives; front: which no other of their dose beats in all of them."""
+    names, costs = list(study.space.root), [objectives.COLUMNS[name] for name in study.objective.against]
+    kept = trials[(trials["search"] != scope.MAP) & (trials["status"] == "ok")].copy()
+    found = [objectives.costs_at(study, row[names], row["dose_e_per_a2"]) for _, row in kept.iterrows()]
+    for name, column in objectives.COLUMNS.items():
+        if column in costs:
+            kept[column] = [one[name] for one in found]
+    kept["front"] = False
+    for _, group in kept.groupby("dose_e_per_a2"):
+        kept.loc[group.index, "front"] = objectives.front(group["objective"], [group[c] for c in costs])
+    places = ["dose_e_per_a2", "search", "round", "index"]
+    return kept[list(dict.fromkeys([*places, *names, "objective", *costs, "front"]))]
 
 
 def _trial_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:

@@ -15,7 +15,8 @@ BO, RANDOM, MAP = "bo", "random", "map"
 DECISION = "search/bo-{dose}/decision.json"
 VALIDATION = "validation/{dose}-{simulator}.json"
 TABLES = (
-    "trials", "contenders", "decisions", "validation", "recommended", "summary", "gains", "convergence", "map",
+    "trials", "contenders", "decisions", "validation", "recommended", "summary", "gains", "convergence",
+    "pareto", "map",
 )  # fmt: skip
 
 
@@ -86,7 +87,8 @@ def validations(study: StudyConfig) -> Iterable[Which]:
 
 def tables(study: StudyConfig) -> list[str]:
     """Tables that the study makes."""
-    return [name for name in TABLES if name != "map" or study.map is not None]
+    unused = {"map": study.map is None, "pareto": not study.objective.against}
+    return [name for name in TABLES if not unused.get(name)]
 
 
 def trials(study: StudyConfig) -> dict[str, int]:
