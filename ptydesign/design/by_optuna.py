@@ -3,7 +3,7 @@
 Each call makes a study in memory, puts all finished rounds into it, and asks. `gp` and `tpe` look at finished trials
 only, so these are added as they are. `cmaes` and `nsga2` breed generations and remember which trial belongs to which:
 for them every trial is asked for again, with its point given, and told, in the order of the rounds. A point that may
-not be tried is told as a failure, and another one is asked for.
+not be tried is told as the worst seen, and another one is asked for.
 """
 
 from __future__ import annotations
@@ -27,26 +27,34 @@ from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Dimension, Point, Space
 
 REPLAYED = ("cmaes", "nsga2")
-ATTEMPTS = 200  # to find a point that may be tried
+ATTEMPTS = 20  # to find a point that may be tried
 LEAST_POPULATION = 4
 
 
-def ask(space: Space, config: SearchConfig, rounds: Sequence[Sequence[Observation]], n: int, seed: int) -> list[Point]:
-    """`n` points to try next after these rounds, first points included."""
-    from ptydesign.design.propose import objective_values
-
-    flat = [o for each in rounds for o in each]
-    values = iter(objective_values(config, flat))
-    told = [[(o.point, (float(next(values)), *o.costs)) for o in each] for each in rounds]
+def ask(
+    space: Space,
+    config: SearchConfig,
+    rounds: Sequence[Sequence[Observation]],
+    values: Sequence[float],
+    n: int,
+    seed: int,
+) -> list[Point]:
+    """`n` points to try next after these rounds, first points included. values: the objective of all observations, also
+    of those that failed."""
+    number = iter(values)
+    told = [[(o.point, (float(next(number)), *o.costs)) for o in each] for each in rounds]
+    costs = len(told[0][0][1]) - 1 if told and told[0] else 0
     with quiet():
-        sampler = _sampler(space, config, told, seed)
-        study = optuna.create_study(sampler=sampler, directions=directions(len(flat[0].costs) if flat else 0))
+        study = optuna.create_study(sampler=_sampler(space, config, told, seed), directions=directions(costs))
         for each in told:
             if config.sampler in REPLAYED:
                 _replay(study, space, each)
             else:
                 study.add_trials([trial_of(space, point, value) for point, value in each])
-        return [_asked(study, space, seed, place) for place in range(n)]
+        worst = [
+            min(v) if i == 0 else max(v) for i, v in enumerate(zip(*(v for each in told for _, v in each), strict=True))
+        ]
+        return [_asked(study, space, worst, seed, place) for place in range(n)]
 
 
 def directions(costs: int) -> list[str]:
@@ -121,18 +129,19 @@ def _replay(study: optuna.Study, space: Space, told: Sequence) -> None:
     for point, _ in told:
         study.enqueue_trial(_params(space, point))
         asked.append(study.ask(distributions(space)))
+        _ = asked[-1].relative_params  # else a trial whose point is given is of no generation
     for trial, (_, values) in zip(asked, told, strict=True):
         study.tell(trial, list(values))
 
 
-def _asked(study: optuna.Study, space: Space, seed: int, place: int) -> Point:
+def _asked(study: optuna.Study, space: Space, worst: list[float], seed: int, place: int) -> Point:
     """One more point that may be tried; a random one, if the sampler finds none."""
     for _ in range(ATTEMPTS):
         trial = study.ask(distributions(space))
         point = _point(space, trial.params)
         if space.allowed is None or space.allowed(point):
             return point
-        study.tell(trial, state=TrialState.FAIL)
+        study.tell(trial, worst)
     rng = np.random.default_rng([seed, len(study.trials), place])
     return next(iter(space.draw(rng, 1)), point)
 

@@ -132,7 +132,7 @@ def propose(
     if config.method == "optuna":
         from ptydesign.design import by_optuna
 
-        points = by_optuna.ask(space, config, rounds, n, seed)
+        points = by_optuna.ask(space, config, rounds, objective_values(config, observations), n, seed)
         return _different(space, points, [o.point for o in observations], _stream(seed, BATCH, len(rounds))), {}
     memory = _recall(state, space, config, rounds, seed)
     while memory.rounds < len(rounds):

@@ -65,7 +65,9 @@ def _pareto(study: StudyConfig, trials: pd.DataFrame) -> pd.DataFrame:
     """Scored trials of the searches with their objectives; front: which no other of their dose beats in all of them."""
     names, costs = list(study.space.root), [objectives.COLUMNS[name] for name in study.objective.against]
     kept = trials[(trials["search"] != scope.MAP) & (trials["status"] == "ok")].copy()
-    found = [objectives.costs_at(study, row[names], row["dose_e_per_a2"]) for _, row in kept.iterrows()]
+    found = [
+        objectives.costs_at(study, {n: row[n] for n in names}, row["dose_e_per_a2"]) for row in kept.to_dict("records")
+    ]
     for name, column in objectives.COLUMNS.items():
         if column in costs:
             kept[column] = [one[name] for one in found]
