@@ -2,8 +2,8 @@
 
 Each call makes a study in memory, puts all finished rounds into it, and asks. `gp` and `tpe` look at finished trials
 only, so these are added as they are. `cmaes` and `nsga2` breed generations and remember which trial belongs to which:
-for them every trial is asked for again, with its point given, and told, in the order of the rounds. A point that may
-not be tried is told as the worst seen, and another one is asked for.
+for them every trial is asked for again, with its point given, and told, in the order of the rounds. Where a point has
+been tried, or may not be tried, another one is asked for, while it counts as one that runs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Dimension, Point, Space
 
 REPLAYED = ("cmaes", "nsga2")
-ATTEMPTS = 20  # to find a point that may be tried
+ATTEMPTS = 20  # to find a new point that may be tried
 LEAST_POPULATION = 4
 
 
@@ -51,10 +51,10 @@ def ask(
                 _replay(study, space, each)
             else:
                 study.add_trials([trial_of(space, point, value) for point, value in each])
-        worst = [
-            min(v) if i == 0 else max(v) for i, v in enumerate(zip(*(v for each in told for _, v in each), strict=True))
-        ]
-        return [_asked(study, space, worst, seed, place) for place in range(n)]
+        points = [point for each in told for point, _ in each]
+        for place in range(n):
+            points.append(_asked(study, space, points, np.random.default_rng([seed, len(points), place])))
+        return points[-n:]
 
 
 def directions(costs: int) -> list[str]:
@@ -109,9 +109,7 @@ def _point(space: Space, params: Mapping[str, Any]) -> Point:
 def _sampler(space: Space, config: SearchConfig, told: Sequence, seed: int) -> optuna.samplers.BaseSampler:
     """The sampler at its start. What is told says how many points came first, and which of them was best."""
     first = told[0] if told else []
-    # one that is replayed draws the same numbers again; others must not, in each round
-    start = np.random.SeedSequence([seed, 0 if config.sampler in REPLAYED else len(told)])
-    number = int(start.generate_state(1)[0])
+    number = int(np.random.SeedSequence([seed, len(told)]).generate_state(1)[0])  # others in each round
     if config.sampler == "gp":
         return optuna.samplers.GPSampler(seed=number, n_startup_trials=1)
     if config.sampler == "tpe":
@@ -134,15 +132,12 @@ def _replay(study: optuna.Study, space: Space, told: Sequence) -> None:
         study.tell(trial, list(values))
 
 
-def _asked(study: optuna.Study, space: Space, worst: list[float], seed: int, place: int) -> Point:
-    """One more point that may be tried; a random one, if the sampler finds none."""
+def _asked(study: optuna.Study, space: Space, taken: Sequence[Mapping], rng: np.random.Generator) -> Point:
+    """One more point that is new and may be tried; a random one, if the sampler finds none."""
     for _ in range(ATTEMPTS):
-        trial = study.ask(distributions(space))
-        point = _point(space, trial.params)
-        if space.allowed is None or space.allowed(point):
+        point = _point(space, study.ask(distributions(space)).params)
+        if point not in taken and (space.allowed is None or space.allowed(point)):
             return point
-        study.tell(trial, worst)
-    rng = np.random.default_rng([seed, len(study.trials), place])
     return next(iter(space.draw(rng, 1)), point)
 
 

@@ -111,7 +111,7 @@ def test_two_objectives_spread_over_the_front(sampler):
     for _ in range(2 if sampler == "gp" else 14):
         rounds.append(told(propose(space, config_of(sampler), rounds, 5, 0)[0]))
     late = [o.point for each in rounds[-4:] for o in each] if sampler != "gp" else [o.point for o in rounds[-1]]
-    assert np.median([p["y"] for p in late]) < 0.25
+    assert np.median([p["y"] for p in late]) < 0.3
     assert np.ptp([p["x"] for p in late]) > 0.4
 
 
