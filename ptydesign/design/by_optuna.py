@@ -74,9 +74,11 @@ def trial_to_show(
     own = {
         name: _distribution(d) if d.choices is None else CategoricalDistribution(list(d.values))
         for name, d in zip(space.names, space.dimensions, strict=True)
+        if point[name] is not None
     }
+    known = {name: point[name] for name in own}
     state = TrialState.COMPLETE if values is not None else TrialState.FAIL
-    return create_trial(state=state, values=values, params=dict(point), distributions=own, user_attrs=dict(attributes))
+    return create_trial(state=state, values=values, params=known, distributions=own, user_attrs=dict(attributes))
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -94,9 +96,14 @@ def _distribution(d: Dimension) -> BaseDistribution:
 
 
 def _params(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:
-    """A point's values as Optuna has them."""
-    places = zip(space.names, space.dimensions, strict=True)
-    return {n: point[n] if d.choices is None else d.values.index(point[n]) for n, d in places}
+    """A point's values as Optuna has them; of what has no meaning there, the middle."""
+    found = {}
+    for name, d in zip(space.names, space.dimensions, strict=True):
+        value = point[name]
+        if value is None:
+            value = d.from_features(d.to_features([None]))[0]
+        found[name] = value if d.choices is None else d.values.index(value)
+    return found
 
 
 def _point(space: Space, params: Mapping[str, Any]) -> Point:

@@ -10,7 +10,8 @@ from scipy.constants import e
 
 from ptydesign.design.sampling import electrons_per_pattern, scan_time_s
 from ptydesign.experiment.config import SearchObjective, StudyConfig
-from ptydesign.study.acquisition import ExperimentConfig, at_point
+from ptydesign.experiment.points import experiment_at
+from ptydesign.study.acquisition import ExperimentConfig
 
 COLUMNS = {"dose": "applied_dose_e_per_a2", "time": "scan_time_s"}
 
@@ -33,7 +34,7 @@ def costs_at(study: StudyConfig, point: Mapping[str, Any], dose_e_per_a2: float)
     """`costs` of a point of the study's space."""
     if not study.objective.against:
         return {}
-    return costs(study.objective, at_point(study.experiment, point), dose_e_per_a2)
+    return costs(study.objective, experiment_at(study, point), dose_e_per_a2)
 
 
 def front(score: Sequence[float], minimised: Iterable[Sequence[float]]) -> np.ndarray:

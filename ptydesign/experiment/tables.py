@@ -28,6 +28,7 @@ _COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "contenders": ((), ("dose_e_per_a2", "place", "n", "mean", "difference", "low", "high", "better")),
     "decisions": (("outcome",), ("dose_e_per_a2", "draws", "probability_best", "probability_good", "expected_loss")),
     "gains": (("simulator", "metric", "verdict"), ("dose_e_per_a2", "n", "difference", "low", "high")),
+    "two_by_two": (("experiment", "reconstruction"), ("dose_e_per_a2", "n", "ssim_mean", "ssim_std")),
     "recommended": (
         ("parameter", "unit"),
         ("dose_e_per_a2", "best", "low", "high", "searched_low", "searched_high"),
@@ -40,7 +41,7 @@ _COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pareto": (("search",), ("dose_e_per_a2", "objective")),
     "map": (("status", "reason"), ("dose_e_per_a2", "psnr_db")),
 }
-OPTIONAL = ("map", "pareto")
+OPTIONAL = ("map", "pareto", "two_by_two")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class ExperimentTables(tables.Tables):
         found = list(dict.fromkeys(self["recommended"]["parameter"]))
         asked = [name for name in self.study["space"] if name in found or not found]
         return asked + [name for name in found if name not in asked]
+
+    @property
+    def varied(self) -> list[str]:
+        """Names of all varied parameters, words included."""
+        return list(self.study["space"])
 
     @property
     def reference(self) -> str:
@@ -179,6 +185,8 @@ def _checked(path: Path, name: str, frame: pd.DataFrame | None, study: dict[str,
     """A table with text and finite numbers where they must be; None for one that the study doesn't make."""
     unused = {"map": not study["map"], "pareto": not study["objective"].get("against")}
     if unused.get(name):
+        return None
+    if frame is None and name == "two_by_two":
         return None
     if frame is None:
         raise InputError(str(path), "must exist", "no file", "Run the study's snakemake command; it makes this table.")

@@ -65,7 +65,7 @@ def _searches(tables: ExperimentTables, costs: list[str]) -> list[tuple[tuple, p
 
 def _row(space: Space, row: dict, costs: list[str]) -> tuple[dict, list[float] | None, dict]:
     """(point, values or None, everything else that is known) of a trial."""
-    point = space.validate_point({name: row[name] for name in space.names})
+    point = space.validate_point({name: None if pd.isna(row[name]) else row[name] for name in space.names})
     values = None if row["status"] != "ok" else [row["objective"], *(row[column] for column in costs)]
     others = {k: v for k, v in row.items() if k not in space.names and k != "objective"}
     known = {k: v for k, v in others.items() if v != "" and not (isinstance(v, float) and math.isnan(v))}

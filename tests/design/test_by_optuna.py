@@ -90,6 +90,17 @@ def test_words_numbers_to_choose_from_and_whole_numbers(sampler):
     assert all(isinstance(p["n"], int) and isinstance(p["points"], int) for p in points)
 
 
+@pytest.mark.parametrize("sampler", [name for name in HERE if name != "cmaes"])
+def test_what_has_no_meaning_at_a_point_is_left_out(sampler):
+    space = build_space(
+        {"engine": {"choices": ["lsqml", "epie"]}, "rate": {"low": 0.1, "high": 1.0, "when": {"engine": ["epie"]}}}
+    )
+    rounds = [[Observation(p, p["rate"] or 0.0) for p in initial_design(space, 6, "hammersley", 0)]]
+    points, _ = propose(space, config_of(sampler), rounds, 6, 0)
+    assert [space.validate_point(p) for p in points] == points
+    assert any(p["rate"] is not None for p in points)
+
+
 @pytest.mark.parametrize("sampler", HERE)
 def test_only_what_is_allowed_is_proposed(space, sampler):
     narrow = dataclasses.replace(space, allowed=lambda p: p["step_a"] < 2)
