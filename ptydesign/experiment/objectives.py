@@ -34,7 +34,7 @@ def costs_at(study: StudyConfig, point: Mapping[str, Any], dose_e_per_a2: float)
     """`costs` of a point of the study's space."""
     if not study.objective.against:
         return {}
-    return costs(study.objective, experiment_at(study, point), dose_e_per_a2)
+    return costs(study.objective, experiment_at(study.experiment, point), dose_e_per_a2)
 
 
 def front(score: Sequence[float], minimised: Iterable[Sequence[float]]) -> np.ndarray:
