@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptydesign import machine
+from ptydesign import functions, machine
 from ptydesign.errors import InputError, nearest
 from ptydesign.study import cost
 from ptydesign.study.file import DEFAULT_KIND, DEFAULT_SCALE, RENAMED, SCALES, kind_of
@@ -29,7 +29,7 @@ KINDS = {
 }
 RULES = Path(__file__).parent / "study" / "study.smk"  # Snakemake's rules of all kinds
 
-OPTIONS = ("scale",)
+OPTIONS = ("scale", "allow_code")
 ALL = "all"  # the target that is all studies
 DRY = {"-n", "--dry-run", "--dryrun", "-np"}  # Snakemake shows what it would do, and nothing is changed
 
@@ -65,6 +65,8 @@ def load_studies(studies: Path, config: Mapping[str, Any], arguments: Sequence[s
         if name not in OPTIONS:
             raise InputError(f"--config {name}", "is not a known option", config[name], nearest(str(name), OPTIONS))
     scale = str(config.get("scale", DEFAULT_SCALE))
+    if str(config.get("allow_code", False)).lower() == "true":  # for the jobs, too: each reads this configuration
+        functions.allow()
     _check_folder(root)
     known = {file.parent.name: file.parent for file in sorted(Path(studies).glob("*/study.yaml"))}
     asked = {Path(word).name for word in arguments if word.startswith(f"{studies.name}/")}
