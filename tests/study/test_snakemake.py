@@ -6,7 +6,6 @@ import os
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from study_files import tiny, write_study
+
+from benchmarks import kills
 
 ROOT = Path(__file__).parents[2]
 TABLES = [f"results/tiny/tables/{name}.csv" for name in ("trials", "validation", "recommended", "summary", "map")]
@@ -134,38 +135,31 @@ def test_bad_input_is_refused_in_seconds_before_anything_is_made(tmp_path, envir
 
 
 def test_a_study_killed_at_any_moment_ends_bit_identical(finished, environment, tmp_path):
-    folder = make_workplace(tmp_path)
+    """With its jobs, and without; nobody unlocks or cleans. `python -m benchmarks kills` does so at random."""
+    cache = Path(environment["PTYDESIGN_CACHE"])
+    place = kills.Place.make(tmp_path / "again", finished / "studies" / "tiny", "preview", cache, cores=2)
 
     def stored() -> dict[Path, int]:
-        found = (folder / "results" / ".points").glob("*/*.json")
+        found = (place.folder / "results" / ".points").glob("*/*.json")
         return {p: p.stat().st_mtime_ns for p in found if not p.name.startswith(".")}
 
     kept: dict[Path, int] = {}
-    for enough in (1, 8):  # while the first points are computed, and again later
-        process = subprocess.Popen(
-            [sys.executable, "-m", "snakemake", "studies/tiny"],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    for enough, alone in ((1, False), (8, True)):  # while the first points are computed, and again later
+        process = place.start()
         try:
             deadline = time.monotonic() + 600
             while len(stored()) < enough and time.monotonic() < deadline:
                 assert process.poll() is None, "ended before it could be killed"
                 time.sleep(0.02)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            kills.kill(process, alone)
         found = stored()
         assert enough <= len(found) < 20
         assert kept.items() <= found.items(), "a stored trial was computed again"
         kept = found
-        assert snakemake(folder, environment, "studies/tiny", "--unlock").returncode == 0
-    done = snakemake(folder, environment, "studies/tiny", "--cores", "1")
-    assert done.returncode == 0, done.stdout
+    count = kills.Count()
+    kills.judge(place, kills.Place(finished, "tiny", "preview", cache).tables, count)
+    assert (count.ends, count.identical, count.leftovers) == (1, 1, 0)
+    assert "killed" in (place.folder / "output.txt").read_text()  # a lock was in the way
     for path, moment in kept.items():
         assert path.stat().st_mtime_ns == moment, "a stored trial was computed again"
-    for table in [*TABLES, "results/tiny/tables/convergence.csv", "results/tiny/tables/images.h5"]:
-        assert (folder / table).read_bytes() == (finished / table).read_bytes(), table
