@@ -78,7 +78,7 @@ def reconstruct_dataset(
         state=state,
         history=_arrays(history),
         outcome=outcome,
-        nominal_positions_a=np.asarray(dataset.positions_a),
+        nominal_positions_a=np.asarray(plan.correction.applied(dataset).positions_a),
         plan=plan.model_dump(mode="json"),
         seed=seed,
         provenance=provenance,

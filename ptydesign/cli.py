@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ptydesign import __version__, commands, steps
+from ptydesign import __version__, commands, inspect_commands, steps
 from ptydesign.errors import InputError
 from ptydesign.planning import cli as planning
 
@@ -20,7 +20,7 @@ INPUT_ERROR = 2  # exit status
 # What `ptydesign --help` shows, in the order of a microscopist's day.
 GROUPS = {
     "Plan a beam time": ("init", "detectors", "card", "plan"),
-    "Reconstruct data": ("import", "show", "reconstruct", "halves", "export"),
+    "Reconstruct data": ("import", "show", "calibrate", "reconstruct", "halves", "export"),
     "Study by simulation": ("studies", "check", "figures", "report", "costs", "keys"),
 }
 
@@ -123,6 +123,7 @@ def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     )
     one.add_argument("--schema", action="store_true", help="a JSON schema instead, for editors")
     commands.add_commands(found)
+    inspect_commands.add_commands(found)
     planning.add_commands(found)
     parser.epilog = _overview(found)
     return parser, tuple(found.choices)

@@ -15,14 +15,14 @@ from ptydesign.study.page import Cell, Page, Table
 from ptydesign.study.quantities import dose_number, fixed, number, words_and_unit
 from ptydesign.study.tables import failures
 
-_SEARCHES = {"bo": "optimisation", "random": "random search", "map": "map"}
+_SEARCHES = {"bo": "optimisation", "random": "random search", "map": "map", "tuned": "tuning of the reference"}
 _LOOKS = {findings.YES: "yes", findings.NO: "no"}
 
 
 def page(tables: ExperimentTables) -> Page:
     """What was asked and found."""
     tried = _tried(tables)
-    found = [_recommended(tables), _scores(tables), _decisions(tables)]
+    found = [_recommended(tables), _scores(tables), *_two_by_two(tables), _decisions(tables)]
     return Page(
         facts=_facts(tables),
         asked=[_space(tables)],
@@ -75,7 +75,7 @@ def _space(tables: ExperimentTables) -> Table:
     rows = []
     for name, dimension in tables.study["space"].items():
         if dimension.get("choices"):
-            searched, scale = ", ".join(map(number, dimension["choices"])), "choices"
+            searched, scale = ", ".join(map(_value, dimension["choices"])), "choices"
         else:
             searched = f"{number(dimension['low'])} to {number(dimension['high'])}"
             scale = "integers" if dimension.get("integer") else dimension.get("scale", "linear")
@@ -92,7 +92,7 @@ def _recommended(tables: ExperimentTables) -> Table:
         rows.append(
             [
                 Cell(dose_number(dose), FAILED if tables.failed(dose, OPTIMISED) else ""),
-                *(_setting(name, tables.recommendation(dose, name)) for name in tables.parameters),
+                *(_setting(tables, dose, name) for name in tables.parameters),
                 _sweeps(tables, dose),
                 Cell(str(fitted), "few: caution" if fitted < findings.LEAST_TRIALS else ""),
             ]
@@ -122,9 +122,10 @@ def _head(name: str) -> Cell:
     return Cell(words_and_unit(name)[0], words.unit(name))
 
 
-def _setting(name: str, row: pd.Series | None) -> Cell:
-    if row is None:
-        return Cell("none", "all trials failed")
+def _setting(tables: ExperimentTables, dose: float, name: str) -> Cell:
+    row = tables.recommendation(dose, name)
+    if row is None:  # no winner, or the parameter has no meaning beside the winner's others
+        return Cell("–") if len(tables.at("contenders", dose)) else Cell("none", "all trials failed")
     known = np.isfinite(row["low"]) and np.isfinite(row["high"])
     span = f"{number(row['low'])} to {number(row['high'])}" if known else "tolerance unknown"
     side = words.side(name, row["best"])
@@ -172,7 +173,7 @@ def _score_rows(tables: ExperimentTables, simulator: str) -> Iterable[list[str |
 def _decisions(tables: ExperimentTables) -> Table:
     """Each dose's contenders, and how sure the choice among them is."""
     config = tables.study["decision"]
-    header = [Cell("Dose", "e/Å²"), *(Cell(*words_and_unit(name)) for name in tables.parameters)]
+    header = [Cell("Dose", "e/Å²"), *(Cell(*words_and_unit(name)) for name in tables.varied)]
     header += ["Sweeps", "Draws", "Mean", Cell("Behind the winner", "95 % interval"), "Probability of being better"]
     rows = []
     for dose in tables.doses:
@@ -185,7 +186,7 @@ def _decisions(tables: ExperimentTables) -> Table:
                     Cell(
                         dose_number(dose) if first else "", _OUTCOMES.get(_outcome(tables, dose), "") if first else ""
                     ),
-                    *(number(row[name]) for name in tables.parameters),
+                    *(_value(row[name]) for name in tables.varied),
                     f"{row['sweeps']:.0f}",
                     f"{row['n']:.0f}",
                     fixed(row["mean"], 3),
@@ -202,6 +203,36 @@ def _decisions(tables: ExperimentTables) -> Table:
         "little too high: it was chosen by it."
     )
     return Table("How the winners were decided", header, rows, note, words=(), look="tight")
+
+
+def _value(value: object) -> str:
+    """Of a setting: a number, or a word; a dash for one that has no meaning beside the others."""
+    return value if isinstance(value, str) else number(value)
+
+
+def _two_by_two(tables: ExperimentTables) -> Iterable[Table]:
+    """Both experiments, each with the study's reconstruction and with its own."""
+    rows = tables["two_by_two"]
+    if rows is None:
+        return
+    columns = [(e, r) for e in (OPTIMISED, tables.reference) for r in ("default", "own")]
+    lines = []
+    for dose in tables.doses:
+        at = tables.at("two_by_two", dose).set_index(["experiment", "reconstruction"])
+        cells = []
+        for column in columns:
+            row = at.loc[column]
+            known = row["n"] > 0
+            said = f"{fixed(row['ssim_mean'], 3)} ± {fixed(row['ssim_std'], 3)}" if known else "failed"
+            cells.append(Cell(said, f"{row['sweeps']:.0f} sweeps" if known else ""))
+        lines.append([dose_number(dose), *cells])
+    note = (
+        "SSIM over re-simulations with fresh noise. Default: the study's reconstruction, at its own best stop. Own: "
+        "the one that the search, or the reference's tuning, found for this experiment."
+    )
+    header = (Cell("Dose", "e/Å²"), *(f"{r} reconstruction" for _, r in columns))
+    groups = (("", 1), ("optimised experiment", 2), (f"{tables.reference}'s experiment", 2))
+    yield Table("Experiment and reconstruction", header, lines, note, groups=groups, words=())
 
 
 _OUTCOMES = {

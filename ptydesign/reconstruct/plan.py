@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, model_serializer, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
+from ptydesign.reconstruct.correction import Correction
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.schedule import Budget
 
@@ -80,6 +81,8 @@ class Plan(Strict):
     """How the probe starts."""
     object: ObjectStart = ObjectStart()
     """How the object starts, and in how many slices."""
+    correction: Correction = Correction()
+    """What the data were told and is taken to be otherwise: defocus, rotation, scan scale and others."""
     precision: Literal["single", "double"] = "single"
     """Precision of floating-point numbers; double is slower, and for checks."""
     engines: tuple[EngineSettings, ...] = Field(min_length=1)
@@ -89,8 +92,9 @@ class Plan(Strict):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        # plans from before there were budgets keep their hash
-        return {n: v for n, v in handler(self).items() if n != "budget" or self.budget != Budget()}
+        # plans from before there were budgets and corrections keep their hash
+        empty = {"budget": Budget(), "correction": Correction()}
+        return {n: v for n, v in handler(self).items() if n not in empty or getattr(self, n) != empty[n]}
 
     @model_validator(mode="after")
     def _slices(self) -> Plan:

@@ -95,6 +95,7 @@ def _reconstruct(
     real: type,
     most: int | None,
 ) -> tuple[ReconState, History, Outcome]:
+    dataset = plan.correction.applied(dataset)
     rng = np.random.default_rng([seed, 0x7265636F])
     count = len(dataset.positions_a)
     room = capacity(count)

@@ -233,7 +233,7 @@ def test_a_figure_that_cannot_be_drawn_is_left_out_and_named(full, tmp_path):
     (folder / "figures").mkdir()
     (folder / "figures" / "maps.png").write_bytes(b"of an earlier run")
     names = {path.stem for path in draw_all(folder)}
-    assert names == {"reconstructions", "settings", "structure"}
+    assert names == {"reconstructions", "settings", "decision", "structure"}
     assert not (folder / "figures" / "maps.png").exists()
     page = write_report(folder).read_text()
     assert "Parameter maps: not drawn, because the study has no map" in page
@@ -246,6 +246,7 @@ def test_every_trial_failed_everywhere(tmp_path):
     folder = write_results(tmp_path / "run", doses=(100.0,), random=False, mapped=False)
     for name in ("trials", "validation"):
         rewrite(folder, name, lambda frame: frame.assign(status="failed", reason="out of memory", objective=np.nan))
+    rewrite(folder, "contenders", lambda frame: frame.iloc[:0])
     rewrite(folder, "recommended", lambda frame: frame.assign(best=np.nan, low=np.nan, high=np.nan))
     rewrite(folder, "summary", lambda f: f.assign(n=0, ssim_mean=np.nan, ssim_std=np.nan, psnr_db_mean=np.nan))
     images = make_images((100.0,), np.random.default_rng(0))
