@@ -23,7 +23,7 @@ INPUT_ERROR = 2  # exit status
 GROUPS = {
     "Plan a beam time": ("init", "detectors", "card", "plan"),
     "Reconstruct data": ("import", "show", "calibrate", "reconstruct", "halves", "export"),
-    "Study by simulation": ("check", "figures", "report", "costs", "keys"),
+    "Study by simulation": ("studies", "check", "figures", "report", "costs", "keys"),
 }
 
 
@@ -49,6 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         warnings.formatwarning = plain
     return 0
+
+
+def studies(options: argparse.Namespace) -> None:
+    """Say which studies there are, and what each would take."""
+    from ptydesign import kinds
+
+    for line in kinds.overview(Path("studies"), options.scale, options.root, options.cores):
+        print(line, flush=True)
 
 
 def check(options: argparse.Namespace) -> None:
@@ -111,6 +119,8 @@ def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     )
     parser.add_argument("--version", action="version", version=f"ptydesign {__version__}")
     found = parser.add_subparsers(metavar="<command>", required=True, help=argparse.SUPPRESS)
+    one = add(found, "studies", studies)
+    steps.add_run(one)
     one = add(found, "check", check)
     steps.add_study(one)
     for name, run in (("figures", figures), ("report", report), ("costs", costs)):

@@ -139,7 +139,9 @@ def observations(resolved: Resolved, search: Search, round_: int) -> list[Observ
 
 def trial_at(study: StudyConfig, point: Mapping[str, Any], dose_e_per_a2: float, **more: Any) -> Trial:
     """The trial of a point. more: further fields of it, as `repeat`."""
-    return Trial(experiment_at(study, point), dose_e_per_a2, plan=plan_at(study, point), **more)
+    return Trial(
+        experiment_at(study.experiment, point), dose_e_per_a2, plan=plan_at(study.reconstruction, point), **more
+    )
 
 
 class Runner:

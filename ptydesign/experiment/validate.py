@@ -30,7 +30,7 @@ def designs(resolved: Resolved, dose: str) -> dict[str, tuple[dict[str, Any], in
 
 def shown_point(study: StudyConfig, point: dict[str, Any]) -> dict[str, Any]:
     """A design's values of all that the space varies; those of the study's plan are left out."""
-    experiment = experiment_at(study, point)
+    experiment = experiment_at(study.experiment, point)
     return {name: point.get(name) if is_path(name) else getattr(experiment, name) for name in study.space.root}
 
 

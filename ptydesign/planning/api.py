@@ -6,13 +6,8 @@ the command line.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +20,7 @@ from ptydesign import io
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.planning.load import KIND, make_plan, read_plan, study_name
+from ptydesign.study.child import run_to_its_end
 from ptydesign.study.file import DEFAULT_SCALE, RENAMED, folder_name
 
 if TYPE_CHECKING:
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
     from ptydesign.planning.tables import PlanningTables
 
 RULES = Path(ptydesign.study.__file__).parent / "study.smk"
-ENDS_S = 30.0  # that Snakemake has to end its jobs
 PROFILE = RULES.parent / "profiles" / "default"
 
 
@@ -151,46 +146,15 @@ def _check_is_plan(path: Path, name: str) -> None:
         raise InputError("plan", rule, name, "Rename the plan's file.")
 
 
-@contextmanager
-def _terminated() -> Iterator[None]:
-    """`kill` of this process interrupts what is inside, as Ctrl-C does. Only the main thread can be told."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _end(process: subprocess.Popen) -> None:
-    """Interrupt Snakemake and its jobs, which takes its lock away; kill them if that takes long."""
-    for number, wait_s in ((signal.SIGINT, ENDS_S), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            os.killpg(process.pid, number)
-            process.wait(wait_s)
-        if process.poll() is not None:
-            return
-
-
 def run_rules(name: str, workspace: Path, scale: str, cores: int | None, options: Sequence[str]) -> None:
     """Run the rules of a plan. Raises InputError if they stop."""
     count = str(cores) if cores else "all"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(RULES), "--cores", count]
     command += ["--workflow-profile", str(PROFILE), *options]
     command += [f"studies/{name}", "--config", f"scale={scale}"]
-    # a group of its own: whatever ends this process, Ctrl-C or `kill`, ends Snakemake and its jobs in one way
-    process = subprocess.Popen(command, cwd=workspace, env=dict(os.environ), process_group=0)
     try:
-        with _terminated():
-            code = process.wait()
+        code = run_to_its_end(command, workspace)
     except KeyboardInterrupt:
-        _end(process)
         mend = "Run the same command again: it goes on where it was."
         raise InputError("plan", "must run to its end", "interrupted", mend) from None
     if code:

@@ -301,9 +301,13 @@ class PlanningStudy(Strict):
     """The piece of the sample that trials simulate."""
     search: SearchConfig = SearchConfig(initial=12, points=24, batch=8)
     """How many settings are tried and how they are chosen."""
+    errors: Literal["all", "none"] = "all"
+    """What every trial of the search has beside its noise: `all` a draw of `robustness`'s errors of its own, so that
+    the search's model learns the mean score on a real day; `none`: all is as planned, the objective of Cao et al."""
     reconstruction: Plan | None = None
-    """Plan of reconstruction of the trials; null takes LSQ-ML, or gradient descent in slices of 20 A for a thick
-    sample."""
+    """Plan of reconstruction of the trials, and of the day; null searches the defocus by the data, within 2.5 times
+    `instrument.defocus_error_nm`, and takes LSQ-ML, or gradient descent in slices of 20 A for a thick sample, which
+    refine the positions if the instrument has drift or jitter."""
     robustness: RobustnessConfig = RobustnessConfig()
     """How the best designs are tried again under errors."""
     chunk: Count = 4

@@ -309,8 +309,9 @@ def test_a_broken_study_stops_only_those_who_ask_for_it(tmp_path, capsys):
         return load_studies(tmp_path / "studies", config, arguments, tmp_path / "results")
 
     assert list(load("studies/good/", "-n")) == ["good"]
+    assert list(load("studies/good/", "results/bad/report.html")) == ["good"]
     assert "bad" in capsys.readouterr().err
-    for arguments in ((), ("studies/bad",)):
+    for arguments in (("all",), ("studies/bad",)):
         with pytest.raises(InputError, match=r"experiment\.step_a"):
             load(*arguments)
     with pytest.raises(InputError, match="Did you mean 'good'"):

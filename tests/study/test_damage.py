@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,7 @@ import pytest
 
 from ptydesign import compiled, io
 from ptydesign.errors import InputError
-from ptydesign.study import recover, tables
+from ptydesign.study import tables
 from ptydesign.study.records import read_record, write_record
 from ptydesign.study.rounds import Rounds, read_round
 from ptydesign.study.store import PointStore, digest
@@ -134,54 +131,6 @@ def test_a_table_that_was_cut_is_refused(tmp_path):
     paths[0].unlink()
     with pytest.raises(InputError, match=r"trials.csv"):
         tables.check_files(tmp_path, tables.HASHES, "tables")
-
-
-def ended() -> int:
-    """The number of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
-@pytest.fixture
-def locked(tmp_path):
-    """Snakemake's folder with a lock."""
-    (tmp_path / "locks").mkdir()
-    (tmp_path / "locks" / "0.output.lock").write_text("results/x\n")
-    (tmp_path / "ptydesign").mkdir()
-    return tmp_path
-
-
-def registered(folder: Path, process: int, started: str, host: str | None = None) -> Path:
-    file = folder / "ptydesign" / f"{host or recover._host()}:{process}:{started}"
-    file.touch()
-    return file
-
-
-def test_the_lock_of_a_dead_run_is_removed_with_a_word(locked, capsys):
-    process = ended()
-    registered(locked, process, "1")
-    assert recover.remove_stale_locks(locked)
-    assert not list((locked / "locks").iterdir())
-    assert f"a run that died (process {process})" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("other", ["lives", "elsewhere", "nobody"])
-def test_the_lock_of_a_run_that_may_live_is_kept(other, locked):
-    if other == "lives":
-        registered(locked, os.getpid(), recover._started(os.getpid()))
-        registered(locked, ended(), "1")
-    elif other == "elsewhere":
-        registered(locked, 1, "1", "another-machine")
-        registered(locked, ended(), "1")
-    recover.remove_stale_locks(locked)
-    assert list((locked / "locks").iterdir())
-
-
-def test_a_number_that_another_process_has_now_is_a_dead_run(locked):
-    registered(locked, os.getpid(), "1")
-    assert recover.remove_stale_locks(locked)
-    assert not list((locked / "locks").iterdir())
 
 
 def test_half_written_compiled_code_is_removed_once_with_one_line(tmp_path, capsys):
