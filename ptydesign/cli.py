@@ -37,13 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
             raise InputError("command", rule, arguments[0], steps.suggest(arguments[0], list(names)))
         options = parser.parse_args(arguments)
         steps.set_threads(getattr(options, "threads", None))
-        options.run(options)
+        return options.run(options) or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return INPUT_ERROR
     except BrokenPipeError:
         return 1
-    return 0
 
 
 def check(options: argparse.Namespace) -> None:
