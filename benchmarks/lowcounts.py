@@ -1,9 +1,9 @@
 """`python -m benchmarks.lowcounts`: what a plan that leaves everything open does with few electrons, against the best of
 plans that were tried with the truth in view; writes docs/results/benchmarks/lowcounts.csv and .md.
 
-Three samples at 80 kV and 22 mrad, 15 nm underfocus, 20 x 20 positions, 64 x 64 patterns: single atoms, an amorphous film
-and a honeycomb, of `tests/support/scans.py`, simulated in plain NumPy. Scores are correlations of the phase with the
-truth inside the scan.
+Three samples at 80 kV and 22 mrad, 15 nm underfocus, 20 x 20 positions, 64 x 64 patterns: single atoms, an amorphous
+film and a honeycomb, of `tests/support/scans.py`, simulated in plain NumPy. Scores are correlations of the phase with
+the truth inside the scan.
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ def main() -> None:
 def markdown(table: pd.DataFrame) -> str:
     """The table as a page."""
     lines = [
-        "Correlation of the phase with the truth (`python -m benchmarks.lowcounts`). kept: the state that explains held-out",
-        "patterns best, of a plan that leaves all open; last: its last state; tuned: the best state of twelve plans, chosen",
-        "with the truth in view.",
+        "Correlation of the phase with the truth (`python -m benchmarks.lowcounts`). kept: the state that explains",
+        "held-out patterns best, of a plan that leaves all open; last: its last state; tuned: the best state of twelve",
+        "plans, chosen with the truth in view.",
         "",
         "| dose (e/A^2) | sample | kept | last | tuned | by the plan |",
         "|---|---|---|---|---|---|",

@@ -20,7 +20,7 @@ INPUT_ERROR = 2  # exit status
 # What `ptydesign --help` shows, in the order of a microscopist's day.
 GROUPS = {
     "Plan a beam time": ("init", "detectors", "card", "plan"),
-    "Reconstruct data": ("import", "show", "calibrate", "reconstruct", "halves", "export"),
+    "Reconstruct data": ("import", "show", "calibrate", "direct", "reconstruct", "halves", "export"),
     "Study by simulation": ("check", "figures", "report", "costs", "keys"),
 }
 

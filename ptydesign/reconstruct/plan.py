@@ -52,8 +52,9 @@ class ProbeStart(Strict):
 class ObjectStart(Strict):
     """The first guess of the object in `slices` slices of `slice_thickness_a`."""
 
-    method: Literal["vacuum", "ssb"] = "vacuum"
-    """Vacuum, or a single-sideband reconstruction, whose phase is shared out evenly among the slices."""
+    method: Literal["vacuum", "ssb", "parallax", "com", "wdd"] = "vacuum"
+    """Vacuum, or a direct reconstruction, whose phase is shared out evenly among the slices: single sideband, parallax
+    (tilt-corrected bright field), integrated centre of mass, or Wigner distribution deconvolution."""
     slices: int = Field(1, ge=1)
     """Number of slices; 1 is a projection."""
     slice_thickness_a: float = Field(0.0, ge=0)

@@ -7,7 +7,7 @@ from jaxtyping import Complex
 
 from ptydesign import waves
 from ptydesign.errors import InputError
-from ptydesign.reconstruct.direct import single_sideband
+from ptydesign.reconstruct.direct import METHODS
 from ptydesign.reconstruct.opr import start_basis
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import CANVAS_MULTIPLE, MARGIN_PX, orthonormal_modes
@@ -56,8 +56,8 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
     if plan.probe.opr_modes:
         basis = start_basis(state.probe[0], dataset.grid, plan.probe.opr_modes)
         state = state.replace(opr_modes=basis, opr_weights=np.zeros((len(dataset.positions_a), len(basis))))
-    if plan.object.method == "ssb":
-        whole = single_sideband(dataset, state)
+    if plan.object.method != "vacuum":
+        whole = METHODS[plan.object.method](dataset, state)
         return state.replace(object=np.repeat(np.exp(1j * np.angle(whole) / slices)[None], slices, axis=0))
     return state
 
