@@ -1,5 +1,5 @@
-"""`python -m benchmarks.lowcounts`: what a plan that leaves everything open does with few electrons, against the best of
-plans that were tried with the truth in view; writes docs/results/benchmarks/lowcounts.csv and .md.
+"""`python -m benchmarks.lowcounts`: what a plan that leaves everything open does with few electrons, against the best
+of plans that were tried with the truth in view; writes docs/results/benchmarks/lowcounts.csv and .md.
 
 Three samples at 80 kV and 22 mrad, 15 nm underfocus, 20 x 20 positions, 64 x 64 patterns: single atoms, an amorphous
 film and a honeycomb, of `tests/support/scans.py`, simulated in plain NumPy. Scores are correlations of the phase with

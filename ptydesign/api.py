@@ -11,6 +11,7 @@ ptydesign.write_reconstruction("out.h5", result)
 from __future__ import annotations
 
 import platform
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -24,6 +25,7 @@ from ptydesign import __version__
 from ptydesign.config import build, read_yaml
 from ptydesign.errors import InputError, nearest
 from ptydesign.progress import SweepBar
+from ptydesign.reconstruct.calibrate import calibrated
 from ptydesign.reconstruct.checkpoint import Checkpoints
 from ptydesign.reconstruct.direct import METHODS
 from ptydesign.reconstruct.misfit import misfit
@@ -65,6 +67,10 @@ def reconstruct_dataset(
     import jax
 
     begin = time.perf_counter()
+    plan, found = calibrated(dataset, plan, seed)
+    if progress:
+        for curve in found.values():
+            print(f"{curve.name}: {curve.best:.5g} by the data (told {curve.told:.5g})", file=sys.stderr)
     budget, fewer = plan.budget, any(engine.stop != Stop() for engine in plan.engines)
     shown = SweepBar(plan.sweeps, None, budget.seconds, budget.work_gflop, fewer) if progress else nullcontext()
     with shown as bar:
@@ -94,8 +100,8 @@ def direct_reconstruction(dataset: Dataset, method: str = "ssb", plan: Plan | No
 
     method: ssb (single sideband), parallax (tilt-corrected bright field), com (integrated centre of mass: the phase
     blurred by the probe), wdd (Wigner distribution deconvolution). plan: its correction, probe and precision count; the
-    phase is that of one slice. The history holds the loss of the result by the plan's noise model. Raises InputError for
-    an unknown method, or positions on a line.
+    phase is that of one slice. The history holds the loss of the result by the plan's noise model. Raises InputError
+    for an unknown method, or positions on a line.
     """
     if method not in METHODS:
         raise InputError("method", "must be known", method, nearest(method, METHODS))

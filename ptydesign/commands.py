@@ -351,7 +351,7 @@ def check_new(path: Path, overwrite: bool, folder: bool = False) -> None:
 
 def keep_compiled_code() -> None:
     """Share compiled code between runs, in the user's cache folder."""
-    import jax
+    from ptydesign import compiled
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ptydesign" / "jax"
     try:
@@ -359,6 +359,5 @@ def keep_compiled_code() -> None:
     except OSError as error:
         print(f"warning: compiled code is not kept: {error}", file=sys.stderr)
         return
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    compiled.remove_broken(cache)
+    compiled.keep(cache)

@@ -55,10 +55,10 @@ def _check_plans(study: StudyConfig) -> None:
     for name in paths:
         dimension = study.space.root[name]
         for value in dimension.choices or _ends(dimension):
-            plan_at(study, space.alone(name, value))
+            plan_at(study.reconstruction, space.alone(name, value))
     if paths:
         for point in space.from_cube(np.random.default_rng(0).random((PLANS, len(space.names)))):
-            plan_at(study, point)
+            plan_at(study.reconstruction, point)
 
 
 def check_points(study: SimulatedStudy, score: ScoreConfig, points: Sequence[Place], folder: Path) -> None:

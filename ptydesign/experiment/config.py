@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from ptydesign.config import Strict, one_of
+from ptydesign.config import Count, Strict, one_of
 from ptydesign.design.settings import SearchConfig
 from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError, nearest
@@ -84,7 +84,7 @@ class ReferenceConfig(DesignConfig):
 class ValidationConfig(Strict):
     """How winners are simulated again, with noise that the search has not seen."""
 
-    repeats: PositiveInt = 5
+    repeats: Count = 5
     """Simulations with fresh noise of each winner and of the reference; they give means and error bars."""
     abtem: bool = True
     """Whether winners are also simulated once by abTEM, an independent code."""
@@ -147,7 +147,7 @@ def check_objective(objective: ObjectiveConfig, score: ScoreConfig) -> None:
 class JobsConfig(Strict):
     """How work is cut into jobs; no number depends on it."""
 
-    chunk: PositiveInt = 8
+    chunk: Count = 8
     """Points of the search that one job evaluates."""
 
 

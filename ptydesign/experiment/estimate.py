@@ -50,7 +50,7 @@ def search_work(study: StudyConfig) -> dict[str, float]:
     work = dict.fromkeys(found, _mean_work(study, samples(study)))
     for search in found.values():
         if search.kind == scope.TUNED:
-            work[search.name] = _mean_work(study, [experiment_at(study, study.reference.point)])
+            work[search.name] = _mean_work(study, [experiment_at(study.experiment, study.reference.point)])
         if search.kind == scope.MAP:
             pairs = itertools.product(study.map.x.values, study.map.y.values)
             work[search.name] = _mean_work(study, [at_point(study.experiment, map_point(study, *p)) for p in pairs])
@@ -86,7 +86,7 @@ def samples(study: StudyConfig) -> list[ExperimentConfig]:
     """Experiments that stand for the space."""
     space = build_space(study.space)
     points = space.from_cube(np.random.default_rng(0).random((SAMPLES, len(space.names))))
-    return [experiment_at(study, point) for point in points]
+    return [experiment_at(study.experiment, point) for point in points]
 
 
 def memory_gib(study: StudyConfig, shape: tuple[int, int]) -> float:

@@ -165,6 +165,7 @@ COLLECT = Step(
     needs=(POTENTIAL_FILE, _all_trials, CHOOSE.files, DECIDE.files, VALIDATE.files),
     depends=_collected,
     memory="tables",
+    local=True,
 )
 STEPS = (POTENTIAL, ROUND, PROPOSE, EVALUATE, SAMPLE, CHOOSE, DECIDE, VALIDATE, COLLECT)
 

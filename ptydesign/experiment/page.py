@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ptydesign.experiment import findings
+from ptydesign.experiment import findings, words
 from ptydesign.experiment.config import OPTIMISED
 from ptydesign.experiment.tables import FAILED, ExperimentTables
 from ptydesign.study.page import Cell, Page, Table
@@ -68,26 +68,24 @@ def _reference_text(tables: ExperimentTables) -> str:
 
 
 def _with_unit(name: str, value: float) -> str:
-    words, unit = words_and_unit(name)
-    return f"{words.lower()} {number(value)} {unit}".strip()
+    return f"{words_and_unit(name)[0].lower()} {words.setting(name, value)}"
 
 
 def _space(tables: ExperimentTables) -> Table:
     rows = []
     for name, dimension in tables.study["space"].items():
-        words, unit = words_and_unit(name)
         if dimension.get("choices"):
             searched, scale = ", ".join(map(_value, dimension["choices"])), "choices"
         else:
             searched = f"{number(dimension['low'])} to {number(dimension['high'])}"
             scale = "integers" if dimension.get("integer") else dimension.get("scale", "linear")
-        rows.append((words, searched, unit, scale))
+        rows.append((words_and_unit(name)[0], searched, words.unit(name), scale))
     return Table("Ranges searched", ("Parameter", "Searched", "Unit", "Scale"), rows, words=range(4))
 
 
 def _recommended(tables: ExperimentTables) -> Table:
     """Value, tolerance, whether at an edge, and the trials behind it."""
-    header = [Cell("Dose", "e/Å²"), *(Cell(*words_and_unit(name)) for name in tables.parameters), "Sweeps", "Trials"]
+    header = [Cell("Dose", "e/Å²"), *map(_head, tables.parameters), "Sweeps", "Trials"]
     rows = []
     for dose in tables.doses:
         fitted = tables.fitted(dose)
@@ -120,13 +118,18 @@ def _sweeps(tables: ExperimentTables, dose: float) -> Cell:
     return Cell("none" if own is None else f"{own:.0f}", said)
 
 
+def _head(name: str) -> Cell:
+    return Cell(words_and_unit(name)[0], words.unit(name))
+
+
 def _setting(tables: ExperimentTables, dose: float, name: str) -> Cell:
     row = tables.recommendation(dose, name)
     if row is None:  # no winner, or the parameter has no meaning beside the winner's others
         return Cell("–") if len(tables.at("contenders", dose)) else Cell("none", "all trials failed")
     known = np.isfinite(row["low"]) and np.isfinite(row["high"])
     span = f"{number(row['low'])} to {number(row['high'])}" if known else "tolerance unknown"
-    return Cell(number(row["best"]) + "*" * findings.at_edge(row.to_dict()), span)
+    side = words.side(name, row["best"])
+    return Cell(number(row["best"]) + "*" * findings.at_edge(row.to_dict()), f"{side}, {span}" if side else span)
 
 
 def _scores(tables: ExperimentTables) -> Table:
@@ -136,7 +139,7 @@ def _scores(tables: ExperimentTables) -> Table:
     note = (
         "Mean ± one sample standard deviation over n re-simulations with fresh noise seeds, not the scores seen by the "
         "search or by the decision. Below each difference: its interval of 95 % from the pairs of re-simulations "
-        "(Student's), and what it says."
+        f"(Student's), and what it says. {findings.search_spread(tables)}"
     )
     return Table(
         f"Optimised against {tables.reference}",

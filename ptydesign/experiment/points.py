@@ -6,14 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ptydesign.reconstruct.paths import with_values
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.study.acquisition import ExperimentConfig, at_point
-
-if TYPE_CHECKING:
-    from ptydesign.experiment.config import StudyConfig
 
 RECONSTRUCTION = "reconstruction."
 
@@ -34,14 +31,14 @@ def of_reconstruction(point: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(RECONSTRUCTION): value for name, value in values.items()}
 
 
-def experiment_at(study: StudyConfig, point: Mapping[str, Any], where: str = "point") -> ExperimentConfig:
-    """The study's experiment with a point's values. Raises InputError naming the value, in `where`."""
-    return at_point(study.experiment, of_experiment(point), where)
+def experiment_at(base: ExperimentConfig, point: Mapping[str, Any], where: str = "point") -> ExperimentConfig:
+    """An experiment with a point's values. Raises InputError naming the value, in `where`."""
+    return at_point(base, of_experiment(point), where)
 
 
-def plan_at(study: StudyConfig, point: Mapping[str, Any], where: str = "space") -> Plan | None:
-    """The study's plan with a point's values; None for a point that has none. Raises InputError naming the path."""
+def plan_at(base: Plan, point: Mapping[str, Any], where: str = "space") -> Plan | None:
+    """A plan with a point's values; None for a point that has none. Raises InputError naming the path."""
     changes = of_reconstruction(point)
     # what the file says alone: another engine hasn't the defaults of this one
-    content = study.reconstruction.model_dump(mode="json", exclude_unset=True)
+    content = base.model_dump(mode="json", exclude_unset=True)
     return with_values(content, changes, f"{where}.{RECONSTRUCTION[:-1]}") if changes else None

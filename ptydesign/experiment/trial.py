@@ -108,6 +108,7 @@ def run_trial(
     has the scores after each sweep that is scored, the last one included, of which the images are; `judged` says which
     counts. simulate: gives the data, which may be at hand already.
     """
+    from ptydesign.reconstruct.calibrate import calibrated
     from ptydesign.reconstruct.run import reconstruct
     from ptydesign.score.metrics import ScoreFailure
     from ptydesign.simulate.field import check_fluence, fluence
@@ -140,8 +141,12 @@ def run_trial(
         lap("simulate_s")
         result["positions"] = len(dataset.positions_a)
         observers = () if trial.stop else (keep,)
-        plan = trial.plan or study.reconstruction
-        state, _, outcome = reconstruct(trial.known(dataset), plan, seed, observers, most=trial.stop)
+        known = trial.known(dataset)
+        plan, found = calibrated(known, trial.plan or study.reconstruction, seed)
+        if found:
+            result["calibrated"] = {name: round(curve.best, 4) for name, curve in found.items()}
+            lap("calibrate_s")
+        state, _, outcome = reconstruct(known, plan, seed, observers, most=trial.stop)
         lap("reconstruct_s")
         result["sweeps"] = int(outcome.sweeps)
         if outcome.status == "diverged":

@@ -223,6 +223,26 @@ def calibrate(
     return curves, with_values(content, found)
 
 
+def calibrated(dataset: Dataset, plan: Plan, seed: int = 0) -> tuple[Plan, dict[str, Curve]]:
+    """The plan with what its `calibrate` asks for searched and written into its correction, and what was found.
+
+    The plan that is returned asks for nothing more, and `reconstruct` takes it. A parameter whose misfit has no least
+    value among those tried stays as it was told. Raises InputError as `scan_parameters`.
+    """
+    asked, curves, found = plan.calibrate, {}, {}
+    content = plan.model_dump(mode="json", exclude_unset=True)
+    content.pop("calibrate", None)
+    part = middle(dataset, asked.positions)
+    for name, offsets in asked.offsets.items():
+        now = with_values(content, found)
+        parameter = _known(name, dataset, now)
+        values = _allowed(name, parameter.told(dataset, now) + np.asarray(offsets))
+        curves[name] = scan_parameters(part, now, {name: values}, seed, asked.sweeps)[name]
+        if curves[name].known:
+            found[parameter.path] = float(f"{curves[name].best:.6g}")
+    return with_values(content, found), curves
+
+
 def _searched(dataset: Dataset, plan: Plan, name: str, centre: float, width: float, seed: int, sweeps: int) -> Curve:
     """A parameter about a centre; the range moves to where the misfit falls, as often as it may."""
     for _ in range(PARAMETERS[name].moves + 1):
@@ -282,20 +302,24 @@ def _widened(state: ReconState, datasets: Sequence[Dataset]) -> ReconState:
 def _curve(
     name: str, said: float, values: Values, table: Float[np.ndarray, "value pattern"], electrons: float
 ) -> Curve:
-    """The least of a parabola through the values next to the least one, and its error."""
+    """The least of a parabola through the values next to the least one, and its error.
+
+    Of five values, or of three where those five are too far apart to lie on a parabola: its least must not lie beyond
+    the neighbours of the least one."""
     total = table.sum(axis=1)
     place = int(np.argmin(total))
     best, error = float(values[place]), np.inf
-    if 0 < place < len(values) - 1:
-        near = slice(max(0, place - 2), place + 3)
+    for reach in (2, 1) if 0 < place < len(values) - 1 else ():
+        near = slice(max(0, place - reach), place + reach + 1)
         x = values[near] - values[place]
         scale = np.abs(x).max()
         fits = np.polynomial.polynomial.polyfit(x / scale, table[near] - table[place], 2)  # (3, pattern)
         slope, bend = fits[1].sum(), 2 * fits[2].sum()
-        if bend > 0 and abs(slope / bend) <= 1:
-            least = -slope / bend
+        least = -slope / bend if bend > 0 else np.inf
+        if values[place - 1] <= values[place] + least * scale <= values[place + 1]:
             scatter = fits[1] + 2 * fits[2] * least
             noise = float(np.sqrt(np.sum(scatter**2)) / bend * scale)
             error = float(np.hypot(noise, TRUSTED * np.median(np.diff(values[near]))))
             best = float(values[place] + least * scale)
+            break
     return Curve(name, float(said), values, total / electrons, best, error)

@@ -77,10 +77,10 @@ def test_bad_spaces_are_refused_before_any_job(tmp_path, changes, hint):
 
 
 def test_plans_of_points(study):
-    plan = plan_at(study.study, GRADIENT)
+    plan = plan_at(study.study.reconstruction, GRADIENT)
     assert (plan.engines[0].engine, plan.engines[0].object_rate, plan.engines[0].noise) == ("gradient", 0.02, "poisson")
     assert plan.engines[0].sweeps == study.study.reconstruction.engines[0].sweeps
-    assert plan_at(study.study, {"step_a": 2.0}) is None
+    assert plan_at(study.study.reconstruction, {"step_a": 2.0}) is None
     trials = [trial_at(study.study, point, 2000.0) for point in (LSQML, GRADIENT)]
     assert trials[0].seed(study.study) == trials[1].seed(study.study)  # the same data
     assert trials[0].key(study.study, "x") != trials[1].key(study.study, "x")

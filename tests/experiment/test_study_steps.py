@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from study_files import tiny, write_study
 
-from ptydesign import io
 from ptydesign.errors import InputError
 from ptydesign.experiment import scope
 from ptydesign.experiment import search as steps
@@ -37,7 +36,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def potential(study):
-    return io.read_potential(steps.potential_file(study))
+    return steps.cached(study)[0]
 
 
 SEARCHED = {"search": "bo-2000", "round": 0}
@@ -310,8 +309,9 @@ def test_a_broken_study_stops_only_those_who_ask_for_it(tmp_path, capsys):
         return load_studies(tmp_path / "studies", config, arguments, tmp_path / "results")
 
     assert list(load("studies/good/", "-n")) == ["good"]
+    assert list(load("studies/good/", "results/bad/report.html")) == ["good"]
     assert "bad" in capsys.readouterr().err
-    for arguments in ((), ("studies/bad",)):
+    for arguments in (("all",), ("studies/bad",)):
         with pytest.raises(InputError, match=r"experiment\.step_a"):
             load(*arguments)
     with pytest.raises(InputError, match="Did you mean 'good'"):

@@ -16,9 +16,10 @@ from ptydesign.config import build
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
 from ptydesign.instruments.calibration import Calibration
-from ptydesign.reconstruct.calibrate import calibrate, middle, scan_parameters
+from ptydesign.reconstruct.calibrate import calibrate, calibrated, middle, scan_parameters
 from ptydesign.reconstruct.correction import Correction, corrected_optics
 from ptydesign.reconstruct.plan import Plan
+from ptydesign.reconstruct.run import reconstruct
 from ptydesign.reconstruct.start import start_probe
 from ptydesign.types import Dataset, Optics
 
@@ -144,3 +145,30 @@ def test_slices_are_needed_for_their_thickness(data):
         calibrate(data, plan_of(), ["slice_thickness_a"])
     with pytest.raises(InputError, match="three values"):
         scan_parameters(data, plan_of(), {"defocus_nm": [10, 20]})
+
+
+def test_a_plan_searches_what_it_asks_for_first(data):
+    """The data are told a defocus that is wrong by 4 nm; the plan finds it, and starts from there."""
+    told = dataclasses.replace(data, optics=dataclasses.replace(data.optics, defocus_a=190.0))
+    plan = plan_of(calibrate={"offsets": {"defocus_nm": [-9, -6, -3, 0, 3, 6, 9]}})
+    ready, found = calibrated(told, plan)
+    assert found["defocus_nm"].told == pytest.approx(19)
+    assert ready.correction.defocus_nm == pytest.approx(15, abs=1)
+    assert not ready.calibrate.offsets
+    assert ready.engines == plan.engines
+    with pytest.raises(InputError, match="must have been searched"):
+        reconstruct(told, plan)
+    misses = [reconstruct(told, one)[1].loss[-1] for one in (ready, plan_of())]
+    assert misses[0] < misses[1]
+    assert calibrated(told, plan_of()) == (plan_of(), {})
+
+
+@pytest.mark.parametrize("offsets", [[0, 1], [1, 0, -1], [0, 0, 1]])
+def test_offsets_that_search_nothing_are_refused(offsets):
+    with pytest.raises(InputError, match="three or more rising"):
+        plan_of(calibrate={"offsets": {"defocus_nm": offsets}})
+
+
+def test_an_unknown_parameter_is_refused(data):
+    with pytest.raises(InputError, match="defocus_nm"):
+        calibrated(data, plan_of(calibrate={"offsets": {"defocus": [-1, 0, 1]}}))
