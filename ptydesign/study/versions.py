@@ -10,7 +10,7 @@ LAYOUT = 2  # of results/<study>/: files, columns, resolved.yaml
 READ_LAYOUTS = (1, 2)  # of results folders that can be gone on with, drawn and reported
 
 ALGORITHMS = {
-    "simulate": 3,  # samples, potentials, scan, detector, both simulators
+    "simulate": 4,  # samples, potentials, scan, detector, both simulators
     "field": 2,  # how far a scan goes beyond what is scored, and at which sweep
     "reconstruct": 3,
     "score": 1,
