@@ -25,7 +25,7 @@ def main() -> None:
         "parts",
         nargs="*",
         default=["speed", "quality", "memory"],
-        help="speed, quality, memory (default: these three), profile (by itself: it has one core)",
+        help="speed, quality, memory (default: these three), profile (one core), kills (the last two by themselves)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("docs/results/benchmarks"), help="folder (default: %(default)s)"
@@ -34,7 +34,13 @@ def main() -> None:
     parser.add_argument("--groups", type=int, nargs="+", default=[16, 64, 256], help="(default: 16 64 256)")
     parser.add_argument("--repeats", type=int, default=2, help="of each sweep's time (default: 2)")
     parser.add_argument("--seconds", type=float, default=12.0, help="of each run that is judged by its error")
+    parser.add_argument("--kills", type=int, default=100, help="of studies of all kinds (default: 100)")
+    parser.add_argument("--kinds", nargs="+", help="of studies to kill (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
     options = parser.parse_args()
+    if "kills" in options.parts:
+        kill_studies(options)
+        return
 
     from ptydesign.reconstruct.cores import use_cores
 
@@ -86,6 +92,18 @@ def main() -> None:
         speed.measure(cases, options.groups, options.repeats, save_speed)
     if "quality" in options.parts:
         quality.measure(cases, {1: options.seconds, 10: 1.5 * options.seconds}, save_quality)
+
+
+def kill_studies(options: argparse.Namespace) -> None:
+    """Kill smoke studies at random moments; the tables grow with each study that ends."""
+    from benchmarks import kills
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    kinds = options.kinds or list(kills.STUDIES)
+    for found in kills.measure(options.kills, options.seed, kinds, "smoke", options.cores or 2):
+        print(found.to_string(index=False), flush=True)
+        write(options.out / "kills.csv", found.to_csv(index=False, float_format="%.5g"))
+        write(options.out / "kills.md", kills.markdown(found, "smoke"))
 
 
 def processor() -> str:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ptydesign import __version__, commands, steps
+from ptydesign import __version__, commands, inspect_commands, steps
 from ptydesign.errors import InputError
 from ptydesign.planning import cli as planning
 
@@ -20,8 +20,8 @@ INPUT_ERROR = 2  # exit status
 # What `ptydesign --help` shows, in the order of a microscopist's day.
 GROUPS = {
     "Plan a beam time": ("init", "detectors", "card", "plan"),
-    "Reconstruct data": ("import", "show", "reconstruct", "halves", "export"),
-    "Study by simulation": ("check", "figures", "report", "costs", "keys"),
+    "Reconstruct data": ("import", "show", "calibrate", "reconstruct", "halves", "export"),
+    "Study by simulation": ("studies", "check", "figures", "report", "costs", "keys"),
 }
 
 
@@ -44,6 +44,14 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     return 0
+
+
+def studies(options: argparse.Namespace) -> None:
+    """Say which studies there are, and what each would take."""
+    from ptydesign import kinds
+
+    for line in kinds.overview(Path("studies"), options.scale, options.root, options.cores):
+        print(line, flush=True)
 
 
 def check(options: argparse.Namespace) -> None:
@@ -103,6 +111,8 @@ def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     )
     parser.add_argument("--version", action="version", version=f"ptydesign {__version__}")
     found = parser.add_subparsers(metavar="<command>", required=True, help=argparse.SUPPRESS)
+    one = add(found, "studies", studies)
+    steps.add_run(one)
     one = add(found, "check", check)
     steps.add_study(one)
     for name, run in (("figures", figures), ("report", report), ("costs", costs)):
@@ -113,6 +123,7 @@ def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     )
     one.add_argument("--schema", action="store_true", help="a JSON schema instead, for editors")
     commands.add_commands(found)
+    inspect_commands.add_commands(found)
     planning.add_commands(found)
     parser.epilog = _overview(found)
     return parser, tuple(found.choices)

@@ -72,7 +72,7 @@ def import_(options: argparse.Namespace) -> None:
     from ptydesign.instruments.convert import import_file
     from ptydesign.instruments.memory import bound_bytes
 
-    _check_new(options.output, options.overwrite)
+    check_new(options.output, options.overwrite)
     given = read_yaml(options.calibration) if options.calibration else {}
     given |= {name: getattr(options, name) for name in CALIBRATION if getattr(options, name) is not None}
     names = ("format", "raw", "mask", "positions", "positions_unit", "probe", "vacuum", "memory_gib")
@@ -101,27 +101,27 @@ def import_(options: argparse.Namespace) -> None:
 
 def reconstruct(options: argparse.Namespace) -> None:
     """Reconstruct a dataset as a plan says."""
-    _check_new(options.output, options.overwrite)
+    check_new(options.output, options.overwrite)
     from ptydesign import io
     from ptydesign.api import read_plan, reconstruct_dataset
     from ptydesign.reconstruct import cores
     from ptydesign.reconstruct.checkpoint import Checkpoints, cores_to_resume
 
     plan = read_plan(options.plan)
-    dataset = _read(options.data, options.chunk_gib)
+    dataset = read_data(options.data, options.chunk_gib)
     path = options.checkpoint or options.resume
     if path is not None:
-        _check_new(path, options.overwrite or path == options.resume)
+        check_new(path, options.overwrite or path == options.resume)
     checkpoints = Checkpoints(path, options.checkpoint_every) if path is not None else None
     observers = []
     if options.preview is not None:
         from ptydesign.pictures.preview import Previews
 
-        _check_new(options.preview, options.overwrite)
+        check_new(options.preview, options.overwrite)
         observers.append(Previews(options.preview, options.preview_every))
     wanted = cores_to_resume(options.resume) if options.resume is not None else None
     cores.use_cores(options.threads or wanted)
-    _keep_compiled_code()
+    keep_compiled_code()
     result = reconstruct_dataset(
         dataset,
         plan,
@@ -141,16 +141,16 @@ def reconstruct(options: argparse.Namespace) -> None:
 
 def halves(options: argparse.Namespace) -> None:
     """Reconstruct two independent halves of a dataset and write their Fourier ring correlation."""
-    _check_new(options.output, options.overwrite, folder=True)
+    check_new(options.output, options.overwrite, folder=True)
     from ptydesign import drawing, io
     from ptydesign.api import read_plan
     from ptydesign.halves import reconstruct_halves
     from ptydesign.pictures.halves import frc, table
     from ptydesign.reconstruct import cores
 
-    plan, dataset = read_plan(options.plan), _read(options.data, options.chunk_gib)
+    plan, dataset = read_plan(options.plan), read_data(options.data, options.chunk_gib)
     cores.use_cores(options.threads)
-    _keep_compiled_code()
+    keep_compiled_code()
     first, second, agreement = reconstruct_halves(
         dataset, plan, options.by, options.seed, not options.quiet, options.chunk_gib, options.data.absolute().parent
     )
@@ -177,7 +177,7 @@ def export(options: argparse.Namespace) -> None:
     """Write the phase (or amplitude) of a reconstruction as TIFF."""
     from ptydesign.pictures.export import export_image
 
-    _check_new(options.output, options.overwrite)
+    check_new(options.output, options.overwrite)
     export_image(
         options.file,
         options.output,
@@ -238,7 +238,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
-def _read(path: Path, chunk_gib: float | None = None) -> Dataset:
+def read_data(path: Path, chunk_gib: float | None = None) -> Dataset:
     """A dataset, with warnings of what looks wrong in it; its patterns stay on the disk if they are large."""
     from ptydesign import io
     from ptydesign.diagnostics import doubts
@@ -303,7 +303,7 @@ def _output(one: argparse.ArgumentParser, words: str) -> None:
     one.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
-def _check_new(path: Path, overwrite: bool, folder: bool = False) -> None:
+def check_new(path: Path, overwrite: bool, folder: bool = False) -> None:
     """Before work starts: nothing that a user made is replaced unasked, and the folder can be written."""
     if path.exists() and not overwrite:
         raise InputError("output", "must not exist yet", str(path), "Give another name, or --overwrite.")
@@ -314,9 +314,9 @@ def _check_new(path: Path, overwrite: bool, folder: bool = False) -> None:
         raise InputError("output", "must be in a folder that can be written", str(path), "Give another folder.")
 
 
-def _keep_compiled_code() -> None:
+def keep_compiled_code() -> None:
     """Share compiled code between runs, in the user's cache folder."""
-    import jax
+    from ptydesign import compiled
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ptydesign" / "jax"
     try:
@@ -324,6 +324,4 @@ def _keep_compiled_code() -> None:
     except OSError as error:
         print(f"warning: compiled code is not kept: {error}", file=sys.stderr)
         return
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    compiled.keep(cache)

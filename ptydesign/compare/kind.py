@@ -271,6 +271,7 @@ COLLECT = Step(
     tuple(tables.table_files(TABLES)),
     needs=(DRAW.files,),
     depends=_collected,
+    local=True,
 )
 
 

@@ -19,7 +19,7 @@ from ptydesign.experiment.search import potential_file
 from ptydesign.experiment.trial import judged, objective_value
 from ptydesign.score import metrics
 from ptydesign.simulate.specimen import ImageSample, build_atoms
-from ptydesign.study.draws import summarise
+from ptydesign.study.draws import difference, summarise, verdict
 from ptydesign.study.file import dose_name
 from ptydesign.study.quantities import ssim_column
 from ptydesign.study.rounds import best_so_far, read_round
@@ -39,15 +39,22 @@ def collect(resolved: Resolved) -> list[Path]:
     study = resolved.study
     trials = pd.DataFrame(_trial_rows(resolved))
     validation = pd.DataFrame(_validation_rows(resolved))
-    is_map = trials["search"] == scope.MAP
+    is_map, of_designs = trials["search"] == scope.MAP, trials["search"].isin((scope.BO, scope.RANDOM))
     images = _image_groups(resolved)
     frames = {
         "trials": trials,
+        "contenders": pd.DataFrame(
+            _contender_rows(resolved), columns=[*CONTENDERS[:2], *study.space.root, *CONTENDERS[2:]]
+        ),
+        "decisions": pd.DataFrame(_decision_rows(resolved)),
         "validation": validation,
         "recommended": pd.DataFrame(_recommended_rows(resolved), columns=RECOMMENDED),
         "summary": _summary(study, validation, images),
-        "convergence": pd.DataFrame(_convergence_rows(trials[~is_map])),
+        "gains": pd.DataFrame(gain_rows(validation, study.reference.name, ssim_column(_reported_width(study)))),
+        "convergence": pd.DataFrame(_convergence_rows(trials[of_designs])),
     }
+    if study.tuned_space is not None:
+        frames["two_by_two"] = pd.DataFrame(_two_by_two(study, validation))
     if study.map is not None:
         frames["map"] = trials[is_map]
     return write_tables(resolved.results, frames, images, digits=None)
@@ -59,7 +66,10 @@ def _trial_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
     for search in scope.searches(study).values():
         for round_ in range(len(search.sizes)):
             for record in read_round(resolved.results, search, round_):
-                point = {name: record["point"].get(name, getattr(study.experiment, name)) for name in names}
+                point = scope.point_of(study, search, record["point"])
+                point = {
+                    name: point[name] if name in point else getattr(study.experiment, name, None) for name in names
+                }
                 yield {
                     "search": search.kind,
                     "dose_e_per_a2": search.dose_e_per_a2,
@@ -68,6 +78,47 @@ def _trial_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
                     **point,
                     **score_columns(study, record),
                 }
+
+
+CONTENDERS = [
+    "dose_e_per_a2", "place", "sweeps", "n", "mean", "difference", "low", "high", "better", "alike",
+]  # fmt: skip
+
+
+def _contender_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    """Each dose's contenders, the winner first: mean over their draws, and how much less than the winner's it is."""
+    for content in _decisions(resolved):
+        for row in content["contenders"]:
+            own = {"dose_e_per_a2": content["dose_e_per_a2"], "n": len(row["values"]), **row["point"]}
+            yield {**own, **{name: row[name] for name in CONTENDERS if name in row}}
+
+
+def _decision_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    """How each dose was decided, and how sure that is."""
+    names = ("outcome", "draws", "probability_best", "probability_good", "expected_loss", "sweeps")
+    for content in _decisions(resolved):
+        own = {"dose_e_per_a2": content["dose_e_per_a2"], **{name: content.get(name) for name in names}}
+        yield {**own, "reference_sweeps": content["reference"]["sweeps"]}
+
+
+def _decisions(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    for which in scope.doses(resolved.study):
+        yield resolved.read_json(scope.DECISION.format(**which))
+
+
+def gain_rows(validation: pd.DataFrame, reference: str, ssim: str) -> Iterable[dict[str, Any]]:
+    """Optimised minus reference in the re-simulations of one number each, with the interval that holds 95 %.
+
+    ssim: the column of the SSIM that is reported."""
+    for (dose, simulator), rows in validation.groupby(["dose_e_per_a2", "simulator"], sort=False):
+        both = [rows[rows["design"] == design] for design in (OPTIMISED, reference)]
+        for metric, column in (("ssim", ssim), ("psnr_db", "psnr_db")):
+            scores = [dict(zip(r["repeat"], r[column].to_numpy(float), strict=True)) for r in both]
+            shared = sorted(scores[0].keys() & scores[1].keys())
+            found = difference(*([one[number] for number in shared] for one in scores))
+            interval = {"n": found.n, "difference": found.mean, "low": found.low, "high": found.high}
+            known = {"dose_e_per_a2": dose, "simulator": simulator, "metric": metric}
+            yield {**known, **interval, "verdict": verdict(found)}
 
 
 def _validation_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
@@ -122,8 +173,10 @@ def _recommended_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
     """The winner of each dose, and the range of each parameter within 5 % of the best according to the surrogate."""
     study = resolved.study
     for dose in study.doses_e_per_a2:
-        best = resolved.read_json(scope.winner(study, dose_name(dose)).best_file)
+        best = resolved.read_json(scope.DECISION.format(dose=dose_name(dose)))
         for name, dimension in study.space.root.items():
+            if not dimension.ordered:  # words are in the table of contenders
+                continue
             low, high = best["tolerance"].get(name) or (None, None)
             ends = (
                 (min(dimension.values), max(dimension.values)) if dimension.choices else (dimension.low, dimension.high)
@@ -176,6 +229,23 @@ def blank_scores(group: dict[str, Any] | None) -> dict[str, float | None]:
     }
 
 
+def _two_by_two(study: StudyConfig, validation: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    """Both experiments, each with the study's reconstruction and with its own: what each of the two changes brings."""
+    ssim = ssim_column(_reported_width(study))
+    for dose in study.doses_e_per_a2:
+        rows = validation[(validation["dose_e_per_a2"] == dose) & (validation["simulator"] == "jax")]
+        for experiment in (OPTIMISED, study.reference.name):
+            for reconstruction, more in (("default", scope.PLAIN), ("own", "")):
+                chosen = rows[(rows["design"] == experiment + more) & (rows["status"] == "ok")]
+                known = {"dose_e_per_a2": dose, "experiment": experiment, "reconstruction": reconstruction}
+                found = {
+                    name: summarise(chosen[c].to_numpy(float)) for name, c in (("ssim", ssim), ("psnr_db", "psnr_db"))
+                }
+                scores = {f"{n}_{what}": getattr(f, what) for n, f in found.items() for what in ("mean", "std")}
+                sweeps = None if chosen.empty else float(chosen["sweeps"].median())
+                yield {**known, "sweeps": sweeps, "n": len(chosen), **scores}
+
+
 def _reported_width(study: StudyConfig) -> float:
     """Width of the SSIM that is reported: the objective's, else the one next to the usual 1.5."""
     widths = study.score.ssim_widths_px
@@ -199,7 +269,7 @@ def _image_groups(resolved: Resolved) -> dict[str, dict[str, Any]]:
     for dose in study.doses_e_per_a2:
         content = resolved.read_json(scope.VALIDATION.format(dose=dose_name(dose), simulator="jax"))
         for record in content["trials"]:
-            if record["repeat"] != 1 or record["status"] != "ok":
+            if record["repeat"] != 1 or record["status"] != "ok" or record["design"].endswith(scope.PLAIN):
                 continue
             group = kept_images(store, record["key"], ("phase", "truth"), IMAGE_ATTRS)
             attrs = group["attrs"]

@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ptydesign.experiment import findings
+from ptydesign.experiment import findings, words
 from ptydesign.experiment.config import OPTIMISED
 from ptydesign.experiment.tables import FAILED, ExperimentTables
 from ptydesign.study.page import Cell, Page, Table
 from ptydesign.study.quantities import dose_number, fixed, number, words_and_unit
 from ptydesign.study.tables import failures
 
-_SEARCHES = {"bo": "optimisation", "random": "random search", "map": "map"}
+_SEARCHES = {"bo": "optimisation", "random": "random search", "map": "map", "tuned": "tuning of the reference"}
 _LOOKS = {findings.YES: "yes", findings.NO: "no"}
 
 
 def page(tables: ExperimentTables) -> Page:
     """What was asked and found."""
     tried = _tried(tables)
-    found = [_recommended(tables), _scores(tables)]
+    found = [_recommended(tables), _scores(tables), *_two_by_two(tables), _decisions(tables)]
     return Page(
         facts=_facts(tables),
         asked=[_space(tables)],
@@ -68,42 +68,40 @@ def _reference_text(tables: ExperimentTables) -> str:
 
 
 def _with_unit(name: str, value: float) -> str:
-    words, unit = words_and_unit(name)
-    return f"{words.lower()} {number(value)} {unit}".strip()
+    return f"{words_and_unit(name)[0].lower()} {words.setting(name, value)}"
 
 
 def _space(tables: ExperimentTables) -> Table:
     rows = []
     for name, dimension in tables.study["space"].items():
-        words, unit = words_and_unit(name)
         if dimension.get("choices"):
-            searched, scale = ", ".join(map(number, dimension["choices"])), "choices"
+            searched, scale = ", ".join(map(_value, dimension["choices"])), "choices"
         else:
             searched = f"{number(dimension['low'])} to {number(dimension['high'])}"
             scale = "integers" if dimension.get("integer") else dimension.get("scale", "linear")
-        rows.append((words, searched, unit, scale))
+        rows.append((words_and_unit(name)[0], searched, words.unit(name), scale))
     return Table("Ranges searched", ("Parameter", "Searched", "Unit", "Scale"), rows, words=range(4))
 
 
 def _recommended(tables: ExperimentTables) -> Table:
     """Value, tolerance, whether at an edge, and the trials behind it."""
-    header = [Cell("Dose", "e/Å²"), *(Cell(*words_and_unit(name)) for name in tables.parameters), "Sweeps", "Trials"]
+    header = [Cell("Dose", "e/Å²"), *map(_head, tables.parameters), "Sweeps", "Trials"]
     rows = []
     for dose in tables.doses:
         fitted = tables.fitted(dose)
         rows.append(
             [
                 Cell(dose_number(dose), FAILED if tables.failed(dose, OPTIMISED) else ""),
-                *(_setting(tables.recommendation(dose, name)) for name in tables.parameters),
+                *(_setting(tables, dose, name) for name in tables.parameters),
                 _sweeps(tables, dose),
                 Cell(str(fitted), "few: caution" if fitted < findings.LEAST_TRIALS else ""),
             ]
         )
     note = (
-        "Below each value: the range of that one parameter, the others kept, in which the objective stays within 5 % "
-        "of the best according to the search's surrogate model, fitted to as many scored trials as the last column "
-        "says. "
-        "Sweeps: of the reconstruction, the best of those at which trials are scored. "
+        "Below each value: the range of that one parameter in which the objective stays within 5 % of the best "
+        "according to the search's surrogate model, fitted to as many scored trials as the last column says, and in "
+        "which contenders lie that can't be told from the winner. "
+        "Sweeps: of the reconstruction, the best on average over draws, of those at which trials are scored. "
         "Trials without a score were kept and counted as failures by the search. "
         "* at an edge of the range searched: the optimum may lie outside."
     )
@@ -120,29 +118,35 @@ def _sweeps(tables: ExperimentTables, dose: float) -> Cell:
     return Cell("none" if own is None else f"{own:.0f}", said)
 
 
-def _setting(row: pd.Series | None) -> Cell:
-    if row is None:
-        return Cell("none", "all trials failed")
+def _head(name: str) -> Cell:
+    return Cell(words_and_unit(name)[0], words.unit(name))
+
+
+def _setting(tables: ExperimentTables, dose: float, name: str) -> Cell:
+    row = tables.recommendation(dose, name)
+    if row is None:  # no winner, or the parameter has no meaning beside the winner's others
+        return Cell("–") if len(tables.at("contenders", dose)) else Cell("none", "all trials failed")
     known = np.isfinite(row["low"]) and np.isfinite(row["high"])
     span = f"{number(row['low'])} to {number(row['high'])}" if known else "tolerance unknown"
-    return Cell(number(row["best"]) + "*" * findings.at_edge(row.to_dict()), span)
+    side = words.side(name, row["best"])
+    return Cell(number(row["best"]) + "*" * findings.at_edge(row.to_dict()), f"{side}, {span}" if side else span)
 
 
 def _scores(tables: ExperimentTables) -> Table:
-    designs = ("optimised", tables.reference, "difference", "in σ")
+    designs = ("optimised", tables.reference, "difference")
     known = set(tables["summary"]["simulator"])
     rows = [row for simulator in ("jax", "abtem") if simulator in known for row in _score_rows(tables, simulator)]
     note = (
         "Mean ± one sample standard deviation over n re-simulations with fresh noise seeds, not the scores seen by the "
-        "search. σ is √(s₁² + s₂²), the spread of a difference of two single simulations; with n below "
-        f"{findings.LEAST_REPEATS} it is too uncertain, and no value in σ is given."
+        "search or by the decision. Below each difference: its interval of 95 % from the pairs of re-simulations "
+        f"(Student's), and what it says. {findings.search_spread(tables)}"
     )
     return Table(
         f"Optimised against {tables.reference}",
         (Cell("Dose", "e/Å²"), "Simulator", "n", *designs, *designs),
         rows,
         note,
-        groups=(("", 1), ("", 1), ("", 1), ("SSIM", 4), ("PSNR (dB)", 4)),
+        groups=(("", 1), ("", 1), ("", 1), ("SSIM", 3), ("PSNR (dB)", 3)),
         words=(1,),
         look="tight",
     )
@@ -159,10 +163,88 @@ def _score_rows(tables: ExperimentTables, simulator: str) -> Iterable[list[str |
                 cells.append(Cell(_mean_text(row, score, decimals), FAILED if failed else ""))
             pair = next((pair for pair in findings.compare(tables, simulator, score) if pair.dose == dose), None)
             if pair is None:
-                cells += ["–", "–"]
+                cells.append("–")
             else:
-                cells += ["+" * (pair.difference > 0) + fixed(pair.difference, decimals), fixed(pair.sigmas, 1)]
+                said = f"{pair.interval}: {pair.verdict}" if np.isfinite(pair.low) else pair.verdict
+                cells.append(Cell("+" * (pair.difference > 0) + fixed(pair.difference, decimals), said))
         yield cells
+
+
+def _decisions(tables: ExperimentTables) -> Table:
+    """Each dose's contenders, and how sure the choice among them is."""
+    config = tables.study["decision"]
+    header = [Cell("Dose", "e/Å²"), *(Cell(*words_and_unit(name)) for name in tables.varied)]
+    header += ["Sweeps", "Draws", "Mean", Cell("Behind the winner", "95 % interval"), "Probability of being better"]
+    rows = []
+    for dose in tables.doses:
+        for rank, row in enumerate(tables.at("contenders", dose).to_dict("records")):
+            first = rank == 0
+            behind = f"{fixed(row['difference'], 3)}"
+            span = "" if first else f"{fixed(row['low'], 3)} to {fixed(row['high'], 3)}"
+            rows.append(
+                [
+                    Cell(
+                        dose_number(dose) if first else "", _OUTCOMES.get(_outcome(tables, dose), "") if first else ""
+                    ),
+                    *(_value(row[name]) for name in tables.varied),
+                    f"{row['sweeps']:.0f}",
+                    f"{row['n']:.0f}",
+                    fixed(row["mean"], 3),
+                    "winner" if first else Cell(behind, span),
+                    "" if first else ("below 0.001" if row["better"] < 0.001 else fixed(row["better"], 3)),
+                ]
+            )
+    note = (
+        "Contenders are the optimum of the search's model and tried points that the model can't tell from it. Draws "
+        "with fresh noise go to the best and to the one that is hardest to tell from it. They end when the best is "
+        f"known with a probability of {100 * config['probability']:.0f} %, or no other is better by more than "
+        f"{number(config['zone'])} with that probability, or after {config['draws']} draws. A contender whose interval "
+        "holds zero can't be told from the winner. The scores above are of other draws, since a winner's mean is a "
+        "little too high: it was chosen by it."
+    )
+    return Table("How the winners were decided", header, rows, note, words=(), look="tight")
+
+
+def _value(value: object) -> str:
+    """Of a setting: a number, or a word; a dash for one that has no meaning beside the others."""
+    return value if isinstance(value, str) else number(value)
+
+
+def _two_by_two(tables: ExperimentTables) -> Iterable[Table]:
+    """Both experiments, each with the study's reconstruction and with its own."""
+    rows = tables["two_by_two"]
+    if rows is None:
+        return
+    columns = [(e, r) for e in (OPTIMISED, tables.reference) for r in ("default", "own")]
+    lines = []
+    for dose in tables.doses:
+        at = tables.at("two_by_two", dose).set_index(["experiment", "reconstruction"])
+        cells = []
+        for column in columns:
+            row = at.loc[column]
+            known = row["n"] > 0
+            said = f"{fixed(row['ssim_mean'], 3)} ± {fixed(row['ssim_std'], 3)}" if known else "failed"
+            cells.append(Cell(said, f"{row['sweeps']:.0f} sweeps" if known else ""))
+        lines.append([dose_number(dose), *cells])
+    note = (
+        "SSIM over re-simulations with fresh noise. Default: the study's reconstruction, at its own best stop. Own: "
+        "the one that the search, or the reference's tuning, found for this experiment."
+    )
+    header = (Cell("Dose", "e/Å²"), *(f"{r} reconstruction" for _, r in columns))
+    groups = (("", 1), ("optimised experiment", 2), (f"{tables.reference}'s experiment", 2))
+    yield Table("Experiment and reconstruction", header, lines, note, groups=groups, words=())
+
+
+_OUTCOMES = {
+    "decided": "best, surely",
+    "alike": "none better by the zone",
+    "budget": "draws ended",
+    "alone": "one contender",
+}
+
+
+def _outcome(tables: ExperimentTables, dose: float) -> str:
+    return str(tables.at("decisions", dose)["outcome"].iloc[0])
 
 
 def _mean_text(row: pd.Series | None, score: str, decimals: int) -> str:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ptydesign import io
 from ptydesign.design.settings import Observation
-from ptydesign.design.space import build_space
 from ptydesign.errors import InputError
 from ptydesign.experiment import scope
 from ptydesign.experiment.checks import map_point
 from ptydesign.experiment.config import StudyConfig
+from ptydesign.experiment.points import experiment_at, plan_at
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.scope import Search, find_search
-from ptydesign.experiment.trial import SEARCH, Trial, judged, objective_value, run_trial, simulate_trial, study_inputs
+from ptydesign.experiment.trial import Trial, judged, objective_value, run_trial, simulate_trial, study_inputs
 from ptydesign.study import rounds
-from ptydesign.study.acquisition import at_point
 from ptydesign.study.draws import Save
 from ptydesign.study.progress import Progress
 from ptydesign.study.store import PointStore, cache_folder, digest, seed_of
@@ -47,7 +47,7 @@ def points_of(resolved: Resolved, search: Search, round_: int) -> tuple[list[dic
     # the state saves replaying the rounds; proposals are the same without it
     _, state = rounds.read_points(resolved.results, search, round_ - 1)
     seed = seed_of(study.seed, "propose", search.dose_e_per_a2)
-    return propose(build_space(study.space), study.search, history, search.sizes[round_], seed, state)
+    return propose(scope.space_of(study, search), study.search, history, search.sizes[round_], seed, state)
 
 
 def _first_points(resolved: Resolved, search: Search) -> list[dict[str, Any]]:
@@ -56,10 +56,10 @@ def _first_points(resolved: Resolved, search: Search) -> list[dict[str, Any]]:
         return [map_point(study, x, y) for y in study.map.y.values for x in study.map.x.values]
     from ptydesign.design.propose import initial_design
 
-    space, config = build_space(study.space), study.search
+    space, config = scope.space_of(study, search), study.search
     if search.kind == scope.RANDOM:
         return initial_design(space, search.total, "random", seed_of(study.seed, "random"))
-    return initial_design(space, config.initial, config.initial_design, study.seed)
+    return initial_design(space, search.sizes[0], config.initial_design, study.seed)
 
 
 def propose_points(resolved: Resolved, search: str, round_: int) -> Path:
@@ -100,32 +100,37 @@ def _evaluated(
     """Records of some points of a round."""
     runner, trials = Runner(resolved, progress), []
     for index in indices:
-        trial = Trial(at_point(resolved.study.experiment, points[index]), search.dose_e_per_a2, repeat=SEARCH)
+        point = scope.point_of(resolved.study, search, points[index])
+        trial = trial_at(resolved.study, point, search.dose_e_per_a2)
         key, result = runner.run(trial, f"{search.name}/{round_}/{index}")
         trials.append({"index": index, "point": points[index], "key": key, **result})
     return trials
 
 
 def choose(resolved: Resolved, search: str) -> Path:
-    """The winner of a search: of all points that were tried, the one with the highest mean of the surrogate.
+    """The contenders of a search: the optimum of its model, and tried points that the model can't tell from it.
 
-    The mean, not the best single score, because that is in part luck. With it, the range of every parameter that stays
-    within 5 % of the best. Without a successful trial the winner is null.
+    With them the range of every parameter that stays within 5 % of the best, and the worst value seen, which a draw
+    that fails counts as. Without a successful trial there are none.
     """
-    from ptydesign.design.surrogate import plateau, surrogate
+    from ptydesign.design.surrogate import apart, contenders, plateau, surrogate
 
     study, found = resolved.study, find_search(resolved.study, search)
     seen = [o for r in range(len(found.sizes)) for o in observations(resolved, found, r)]
-    good = [o for o in seen if not o.failed]
-    content: dict[str, Any] = {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "point": None, "tolerance": {}}
-    if good:
-        best = max(good, key=lambda o: o.value)
-        content |= {"point": dict(best.point), "best_objective": best.value, "chosen_by": "best score"}
-    if len({o.value for o in good}) > 1 and len(good) >= 2:
-        model = surrogate(build_space(study.space), study.search, seen, study.seed)
-        point, mean, std = model.best(observed=True)
-        content |= {"point": point, "mean": float(mean), "std": float(std), "noise_std": float(model.noise_std)}
-        content |= {"chosen_by": "surrogate", "tolerance": _tolerance(plateau(model, WITHIN), point)}
+    good = sorted((o for o in seen if not o.failed), key=lambda o: -o.value)
+    space, most = scope.space_of(study, found), study.decision.contenders
+    content: dict[str, Any] = {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "contenders": []}
+    content |= {"tolerance": {}, "worst": good[-1].value if good else None}
+    if len({o.value for o in good}) > 1:
+        model = surrogate(space, study.search, seen, study.seed)
+        content |= {"contenders": contenders(model, most), "chosen_by": "surrogate"}
+        content |= {"noise_std": float(model.noise_std)}
+        content["tolerance"] = {n: [r.low, r.high] for n, r in plateau(model, WITHIN).items()}
+    elif good:
+        chosen = [dict(good[0].point)]
+        for one in good[1:]:
+            chosen = apart(space, chosen, dict(one.point), most)
+        content |= {"contenders": chosen, "chosen_by": "best score"}
     path = resolved.results / found.best_file
     io.write_json(path, content)
     return path
@@ -135,6 +140,13 @@ def observations(resolved: Resolved, search: Search, round_: int) -> list[Observ
     """What a finished round found, in the order in which it was proposed."""
     found = rounds.read_round(resolved.results, search, round_)
     return [Observation(r["point"], objective_value(resolved.study, r), r["reason"]) for r in found]
+
+
+def trial_at(study: StudyConfig, point: Mapping[str, Any], dose_e_per_a2: float, **more: Any) -> Trial:
+    """The trial of a point. more: further fields of it, as `repeat`."""
+    return Trial(
+        experiment_at(study.experiment, point), dose_e_per_a2, plan=plan_at(study.reconstruction, point), **more
+    )
 
 
 class Runner:
@@ -177,9 +189,10 @@ class Runner:
 
     def _simulate(self, study: StudyConfig, potential: Any, trial: Trial) -> Any:
         """The data of a trial; those of the last one are at hand. None are while others are made: they are large."""
-        if self._simulated is None or self._simulated[0] != trial:
+        data = replace(trial, plan=None, stop=None)
+        if self._simulated is None or self._simulated[0] != data:
             self._simulated = None
-            self._simulated = trial, simulate_trial(study, potential, trial)
+            self._simulated = data, simulate_trial(study, potential, trial)
         return self._simulated[1]
 
     def stop(self, trial: Trial) -> int | None:
@@ -214,14 +227,3 @@ def version_of(resolved: Resolved) -> str:
     """Hash of what determines a study's trials, for the progress line."""
     study = resolved.study
     return digest([study_inputs(study, resolved.key), study.experiment.model_dump(mode="json"), study.seed])[:8]
-
-
-def _tolerance(ranges: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, list]:
-    """[low, high] of each parameter. The winner was tried, the surrogate's optimum was not: the range holds both."""
-    result = {}
-    for name, found in ranges.items():
-        if found.low is None or found.high is None:
-            result[name] = [None, None]
-        else:
-            result[name] = [min(found.low, point[name]), max(found.high, point[name])]
-    return result

@@ -15,6 +15,7 @@ from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.search import Runner, potential_file
 from ptydesign.experiment.trial import judged, objective_value
 from ptydesign.planning import scope
+from ptydesign.planning.errors import OF_SEARCH, drawn
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.resolve import PlanningResolved, detected_dose, expert_at, to_experiment_config
@@ -120,8 +121,13 @@ def _evaluated(
     runners, trials = Runners(resolved, progress), []
     for index in indices:
         setting = setting_of(resolved.bench, points[index])
-        name = f"{search.name}/{round_}/{index}"
-        key, result, score = runners.planned(setting, search.dose_e_per_a2, name)
+        name, dose = f"{search.name}/{round_}/{index}", search.dose_e_per_a2
+        if resolved.study.errors == "none":
+            key, result, score = runners.planned(setting, dose, name)
+        else:  # every trial its own: the surrogate learns the mean over them
+            number = OF_SEARCH + sum(search.sizes[:round_]) + index
+            trial, errors = drawn(resolved, setting, dose, number)
+            key, result, score = runners.run(trial, setting, name, errors.thickness)
         trials.append({"index": index, "point": points[index], "key": key, "objective": score, **result})
     return trials
 
@@ -147,10 +153,6 @@ class Runners:
         if one.key not in self._runners:
             self._runners[one.key] = Runner(one, self.progress)
         return self._runners[one.key]
-
-    def stop(self, setting: Setting, dose: float) -> int | None:
-        """The sweep after which draws of a setting end, as `Runner.stop`."""
-        return self._of(setting).stop(self._trial(setting, dose))
 
     def _trial(self, setting: Setting, dose: float, repeat: int = 0, stop: int | None = None) -> PlannedTrial:
         bench = self.resolved.bench

@@ -9,13 +9,19 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ptydesign.study.kind import Run
 
 EVERY_S = 10.0  # between two lines
 PAUSE_S = 60.0  # longer without a trial: the study was stopped in between
+STALLED_S = 1800.0  # without a trial, on a cluster: time to look
 
 
 class Progress:
@@ -32,22 +38,30 @@ class Progress:
 
     def done(self, name: str, dose: float, value: float | None, seconds: float | None) -> None:
         """Note a trial: a unique name, its objective (None if it failed), its wall time (None if it was stored)."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         trials = self.read()
         new = name not in trials
-        entry = {"trial": name, "of": self.version, "dose": dose, "value": value, "s": seconds}
-        entry["t"] = round(time.time(), 1)
+        entry = self._note({"trial": name, "dose": dose, "value": value, "s": seconds})
+        trials[name] = _newer(trials.get(name), entry)
+        self._show(trials, new)
+
+    def spare(self, name: str, trials: int) -> None:
+        """Note that so many trials of those that `total` counts aren't needed. name: a unique one, as of a trial."""
+        if trials > 0:
+            self._note({"trial": name, "spared": trials})
+
+    def _note(self, content: dict[str, Any]) -> dict[str, Any]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        entry = {**content, "of": self.version, "t": round(time.time(), 1)}
         # one write of less than a page with O_APPEND: lines of different processes don't mix
         handle = os.open(self.folder / "progress.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(handle, (json.dumps(entry) + "\n").encode())
         finally:
             os.close(handle)
-        trials[name] = _newer(trials.get(name), entry)
-        self._show(trials, last=new and len(trials) == self.total)
+        return entry
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """The trials noted so far by name."""
+        """What is noted so far by name: trials, and how many others are spared."""
         trials: dict[str, dict[str, Any]] = {}
         with suppress(OSError):
             for line in (self.folder / "progress.jsonl").read_text(encoding="utf-8").splitlines():
@@ -57,19 +71,23 @@ class Progress:
                         trials[entry["trial"]] = _newer(trials.get(entry["trial"]), entry)
         return trials
 
-    def _show(self, trials: dict[str, dict[str, Any]], last: bool) -> None:
+    def _show(self, noted: dict[str, dict[str, Any]], new: bool) -> None:
         """Print, unless any job of this study printed within the last seconds."""
+        trials = {name: entry for name, entry in noted.items() if "spared" not in entry}
+        total = self.total - sum(entry.get("spared", 0) for entry in noted.values())
+        last = new and len(trials) == total
         stamp = self.folder / ".progress"
         with suppress(OSError):
             if not last and stamp.exists() and time.time() - stamp.stat().st_mtime < EVERY_S:
                 return
             stamp.touch()
-        print(progress_line(trials, self.total, self.cores, self.unit), file=sys.stderr, flush=True)
+        print(progress_line(trials, total, self.cores, self.unit), file=sys.stderr, flush=True)
 
 
 def _newer(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
     """The new entry; a trial that came from the store keeps the time that it took."""
-    return {**old, "value": new["value"]} if old is not None and new["s"] is None else new
+    stored = "spared" not in new and new["s"] is None
+    return {**old, "value": new["value"]} if old is not None and stored else new
 
 
 def seconds_left(trials: dict[str, dict[str, Any]], total: int, cores: int) -> float | None:
@@ -102,3 +120,42 @@ def progress_line(trials: dict[str, dict[str, Any]], total: int, cores: int, uni
     if left is not None:
         parts.append(f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left")
     return "ptydesign: " + ", ".join(parts)
+
+
+def progress_of(run: Run, cores: int) -> Progress | None:
+    """The progress of a study; None for a kind that doesn't count trials."""
+    if run.kind.progress is None:
+        return None
+    total, version, unit = run.kind.progress(run.resolved)
+    return Progress(run.resolved.results, total, cores, version, unit)
+
+
+def watch(runs: Iterable[Run], jobs: int) -> None:
+    """Show the progress of studies whose jobs run elsewhere, until this process ends. jobs: at a time."""
+    followed = [found for run in runs if (found := progress_of(run, jobs)) is not None]
+    threading.Thread(target=_follow, args=(followed,), daemon=True).start()
+
+
+def _follow(followed: Sequence[Progress]) -> None:
+    known, changed = [one.read() for one in followed], time.monotonic()
+    while True:
+        time.sleep(EVERY_S)
+        for index, one in enumerate(followed):
+            if (trials := one.read()) != known[index]:
+                known[index], changed = trials, time.monotonic()
+                _tell(progress_line(trials, one.total, one.cores, one.unit))
+        if time.monotonic() - changed > STALLED_S:
+            changed = time.monotonic()
+            _tell(stalled(STALLED_S / 60))
+
+
+def stalled(minutes: float) -> str:
+    """What to do where nothing has happened for a while."""
+    return (
+        f"ptydesign: no trial has ended for {minutes:.0f} min. If the queue (squeue --me) has none of the jobs, press "
+        "Ctrl-C and give the same command again: what is finished is kept"
+    )
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)

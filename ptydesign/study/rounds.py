@@ -142,13 +142,14 @@ def steps(
         Step("round", "Ask for the points of a round, and evaluate them.", f"{place}:do_round", (ROUND,),
              each=lambda resolved: whole(of(resolved)), needs=(ready, before), depends=both, **trial),
         Step("propose", "Write the points of a round.", f"{place}:propose_points", (POINTS,),
-             each=lambda resolved: asked(of(resolved)), needs=(before,), depends=proposed, priority=20),
+             each=lambda resolved: asked(of(resolved)), needs=(before,), depends=proposed, priority=20,
+             local=True),
         Step("evaluate", "Evaluate one chunk of a round.", f"{place}:evaluate", (CHUNK,),
              each=lambda resolved: chunked(s for s in of(resolved) if s.ordered), needs=(ready, points),
              depends=evaluated, **trial),
         Step("choose", choice, f"{place}:choose", (BEST,),
              each=lambda resolved: [{"search": s.name} for s in of(resolved) if s.ordered], needs=(trials,),
-             depends=chosen, priority=20),
+             depends=chosen, priority=20, local=True),
     )  # fmt: skip
 
 

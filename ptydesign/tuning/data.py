@@ -15,7 +15,7 @@ import numpy as np
 
 from ptydesign import io, units
 from ptydesign.errors import InputError
-from ptydesign.halves import SPLITS
+from ptydesign.reconstruct.split import SPLITS
 from ptydesign.study.acquisition import ExperimentConfig, to_experiment
 from ptydesign.study.store import seed_of
 from ptydesign.tuning import scope
