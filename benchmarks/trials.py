@@ -103,7 +103,7 @@ def markdown(rows: pd.DataFrame) -> str:
     text = [
         f"Means over {rows['index'].nunique()} designs, in core-seconds a trial without compiling.",
         "",
-        "| | simulation | reconstruction | scores | trial | compiling, all | functions compiled |",
+        "| | simulation | reconstruction | scores | trial | compiling, all (s) | functions compiled |",
         "|---|---|---|---|---|---|---|",
     ]
     for side, name in (("earlier", f"{EARLIER}, {EARLIER_SWEEPS} sweeps"), ("now", "now, to the plan's end")):
