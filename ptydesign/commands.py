@@ -328,4 +328,5 @@ def keep_compiled_code() -> None:
     except OSError as error:
         print(f"warning: compiled code is not kept: {error}", file=sys.stderr)
         return
+    compiled.remove_broken(cache)
     compiled.keep(cache)

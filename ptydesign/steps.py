@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptydesign import functions
+from ptydesign.arguments import Parser
 from ptydesign.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser(kind: Kind, name: str, step: Step | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(f"ptydesign step {kind.name} {name}", description=step.help if step else None)
+    parser = Parser(f"ptydesign step {kind.name} {name}", description=step.help if step else None)
     add_study(parser)
     parser.add_argument("--threads", type=int, default=None, help="cores this process may use (default: all)")
     parser.add_argument("--expect", help="hash of the settings; refuse to run with others (the Snakefile's)")

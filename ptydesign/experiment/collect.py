@@ -15,7 +15,7 @@ from ptydesign.experiment import objectives, scope
 from ptydesign.experiment.config import OPTIMISED, StudyConfig
 from ptydesign.experiment.images import kept_images
 from ptydesign.experiment.resolve import Resolved
-from ptydesign.experiment.search import potential_file
+from ptydesign.experiment.search import cached
 from ptydesign.experiment.trial import judged, objective_value
 from ptydesign.functions import plain_name
 from ptydesign.score import metrics
@@ -304,7 +304,7 @@ def _image_groups(resolved: Resolved) -> dict[str, dict[str, Any]]:
 def _structure(resolved: Resolved) -> dict[str, Any]:
     """The middle of the sample: projected potential, and its atoms in the same frame."""
     study = resolved.study
-    potential = io.read_potential(potential_file(resolved))
+    potential = cached(resolved)[0]
     pixel = potential.pixel_a
     counts = []
     for axis in range(2):

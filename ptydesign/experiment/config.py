@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from ptydesign.config import Strict, one_of
+from ptydesign.config import Count, Strict, one_of
 from ptydesign.design.settings import SearchConfig, check_sampler
 from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import NOTHING, InputError, nearest
@@ -94,7 +94,7 @@ class ReferenceConfig(DesignConfig):
 class ValidationConfig(Strict):
     """How winners are simulated again, with noise that the search has not seen."""
 
-    repeats: PositiveInt = 5
+    repeats: Count = 5
     """Simulations with fresh noise of each winner and of the reference; they give means and error bars."""
     abtem: bool = True
     """Whether winners are also simulated once by abTEM, an independent code."""
@@ -186,7 +186,7 @@ def check_objective(objective: ObjectiveConfig, score: ScoreConfig) -> None:
 class JobsConfig(Strict):
     """How work is cut into jobs; no number depends on it."""
 
-    chunk: PositiveInt = 8
+    chunk: Count = 8
     """Points of the search that one job evaluates."""
 
 

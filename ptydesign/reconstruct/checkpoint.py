@@ -123,7 +123,8 @@ def load(path: Path, who: Mapping[str, Any], plan: Plan) -> Saved:
     """Read a checkpoint. Raises InputError if it belongs to another plan, dataset or seed, or is no checkpoint.
 
     plan: says which function of the user's has another source now."""
-    arrays, attributes = io.read_hdf5(path, "checkpoint")
+    known = ("state/*", "memory/*", "batch_positions")
+    arrays, attributes = io.read_hdf5(path, "checkpoint", known, ("batch_positions",))
     if other := functions.changed(attributes["plan"], plan.model_dump(mode="json")):
         rule = f"must be resumed with the source of {other[0]} that the checkpoint was made with"
         mend = "Restore the file, or start anew without this checkpoint."

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from ptydesign import kinds
-from ptydesign.errors import InputError
+from ptydesign.errors import InputError, said
 from ptydesign.study import leftovers, slurm, terminal
 from ptydesign.study.file import DEFAULT_SCALE, RESOLVED
 from ptydesign.study.progress import watch
@@ -29,7 +29,7 @@ os.environ["PTYDESIGN_CORES"] = str(workflow.resource_settings.nodes or workflow
 try:
     RUNS = kinds.load_studies(STUDIES, config, sys.argv[1:], RESULTS)
 except InputError as error:
-    print(f"error: {error}", file=sys.stderr)
+    print(said(error), file=sys.stderr)
     sys.exit(2)
 
 if MAIN:
