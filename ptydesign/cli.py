@@ -22,7 +22,7 @@ INPUT_ERROR = 2  # exit status
 # What `ptydesign --help` shows, in the order of a microscopist's day.
 GROUPS = {
     "Plan a beam time": ("init", "detectors", "card", "plan"),
-    "Reconstruct data": ("import", "show", "calibrate", "reconstruct", "halves", "export"),
+    "Reconstruct data": ("import", "show", "calibrate", "direct", "reconstruct", "halves", "export"),
     "Study by simulation": ("studies", "check", "figures", "report", "costs", "optuna", "keys"),
 }
 
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise InputError("command", rule, arguments[0], steps.suggest(arguments[0], list(names)))
         options = parser.parse_args(arguments)
         steps.set_threads(getattr(options, "threads", None))
-        options.run(options)
+        return options.run(options) or 0
     except InputError as error:
         print(said(error), file=sys.stderr)
         return INPUT_ERROR
@@ -48,7 +48,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     finally:
         warnings.formatwarning = plain
-    return 0
 
 
 def studies(options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,13 +101,15 @@ def import_(options: argparse.Namespace) -> None:
     print(f"memory: blocks within {bound_bytes(options.memory_gib) / 2**30:.2g} GiB (--memory-gib)")
 
 
-def reconstruct(options: argparse.Namespace) -> None:
+def reconstruct(options: argparse.Namespace) -> int:
     """Reconstruct a dataset as a plan says."""
     check_new(options.output, options.overwrite)
     from ptydesign import io
     from ptydesign.api import read_plan, reconstruct_dataset
     from ptydesign.reconstruct import cores
     from ptydesign.reconstruct.checkpoint import Checkpoints, cores_to_resume
+    from ptydesign.reconstruct.sane import HELD_OUT, LEAST_POSITIONS, Best, for_counts, hold_out, judged
+    from ptydesign.reconstruct.start import start_state
 
     plan = read_plan(options.plan)
     dataset = read_data(options.data, options.chunk_gib)
@@ -123,6 +126,21 @@ def reconstruct(options: argparse.Namespace) -> None:
     wanted = cores_to_resume(options.resume) if options.resume is not None else None
     cores.use_cores(options.threads or wanted)
     keep_compiled_code()
+    plan, changes = for_counts(plan, dataset)
+    for words in changes:
+        print(f"few counts, so what the plan leaves open is {words}", file=sys.stderr)
+    few = changes and len(dataset.patterns) >= LEAST_POSITIONS
+    part = options.heldout if options.heldout is not None else HELD_OUT if few else 0
+    best = None
+    if part:
+        beside = options.output.with_name(f"{options.output.stem}_best{options.output.suffix}")
+        check_new(beside, options.overwrite)
+        dataset, out = hold_out(dataset, part, options.seed)
+        last, corrected = plan.engines[-1], plan.correction.applied
+        best = Best(corrected(dataset), corrected(out), last.noise, last.offset)
+        if options.resume is None:
+            best.look(0, start_state(best.nominal, plan))
+        observers.append(best)
     result = reconstruct_dataset(
         dataset,
         plan,
@@ -133,11 +151,20 @@ def reconstruct(options: argparse.Namespace) -> None:
         resume=options.resume,
         chunk_gib=options.chunk_gib,
     )
+    outcome = judged(result.outcome, result.history["loss"])
+    result = replace(result, outcome=outcome)
+    if best is not None and best.misfit:
+        history = {**result.history, "heldout_misfit": best.history(outcome.sweeps)}
+        result = replace(result, history=history)
     io.write_reconstruction(options.output, result)
-    outcome = result.outcome
     loss, work = (result.history[name] for name in ("loss", "work_gflop"))
     done = f"loss {loss[-1]:.4g}, {work[-1]:.4g} GFLOP" if len(loss) else "no sweep"
     print(f"{options.output}: {outcome.status} after {outcome.sweeps} sweeps, {done}. {outcome.reason}")
+    if best is not None and best.state is not None:
+        least = f"least misfit of held-out patterns, {best.misfit[best.sweep]:.4g}, after sweep {best.sweep}"
+        io.write_reconstruction(beside, replace(result, state=best.state))
+        print(f"{beside}: {least}; {list(best.misfit.values())[-1]:.4g} at the end")
+    return int(options.strict and outcome.status not in ("converged", "budget_spent"))
 
 
 def halves(options: argparse.Namespace) -> None:
@@ -194,7 +221,7 @@ def export(options: argparse.Namespace) -> None:
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Register all of them."""
 
-    def command(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[[argparse.Namespace], int | None]) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
         added.set_defaults(run=run)
         return added
@@ -223,6 +250,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         )
         if run is reconstruct:
             _live_options(one)
+            _sane_options(one)
         else:
             one.add_argument("--by", default="positions", help="how to split: positions (default), counts")
     one = command("show", show)
@@ -266,6 +294,13 @@ def _live_options(one: argparse.ArgumentParser) -> None:
     one.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from it, and keep it up to date")
     one.add_argument("--preview", type=Path, help="picture (PNG) of the phase so far, drawn anew now and then")
     one.add_argument("--preview-every", type=int, default=10, metavar="SWEEPS", help="how often (default: 10)")
+
+
+def _sane_options(one: argparse.ArgumentParser) -> None:
+    words = "of patterns to hold out: the state that explains them best is kept as FILE_best"
+    one.add_argument("--heldout", type=float, metavar="PART", help=f"{words} (default: 0.05 where counts are few)")
+    words = "exit status 1 if it diverged, ended above its start or made no progress"
+    one.add_argument("--strict", action="store_true", help=words)
 
 
 def _import_options(one: argparse.ArgumentParser) -> None:

@@ -333,7 +333,8 @@ class ReconState:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a reconstruction ended: `status` is converged, budget_spent or diverged; `reason` is a sentence."""
+    """How a reconstruction ended: `status` is converged, budget_spent or diverged, or as judged afterwards above_start
+    or no_progress; `reason` is a sentence."""
 
     status: str
     reason: str

@@ -57,7 +57,8 @@ class ObjectStart(Strict):
     """The first guess of the object in `slices` slices of `slice_thickness_a`."""
 
     method: OBJECT_STARTS.annotation = "vacuum"
-    """Vacuum, or a single-sideband reconstruction, whose phase is shared out evenly among the slices; or a function of
+    """Vacuum, or a direct reconstruction, whose phase is shared out evenly among the slices: single sideband, parallax
+    (tilt-corrected bright field), integrated centre of mass, or Wigner distribution deconvolution; or a function of
     your own, named as file.py:name."""
     slices: int = Field(1, ge=1)
     """Number of slices; 1 is a projection."""

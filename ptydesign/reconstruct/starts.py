@@ -18,7 +18,7 @@ from ptydesign import waves
 from ptydesign.errors import InputError
 from ptydesign.functions import Place, Registry, guarded
 from ptydesign.reconstruct import tried
-from ptydesign.reconstruct.direct import single_sideband
+from ptydesign.reconstruct.direct import METHODS
 from ptydesign.types import Dataset, ReconState
 from ptydesign.units import wavelength_a
 
@@ -29,11 +29,6 @@ ProbeFunction = Callable[[Dataset], Complex[np.ndarray, "*mode ny nx"]]
 def vacuum(dataset: Dataset, state: ReconState) -> Complex[np.ndarray, "slice y x"]:
     """Transmission 1 everywhere."""
     return np.ones(state.object.shape, np.complex128)
-
-
-def ssb(dataset: Dataset, state: ReconState) -> Complex[np.ndarray, "y x"]:
-    """A single-sideband reconstruction."""
-    return single_sideband(dataset, state)
 
 
 def nominal(dataset: Dataset) -> Complex[np.ndarray, "*mode ny nx"]:
@@ -90,5 +85,5 @@ def _probe(function: Any, place: Place) -> ProbeFunction:
     return start
 
 
-OBJECT_STARTS: Registry[ObjectFunction] = Registry("object start", {"vacuum": vacuum, "ssb": ssb}, _object)
+OBJECT_STARTS: Registry[ObjectFunction] = Registry("object start", {"vacuum": vacuum, **METHODS}, _object)
 PROBE_STARTS: Registry[ProbeFunction] = Registry("probe start", {"nominal": nominal}, _probe)
