@@ -14,8 +14,8 @@ With G(k, Q), the patterns' Fourier transform over the scan, and a probe P(r - X
 For the latter phi(Q) = sum_k conj(W) G / (i sum_k conj(W) Gamma) for any weights W(k, Q). `single_sideband` has
 W = Gamma. Where only one of the two terms of Gamma is not zero (a double overlap) this is the paper's sum of sidebands
 with the aberrations' phases taken out; triple overlaps, where the two terms partly cancel, are weighted by what is left
-of them: with a defocused probe they hold most of the signal. With several probe modes Gamma is their sum. `parallax` has
-W = exp(i Q grad chi(k)): each pixel's image is shifted back by what the aberrations chi shifted it.
+of them: with a defocused probe they hold most of the signal. With several probe modes Gamma is their sum. `parallax`
+has W = exp(i Q grad chi(k)): each pixel's image is shifted back by what the aberrations chi shifted it.
 
 `centre_of_mass` integrates the mean momentum of each pattern, (2 pi)^-1 grad phi blurred by the probe's intensity, for
 a phase of any strength; the blur stays.
