@@ -108,7 +108,7 @@ def direct_reconstruction(dataset: Dataset, method: str = "ssb", plan: Plan | No
     begin = time.perf_counter()
     content = {"engines": [{"engine": "lsqml", "noise": "poisson"}]}
     if plan is not None:
-        content = plan.model_dump(mode="json", exclude_unset=True, exclude={"object", "budget"})
+        content = plan.model_dump(mode="json", exclude_unset=True, exclude={"object", "budget", "calibrate"})
     plan = build(Plan, {**content, "object": {"method": method}}, "plan")
     corrected = plan.correction.applied(dataset)
     state = start_state(corrected, plan)
