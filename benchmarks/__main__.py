@@ -25,7 +25,8 @@ def main() -> None:
         "parts",
         nargs="*",
         default=["speed", "quality", "memory"],
-        help="speed, quality, memory (default: these three); by themselves: profile (one core), trials, kills",
+        help="speed, quality, memory (default: these three); by themselves: profile (one core), trials, kills, "
+        "mutations, corruptions",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("docs/results/benchmarks"), help="folder (default: %(default)s)"
@@ -35,6 +36,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2, help="of each sweep's time (default: 2)")
     parser.add_argument("--seconds", type=float, default=12.0, help="of each run that is judged by its error")
     parser.add_argument("--designs", type=int, default=60, help="of which trials are timed (default: 60)")
+    parser.add_argument("--count", type=int, default=None, help="of mutations (1000) or corruptions (300)")
+    parser.add_argument("--place", type=Path, default=None, help="empty folder to work in (default: a temporary one)")
     parser.add_argument("--kills", type=int, default=100, help="of studies of all kinds (default: 100)")
     parser.add_argument("--kinds", nargs="+", help="of studies to kill (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
@@ -44,6 +47,9 @@ def main() -> None:
 
         options.out.mkdir(parents=True, exist_ok=True)
         trials.run(options.out, f"{processor()}, one core, beside other work", options.designs)
+        return
+    if {"mutations", "corruptions"} & set(options.parts):
+        break_files(options)
         return
     if "kills" in options.parts:
         kill_studies(options)
@@ -99,6 +105,22 @@ def main() -> None:
         speed.measure(cases, options.groups, options.repeats, save_speed)
     if "quality" in options.parts:
         quality.measure(cases, {1: options.seconds, 10: 1.5 * options.seconds}, save_quality)
+
+
+def break_files(options: argparse.Namespace) -> None:
+    """What changed input files and damaged files of studies do, as tables."""
+    import tempfile
+
+    from benchmarks import corruptions, mutations
+
+    for name, part, count in (("mutations", mutations, 1000), ("corruptions", corruptions, 300)):
+        if name in options.parts:
+            with tempfile.TemporaryDirectory() as room:
+                place = options.place or Path(room)
+                table = part.measure(Path("studies"), place, options.count or count)
+            options.out.mkdir(parents=True, exist_ok=True)
+            write(options.out / f"{name}.md", part.markdown(table))
+            print(part.markdown(table))
 
 
 def kill_studies(options: argparse.Namespace) -> None:

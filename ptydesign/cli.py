@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from ptydesign import __version__, commands, inspect_commands, steps
-from ptydesign.errors import InputError
+from ptydesign.arguments import Parser
+from ptydesign.errors import InputError, said
 from ptydesign.planning import cli as planning
 
 INPUT_ERROR = 2  # exit status
@@ -20,14 +22,15 @@ INPUT_ERROR = 2  # exit status
 # What `ptydesign --help` shows, in the order of a microscopist's day.
 GROUPS = {
     "Plan a beam time": ("init", "detectors", "card", "plan"),
-    "Reconstruct data": ("import", "show", "calibrate", "reconstruct", "halves", "export"),
-    "Study by simulation": ("studies", "check", "figures", "report", "costs", "keys"),
+    "Reconstruct data": ("import", "show", "calibrate", "direct", "reconstruct", "halves", "export"),
+    "Study by simulation": ("studies", "check", "figures", "report", "costs", "optuna", "keys"),
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status. Bad input is one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    plain, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {message}\n"
     try:
         if arguments[:1] == ["step"]:
             return steps.main(arguments[1:])
@@ -37,13 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
             raise InputError("command", rule, arguments[0], steps.suggest(arguments[0], list(names)))
         options = parser.parse_args(arguments)
         steps.set_threads(getattr(options, "threads", None))
-        options.run(options)
+        return options.run(options) or 0
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(said(error), file=sys.stderr)
         return INPUT_ERROR
     except BrokenPipeError:
         return 1
-    return 0
+    finally:
+        warnings.formatwarning = plain
 
 
 def studies(options: argparse.Namespace) -> None:
@@ -57,9 +61,10 @@ def studies(options: argparse.Namespace) -> None:
 def check(options: argparse.Namespace) -> None:
     """Check a study's file, and say what the study would take."""
     from ptydesign import kinds
-    from ptydesign.study.cost import words
+    from ptydesign.study.cost import check_size, words
 
     run = kinds.open_study(options.study, options.scale, options.root)
+    check_size(run.kind, run.resolved)
     steps.warn(run)
     print(words(run, options.cores))
 
@@ -76,21 +81,23 @@ def keys(options: argparse.Namespace) -> None:
 
 def figures(options: argparse.Namespace) -> None:
     """Draw a study's figures anew from its tables."""
-    from ptydesign import io, kinds
-    from ptydesign.study.figures import draw_all
+    from ptydesign import kinds
+    from ptydesign.study.figures import draw_all, write_index
 
     kind = kinds.finished_kind(options.results)
     paths = draw_all(kind.pictures, kind.read_tables(options.results))
-    io.write_json(options.results / "figures" / "index.json", [path.name for path in paths])
+    write_index(options.results, paths)
 
 
 def report(options: argparse.Namespace) -> None:
     """Write a study's report anew from its tables and figures."""
     from ptydesign import kinds
+    from ptydesign.study.figures import check_index
     from ptydesign.study.page import write_page
 
     kind = kinds.finished_kind(options.results)
     tables = kind.read_tables(options.results)
+    check_index(options.results)
     kind.write_also(tables)
     print(f"report: {write_page(tables, kind.make_page(tables), kind.pictures)}", file=sys.stderr)
 
@@ -102,9 +109,22 @@ def costs(options: argparse.Namespace) -> None:
     print(costs_table(options.results))
 
 
+def optuna(options: argparse.Namespace) -> None:
+    """Write the trials of a study of experiments as Optuna's storage, for its dashboard."""
+    from ptydesign import kinds
+    from ptydesign.experiment.to_optuna import write_storage
+
+    kind = kinds.finished_kind(options.results)
+    if kind.name != "experiment":
+        raise InputError(str(options.results), "must be of a study of experiments", kind.name, "Give another folder.")
+    for name in write_storage(options.results, options.output):
+        print(name)
+    print(f"optuna-dashboard sqlite:///{options.output}")
+
+
 def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     """The parser, and the names of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ptydesign",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Design electron-ptychography experiments by simulation, and reconstruct data.",
@@ -117,6 +137,9 @@ def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     steps.add_study(one)
     for name, run in (("figures", figures), ("report", report), ("costs", costs)):
         add(found, name, run).add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
+    one = add(found, "optuna", optuna)
+    one.add_argument("results", type=Path, help="results folder of a finished study, as results/lowdose")
+    one.add_argument("-o", "--output", type=Path, required=True, help="SQLite file to write, as trials.db")
     one = add(found, "keys", keys)
     one.add_argument(
         "--kind", default="experiment", help="kind of study (default: experiment), reconstruction or calibration"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptydesign import machine
+from ptydesign import functions, machine
 from ptydesign.errors import InputError, nearest
 from ptydesign.study import cost
 from ptydesign.study.file import DEFAULT_KIND, DEFAULT_SCALE, RENAMED, SCALES, kind_of
@@ -28,7 +28,7 @@ KINDS = {
 }
 RULES = Path(__file__).parent / "study" / "study.smk"  # Snakemake's rules of all kinds
 
-OPTIONS = ("scale",)
+OPTIONS = ("scale", "allow_code")
 ALL = "all"  # the target that is all studies
 
 
@@ -63,6 +63,8 @@ def load_studies(studies: Path, config: Mapping[str, Any], arguments: Sequence[s
         if name not in OPTIONS:
             raise InputError(f"--config {name}", "is not a known option", config[name], nearest(str(name), OPTIONS))
     scale = str(config.get("scale", DEFAULT_SCALE))
+    if str(config.get("allow_code", False)).lower() == "true":  # for the jobs, too: each reads this configuration
+        functions.allow()
     _check_folder(root)
     known = {file.parent.name: file.parent for file in sorted(Path(studies).glob("*/study.yaml"))}
     asked = {Path(word).name for word in arguments if word.startswith(f"{studies.name}/")}
@@ -108,6 +110,12 @@ def overview(studies: Path, scale: str, root: Path, cores: int) -> Iterator[str]
     yield f"Time and memory are estimates for {cores} cores at scale {scale} (scales: {', '.join(SCALES)})."
     yield f"To run one: snakemake {folders[0]} --config scale={scale}"
     yield f"To run all: snakemake {ALL}"
+
+
+def check_sizes(runs: Iterable[Run]) -> None:
+    """Refuse studies that take more than anybody has machines for. Raises InputError."""
+    for run in runs:
+        cost.check_size(run.kind, run.resolved)
 
 
 def check_fits(runs: Iterable[Run], cores: int) -> None:

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import jax
@@ -55,6 +55,27 @@ class Scan:
     rotation_error_rad: float = 0.0
     jitter_a: float = 0.0
     drift_a: tuple[float, float] = (0.0, 0.0)
+
+
+def brief(self: Any) -> str:
+    """`repr` of data and results: a line for each field, arrays as their type and shape."""
+    lines = [f"{type(self).__name__}:"]
+    for one in fields(self):
+        value = getattr(self, one.name)
+        if value is not None:
+            lines.append(f"  {one.name}: {_in_words(value)}")
+    return "\n".join(lines)
+
+
+def _in_words(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype") and value.shape:
+        return f"{value.dtype} {' x '.join(map(str, value.shape))}"
+    if isinstance(value, Mapping) and value:
+        items = [f"{key} {_in_words(item)}" if hasattr(item, "shape") else str(key) for key, item in value.items()]
+        return ", ".join(items)
+    if is_dataclass(value) and type(value).__repr__ is brief:
+        return brief(value).replace("\n", "\n  ")
+    return str(value)
 
 
 @dataclass(frozen=True)
@@ -112,6 +133,8 @@ class Potential:
     thickness_a: (slices,). pixel_a: (y, x).
     """
 
+    __repr__ = brief
+
     slices_va: np.ndarray
     pixel_a: tuple[float, float]
     thickness_a: np.ndarray
@@ -154,6 +177,8 @@ class Dataset:
     optics: nominal values, None when unknown. electrons_per_pattern: expected counts, None when unknown.
     probe_guess: (mode, y, x) complex, or None. background: (ky, kx) mean counts known beforehand, or None.
     """
+
+    __repr__ = brief
 
     patterns: np.ndarray
     positions_a: np.ndarray
@@ -256,6 +281,8 @@ class Truth:
     thickness_a: (slices,).
     """
 
+    __repr__ = brief
+
     phase_rad: np.ndarray
     pixel_a: tuple[float, float]
     positions_a: np.ndarray
@@ -274,6 +301,8 @@ class ReconState:
     pixel (0, 0). wavelength_a: scalar. opr_modes: (k, y, x) complex and opr_weights: (position, k) real, by which the
     first mode varies over the scan, or None: that of position j is probe[0] + sum_k opr_weights[j, k] opr_modes[k].
     """
+
+    __repr__ = brief
 
     object: jax.Array
     probe: jax.Array
@@ -304,7 +333,8 @@ class ReconState:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a reconstruction ended: `status` is converged, budget_spent or diverged; `reason` is a sentence."""
+    """How a reconstruction ended: `status` is converged, budget_spent or diverged, or as judged afterwards above_start
+    or no_progress; `reason` is a sentence."""
 
     status: str
     reason: str
@@ -318,6 +348,8 @@ class Reconstruction:
     history: {name: (sweeps,)}, at least `loss`. nominal_positions_a: (position, 2) positions that it started from.
     plan: the whole plan, defaults included. provenance: of the data, and of this run.
     """
+
+    __repr__ = brief
 
     state: ReconState
     history: dict[str, np.ndarray]
@@ -335,6 +367,7 @@ class Score:
     ssim: {Gaussian width in px: value}. region_a: (y0, x0, y1, x1) in the specimen's frame. data_range: the truth's
     range in rad, used by SSIM and PSNR. contrast: the truth's contrast as the reconstruction shows it, a least-squares
     factor that noise leaves unbiased; 1 is quantitative (reported, never applied). shift_a: (y, x) that was removed.
+    own: {name of a user's function: value}.
     """
 
     ssim: dict[float, float]
@@ -347,3 +380,4 @@ class Score:
     data_range: float
     pixel_a: tuple[float, float]
     shift_a: tuple[float, float]
+    own: dict[str, float] = field(default_factory=dict)

@@ -29,6 +29,7 @@ Scalar = float | int | str | bool
 Point = dict[str, Scalar | None]
 
 SCALES = ("linear", "log")
+MOST_WHOLE = 100_000  # numbers of a range
 MAX_DRAWS = 200  # of n random points each, where few may be tried
 SIGNIFICANT_DIGITS = 6  # of a proposed real value: what an operator can set, and short in tables
 
@@ -77,6 +78,9 @@ class Dimension(Strict):
             raise InputError("scale", "must be a known scale", self.scale, nearest(self.scale, SCALES))
         if self.scale == "log" and self.low <= 0:
             raise InputError("low", "must be positive on a log scale", self.low, "Raise it, or use `scale: linear`.")
+        if self.integer and self.high - self.low > MOST_WHOLE:
+            rule = f"must hold at most {MOST_WHOLE} whole numbers"
+            raise InputError("high", rule, self.high - self.low, "Give a narrower range, or leave `integer` out.")
         if self.integer and not (self.low.is_integer() and self.high.is_integer()):
             raise InputError("low", "both ends must be whole numbers", (self.low, self.high), "Round them.")
         return self

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptydesign import io
 from ptydesign.experiment import scope
 from ptydesign.experiment.points import of_experiment
 from ptydesign.experiment.resolve import Resolved
@@ -81,9 +80,7 @@ def decide_winner(resolved: Resolved, dose: str, progress: Progress | None = Non
                 spent += more
     if progress is not None:
         progress.spare(f"decision/{dose}", scope.decision_trials(study) - spent)
-    path = resolved.results / scope.DECISION.format(dose=dose)
-    io.write_json(path, {"dose_e_per_a2": found.dose_e_per_a2, **content})
-    return path
+    return resolved.write_json(scope.DECISION.format(dose=dose), {"dose_e_per_a2": found.dose_e_per_a2, **content})
 
 
 def _decided(

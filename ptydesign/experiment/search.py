@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ptydesign import io
 from ptydesign.design.settings import Observation
 from ptydesign.errors import InputError
 from ptydesign.experiment import scope
 from ptydesign.experiment.checks import map_point
 from ptydesign.experiment.config import StudyConfig
+from ptydesign.experiment.objectives import costs_at
 from ptydesign.experiment.points import experiment_at, plan_at
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.scope import Search, find_search
@@ -22,14 +22,15 @@ from ptydesign.study import rounds
 from ptydesign.study.draws import Save
 from ptydesign.study.progress import Progress
 from ptydesign.study.store import PointStore, cache_folder, digest, seed_of
+from ptydesign.types import Potential
 
 WITHIN = 0.05  # of the best objective: what counts as nearly as good
 
 
 def build_potential(resolved: Resolved) -> None:
     """Build the sample's potential, or find it in the cache; write potential.json."""
-    file = potential_file(resolved).name
-    io.write_json(resolved.results / "potential.json", {"key": resolved.key, "shape": resolved.shape, "file": file})
+    _, path = cached(resolved)
+    resolved.write_json("potential.json", {"key": resolved.key, "shape": list(resolved.shape), "file": path.name})
 
 
 def points_of(resolved: Resolved, search: Search, round_: int) -> tuple[list[dict[str, Any]], Any]:
@@ -73,9 +74,8 @@ def evaluate(resolved: Resolved, search: str, round_: int, chunk: int, progress:
     found = find_search(resolved.study, search)
     points, _ = rounds.read_points(resolved.results, found, round_)
     trials = _evaluated(resolved, found, round_, found.indices(round_, chunk), points, progress)
-    path = resolved.results / found.trial_files(round_)[chunk]
-    io.write_json(path, {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "round": round_, "trials": trials})
-    return path
+    content = {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "round": round_, "trials": trials}
+    return resolved.write_json(found.trial_files(round_)[chunk], content)
 
 
 def do_round(resolved: Resolved, search: str, round_: int, progress: Progress | None = None) -> Path:
@@ -83,10 +83,8 @@ def do_round(resolved: Resolved, search: str, round_: int, progress: Progress | 
     found = find_search(resolved.study, search)
     points, state = points_of(resolved, found, round_)
     trials = _evaluated(resolved, found, round_, range(len(points)), points, progress)
-    path = resolved.results / found.points_file(round_)
     content = {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "round": round_, "points": points}
-    io.write_json(path, {**content, "state": state, "trials": trials})
-    return path
+    return resolved.write_json(found.points_file(round_), {**content, "state": state, "trials": trials})
 
 
 def _evaluated(
@@ -131,15 +129,21 @@ def choose(resolved: Resolved, search: str) -> Path:
         for one in good[1:]:
             chosen = apart(space, chosen, dict(one.point), most)
         content |= {"contenders": chosen, "chosen_by": "best score"}
-    path = resolved.results / found.best_file
-    io.write_json(path, content)
-    return path
+    return resolved.write_json(found.best_file, content)
 
 
 def observations(resolved: Resolved, search: Search, round_: int) -> list[Observation]:
     """What a finished round found, in the order in which it was proposed."""
-    found = rounds.read_round(resolved.results, search, round_)
-    return [Observation(r["point"], objective_value(resolved.study, r), r["reason"]) for r in found]
+    found, study = rounds.read_round(resolved.results, search, round_), resolved.study
+    return [
+        Observation(
+            r["point"],
+            objective_value(study, r),
+            r["reason"],
+            tuple(costs_at(study, r["point"], search.dose_e_per_a2).values()),
+        )
+        for r in found
+    ]
 
 
 def trial_at(study: StudyConfig, point: Mapping[str, Any], dose_e_per_a2: float, **more: Any) -> Trial:
@@ -172,7 +176,7 @@ class Runner:
         key = trial.key(study, self.resolved.key)
         record, seconds = self.store.get(key), None
         if record is not None and save is not None and record["result"]["status"] == "ok":
-            record = record if self.store.images_path(key).is_file() else None
+            record = record if self.store.has_images(key) else None
         if record is None:
             start = time.perf_counter()
             result, cost, comparison = run_trial(study, self.potential(), trial, self._simulate)
@@ -207,20 +211,22 @@ class Runner:
     def potential(self) -> Any:
         """The study's potential, from the cache."""
         if self._potential is None:
-            self._potential = io.read_potential(potential_file(self.resolved))
+            self._potential, _ = cached(self.resolved)
         return self._potential
 
 
-def potential_file(resolved: Resolved) -> Path:
-    """The study's potential in the cache; built if it isn't there. Raises InputError if the sample's file changed."""
+def cached(resolved: Resolved) -> tuple[Potential, Path]:
+    """The study's potential, and its file in the cache; built if it isn't there or is damaged. Raises InputError if the
+    sample's file changed."""
     from ptydesign.simulate.potential import cached_potential
 
     study = resolved.study
-    path = cached_potential(study.sample, study.potential, resolved.shape, study.seed, cache_folder(resolved.root))
+    cache = cache_folder(resolved.root)
+    potential, path = cached_potential(study.sample, study.potential, resolved.shape, study.seed, cache)
     if resolved.key not in path.name:
         mend = "Run the study's snakemake command again."
         raise InputError("sample.file", "must be the file that the study was resolved with", str(path), mend)
-    return path
+    return potential, path
 
 
 def version_of(resolved: Resolved) -> str:

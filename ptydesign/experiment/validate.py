@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ptydesign import io
 from ptydesign.experiment import scope
 from ptydesign.experiment.config import OPTIMISED, StudyConfig
 from ptydesign.experiment.images import keep_images
@@ -59,6 +58,5 @@ def validate(resolved: Resolved, dose: str, simulator: str, progress: Progress |
         records += [
             {"design": design, "point": shown_point(study, point), **one} for one in fresh_draws(run, draws, save)
         ]
-    path = resolved.results / scope.VALIDATION.format(dose=dose, simulator=simulator)
-    io.write_json(path, {"dose_e_per_a2": value, "simulator": simulator, "trials": records})
-    return path
+    content = {"dose_e_per_a2": value, "simulator": simulator, "trials": records}
+    return resolved.write_json(scope.VALIDATION.format(dose=dose, simulator=simulator), content)

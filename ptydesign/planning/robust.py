@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from ptydesign import io
 from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.images import keep_images
@@ -49,10 +48,9 @@ def robust(resolved: PlanningResolved, design: str, progress: Progress | None = 
     Its reconstruction ends, in all of them, at the sweep that is best on average over the draws."""
     plan, limit = resolved.study, resolved.study.goal.dose_limit
     setting = design_setting(resolved, design)
-    path = resolved.results / f"robust/{design}.json"
+    file = f"robust/{design}.json"
     if setting is None:
-        io.write_json(path, {"design": design, "setting": None, "trials": []})
-        return path
+        return resolved.write_json(file, {"design": design, "setting": None, "trials": []})
     runners, save = Runners(resolved, progress), keep_images(PointStore(resolved.root))
     found = []
     for number in range(plan.robustness.draws):
@@ -64,8 +62,8 @@ def robust(resolved: PlanningResolved, design: str, progress: Progress | None = 
     draws = [{**one, **at_stop(study, one, stop)} for one in found]
     repeats = runners.draws(setting, limit, f"{design}/repeat-", plan.robustness.repeats, save, stop)
     trials = [{"kind": "repeat", "number": one.pop("repeat"), **one, **asdict(Errors())} for one in repeats]
-    io.write_json(path, {"design": design, "setting": asdict(setting), "sweeps": stop, "trials": [*trials, *draws]})
-    return path
+    content = {"design": design, "setting": asdict(setting), "sweeps": stop, "trials": [*trials, *draws]}
+    return resolved.write_json(file, content)
 
 
 def at_stop(study: StudyConfig, result: Mapping[str, Any], stop: int | None) -> dict[str, Any]:

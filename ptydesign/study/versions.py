@@ -6,8 +6,9 @@ stored. Raise it when a change of the code changes numbers: then exactly the job
 
 from __future__ import annotations
 
-LAYOUT = 2  # of results/<study>/: files, columns, resolved.yaml
-READ_LAYOUTS = (1, 2)  # of results folders that can be gone on with, drawn and reported
+LAYOUT = 3  # of results/<study>/: files, columns, resolved.yaml
+READ_LAYOUTS = (1, 2, 3)  # of results folders that can be gone on with, drawn and reported
+HASHED_LAYOUT = 3  # from which on all files have hashes
 
 ALGORITHMS = {
     "simulate": 4,  # samples, potentials, scan, detector, both simulators

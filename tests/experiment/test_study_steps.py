@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from study_files import tiny, write_study
 
-from ptydesign import io
 from ptydesign.errors import InputError
 from ptydesign.experiment import scope
 from ptydesign.experiment import search as steps
@@ -37,7 +36,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def potential(study):
-    return io.read_potential(steps.potential_file(study))
+    return steps.cached(study)[0]
 
 
 SEARCHED = {"search": "bo-2000", "round": 0}

@@ -76,8 +76,7 @@ def test_plain_planned_trial_is_a_trial(tmp_path):
 
 
 def test_operator_believes_the_nominal_defocus(tmp_path):
-    from ptydesign import io
-    from ptydesign.experiment.search import potential_file
+    from ptydesign.experiment.search import cached
     from ptydesign.simulate.dataset import simulate
     from ptydesign.study.acquisition import to_experiment
 
@@ -87,7 +86,7 @@ def test_operator_believes_the_nominal_defocus(tmp_path):
     believed = to_experiment_config(bench, operate(bench, Setting(80, 20, -4, 2, 4.0), 2000))
     true = believed.model_copy(update={"defocus_nm": -6.0})
     trial = PlannedTrial(true, 2000.0, believed=believed)
-    dataset, _ = simulate(io.read_potential(potential_file(one)), to_experiment(true, 2000.0), 1)
+    dataset, _ = simulate(cached(one)[0], to_experiment(true, 2000.0), 1)
     known = trial.known(dataset)
     assert (dataset.optics.defocus_a, known.optics.defocus_a) == (-60, -40)
     np.testing.assert_array_equal(known.patterns, dataset.patterns)
@@ -328,13 +327,12 @@ def test_examples_are_valid():
 
 def test_scene_has_the_truth_of_the_sample(tmp_path):
     """The object of the bound is the band-limited truth that a score compares with."""
-    from ptydesign import io
-    from ptydesign.experiment.search import potential_file
+    from ptydesign.experiment.search import cached
     from ptydesign.planning.limits import make_scene, screen_value
 
     resolved = resolved_of(tmp_path)
     setting = Setting(80, 20, -4, 2, 4.0)
-    potential = io.read_potential(potential_file(resolved.of(setting)))
+    potential = cached(resolved.of(setting))[0]
     scene = make_scene(resolved, setting, 2000, potential)
     factor = round(scene.pixel_a / potential.pixel_a[0])
     fine = potential.slices_va.mean(axis=0).sum(axis=0) * 1.00871e-3

@@ -4,6 +4,7 @@ kill too; it refuses a study that has changed; its rule is complete; figures and
 from __future__ import annotations
 
 import html
+import random
 import re
 import shutil
 import subprocess
@@ -15,9 +16,11 @@ import h5py
 import pytest
 import yaml
 
+from benchmarks import corruptions
 from ptydesign import kinds, steps
 from ptydesign.cli import main
 from ptydesign.study import cost
+from ptydesign.study.damage import damaged
 from ptydesign.study.kind import SHARED
 from ptydesign.study.store import PointStore
 
@@ -58,7 +61,7 @@ def content(file: Path) -> bytes | dict[str, bytes]:
         names: list[str] = []
         opened.visit(names.append)
         found = {name: opened[name][()].tobytes() for name in names if isinstance(opened[name], h5py.Dataset)}
-        words = repr(sorted(opened.attrs.items()))
+        words = repr(sorted((name, value) for name, value in opened.attrs.items() if name != "hash"))
     return {**found, SECONDS: b"", "attributes": re.sub(r'"seconds": [\d.]+', "", words).encode()}
 
 
@@ -156,6 +159,45 @@ def test_a_changed_study_and_an_unknown_job_are_refused(kind, studies, tmp_path,
             assert f"{word}: " in error
             assert "must be one of the study's" in error
         assert not results.exists(), f"{word} wrote before it refused"
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_damage_of_any_file_is_found_before_work_starts(kind, studies, tmp_path):
+    """A short form of `python -m benchmarks corruptions`: what is found is made anew, or refused when it is read."""
+    study = studies[kind].copy(tmp_path)
+    run, rng, results = study.run, random.Random(0), study.root / kind
+    assert list(damaged(run)) == []
+    files = [file for job in study.jobs() for file in study.files(job) if file.suffix in (".json", ".csv", ".h5")]
+    hashes = [file for file in files if file.name == "hashes.json"]
+    files = [file for file in files if file not in hashes] + [results / "resolved.yaml"]
+    for some, damages in ((files, ("cut", "flip", "empty", "less")), (hashes, ("less", "empty"))):
+        for damage in damages:
+            whole = {file: file.read_bytes() for file in some}
+            for file in some:
+                if damage != "flip" or file.suffix != ".h5":  # HDF5 has bits that say nothing
+                    corruptions.DAMAGES[damage](file, rng, [])
+            found = {name for name, _ in damaged(run)}
+            for file, content in whole.items():
+                changed = file.read_bytes() != content  # a record that lists one thing alone still does
+                assert not changed or file.relative_to(results).as_posix() in found, (file, damage)
+                file.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_a_file_in_anothers_place_is_found_before_work_starts(kind, studies, tmp_path):
+    study = studies[kind].copy(tmp_path)
+    run, results = study.run, study.root / kind
+    for suffix in (".json", ".h5"):
+        jobs = [file for job in study.jobs() for file in study.files(job)]
+        files = [file for file in jobs if file.suffix == suffix and file.parent.name != "tables"]
+        whole = [file.read_bytes() for file in files]
+        for file, content in zip(files, [*whole[1:], *whole[:1]], strict=True):
+            file.write_bytes(content)
+        found = {name for name, _ in damaged(run)}
+        if len(files) > 1:
+            assert {file.relative_to(results).as_posix() for file in files} <= found
+        for file, content in zip(files, whole, strict=True):
+            file.write_bytes(content)
 
 
 def test_snakemake_finds_every_file_where_the_steps_made_it(studies, tmp_path):
