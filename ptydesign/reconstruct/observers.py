@@ -1,4 +1,4 @@
-"""Observers: functions (sweep, loss, state) that look at a reconstruction after each sweep and change nothing in it."""
+"""Observers: functions (sweep, loss, state) that look at a reconstruction after each sweep; True ends it."""
 
 from __future__ import annotations
 
