@@ -10,9 +10,13 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from ptydesign.errors import InputError
+from ptydesign.session import Session
 
 EVERY_S = 10.0  # between two lines
 PAUSE_S = 60.0  # longer without a trial: the study was stopped in between
@@ -30,13 +34,19 @@ class Progress:
         self.folder = Path(results) / "logs"
         self.total, self.cores, self.version = total, max(1, cores), version
 
-    def done(self, name: str, dose: float, value: float | None, seconds: float | None) -> None:
-        """Note a trial: a unique name, its objective (None if it failed), its wall time (None if it was stored)."""
+    def done(
+        self, name: str, dose: float, value: float | None, seconds: float | None, about: Mapping[str, Any] | None = None
+    ) -> None:
+        """Note a trial: a unique name, its objective (None if it failed), its wall time (None if it was stored).
+
+        about: for viewers: its point, key, status, reason. Raises InputError once a stop is asked for: the trial is
+        stored by then.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         trials = self.read()
         new = name not in trials
         entry = {"trial": name, "of": self.version, "dose": dose, "value": value, "s": seconds}
-        entry["t"] = round(time.time(), 1)
+        entry |= {"t": round(time.time(), 1), **(about or {})}
         # one write of less than a page with O_APPEND: lines of different processes don't mix
         handle = os.open(self.folder / "progress.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -45,6 +55,7 @@ class Progress:
             os.close(handle)
         trials[name] = _newer(trials.get(name), entry)
         self._show(trials, last=new and len(trials) == self.total)
+        check_wanted(self.folder)
 
     def read(self) -> dict[str, dict[str, Any]]:
         """The trials noted so far by name."""
@@ -65,6 +76,14 @@ class Progress:
                 return
             stamp.touch()
         print(progress_line(trials, self.total, self.cores, self.unit), file=sys.stderr, flush=True)
+
+
+def check_wanted(folder: Path) -> None:
+    """Raise InputError if a stop is asked for in a folder of logs."""
+    session = Session(folder)
+    if session.asked_to_stop:
+        mend = f"Its snakemake command goes on with it; for one step by hand remove {session.stop_file}."
+        raise InputError("study", "must not be asked to stop", "a stop", mend)
 
 
 def _newer(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ptydesign import kinds
 from ptydesign.errors import InputError
 from ptydesign.study.file import RESOLVED
 from ptydesign.study.rules import rules, step_command
+from ptydesign.study.watched import Watched
 
 # The progress line says what is done; these two lines for every few jobs would drown it.
 logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to execute", "Execute ")))
@@ -28,6 +29,21 @@ try:
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
+
+
+WATCHED = Watched(RUNS, sys.argv[1:], STUDIES, int(os.environ["PTYDESIGN_CORES"]))
+
+
+onstart:
+    WATCHED.begin()
+
+
+onsuccess:
+    WATCHED.end(True)
+
+
+onerror:
+    WATCHED.end(False)
 
 
 wildcard_constraints:
