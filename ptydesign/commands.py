@@ -10,12 +10,15 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptydesign.errors import InputError
 
 if TYPE_CHECKING:
+    from ptydesign.reconstruct.live import Live
+    from ptydesign.reconstruct.plan import Plan
     from ptydesign.types import Dataset
 
 
@@ -106,13 +109,18 @@ def reconstruct(options: argparse.Namespace) -> None:
     from ptydesign.api import read_plan, reconstruct_dataset
     from ptydesign.reconstruct import cores
     from ptydesign.reconstruct.checkpoint import Checkpoints, cores_to_resume
+    from ptydesign.reconstruct.live import CHECKPOINT_S
 
     plan = read_plan(options.plan)
     dataset = _read(options.data, options.chunk_gib)
     path = options.checkpoint or options.resume
     if path is not None:
         _check_new(path, options.overwrite or path == options.resume)
-    checkpoints = Checkpoints(path, options.checkpoint_every) if path is not None else None
+    live = _live(options, dataset, plan) if options.live else None
+    if live is not None and path is None:
+        checkpoints = Checkpoints(live.folder / "checkpoint.h5", options.checkpoint_every, CHECKPOINT_S)
+    else:
+        checkpoints = Checkpoints(path, options.checkpoint_every) if path is not None else None
     observers = []
     if options.preview is not None:
         from ptydesign.pictures.preview import Previews
@@ -122,17 +130,20 @@ def reconstruct(options: argparse.Namespace) -> None:
     wanted = cores_to_resume(options.resume) if options.resume is not None else None
     cores.use_cores(options.threads or wanted)
     _keep_compiled_code()
-    result = reconstruct_dataset(
-        dataset,
-        plan,
-        options.seed,
-        not options.quiet,
-        observers,
-        checkpoints,
-        resume=options.resume,
-        chunk_gib=options.chunk_gib,
-    )
-    io.write_reconstruction(options.output, result)
+    with live or nullcontext():
+        result = reconstruct_dataset(
+            dataset,
+            plan,
+            options.seed,
+            not options.quiet,
+            [*observers, live] if live else observers,
+            checkpoints,
+            resume=options.resume,
+            chunk_gib=options.chunk_gib,
+        )
+        io.write_reconstruction(options.output, result)
+        if live is not None:
+            live.finish(result.outcome, result.state)
     outcome = result.outcome
     loss, work = (result.history[name] for name in ("loss", "work_gflop"))
     done = f"loss {loss[-1]:.4g}, {work[-1]:.4g} GFLOP" if len(loss) else "no sweep"
@@ -238,6 +249,17 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
+def _live(options: argparse.Namespace, dataset: Dataset, plan: Plan) -> Live:
+    """What shows the run to viewers, in a folder beside its output."""
+    from ptydesign.reconstruct.live import SUFFIX, Live
+
+    names = ("data", "plan", "output", "resume", "checkpoint")
+    files = {f"{name}_file": getattr(options, name) and str(getattr(options, name).absolute()) for name in names}
+    folder = options.output.with_suffix(SUFFIX)
+    _check_new(folder, options.overwrite or options.resume is not None, folder=True)
+    return Live(folder, dataset, plan, {"seed": options.seed, **files}, resumed=options.resume is not None)
+
+
 def _read(path: Path, chunk_gib: float | None = None) -> Dataset:
     """A dataset, with warnings of what looks wrong in it; its patterns stay on the disk if they are large."""
     from ptydesign import io
@@ -262,6 +284,9 @@ def _live_options(one: argparse.ArgumentParser) -> None:
     one.add_argument("--checkpoint", type=Path, help="file to keep what is needed to go on (default: none)")
     one.add_argument("--checkpoint-every", type=int, default=10, metavar="SWEEPS", help="how often (default: 10)")
     one.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from it, and keep it up to date")
+    one.add_argument(
+        "--live", action="store_true", help="show the run to `ptydesign serve`, in a folder beside the output (*.live)"
+    )
     one.add_argument("--preview", type=Path, help="picture (PNG) of the phase so far, drawn anew now and then")
     one.add_argument("--preview-every", type=int, default=10, metavar="SWEEPS", help="how often (default: 10)")
 

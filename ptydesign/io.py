@@ -64,16 +64,18 @@ class Array:
     axes: str
 
 
-def write_hdf5(path: Path, kind: str, arrays: Mapping[str, Array], attributes: Mapping[str, Any]) -> None:
-    """Write arrays (names may contain groups, "a/b") and JSON-able attributes to a new HDF5 file, atomically."""
+def write_hdf5(
+    path: Path, kind: str, arrays: Mapping[str, Array], attributes: Mapping[str, Any], packed: bool = True
+) -> None:
+    """Write arrays (names may contain groups, "a/b") and JSON-able attributes to a new HDF5 file, atomically. packed:
+    smaller files, for more time."""
     with atomic(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
         file.attrs.update(kind=kind, schema=SCHEMA, ptydesign=__version__, attributes=json.dumps(dict(attributes)))
         for name, array in arrays.items():
             # shuffle + gzip 1: sparse counts shrink some twentyfold, at little time
-            packing = (
-                {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.values.size > 4096 else {}
-            )
             values = array.values
+            worth = packed and values.size > 4096
+            packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if worth else {}
             dataset = file.create_dataset(name, np.shape(values), values.dtype, track_times=False, **packing)
             _fill(dataset, values)
             dataset.attrs.update(units=array.units, axes=array.axes)

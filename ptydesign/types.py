@@ -304,7 +304,7 @@ class ReconState:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a reconstruction ended: `status` is converged, budget_spent or diverged; `reason` is a sentence."""
+    """How a reconstruction ended: `status` is converged, budget_spent, stopped or diverged; `reason` is a sentence."""
 
     status: str
     reason: str
