@@ -14,6 +14,7 @@ from pathlib import Path
 from ptydesign import __version__, commands, steps
 from ptydesign.errors import InputError
 from ptydesign.planning import cli as planning
+from ptydesign.web import cli as web
 
 INPUT_ERROR = 2  # exit status
 
@@ -22,6 +23,7 @@ GROUPS = {
     "Plan a beam time": ("init", "detectors", "card", "plan"),
     "Reconstruct data": ("import", "show", "reconstruct", "halves", "export"),
     "Study by simulation": ("check", "figures", "report", "costs", "keys"),
+    "See it run": ("serve",),
 }
 
 
@@ -114,6 +116,7 @@ def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     one.add_argument("--schema", action="store_true", help="a JSON schema instead, for editors")
     commands.add_commands(found)
     planning.add_commands(found)
+    web.add_commands(found)
     parser.epilog = _overview(found)
     return parser, tuple(found.choices)
 
