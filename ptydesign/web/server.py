@@ -7,9 +7,10 @@ import secrets
 import socket
 import sys
 import webbrowser
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ptydesign.errors import InputError
 from ptydesign.web.folder import Folder
@@ -67,7 +68,7 @@ def make(folder: Path, listen: Listen):
     hosts = [f"{name}:{port}" for name in {listen.address, "127.0.0.1", "localhost"}]
     pn.config.notifications = False
     server = pn.serve(
-        {slug: partial(view, site) for slug, view in PAGES.items()},
+        {slug: _bound(view, site) for slug, view in PAGES.items()},
         port=port,
         address=listen.address,
         websocket_origin=[*hosts, *([listen.proxy] if listen.proxy else [])],
@@ -91,6 +92,11 @@ def serve(folder: Path, listen: Listen, show: bool = True) -> None:
         webbrowser.open(address)
     server.start()
     server.io_loop.start()
+
+
+def _bound(view: Callable[[Site], Any], site: Site) -> Callable[[], Any]:
+    """A function without arguments: Panel takes no partial one."""
+    return lambda: view(site)
 
 
 def _free_port(address: str) -> int:
