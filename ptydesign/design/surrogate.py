@@ -59,7 +59,6 @@ class Surrogate:
         """(n,) probability of each of some different points that it is the best of them, by draws of the function."""
         features = self.space.to_unit([self.space.validate_point(p) for p in points])
         mean, covariance = self._model.predict(features, return_cov=True)
-        covariance = covariance - self._model.noise_ * self._data_noise(covariance)
         rng = np.random.default_rng([self._seed, 2])
         drawn = rng.multivariate_normal(mean, covariance, draws, check_valid="ignore", method="eigh")
         return np.bincount(np.argmin(drawn, axis=1), minlength=len(features)) / draws

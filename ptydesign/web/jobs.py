@@ -20,3 +20,8 @@ def stop(run: Path) -> None:
     if session.state() != RUNNING:
         raise InputError("run", "must be running to be stopped", session.state() or "nothing", "Reload the page.")
     session.ask_to_stop()
+
+
+def go_on(run: Path) -> None:
+    """Go on with a run that was stopped, by the command that began it."""
+    raise InputError("run", "can't go on from here yet", run.name, "Type its command again.")

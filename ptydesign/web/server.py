@@ -60,6 +60,7 @@ def make(folder: Path, listen: Listen):
     except ImportError:
         mend = "Install the extra: pip install 'ptydesign[web]'."
         raise InputError("panel", "must be installed for the page", "nothing", mend) from None
+    import ptydesign.design.surrogate  # noqa: F401  so that no browser waits for it
     from ptydesign.web.access import Access
     from ptydesign.web.views import PAGES
 

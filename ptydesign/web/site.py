@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from typing import Any
 
 from ptydesign.web.folder import Folder
 from ptydesign.web.runs import Run, Runs
+from ptydesign.web.trials import Fit, Trials
+
+MOST_KEPT = 24  # studies, and fits, that are kept at hand
 
 
-@dataclass(frozen=True)
 class Site:
     """folder: what is shown. may_act: whether runs may be started and stopped from the page."""
 
-    folder: Folder
-    may_act: bool = True
-    runs: Runs = field(init=False)
-    workers: ThreadPoolExecutor = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "runs", Runs(self.folder))
-        object.__setattr__(self, "workers", ThreadPoolExecutor(2, "page"))
+    def __init__(self, folder: Folder, may_act: bool = True):
+        self.folder, self.may_act = folder, may_act
+        self.runs = Runs(folder)
+        self.workers = ThreadPoolExecutor(2, "page")
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
 
     def find(self, name: str) -> Run | None:
         """The run of a name, None if there is none."""
         return next((run for run in self.runs.find() if run.name == name), None)
+
+    def trials(self, name: str) -> Trials:
+        """The trials of a study. Raises InputError for a name that is none."""
+        path = self.folder.find(name)
+        return self.keep(("trials", name), lambda: Trials(path))
+
+    def fit(self, name: str, search: str, count: int) -> Fit:
+        """What `count` trials of a search say together."""
+        return self.keep(("fit", name, search, count), lambda: self.trials(name).fit(search))
+
+    def keep(self, key: tuple, make: Callable[[], Any]) -> Any:
+        """What is kept under a key, made when it is needed; the oldest goes."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[key]

@@ -95,7 +95,9 @@ class Trials:
         for _, part in frame.groupby("search"):
             frame.loc[part.index, "best"] = best_so_far([None if v is None or np.isnan(v) else v for v in part["value"]])
         given = pd.DataFrame(points, index=frame.index)
-        self.parameters = [n for n in given.columns if given[n].nunique(dropna=True) > 1 and n not in COLUMNS]
+        varied = [n for n in given.columns if given[n].nunique(dropna=True) > 1 and n not in COLUMNS]
+        order = [*(self.study.get("space") or {})]
+        self.parameters = sorted(varied, key=lambda n: order.index(n) if n in order else len(order))
         self.frame = pd.concat([frame, given[[n for n in given.columns if n not in COLUMNS]]], axis=1)
         return True
 

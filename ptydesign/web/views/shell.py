@@ -51,7 +51,7 @@ th { text-align: left; font-weight: 600; color: #5d6b78; font-size: 12.5px; padd
 td { padding: 6px 10px; border-top: 1px solid #edf0f2; vertical-align: top; }
 th.number { text-align: right; }
 .state { display: inline-block; border-radius: 10px; padding: 1px 9px; color: #fff; font-size: 12px; white-space: nowrap; }
-.bar { background: #e4e9ed; border-radius: 4px; height: 8px; overflow: hidden; min-width: 120px; }
+.bar { background: #e4e9ed; border-radius: 4px; height: 8px; overflow: hidden; min-width: 60px; flex: 1; }
 .bar i { display: block; height: 8px; background: #0072B2; }
 .error { border-left: 4px solid #D55E00; background: #fff4ec; padding: 9px 12px; border-radius: 4px; }
 .note { border-left: 4px solid #56B4E9; background: #eef6fb; padding: 9px 12px; border-radius: 4px; }
@@ -68,6 +68,12 @@ def page(title: str, here: str, folder: str, *content: pn.viewable.Viewable) -> 
         template.add_variable(name, value)
     template.add_panel("main", pn.Column(*content, sizing_mode="stretch_width"))
     return template
+
+
+def query(name: str) -> str:
+    """What the address says of a name; empty if nothing."""
+    values = (pn.state.session_args or {}).get(name) or [b""]
+    return values[0].decode("utf-8", "replace")
 
 
 def html(text: str = "", **options) -> pn.pane.HTML:
