@@ -129,7 +129,7 @@ def reconstruct(options: argparse.Namespace) -> None:
         observers.append(Previews(options.preview, options.preview_every))
     wanted = cores_to_resume(options.resume) if options.resume is not None else None
     cores.use_cores(options.threads or wanted)
-    _keep_compiled_code()
+    keep_compiled_code()
     with live or nullcontext():
         result = reconstruct_dataset(
             dataset,
@@ -161,7 +161,7 @@ def halves(options: argparse.Namespace) -> None:
 
     plan, dataset = read_plan(options.plan), _read(options.data, options.chunk_gib)
     cores.use_cores(options.threads)
-    _keep_compiled_code()
+    keep_compiled_code()
     first, second, agreement = reconstruct_halves(
         dataset, plan, options.by, options.seed, not options.quiet, options.chunk_gib, options.data.absolute().parent
     )
@@ -339,7 +339,7 @@ def _check_new(path: Path, overwrite: bool, folder: bool = False) -> None:
         raise InputError("output", "must be in a folder that can be written", str(path), "Give another folder.")
 
 
-def _keep_compiled_code() -> None:
+def keep_compiled_code() -> None:
     """Share compiled code between runs, in the user's cache folder."""
     import jax
 

@@ -145,7 +145,9 @@ class Runs:
     def _has_results(self, path: Path) -> bool:
         """Whether a study's folder in studies/ has results of any scale beside it."""
         results = path.parent.parent / "results"
-        return any((results / name / RESOLVED).exists() for name in (path.name, f"{path.name}-smoke", f"{path.name}-paper"))
+        return any(
+            (results / name / RESOLVED).exists() for name in (path.name, f"{path.name}-smoke", f"{path.name}-paper")
+        )
 
     def _live(self, path: Path) -> Run:
         session = Session(path)

@@ -61,12 +61,14 @@ def make(folder: Path, listen: Listen):
         mend = "Install the extra: pip install 'ptydesign[web]'."
         raise InputError("panel", "must be installed for the page", "nothing", mend) from None
     import ptydesign.design.surrogate  # noqa: F401  so that no browser waits for it
+    from ptydesign.commands import keep_compiled_code
     from ptydesign.web.access import Access
     from ptydesign.web.views import PAGES
 
     port = listen.port or _free_port(listen.address)
     token = listen.password or secrets.token_urlsafe(24)
     hosts = [f"{name}:{port}" for name in {listen.address, "127.0.0.1", "localhost"}]
+    keep_compiled_code()
     pn.config.notifications = False
     server = pn.serve(
         {slug: _bound(view, site) for slug, view in PAGES.items()},

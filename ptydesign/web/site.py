@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ptydesign.planning.load import TEMPLATE
+from ptydesign.web.explorer import Explorer
 from ptydesign.web.folder import Folder
 from ptydesign.web.runs import Run, Runs
 from ptydesign.web.trials import Fit, Trials
@@ -21,6 +23,7 @@ class Site:
         self.folder, self.may_act = folder, may_act
         self.runs = Runs(folder)
         self.workers = ThreadPoolExecutor(2, "page")
+        self.pictures = ThreadPoolExecutor(1, "pictures")
         self._kept: OrderedDict[Any, Any] = OrderedDict()
 
     def find(self, name: str) -> Run | None:
@@ -35,6 +38,13 @@ class Site:
     def fit(self, name: str, search: str, count: int) -> Fit:
         """What `count` trials of a search say together."""
         return self.keep(("fit", name, search, count), lambda: self.trials(name).fit(search))
+
+    def explorer(self, name: str, scale: str) -> Explorer:
+        """The explorer of a plan; read anew when its file changes. An empty name: the plan that `init` writes."""
+        path = self.folder.find(name) if name else TEMPLATE
+        file = path / "study.yaml" if path.is_dir() else path
+        stamp = file.stat().st_mtime_ns if file.exists() else 0
+        return self.keep(("explorer", name, scale, stamp), lambda: Explorer(path, scale))
 
     def keep(self, key: tuple, make: Callable[[], Any]) -> Any:
         """What is kept under a key, made when it is needed; the oldest goes."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ from ptydesign.study.store import PointStore
 from ptydesign.study.tables import read_settings
 from ptydesign.web.lines import Lines
 from ptydesign.web.runs import latest
+
+if TYPE_CHECKING:
+    from ptydesign.design.surrogate import Surrogate
 
 COLUMNS = ("number", "trial", "search", "dose", "value", "best", "seconds", "status", "reason", "key")
 MOST_FITTED = 600  # trials of one surrogate: fitting takes the cube of their number
@@ -55,6 +58,22 @@ class Fit:
     of: int
 
 
+@dataclass(frozen=True)
+class Model:
+    """A search's surrogate. numbers: of the trials that it knows; of: how many there are."""
+
+    surrogate: Surrogate
+    numbers: tuple[int, ...]
+    of: int
+
+    def along(self, name: str, point: Mapping[str, Any]) -> Slice:
+        """The surrogate along one parameter, the others as in a point."""
+        space = self.surrogate.space
+        dimension = space.dimensions[space.names.index(name)]
+        values = list(dimension.values) if dimension.size <= SLICE else _even(dimension, point[name])
+        return Slice(name, values, *self.surrogate.predict([{**point, name: value} for value in values]))
+
+
 class Trials:
     """The trials of one results folder; `update` reads what is new."""
 
@@ -65,6 +84,7 @@ class Trials:
         self._lines = Lines(self.results / "logs" / "progress.jsonl")
         self.frame = pd.DataFrame(columns=COLUMNS)
         self.parameters: list[str] = []
+        self._models: dict[str, Model] = {}
         self.update()
 
     @property
@@ -93,7 +113,9 @@ class Trials:
             points.append(_scalars(point) if isinstance(point, dict) else {})
         frame = pd.DataFrame(rows, columns=COLUMNS)
         for _, part in frame.groupby("search"):
-            frame.loc[part.index, "best"] = best_so_far([None if v is None or np.isnan(v) else v for v in part["value"]])
+            frame.loc[part.index, "best"] = best_so_far(
+                [None if v is None or np.isnan(v) else v for v in part["value"]]
+            )
         given = pd.DataFrame(points, index=frame.index)
         varied = [n for n in given.columns if given[n].nunique(dropna=True) > 1 and n not in COLUMNS]
         order = [*(self.study.get("space") or {})]
@@ -128,29 +150,35 @@ class Trials:
             raise InputError("space", "must be in the study's settings", "nothing", "This study has no search.")
         return build_space(space)
 
-    def fit(self, search: str) -> Fit:
-        """What the trials of a search say together; some seconds for hundreds. Raises InputError for too few."""
+    def model(self, search: str) -> Model:
+        """The surrogate of a search's trials; some seconds for hundreds, at once if no trial is new. Raises InputError
+        for too few."""
         from ptydesign.design.surrogate import surrogate
 
         part = self.frame[self.frame["search"] == search]
+        known = self._models.get(search)
+        if known is not None and known.of == len(part):
+            return known
         doses = part["dose"].dropna().unique()
         space = self.space(float(doses[0]) if len(doses) else None)
         part = part[part[[n for n in space.names if n in part]].notna().all(axis=1)]
-        kept = _spread(part, MOST_FITTED)
         seen, numbers = [], []
-        for row in kept.to_dict("records"):
+        for row in _spread(part, MOST_FITTED).to_dict("records"):
             with suppress(InputError, KeyError):
                 point = space.validate_point({name: row[name] for name in space.names})
                 seen.append(Observation(point, None if pd.isna(row["value"]) else row["value"], row["reason"]))
                 numbers.append(row["number"])
         config = build(SearchConfig, {**self.study.get("search", {}), "method": "bo"}, "search")
         model = surrogate(space, config, seen, int(self.study.get("seed", 0)))
+        self._models[search] = Model(model, tuple(numbers), len(part))
+        return self._models[search]
+
+    def fit(self, search: str) -> Fit:
+        """What the trials of a search say together. Raises InputError as `model`."""
+        known = self.model(search)
+        model, seen = known.surrogate, known.surrogate.observations
         best, _, _ = model.best(observed=True)
-        slices = []
-        for name, dimension in zip(space.names, space.dimensions, strict=True):
-            count = min(dimension.size, SLICE)
-            values = list(dimension.values) if dimension.size <= SLICE else _even(dimension, int(count), best[name])
-            slices.append(Slice(name, values, *model.predict([{**best, name: value} for value in values])))
+        slices = tuple(known.along(name, best) for name in model.space.names)
         good = [i for i, one in enumerate(seen) if not one.failed]
         mean, _ = model.predict([seen[i].point for i in good])
         first: dict[tuple, int] = {}
@@ -160,9 +188,9 @@ class Trials:
         points = [dict(seen[i].point) for i in top]
         mean, std = model.predict(points)
         chance = model.chances(points, DRAWS)
-        found = [(numbers[i], p, float(m), float(s), float(c))
+        found = [(known.numbers[i], p, float(m), float(s), float(c))
                  for i, p, m, s, c in zip(top, points, mean, std, chance, strict=True)]  # fmt: skip
-        return Fit(tuple(slices), tuple(sorted(found, key=lambda one: -one[4])), len(seen), len(part))
+        return Fit(slices, tuple(sorted(found, key=lambda one: -one[4])), len(seen), known.of)
 
     def pictures(self) -> dict[str, str]:
         """Trials that keep pictures: name -> key."""
@@ -203,8 +231,8 @@ def _spread(part: pd.DataFrame, most: int) -> pd.DataFrame:
     return part.loc[best.union(even)]
 
 
-def _even(dimension: Any, count: int, best: Any) -> list[Any]:
-    return sorted({*dimension.from_features(np.linspace(0.0, 1.0, count)[:, None]), best})
+def _even(dimension: Any, place: Any) -> list[Any]:
+    return sorted({*dimension.from_features(np.linspace(0.0, 1.0, SLICE)[:, None]), place})
 
 
 def _scalars(point: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import panel as pn
 from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMapper, Range1d
 from bokeh.plotting import figure
 from matplotlib import colormaps
@@ -58,13 +59,13 @@ class Image:
         self.source = ColumnDataSource({"image": [np.zeros((1, 1))], "x": [0], "y": [0], "w": [1], "h": [1]})
         x_range, y_range = ranges or (Range1d(0, 1), Range1d(1, 0))
         self.figure = plain(
-            title, height=size, width=size + (70 if bar else 0), sizing_mode="fixed", x_range=x_range, y_range=y_range,
-            match_aspect=True, tools="pan,wheel_zoom,box_zoom,reset,save", active_scroll="wheel_zoom",
+            title=title, frame_height=size, frame_width=size, width=size + (88 if bar else 44), height=size + 66, x_range=x_range, sizing_mode="fixed",
+            y_range=y_range, tools="pan,wheel_zoom,box_zoom,reset,save", active_scroll="wheel_zoom",
         )  # fmt: skip
         self.figure.grid.visible = False
         self.figure.axis.major_label_text_font_size = "10px"
         self.figure.xaxis.axis_label = f"x ({unit})"
-        self.figure.min_border = 6
+        self.figure.min_border = 2
         self.figure.image("image", "x", "y", "w", "h", source=self.source, color_mapper=self.mapper, level="image")
         tips = [("value", "@image{0.0000 a}"), (f"x, y ({unit})", "$x{0.00}, $y{0.00}")]
         self.figure.add_tools(HoverTool(tooltips=tips))
@@ -72,6 +73,11 @@ class Image:
             bar_ = ColorBar(color_mapper=self.mapper, width=8, title=value, title_text_font_size="10px", padding=4,
                             major_label_text_font_size="10px", title_text_font_style="normal")  # fmt: skip
             self.figure.add_layout(bar_, "right")
+
+    @property
+    def pane(self) -> pn.pane.Bokeh:
+        """The figure, to be placed on a page."""
+        return pn.pane.Bokeh(self.figure, width=self.figure.width, height=self.figure.height, margin=(4, 8, 4, 0))
 
     def show(
         self,
@@ -92,12 +98,12 @@ class Image:
         self.mapper.update(low=low, high=high)
         # with y pointing down, a figure's first row is at its top
         self.source.data = {"image": [image], "x": [origin[1]], "y": [origin[0]], "w": [width], "h": [height]}
-        if self._shape != (height, width, *origin):
+        if self._shape != (height, width, *origin):  # else a zoom stays
             self._shape = (height, width, *origin)
-            self.figure.x_range.update(start=origin[1], end=origin[1] + width, reset_start=origin[1],
-                                       reset_end=origin[1] + width)  # fmt: skip
-            self.figure.y_range.update(start=origin[0] + height, end=origin[0], reset_start=origin[0] + height,
-                                       reset_end=origin[0])  # fmt: skip
+            middle, half = (origin[0] + height / 2, origin[1] + width / 2), max(height, width) / 2
+            left, right, top, bottom = middle[1] - half, middle[1] + half, middle[0] - half, middle[0] + half
+            self.figure.x_range.update(start=left, end=right, reset_start=left, reset_end=right)
+            self.figure.y_range.update(start=bottom, end=top, reset_start=bottom, reset_end=top)
 
     @staticmethod
     def percentiles(image: np.ndarray, low: float = 0.1, high: float = 99.9) -> tuple[float, float]:

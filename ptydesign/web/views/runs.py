@@ -27,7 +27,9 @@ def view(site: Site) -> pn.Template:
         names = [run.name for run in active]
         if names != shown.get("active"):
             shown["cards"] = {run.name: shell.html() for run in active}
-            rows = [pn.Row(shown["cards"][run.name], jobs_button(site, run), sizing_mode="stretch_width") for run in active]
+            rows = [
+                pn.Row(shown["cards"][run.name], jobs_button(site, run), sizing_mode="stretch_width") for run in active
+            ]
             running[:] = ([shell.html("<h2>Running</h2>")] if rows else []) + rows
             shown["active"] = names
         for run in active:

@@ -48,7 +48,7 @@ p { margin: 3px 0; } a { color: #0063a5; text-decoration: none; } a:hover { text
 .quiet { color: #5d6b78; font-size: 12.5px; } .number { font-variant-numeric: tabular-nums; text-align: right; }
 table { border-collapse: collapse; width: 100%; background: #fff; border: 1px solid #e1e6ea; border-radius: 6px; }
 th { text-align: left; font-weight: 600; color: #5d6b78; font-size: 12.5px; padding: 7px 10px; white-space: nowrap; }
-td { padding: 6px 10px; border-top: 1px solid #edf0f2; vertical-align: top; }
+td { padding: 4px 10px; border-top: 1px solid #edf0f2; vertical-align: top; }
 th.number { text-align: right; }
 .state { display: inline-block; border-radius: 10px; padding: 1px 9px; color: #fff; font-size: 12px; white-space: nowrap; }
 .bar { background: #e4e9ed; border-radius: 4px; height: 8px; overflow: hidden; min-width: 60px; flex: 1; }
@@ -94,6 +94,16 @@ def note(words: str) -> str:
 def state(name: str) -> str:
     """A state in its colour."""
     return f'<span class="state" style="background:{COLOURS.get(name, GREY)}">{escape(name)}</span>'
+
+
+def state_words(name: str, words: str) -> str:
+    """Words in the colour of a state."""
+    return f'<span class="state" style="background:{COLOURS.get(name, GREY)}">{escape(words)}</span>' if words else ""
+
+
+def search(**query: str) -> str:
+    """The part of an address behind the question mark, with it."""
+    return "?" + urlencode(query)
 
 
 def bar(done: float, total: float) -> str:

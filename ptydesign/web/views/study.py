@@ -135,7 +135,9 @@ class Study:
             self.grid[:] = [pn.pane.Bokeh(self._parameter_plot(n, part), sizing_mode="stretch_width") for n in names]
         self._fill_table(part)
         failures = self.trials.failures()
-        words = "".join(f"<tr><td class=number>{count}</td><td>{escape(reason)}</td></tr>" for reason, count in failures)
+        words = "".join(
+            f"<tr><td class=number>{count}</td><td>{escape(reason)}</td></tr>" for reason, count in failures
+        )
         head = "<tr><th class=number>Trials<th>Reason</tr>"
         self.below.object = f"<h2>Failures</h2><table>{head}{words}</table>" if words else ""
         pictures = self.trials.pictures()
@@ -240,7 +242,7 @@ class Study:
         for name, image in list(images.items())[:4]:
             one = plots.Image(name.replace("_", " "), unit="px", size=290)
             one.show(image)
-            shown.append(pn.pane.Bokeh(one.figure))
+            shown.append(one.pane)
         self.picture[:] = shown
 
 
@@ -256,9 +258,13 @@ def contenders(fit: Fit, recommended: dict[str, Any]) -> str:
         bar = f'<div style="display:flex;gap:6px;align-items:center">{shell.bar(chance, 1)}<span>{chance:.0%}</span></div>'
         lines.append(f"<tr>{values}<td class=number>{mean:.3f} ± {std:.3f}</td><td>{bar}</td></tr>")
     of = f"{fit.fitted} of {fit.of} trials" if fit.fitted < fit.of else f"{fit.of} trials"
-    more = f"<p class=quiet>The plan recommends: {escape(_words(recommended.get('setting', {})))}.</p>" if recommended else ""
+    more = (
+        f"<p class=quiet>The plan recommends: {escape(_words(recommended.get('setting', {})))}.</p>"
+        if recommended
+        else ""
+    )
     return (
-        f"<h2>Contenders</h2><table><thead><tr>{head}<th class=number>Score, predicted<th style="width:130px">Chance of being best</tr></thead>"
+        f"<h2>Contenders</h2><table><thead><tr>{head}<th class=number>Score, predicted<th style='width:130px'>Chance of being best</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table><p class=quiet>By the surrogate, fitted to {of}. "
         f"The chance is among these points.</p>{more}"
     )
