@@ -10,6 +10,7 @@ from typing import Any
 from ptydesign.planning.load import TEMPLATE
 from ptydesign.web.explorer import Explorer
 from ptydesign.web.folder import Folder
+from ptydesign.web.iterations import Reconstruction
 from ptydesign.web.runs import Run, Runs
 from ptydesign.web.trials import Fit, Trials
 
@@ -34,6 +35,12 @@ class Site:
         """The trials of a study. Raises InputError for a name that is none."""
         path = self.folder.find(name)
         return self.keep(("trials", name), lambda: Trials(path))
+
+    def reconstruction(self, name: str) -> Reconstruction:
+        """A reconstruction, live or not; a file that was written anew is read anew. Raises InputError."""
+        path = self.folder.find(name)
+        stamp = 0 if path.is_dir() else path.stat().st_mtime_ns
+        return self.keep(("reconstruction", name, stamp), lambda: Reconstruction(path))
 
     def fit(self, name: str, search: str, count: int) -> Fit:
         """What `count` trials of a search say together."""

@@ -32,7 +32,7 @@ WORDS = {
     "dose_e_per_a2": "Dose (e/Å²)",
 }
 SCALES = ("preview", "smoke", "paper")
-SIZE = 205  # of an image, in pixels of the screen
+SIZE = 192  # of an image, in pixels of the screen
 MARKS = {"green": "ok", "amber": "mind", "red": "no", "information": ""}
 
 
@@ -92,7 +92,7 @@ class Explore:
         self.layout = pn.Row(
             pn.Column(*self.sliders.values(), *self.buttons, self.says, width=300),
             pn.Column(
-                self.summary, pn.FlexBox(*images), self.pattern_says, self.picture, self.prediction,
+                self.summary, pn.Row(*images), self.pattern_says, self.picture, self.prediction,
                 shell.html("<h2>Feasibility card</h2>"), self.card, sizing_mode="stretch_width",
             ),
             sizing_mode="stretch_width",

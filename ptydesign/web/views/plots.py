@@ -54,12 +54,14 @@ class Image:
         ranges: tuple[Range1d, Range1d] | None = None,
         bar: bool = True,
     ):
-        self._size, self._ranges, self._shape = size, ranges, None
-        self.mapper = LinearColorMapper(palette=palette(colours), low=0, high=1, nan_color="#d8dee3")
+        self._shape: tuple | None = None
+        self._colours, self._gamma = palette(colours), 1.0
+        self.keep_ranges = False  # of an image that follows another one's zoom
+        self.mapper = LinearColorMapper(palette=self._colours, low=0, high=1, nan_color="#d8dee3")
         self.source = ColumnDataSource({"image": [np.zeros((1, 1))], "x": [0], "y": [0], "w": [1], "h": [1]})
         x_range, y_range = ranges or (Range1d(0, 1), Range1d(1, 0))
         self.figure = plain(
-            title=title, frame_height=size, frame_width=size, width=size + (88 if bar else 44), height=size + 66, x_range=x_range, sizing_mode="fixed",
+            title=title, frame_height=size, frame_width=size, width=size + (86 if bar else 44), height=size + 66, x_range=x_range, sizing_mode="fixed",
             y_range=y_range, tools="pan,wheel_zoom,box_zoom,reset,save", active_scroll="wheel_zoom",
         )  # fmt: skip
         self.figure.grid.visible = False
@@ -98,12 +100,19 @@ class Image:
         self.mapper.update(low=low, high=high)
         # with y pointing down, a figure's first row is at its top
         self.source.data = {"image": [image], "x": [origin[1]], "y": [origin[0]], "w": [width], "h": [height]}
-        if self._shape != (height, width, *origin):  # else a zoom stays
+        if not self.keep_ranges and self._shape != (height, width, *origin):  # else a zoom stays
             self._shape = (height, width, *origin)
             middle, half = (origin[0] + height / 2, origin[1] + width / 2), max(height, width) / 2
             left, right, top, bottom = middle[1] - half, middle[1] + half, middle[0] - half, middle[0] + half
             self.figure.x_range.update(start=left, end=right, reset_start=left, reset_end=right)
             self.figure.y_range.update(start=bottom, end=top, reset_start=bottom, reset_end=top)
+
+    def set_gamma(self, gamma: float) -> None:
+        """Bend the colours: below 1, small values show more."""
+        if gamma != self._gamma:
+            self._gamma = gamma
+            places = np.rint(np.linspace(0, 1, 256) ** gamma * 255).astype(int)
+            self.mapper.palette = [self._colours[place] for place in places]
 
     @staticmethod
     def percentiles(image: np.ndarray, low: float = 0.1, high: float = 99.9) -> tuple[float, float]:
