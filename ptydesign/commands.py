@@ -256,7 +256,8 @@ def _live(options: argparse.Namespace, dataset: Dataset, plan: Plan) -> Live:
     names = ("data", "plan", "output", "resume", "checkpoint")
     files = {f"{name}_file": getattr(options, name) and str(getattr(options, name).absolute()) for name in names}
     folder = options.output.with_suffix(SUFFIX)
-    _check_new(folder, options.overwrite or options.resume is not None, folder=True)
+    if (folder / "session.json").exists():
+        _check_new(folder, options.overwrite or options.resume is not None, folder=True)
     return Live(folder, dataset, plan, {"seed": options.seed, **files}, resumed=options.resume is not None)
 
 

@@ -174,7 +174,9 @@ class Fitted:
     residual_rad: float
 
 
-def fit_aberrations(probe: np.ndarray, pixel_a: tuple[float, float], wavelength_a: float, told: dict[str, float]) -> Fitted:
+def fit_aberrations(
+    probe: np.ndarray, pixel_a: tuple[float, float], wavelength_a: float, told: dict[str, float]
+) -> Fitted:
     """Defocus, astigmatism, coma and Cs whose phase is nearest to a probe's (y, x), starting at what was told.
 
     The phase differences of neighbouring frequencies are compared, so that nothing needs unwrapping; a shift of the
@@ -262,5 +264,3 @@ def _read(path: Path) -> Iteration:
 
 def _numbered(path: Path) -> bool:
     return path.stem.rpartition("-")[2].isdigit()
-
-

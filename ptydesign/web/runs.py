@@ -24,6 +24,20 @@ STUDY, PLAN, RECONSTRUCTION, DATASET = "study", "plan", "reconstruction", "datas
 WAITING = "waiting"
 UNREADABLE = "unreadable"
 MOST_CACHED = 2000
+INSTRUMENT_SUFFIXES = (
+    ".mib",
+    ".hdr",
+    ".dm4",
+    ".dm3",
+    ".emd",
+    ".blo",
+    ".hspy",
+    ".zspy",
+    ".mrc",
+    ".tvips",
+    ".nxs",
+    ".prz",
+)
 
 Content = TypeVar("Content")
 
@@ -79,6 +93,21 @@ class Runs:
         for path, folders, files in self.folder.walk():
             folders[:] = [n for n in folders if not n.endswith(SUFFIX)]
             found += [path / n for n in files if n.endswith(".h5") and self._kind(path / n) == "dataset"]
+        return [self.folder.name(path) for path in found]
+
+    def instrument_files(self) -> list[str]:
+        """Names of files that detectors write, by their suffix."""
+        found = []
+        for path, folders, files in self.folder.walk():
+            folders[:] = [n for n in folders if not n.endswith(SUFFIX)]
+            found += [path / n for n in files if n.lower().endswith(INSTRUMENT_SUFFIXES)]
+        return [self.folder.name(path) for path in found]
+
+    def studies(self) -> list[str]:
+        """Names of the folders in studies/ with a study.yaml."""
+        found = [
+            path for path, _, files in self.folder.walk() if "study.yaml" in files and path.parent.name == "studies"
+        ]
         return [self.folder.name(path) for path in found]
 
     def plans(self) -> list[str]:

@@ -94,7 +94,17 @@ def serve(folder: Path, listen: Listen, show: bool = True) -> None:
     if show:
         webbrowser.open(address)
     server.start()
+    server.io_loop.asyncio_loop.set_exception_handler(_passed_over)
     server.io_loop.start()
+
+
+def _passed_over(loop: Any, context: dict[str, Any]) -> None:
+    """A browser that goes away while something is sent to it is no error."""
+    from tornado.iostream import StreamClosedError
+    from tornado.websocket import WebSocketClosedError
+
+    if not isinstance(context.get("exception"), StreamClosedError | WebSocketClosedError):
+        loop.default_exception_handler(context)
 
 
 def _bound(view: Callable[[Site], Any], site: Site) -> Callable[[], Any]:

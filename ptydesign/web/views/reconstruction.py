@@ -53,6 +53,7 @@ class View:
     def __init__(self, site: Site | None, run: Reconstruction, name: str):
         self.site, self.run, self.name = site, run, name
         self._shown: tuple = ()
+        self.started: jobs.Started | None = None
         self._slices = 0
         self.head, self.fitted, self.says, self.log = (shell.html() for _ in range(4))
         self.act = pn.widgets.Button(name="Stop", width=90, button_type="light", margin=(22, 6))
@@ -63,7 +64,9 @@ class View:
         )  # fmt: skip
         self.follow = pn.widgets.Checkbox(name="show the newest", value=True, margin=(28, 5))
         self.slice = pn.widgets.Select(name="Slice", options=[ALL], width=110)
-        self.range = pn.widgets.RangeSlider(name="Colour range (%)", start=0, end=100, value=(0.1, 99.9), step=0.1, width=200)
+        self.range = pn.widgets.RangeSlider(
+            name="Colour range (%)", start=0, end=100, value=(0.1, 99.9), step=0.1, width=200
+        )
         self.gamma = pn.widgets.FloatSlider(name="Gamma", start=0.2, end=3, step=0.05, value=1, width=130)
         self.mode = pn.widgets.Select(name="Probe mode", options=[1], width=100)
         self.focus = pn.widgets.FloatSlider(name="Through focus (nm)", start=-50, end=50, step=0.5, value=0, width=200)
@@ -94,8 +97,7 @@ class View:
         )  # fmt: skip
         self.layout = pn.Column(
             pn.Row(self.head, self.act, sizing_mode="stretch_width"),
-            pn.Row(pn.Column(shell.html("<span class=quiet>Sweep</span>", margin=(0, 5)), self.player, margin=0), self.follow,
-                   self.slice, self.range, self.gamma, self.mode, self.focus, save),
+            pn.Row(self.player, self.follow, self.slice, self.range, self.gamma, self.mode, self.focus, save),
             self.says,
             pn.Row(self.phase.pane, small),
             *((self.beside, self.compared) if site is not None else ()),
@@ -139,10 +141,17 @@ class View:
         if self.head.object != text:
             self.head.object = text
         running = found.state == RUNNING
-        if not self.act.disabled:
-            self.act.name = "Stop" if running else "Go on"
-        self.act.disabled = running and self.run.session.asked_to_stop
-        self.act.visible = self.site.may_act and self.run.live and found.state in (RUNNING, "stopped", "silent", "failed")
+        name = "Stop" if running else "Go on"
+        if self.act.name != name:
+            self.act.name = name
+        going = self.started is not None and self.started.process.poll() is None and not running
+        self.act.disabled = going or (running and self.run.session.asked_to_stop)
+        ended = self.started.failed() if self.started is not None else ""
+        if ended:
+            self.says.object = shell.error(f"It did not go on: {ended}")
+        self.act.visible = (
+            self.site.may_act and self.run.live and found.state in (RUNNING, "stopped", "silent", "failed")
+        )
         log = self.run.log()
         if log:
             self.log.object = f"<h2>Log</h2><pre>{escape(log)}</pre>"
@@ -159,7 +168,7 @@ class View:
             if self.act.name == "Stop":
                 jobs.stop(self.run.path)
             else:
-                jobs.go_on(self.run.path)
+                self.started = jobs.go_on(self.site.folder, self.run.path)
             self.act.disabled = True
         except InputError as error:
             self.says.object = shell.error(str(error))
@@ -171,7 +180,14 @@ class View:
         if not self.run.sweeps:
             self.says.object = shell.note("No iteration yet: the first sweep compiles.")
             return
-        chosen = (self.player.value, self.slice.value, self.range.value, self.gamma.value, self.mode.value, self.focus.value)
+        chosen = (
+            self.player.value,
+            self.slice.value,
+            self.range.value,
+            self.gamma.value,
+            self.mode.value,
+            self.focus.value,
+        )
         if chosen == self._shown:
             return
         try:
@@ -242,7 +258,9 @@ class View:
         end = nominal + factor * change
         self.positions_source.data = {"x": nominal[:, 1], "y": nominal[:, 0], "x0": end[:, 1], "y0": end[:, 0]}
         times = f", drawn {factor:g} times" if factor > 1 else ""
-        self.positions.title.text = f"Corrections: {rms:.2g} Å rms{times}" if rms > 1e-6 else "Positions (not corrected)"
+        self.positions.title.text = (
+            f"Corrections: {rms:.2g} Å rms{times}" if rms > 1e-6 else "Positions (not corrected)"
+        )
 
     def _loss_plot(self) -> Any:
         plot = plots.plain("Loss per count", height=265, width=410, sizing_mode="fixed", y_axis_type="log")

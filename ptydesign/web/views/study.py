@@ -45,7 +45,8 @@ class Study:
     def __init__(self, site: Site, name: str, trials: Trials):
         self.site, self.name, self.trials = site, name, trials
         self._shown, self._fitted = -1, ("", 0)
-        self.head, self.below = shell.html(), shell.html()
+        self.started: jobs.Started | None = None
+        self.head, self.below, self.says = shell.html(), shell.html(), shell.html()
         self.contenders = shell.html(width=620, sizing_mode="fixed", margin=(0, 0, 0, 14))
         searches = trials.searches
         self.search = pn.widgets.Select(name="Search", options=searches, width=200,
@@ -64,6 +65,7 @@ class Study:
         self.source.selected.on_change("indices", self._brushed)
         self.layout = pn.Column(
             pn.Row(self.head, self.act, sizing_mode="stretch_width"),
+            self.says,
             pn.Row(self.search, shell.html(_HELP), sizing_mode="stretch_width"),
             pn.Row(pn.pane.Bokeh(self.best, sizing_mode="stretch_width"), self.contenders, sizing_mode="stretch_width"),
             self.grid,
@@ -89,10 +91,14 @@ class Study:
                 self.head.object = text
             running = run.state == RUNNING
             name = "Stop" if running else "Go on"
-            if self.act.name != name and not self.act.disabled:
+            if self.act.name != name:
                 self.act.name = name
-            self.act.disabled = running and jobs.session_of(self.trials.results).asked_to_stop
+            going = self.started is not None and self.started.process.poll() is None and not running
+            self.act.disabled = going or (running and self.trials.session.asked_to_stop)
             self.act.visible = self.site.may_act and run.state not in ("done", "unreadable")
+        ended = self.started.failed() if self.started is not None else ""
+        if ended:
+            self.says.object = shell.error(f"It did not go on: {ended}")
         searches = self.trials.searches
         if list(self.search.options) != searches:
             self.search.options = searches
@@ -110,12 +116,11 @@ class Study:
         try:
             if self.act.name == "Stop":
                 jobs.stop(self.trials.results)
-                self.act.disabled = True
             else:
-                jobs.go_on(self.trials.results)
-                self.act.disabled = True
+                self.started = jobs.go_on(self.site.folder, self.trials.results)
+            self.act.disabled = True
         except InputError as error:
-            self.below.object = shell.error(str(error))
+            self.says.object = shell.error(str(error))
 
     # --- plots
 
