@@ -21,6 +21,8 @@ from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Point, Scalar, Space
 from ptydesign.errors import InputError
 
+APART = 0.05  # least distance of two contenders, in widths of the search ranges
+SURE = 2.0  # standard deviations of the model's mean
 PROFILE_VALUES = 41  # of a continuous parameter: the ranges are resolved to 1/40 of the search range
 SMOOTHNESS = (1.0, 1.5, 2.5)  # nu of the kernels tried; the likelihood decides
 POOL = 200  # points over which a profile is maximised before the descent
@@ -179,3 +181,23 @@ def plateau(surrogate: Surrogate, within: float = 0.05) -> dict[str, Tolerance]:
             high += 1
         result[name] = Tolerance(point[name], values[low], values[high])
     return result
+
+
+def contenders(surrogate: Surrogate, count: int) -> list[Point]:
+    """Up to `count` points that may be the best, APART from each other: the model's optimum, tried or not, then tried
+    ones of falling mean that the model can't tell from it by two standard deviations of either mean."""
+    optimum, best, std = surrogate.best()
+    tried = [surrogate.space.validate_point(o.point) for o in surrogate.observations if not o.failed]
+    means, stds = surrogate.predict(tried)
+    chosen = [optimum]
+    for i in np.argsort(-means, kind="stable"):
+        if means[i] + SURE * stds[i] >= best - SURE * std:
+            chosen = apart(surrogate.space, chosen, tried[i], count)
+    return chosen
+
+
+def apart(space: Space, chosen: Sequence[Point], point: Point, count: int) -> list[Point]:
+    """The chosen points, and `point` if there is room and it is APART from each of them."""
+    here = space.to_unit([point])[0]
+    near = any(np.linalg.norm(here - there) < APART for there in space.to_unit(chosen))
+    return [*chosen, point] if len(chosen) < count and not near else list(chosen)

@@ -19,7 +19,7 @@ from ptydesign.experiment.search import potential_file
 from ptydesign.experiment.trial import judged, objective_value
 from ptydesign.score import metrics
 from ptydesign.simulate.specimen import ImageSample, build_atoms
-from ptydesign.study.draws import summarise
+from ptydesign.study.draws import difference, summarise, verdict
 from ptydesign.study.file import dose_name
 from ptydesign.study.quantities import ssim_column
 from ptydesign.study.rounds import best_so_far, read_round
@@ -43,9 +43,14 @@ def collect(resolved: Resolved) -> list[Path]:
     images = _image_groups(resolved)
     frames = {
         "trials": trials,
+        "contenders": pd.DataFrame(
+            _contender_rows(resolved), columns=[*CONTENDERS[:2], *study.space.root, *CONTENDERS[2:]]
+        ),
+        "decisions": pd.DataFrame(_decision_rows(resolved)),
         "validation": validation,
         "recommended": pd.DataFrame(_recommended_rows(resolved), columns=RECOMMENDED),
         "summary": _summary(study, validation, images),
+        "gains": pd.DataFrame(gain_rows(validation, study.reference.name, ssim_column(_reported_width(study)))),
         "convergence": pd.DataFrame(_convergence_rows(trials[~is_map])),
     }
     if study.map is not None:
@@ -68,6 +73,47 @@ def _trial_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
                     **point,
                     **score_columns(study, record),
                 }
+
+
+CONTENDERS = [
+    "dose_e_per_a2", "place", "sweeps", "n", "mean", "difference", "low", "high", "better", "alike",
+]  # fmt: skip
+
+
+def _contender_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    """Each dose's contenders, the winner first: mean over their draws, and how much less than the winner's it is."""
+    for content in _decisions(resolved):
+        for row in content["contenders"]:
+            own = {"dose_e_per_a2": content["dose_e_per_a2"], "n": len(row["values"]), **row["point"]}
+            yield {**own, **{name: row[name] for name in CONTENDERS if name in row}}
+
+
+def _decision_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    """How each dose was decided, and how sure that is."""
+    names = ("outcome", "draws", "probability_best", "probability_good", "expected_loss", "sweeps")
+    for content in _decisions(resolved):
+        own = {"dose_e_per_a2": content["dose_e_per_a2"], **{name: content.get(name) for name in names}}
+        yield {**own, "reference_sweeps": content["reference"]["sweeps"]}
+
+
+def _decisions(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    for which in scope.doses(resolved.study):
+        yield resolved.read_json(scope.DECISION.format(**which))
+
+
+def gain_rows(validation: pd.DataFrame, reference: str, ssim: str) -> Iterable[dict[str, Any]]:
+    """Optimised minus reference in the re-simulations of one number each, with the interval that holds 95 %.
+
+    ssim: the column of the SSIM that is reported."""
+    for (dose, simulator), rows in validation.groupby(["dose_e_per_a2", "simulator"], sort=False):
+        both = [rows[rows["design"] == design] for design in (OPTIMISED, reference)]
+        for metric, column in (("ssim", ssim), ("psnr_db", "psnr_db")):
+            scores = [dict(zip(r["repeat"], r[column].to_numpy(float), strict=True)) for r in both]
+            shared = sorted(scores[0].keys() & scores[1].keys())
+            found = difference(*([one[number] for number in shared] for one in scores))
+            interval = {"n": found.n, "difference": found.mean, "low": found.low, "high": found.high}
+            known = {"dose_e_per_a2": dose, "simulator": simulator, "metric": metric}
+            yield {**known, **interval, "verdict": verdict(found)}
 
 
 def _validation_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
@@ -122,7 +168,7 @@ def _recommended_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
     """The winner of each dose, and the range of each parameter within 5 % of the best according to the surrogate."""
     study = resolved.study
     for dose in study.doses_e_per_a2:
-        best = resolved.read_json(scope.winner(study, dose_name(dose)).best_file)
+        best = resolved.read_json(scope.DECISION.format(dose=dose_name(dose)))
         for name, dimension in study.space.root.items():
             low, high = best["tolerance"].get(name) or (None, None)
             ends = (

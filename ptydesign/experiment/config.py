@@ -16,6 +16,7 @@ from ptydesign.score.compare import ScoreConfig
 from ptydesign.simulate.potential import PotentialConfig
 from ptydesign.simulate.specimen import SampleConfig
 from ptydesign.study.acquisition import DOSE_LIMIT, VARIABLE, ExperimentConfig, some_numbers
+from ptydesign.study.decide import DecisionConfig
 from ptydesign.study.file import StudyFile
 
 OPTIMISED = "optimised"
@@ -171,6 +172,8 @@ class StudyConfig(SimulatedStudy):
     """Random search at one dose, for comparison; null does none."""
     reference: ReferenceConfig = ReferenceConfig()
     """An expert's fixed design, which the optimised ones are compared with."""
+    decision: DecisionConfig = DecisionConfig()
+    """How the winner of a dose is decided among what its search found, by draws with fresh noise."""
     validation: ValidationConfig = ValidationConfig()
     """How winners are simulated again after the search."""
     map: MapConfig | None = None

@@ -54,10 +54,17 @@ def search_work(study: StudyConfig) -> dict[str, float]:
     return work
 
 
+def decision_work(study: StudyConfig) -> float:
+    """Work of all draws that decide, at most, in FFT units."""
+    reference = [at_point(study.experiment, study.reference.point)]
+    contenders, own = scope.decision_trials(study) - study.decision.first, study.decision.first
+    each = contenders * _mean_work(study, samples(study)) + own * _mean_work(study, reference)
+    return len(study.doses_e_per_a2) * each
+
+
 def validation_work(study: StudyConfig) -> float:
     """Work of all re-simulations, in FFT units."""
-    reference = [at_point(study.experiment, study.reference.point)]
-    total = _mean_work(study, reference)  # a trial of its own, for its stop
+    reference, total = [at_point(study.experiment, study.reference.point)], 0.0
     for simulator in scope.simulators(study):
         both = sum(_mean_work(study, configs, simulator) for configs in (samples(study), reference))
         total += both * (study.validation.repeats if simulator == "jax" else 1)

@@ -10,10 +10,13 @@ from scipy.stats import spearmanr
 
 from ptydesign.experiment.config import OPTIMISED
 from ptydesign.experiment.tables import FAILED, LEAST_SSIM, ExperimentTables
+from ptydesign.study.decide import ALIKE as TIED
+from ptydesign.study.decide import ALONE, BUDGET, DECIDED
+from ptydesign.study.draws import ALIKE, BETTER, WORSE
+from ptydesign.study.draws import OPEN as UNJUDGED
 from ptydesign.study.quantities import count_text, dose_text, fixed, number, quantity
 from ptydesign.units import MRAD, NM, wavelength_a
 
-LEAST_REPEATS = 5  # with fewer, a spread is too uncertain to count differences in units of it
 BLANK_SIGMAS = 2  # standard deviations above a blank image's score from which a score says something
 LEAST_TRIALS = 20  # with fewer, a surrogate model's 5 % ranges deserve caution
 YES, NO, WEAK, OPEN = "appears", "does not appear", "within the tolerances", "cannot be judged"
@@ -32,38 +35,24 @@ class Trend:
 class Compared:
     """Mean scores of both designs at one dose, by one simulator; spreads are sample standard deviations.
 
-    sigmas: difference over sqrt(s1^2 + s2^2), the spread of a difference of two single runs; NaN with fewer than
-    LEAST_REPEATS repeats of either design. outside: whether the error bars (mean +- one standard deviation) are apart,
-    the optimised above. failed: of which design nothing was reconstructed.
+    n: pairs of runs. difference: optimised minus reference; low, high: its interval of 95 %, NaN for a single pair.
+    verdict: on which side of zero the interval lies. failed: of which design nothing was reconstructed.
     """
 
     dose: float
-    simulator: str
-    n: tuple[int, int]
+    n: int
     optimised: tuple[float, float]
     reference: tuple[float, float]
+    difference: float
+    low: float
+    high: float
+    verdict: str
     failed: tuple[bool, bool] = (False, False)
 
     @property
-    def difference(self) -> float:
-        """Optimised minus reference."""
-        return self.optimised[0] - self.reference[0]
-
-    @property
-    def spreads(self) -> tuple[float, float]:
-        """Standard deviations of both designs; NaN without repeats."""
-        return tuple(pair[1] if min(self.n) > 1 else math.nan for pair in (self.optimised, self.reference))
-
-    @property
-    def sigmas(self) -> float:
-        """The difference in units of its spread."""
-        spread = math.hypot(self.optimised[1], self.reference[1])
-        return self.difference / spread if min(self.n) >= LEAST_REPEATS and spread > 0 else math.nan
-
-    @property
-    def outside(self) -> bool:
-        """Whether the optimised lies above, error bars apart."""
-        return min(self.n) > 1 and self.optimised[0] - self.optimised[1] > self.reference[0] + self.reference[1]
+    def interval(self) -> str:
+        """ "0.14 to 0.17"."""
+        return f"{fixed(self.low, 3)} to {fixed(self.high, 3)}" if math.isfinite(self.low) else "unknown"
 
 
 def compare(tables: ExperimentTables, simulator: str, score: str = "ssim") -> list[Compared]:
@@ -72,16 +61,20 @@ def compare(tables: ExperimentTables, simulator: str, score: str = "ssim") -> li
     for dose in tables.doses:
         designs = (OPTIMISED, tables.reference)
         rows = [tables.scores(dose, design, simulator) for design in designs]
-        if all(row is not None for row in rows):
+        gains = tables.at("gains", dose)
+        gains = gains[(gains["simulator"] == simulator) & (gains["metric"] == score) & (gains["n"] > 0)]
+        if all(row is not None for row in rows) and len(gains):
+            gain = gains.iloc[0]
             means = [(float(row[f"{score}_mean"]), float(row[f"{score}_std"])) for row in rows]
+            interval = (float(gain[name]) for name in ("difference", "low", "high"))
             failed = tuple(tables.failed(dose, design, simulator) for design in designs)
-            found.append(Compared(dose, simulator, (int(rows[0]["n"]), int(rows[1]["n"])), *means, failed))
+            found.append(Compared(dose, int(gain["n"]), *means, *interval, gain["verdict"], failed))
     return found
 
 
 def sentences(tables: ExperimentTables) -> list[str]:
     """One-sentence findings."""
-    said = (_gain, _failed, _blank, _dosed, _independent, _search, _edges, _few)
+    said = (_gain, _decided, _failed, _blank, _dosed, _independent, _search, _edges, _few)
     found = (say(tables) for say in said)
     return [text for text in found if text]
 
@@ -114,23 +107,39 @@ def _gain(tables: ExperimentTables) -> str:
     if not shown:
         return f"Optimised settings are not compared with the {tables.reference} settings: {FAILED} at every dose."
     best = max(shown, key=lambda pair: pair.difference)
-    above = sum(pair.outside for pair in shown)
     lost = f" ({FAILED})" if best.failed[1] else ""
-    by = f" ({number(best.sigmas, 2)} σ, n = {count_text(best.n)})" if math.isfinite(best.sigmas) else ""
+    above = sum(pair.verdict == BETTER for pair in shown)
+    parts = [f"higher at {above} of {len(pairs)} doses"]
+    for verdict, words in ((ALIKE, ALIKE), (WORSE, "lower"), (UNJUDGED, "not to be judged by a single pair")):
+        doses = [dose_text(pair.dose) for pair in shown if pair.verdict == verdict]
+        parts += [f"{words} at {', '.join(doses)}"] if doses else []
     return (
-        f"Optimised settings beat the {tables.reference} settings in SSIM outside the error bars ({_bars(pairs)}) at "
-        f"{above} of {len(pairs)} doses; the difference is largest at {dose_text(best.dose)}: "
-        f"{fixed(best.optimised[0], 3)} against {fixed(best.reference[0], 3)}{lost}{by}."
+        f"SSIM of the optimised settings against the {tables.reference} settings, by {_pairs(pairs)}: "
+        f"{'; '.join(parts)}. The difference is largest at {dose_text(best.dose)}: {fixed(best.optimised[0], 3)} "
+        f"against {fixed(best.reference[0], 3)}{lost}, {fixed(best.difference, 3)} (95 % interval {best.interval})."
     )
 
 
-def _bars(pairs: list[Compared]) -> str:
-    """What the error bars are."""
-    counts = [n for pair in pairs for n in pair.n]
-    if max(counts) < 2:
-        return "none: n = 1"
-    few = ", too few for a statement in σ" if min(counts) < LEAST_REPEATS else ""
-    return f"one standard deviation, n = {count_text(counts)} repeats{few}"
+def _pairs(pairs: list[Compared]) -> str:
+    """What a verdict rests on."""
+    return f"95 % intervals of {count_text([pair.n for pair in pairs])} paired re-simulations"
+
+
+def _decided(tables: ExperimentTables) -> str:
+    """How sure it is that the winners are the best of what was tried."""
+    rows, config = tables["decisions"], tables.study["decision"]
+    sure, zone = f"{100 * config['probability']:.0f} %", number(config["zone"])
+    words = {
+        DECIDED: f"the winner is the best contender with a probability of {sure} or more",
+        TIED: f"no contender is better by more than {zone}, with a probability of {sure} or more",
+        BUDGET: "the draws ended before that was known",
+        ALONE: "the search's model left a single contender",
+    }
+    said = []
+    for outcome, text in words.items():
+        doses = [dose_text(dose) for dose in rows.loc[rows["outcome"] == outcome, "dose_e_per_a2"]]
+        said += [f"at {', '.join(doses)} {text}"] if doses else []
+    return f"Winners were decided by draws with fresh noise: {'; '.join(said)}." if said else ""
 
 
 def _failed(tables: ExperimentTables) -> str:
@@ -249,18 +258,18 @@ def _beats(tables: ExperimentTables) -> Trend:
         where = ", ".join(dose_text(pair.dose) for pair in failed)
         return Trend(claim, OPEN, f"{FAILED.capitalize()} with optimised settings at {where}.")
     worse = [pair for pair in pairs if pair.difference <= 0]
-    unclear = [pair for pair in pairs if pair.difference > 0 and not pair.outside]
+    unclear = [pair for pair in pairs if pair.verdict != BETTER]
     if worse:
         return Trend(claim, NO, "Not better at " + ", ".join(dose_text(pair.dose) for pair in worse) + ".")
     if unclear:
         doses = ", ".join(dose_text(pair.dose) for pair in unclear)
-        return Trend(claim, WEAK, f"Higher SSIM everywhere, but error bars ({_bars(pairs)}) touch at {doses}.")
+        return Trend(claim, WEAK, f"Higher SSIM everywhere, but {_pairs(pairs)} hold zero, or are unknown, at {doses}.")
     least = min(pairs, key=lambda pair: pair.difference)
     return Trend(
         claim,
         YES,
-        f"SSIM differs by {number(least.difference, 2)} or more, error bars ({_bars(pairs)}) apart at all {len(pairs)} "
-        "doses.",
+        f"SSIM differs by {number(least.difference, 2)} or more, and {_pairs(pairs)} are above zero at all "
+        f"{len(pairs)} doses.",
     )
 
 
@@ -279,12 +288,8 @@ def _gain_falls(tables: ExperimentTables) -> Trend:
     if best is not pairs[0]:
         return Trend(claim, NO, f"SSIM gain: {numbers}.")
     second = max(pairs[1:], key=lambda pair: pair.difference)
-    # the spread of a difference of two gains: of four single runs
-    spread = math.hypot(*best.spreads, *second.spreads)
-    if not best.difference - second.difference > spread:
-        return Trend(
-            claim, WEAK, f"SSIM gain: {numbers}; the two largest differ by less than their spread, or it is unknown."
-        )
+    if not best.low > second.high:
+        return Trend(claim, WEAK, f"SSIM gain: {numbers}; the intervals of the two largest overlap, or are unknown.")
     return Trend(claim, YES, f"SSIM gain: {numbers}.")
 
 

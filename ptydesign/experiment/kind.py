@@ -3,6 +3,7 @@
 results/<study>[-<scale>]/
   resolved.yaml, potential.json
   search/<search>-<dose>/             rounds and best.json, as ptydesign.study.rounds has them
+  search/bo-<dose>/decision.json      which contender wins, and how sure that is
   validation/<dose>-<simulator>.json  winners and the reference, simulated again
   tables/, figures/, report.html, logs/
 """
@@ -34,8 +35,12 @@ def _unordered(resolved: Resolved) -> list[Which]:
     return rounds.chunked(s for s in _searches(resolved).values() if not s.ordered)
 
 
-def _winner(resolved: Resolved, dose: str, simulator: str) -> list[str]:
+def _contenders(resolved: Resolved, dose: str) -> list[str]:
     return [scope.winner(resolved.study, dose).best_file]
+
+
+def _winner(resolved: Resolved, dose: str, simulator: str) -> list[str]:
+    return [scope.DECISION.format(dose=dose)]
 
 
 def _all_trials(resolved: Resolved) -> Iterable[str]:
@@ -80,7 +85,19 @@ def _evaluated(resolved: Resolved, search: str, round_: int, chunk: int = 0) -> 
 
 def _chosen(resolved: Resolved, search: str) -> dict[str, Any]:
     config = resolved.content["search"]
-    return {**_model(resolved), "kernel": config["kernel"], "failure_value": config["failure_value"]}
+    most = resolved.content["decision"]["contenders"]
+    return {
+        **_model(resolved),
+        "kernel": config["kernel"],
+        "failure_value": config["failure_value"],
+        "most": most,
+        **versions("decision"),
+    }
+
+
+def _decided(resolved: Resolved, dose: str) -> dict[str, Any]:
+    extra = {n: resolved.content[n] for n in ("reference", "decision", "objective")}
+    return {**_trial(resolved), **extra, **versions("decision")}
 
 
 def _validated(resolved: Resolved, dose: str, simulator: str) -> dict[str, Any]:
@@ -113,6 +130,19 @@ SAMPLE = replace(
     each=_unordered,
     priority=0,
 )
+DECIDE = Step(
+    "decide",
+    "Draw a dose's contenders with fresh noise until it is known which is best.",
+    "ptydesign.experiment.decide:decide_winner",
+    (scope.DECISION,),
+    each=lambda resolved: scope.doses(resolved.study),
+    needs=(POTENTIAL_FILE, _contenders),
+    depends=_decided,
+    memory="trial",
+    priority=15,
+    progress=True,
+    jax=True,
+)
 VALIDATE = Step(
     "validate",
     "Simulate a dose's winner and the reference again with fresh noise.",
@@ -131,18 +161,18 @@ COLLECT = Step(
     "Write the tables.",
     "ptydesign.experiment.collect:collect",
     lambda resolved: table_files(scope.tables(resolved.study)),
-    needs=(POTENTIAL_FILE, _all_trials, CHOOSE.files, VALIDATE.files),
+    needs=(POTENTIAL_FILE, _all_trials, CHOOSE.files, DECIDE.files, VALIDATE.files),
     depends=_collected,
     memory="tables",
 )
-STEPS = (POTENTIAL, ROUND, PROPOSE, EVALUATE, SAMPLE, CHOOSE, VALIDATE, COLLECT)
+STEPS = (POTENTIAL, ROUND, PROPOSE, EVALUATE, SAMPLE, CHOOSE, DECIDE, VALIDATE, COLLECT)
 
 
 def work(resolved: Resolved) -> dict[str, Work]:
     """Of each step. Compiling, once for all, is shared between them."""
     study, found = resolved.study, _searches(resolved)
     each = estimate.search_work(study)
-    units = {VALIDATE.name: estimate.validation_work(study)}
+    units = {DECIDE.name: estimate.decision_work(study), VALIDATE.name: estimate.validation_work(study)}
     for step in (ROUND, EVALUATE, SAMPLE):
         jobs = [(found[w["search"]], w["round"], w.get("chunk", 0)) for w in step.each(resolved)]
         units[step.name] = sum(each[search.name] * len(search.indices(r, chunk)) for search, r, chunk in jobs)

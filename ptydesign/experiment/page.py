@@ -22,7 +22,7 @@ _LOOKS = {findings.YES: "yes", findings.NO: "no"}
 def page(tables: ExperimentTables) -> Page:
     """What was asked and found."""
     tried = _tried(tables)
-    found = [_recommended(tables), _scores(tables)]
+    found = [_recommended(tables), _scores(tables), _decisions(tables)]
     return Page(
         facts=_facts(tables),
         asked=[_space(tables)],
@@ -100,10 +100,10 @@ def _recommended(tables: ExperimentTables) -> Table:
             ]
         )
     note = (
-        "Below each value: the range of that one parameter, the others kept, in which the objective stays within 5 % "
-        "of the best according to the search's surrogate model, fitted to as many scored trials as the last column "
-        "says. "
-        "Sweeps: of the reconstruction, the best of those at which trials are scored. "
+        "Below each value: the range of that one parameter in which the objective stays within 5 % of the best "
+        "according to the search's surrogate model, fitted to as many scored trials as the last column says, and in "
+        "which contenders lie that can't be told from the winner. "
+        "Sweeps: of the reconstruction, the best on average over draws, of those at which trials are scored. "
         "Trials without a score were kept and counted as failures by the search. "
         "* at an edge of the range searched: the optimum may lie outside."
     )
@@ -129,20 +129,20 @@ def _setting(row: pd.Series | None) -> Cell:
 
 
 def _scores(tables: ExperimentTables) -> Table:
-    designs = ("optimised", tables.reference, "difference", "in σ")
+    designs = ("optimised", tables.reference, "difference")
     known = set(tables["summary"]["simulator"])
     rows = [row for simulator in ("jax", "abtem") if simulator in known for row in _score_rows(tables, simulator)]
     note = (
         "Mean ± one sample standard deviation over n re-simulations with fresh noise seeds, not the scores seen by the "
-        "search. σ is √(s₁² + s₂²), the spread of a difference of two single simulations; with n below "
-        f"{findings.LEAST_REPEATS} it is too uncertain, and no value in σ is given."
+        "search or by the decision. Below each difference: its interval of 95 % from the pairs of re-simulations "
+        "(Student's), and what it says."
     )
     return Table(
         f"Optimised against {tables.reference}",
         (Cell("Dose", "e/Å²"), "Simulator", "n", *designs, *designs),
         rows,
         note,
-        groups=(("", 1), ("", 1), ("", 1), ("SSIM", 4), ("PSNR (dB)", 4)),
+        groups=(("", 1), ("", 1), ("", 1), ("SSIM", 3), ("PSNR (dB)", 3)),
         words=(1,),
         look="tight",
     )
@@ -159,10 +159,58 @@ def _score_rows(tables: ExperimentTables, simulator: str) -> Iterable[list[str |
                 cells.append(Cell(_mean_text(row, score, decimals), FAILED if failed else ""))
             pair = next((pair for pair in findings.compare(tables, simulator, score) if pair.dose == dose), None)
             if pair is None:
-                cells += ["–", "–"]
+                cells.append("–")
             else:
-                cells += ["+" * (pair.difference > 0) + fixed(pair.difference, decimals), fixed(pair.sigmas, 1)]
+                said = f"{pair.interval}: {pair.verdict}" if np.isfinite(pair.low) else pair.verdict
+                cells.append(Cell("+" * (pair.difference > 0) + fixed(pair.difference, decimals), said))
         yield cells
+
+
+def _decisions(tables: ExperimentTables) -> Table:
+    """Each dose's contenders, and how sure the choice among them is."""
+    config = tables.study["decision"]
+    header = [Cell("Dose", "e/Å²"), *(Cell(*words_and_unit(name)) for name in tables.parameters)]
+    header += ["Sweeps", "Draws", "Mean", Cell("Behind the winner", "95 % interval"), "Probability of being better"]
+    rows = []
+    for dose in tables.doses:
+        for rank, row in enumerate(tables.at("contenders", dose).to_dict("records")):
+            first = rank == 0
+            behind = f"{fixed(row['difference'], 3)}"
+            span = "" if first else f"{fixed(row['low'], 3)} to {fixed(row['high'], 3)}"
+            rows.append(
+                [
+                    Cell(
+                        dose_number(dose) if first else "", _OUTCOMES.get(_outcome(tables, dose), "") if first else ""
+                    ),
+                    *(number(row[name]) for name in tables.parameters),
+                    f"{row['sweeps']:.0f}",
+                    f"{row['n']:.0f}",
+                    fixed(row["mean"], 3),
+                    "winner" if first else Cell(behind, span),
+                    "" if first else ("below 0.001" if row["better"] < 0.001 else fixed(row["better"], 3)),
+                ]
+            )
+    note = (
+        "Contenders are the optimum of the search's model and tried points that the model can't tell from it. Draws "
+        "with fresh noise go to the best and to the one that is hardest to tell from it. They end when the best is "
+        f"known with a probability of {100 * config['probability']:.0f} %, or no other is better by more than "
+        f"{number(config['zone'])} with that probability, or after {config['draws']} draws. A contender whose interval "
+        "holds zero can't be told from the winner. The scores above are of other draws, since a winner's mean is a "
+        "little too high: it was chosen by it."
+    )
+    return Table("How the winners were decided", header, rows, note, words=(), look="tight")
+
+
+_OUTCOMES = {
+    "decided": "best, surely",
+    "alike": "none better by the zone",
+    "budget": "draws ended",
+    "alone": "one contender",
+}
+
+
+def _outcome(tables: ExperimentTables, dose: float) -> str:
+    return str(tables.at("decisions", dose)["outcome"].iloc[0])
 
 
 def _mean_text(row: pd.Series | None, score: str, decimals: int) -> str:

@@ -12,8 +12,11 @@ from ptydesign.study.kind import Which
 from ptydesign.study.rounds import Rounds
 
 BO, RANDOM, MAP = "bo", "random", "map"
+DECISION = "search/bo-{dose}/decision.json"
 VALIDATION = "validation/{dose}-{simulator}.json"
-TABLES = ("trials", "validation", "recommended", "summary", "convergence", "map")
+TABLES = (
+    "trials", "contenders", "decisions", "validation", "recommended", "summary", "gains", "convergence", "map",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,16 @@ def winner(study: StudyConfig, dose: str) -> Search:
     return find_search(study, f"{BO}-{dose}")
 
 
+def doses(study: StudyConfig) -> list[Which]:
+    """Jobs that decide which design wins at a dose."""
+    return [{"dose": dose_name(dose)} for dose in study.doses_e_per_a2]
+
+
+def decision_trials(study: StudyConfig) -> int:
+    """Most trials that decide which design wins at a dose, and when the reference's reconstruction ends."""
+    return max(study.decision.draws, study.decision.first) + study.decision.first
+
+
 def simulators(study: StudyConfig) -> tuple[str, ...]:
     """Simulators that winners are validated with."""
     return ("jax", "abtem") if study.validation.abtem else ("jax",)
@@ -77,7 +90,8 @@ def tables(study: StudyConfig) -> list[str]:
 
 
 def trials(study: StudyConfig) -> dict[str, int]:
-    """Number of trials of each search, and of the validation."""
+    """Number of trials of each search, of the decisions at most, and of the validation."""
     each = study.validation.repeats + int(study.validation.abtem)
-    validation = 2 * each * len(study.doses_e_per_a2)
-    return {**{name: search.total for name, search in searches(study).items()}, "validation": validation}
+    doses = len(study.doses_e_per_a2)
+    more = {"decision": doses * decision_trials(study), "validation": 2 * each * doses}
+    return {**{name: search.total for name, search in searches(study).items()}, **more}

@@ -107,25 +107,29 @@ def _evaluated(
 
 
 def choose(resolved: Resolved, search: str) -> Path:
-    """The winner of a search: of all points that were tried, the one with the highest mean of the surrogate.
+    """The contenders of a search: the optimum of its model, and tried points that the model can't tell from it.
 
-    The mean, not the best single score, because that is in part luck. With it, the range of every parameter that stays
-    within 5 % of the best. Without a successful trial the winner is null.
+    With them the range of every parameter that stays within 5 % of the best, and the worst value seen, which a draw
+    that fails counts as. Without a successful trial there are none.
     """
-    from ptydesign.design.surrogate import plateau, surrogate
+    from ptydesign.design.surrogate import apart, contenders, plateau, surrogate
 
     study, found = resolved.study, find_search(resolved.study, search)
     seen = [o for r in range(len(found.sizes)) for o in observations(resolved, found, r)]
-    good = [o for o in seen if not o.failed]
-    content: dict[str, Any] = {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "point": None, "tolerance": {}}
-    if good:
-        best = max(good, key=lambda o: o.value)
-        content |= {"point": dict(best.point), "best_objective": best.value, "chosen_by": "best score"}
-    if len({o.value for o in good}) > 1 and len(good) >= 2:
-        model = surrogate(build_space(study.space), study.search, seen, study.seed)
-        point, mean, std = model.best(observed=True)
-        content |= {"point": point, "mean": float(mean), "std": float(std), "noise_std": float(model.noise_std)}
-        content |= {"chosen_by": "surrogate", "tolerance": _tolerance(plateau(model, WITHIN), point)}
+    good = sorted((o for o in seen if not o.failed), key=lambda o: -o.value)
+    space, most = build_space(study.space), study.decision.contenders
+    content: dict[str, Any] = {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "contenders": []}
+    content |= {"tolerance": {}, "worst": good[-1].value if good else None}
+    if len({o.value for o in good}) > 1:
+        model = surrogate(space, study.search, seen, study.seed)
+        content |= {"contenders": contenders(model, most), "chosen_by": "surrogate"}
+        content |= {"noise_std": float(model.noise_std)}
+        content["tolerance"] = {n: [r.low, r.high] for n, r in plateau(model, WITHIN).items()}
+    elif good:
+        chosen = [dict(good[0].point)]
+        for one in good[1:]:
+            chosen = apart(space, chosen, dict(one.point), most)
+        content |= {"contenders": chosen, "chosen_by": "best score"}
     path = resolved.results / found.best_file
     io.write_json(path, content)
     return path
@@ -220,14 +224,3 @@ def version_of(resolved: Resolved) -> str:
     """Hash of what determines a study's trials, for the progress line."""
     study = resolved.study
     return digest([study_inputs(study, resolved.key), study.experiment.model_dump(mode="json"), study.seed])[:8]
-
-
-def _tolerance(ranges: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, list]:
-    """[low, high] of each parameter. The winner was tried, the surrogate's optimum was not: the range holds both."""
-    result = {}
-    for name, found in ranges.items():
-        if found.low is None or found.high is None:
-            result[name] = [None, None]
-        else:
-            result[name] = [min(found.low, point[name]), max(found.high, point[name])]
-    return result

@@ -24,6 +24,9 @@ _PAPERS = {"cao2022": "Cao et al. 2022"}
 _COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "trials": (("search", "status", "reason"), ("dose_e_per_a2", "round", "index", "objective", "psnr_db")),
     "validation": (("design", "simulator", "status", "reason"), ("dose_e_per_a2", "repeat", "psnr_db")),
+    "contenders": ((), ("dose_e_per_a2", "place", "n", "mean", "difference", "low", "high", "better")),
+    "decisions": (("outcome",), ("dose_e_per_a2", "draws", "probability_best", "probability_good", "expected_loss")),
+    "gains": (("simulator", "metric", "verdict"), ("dose_e_per_a2", "n", "difference", "low", "high")),
     "recommended": (
         ("parameter", "unit"),
         ("dose_e_per_a2", "best", "low", "high", "searched_low", "searched_high"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -198,6 +198,26 @@ def objective_value(study: StudyConfig, result: Mapping[str, Any]) -> float | No
     """What the search maximises; None for a trial that is not ok."""
     best = judged(study, result)
     return _value(study, best["scores"]) if best else None
+
+
+def value_at(study: StudyConfig, result: Mapping[str, Any], sweeps: int | None) -> float | None:
+    """The objective after so many sweeps; None for a trial that is not ok, or isn't scored there."""
+    if result["status"] != "ok":
+        return None
+    return next((_value(study, one["scores"]) for one in result["path"] if one["sweeps"] == sweeps), None)
+
+
+def common_stop(study: StudyConfig, results: Sequence[Mapping[str, Any]]) -> int | None:
+    """The sweep of the greatest mean objective over trials of one design, of those at which all that are ok are scored.
+
+    One trial's best sweep is in part luck; that of several is less so. None: no trial is ok.
+    """
+    good = [result for result in results if result["status"] == "ok"]
+    if not good:
+        return None
+    shared = set.intersection(*({one["sweeps"] for one in result["path"]} for result in good))
+    means = {sweeps: sum(value_at(study, result, sweeps) for result in good) for sweeps in sorted(shared)}
+    return max(means, key=means.get)
 
 
 def _value(study: StudyConfig, scores: Mapping[str, Any]) -> float:

@@ -17,13 +17,14 @@ from ptydesign.study.draws import Save, fresh_draws
 from ptydesign.study.progress import Progress
 
 
-def designs(resolved: Resolved, dose: str) -> dict[str, dict[str, Any]]:
-    """Points to validate at a dose by design. A search without any success has no winner."""
+def designs(resolved: Resolved, dose: str) -> dict[str, tuple[dict[str, Any], int | None]]:
+    """(point, sweep after which it ends) to validate at a dose by design. A search without success has no winner."""
     study = resolved.study
-    best = resolved.read_json(scope.winner(study, dose).best_file)
-    found = {} if best["point"] is None else {OPTIMISED: best["point"]}
+    decision = resolved.read_json(scope.DECISION.format(dose=dose))
+    found = {} if decision["point"] is None else {OPTIMISED: (decision["point"], decision["sweeps"])}
     reference = at_point(study.experiment, study.reference.point, "reference")
-    return {**found, study.reference.name: {name: getattr(reference, name) for name in study.space.root}}
+    point = {name: getattr(reference, name) for name in study.space.root}
+    return {**found, study.reference.name: (point, decision["reference"]["sweeps"])}
 
 
 def validate(resolved: Resolved, dose: str, simulator: str, progress: Progress | None = None) -> Path:
@@ -34,10 +35,9 @@ def validate(resolved: Resolved, dose: str, simulator: str, progress: Progress |
     save = keep_images(runner.store) if simulator == "jax" else None
     draws = study.validation.repeats if simulator == "jax" else 1
     records = []
-    for design, point in designs(resolved, dose).items():
+    for design, (point, stop) in designs(resolved, dose).items():
         changes = point if design == OPTIMISED else study.reference.point
         config = at_point(study.experiment, changes)
-        stop = runner.stop(Trial(config, value))
 
         def run(
             number: int,

@@ -247,14 +247,20 @@ class RobustnessConfig(Strict):
     """Simulations of each design with fresh noise and no error; two or more give a spread."""
     tolerance_repeats: PositiveInt = 1
     """Simulations with fresh noise of each value that is tried for a tolerance."""
-    draws: PositiveInt = 8
-    """Draws of all errors together, the same for every design; how often a design fails is counted in these."""
+    draws: PositiveInt = 30
+    """Draws of all errors together, the same for every design; designs are compared draw by draw, and how often one
+    fails is counted in these. With fewer than 30 the failures are a count, not a rate."""
+    zone: float = Field(0.01, ge=0)
+    """Indifference zone in SSIM: the rule of thumb is recommended where no design is better by more, as far as the
+    draws tell."""
     thickness_error: float = Field(0.2, ge=0, lt=1)
     """Fraction by which the specimen may be thinner or thicker; for structures in slices with a `thickness_a`."""
     tilt_mrad: float = Field(5.0, ge=0)
     """Mistilt of the specimen along y and along x in mrad, 1-D rms; for specimens in slices."""
     failed_below: float = Field(0.5, gt=0, lt=1)
-    """A draw counts as failed below this fraction of the design's own score without errors."""
+    """A draw counts as failed below this fraction of the rule of thumb's score without errors."""
+    least_score: float | None = Field(None, gt=0, lt=1)
+    """A draw counts as failed below this SSIM, instead of `failed_below`: the worst picture that still serves."""
 
 
 class PlanningStudy(Strict):

@@ -126,7 +126,7 @@ def _chosen(resolved: PlanningResolved, search: str) -> dict[str, Any]:
 
 
 def _tried(resolved: PlanningResolved, design: str) -> dict[str, Any]:
-    unused = ("tolerance_repeats", "failed_below", "candidates")
+    unused = ("tolerance_repeats", "failed_below", "least_score", "zone", "candidates")
     robustness = {n: v for n, v in resolved.content["robustness"].items() if n not in unused}
     return {**_base(resolved), "robustness": robustness, "expert": resolved.content["expert"], "design": design}
 

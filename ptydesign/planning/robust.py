@@ -15,6 +15,7 @@ from ptydesign import io
 from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.images import keep_images
 from ptydesign.planning import scope
+from ptydesign.planning.config import RobustnessConfig
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import in_slices
@@ -29,6 +30,7 @@ from ptydesign.planning.resolve import (
 from ptydesign.planning.search import Runners
 from ptydesign.planning.space import setting_of
 from ptydesign.planning.trial import PlannedTrial
+from ptydesign.study.decide import standing
 from ptydesign.study.draws import summarise
 from ptydesign.study.file import dose_name
 from ptydesign.study.progress import Progress
@@ -129,21 +131,28 @@ def read_robust(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:
 
 def recommended(resolved: PlanningResolved, contents: Mapping[str, dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
     """The recommended design, and what each design's trials say. contents: of `read_robust`."""
-    summaries = [summarise_design(content, resolved.study.robustness.failed_below) for content in contents.values()]
-    return recommend(summaries), summaries
+    config = resolved.study.robustness
+    least = least_score(contents[scope.EXPERT_DESIGN], config)
+    return recommend([summarise_design(content, least) for content in contents.values()], contents, config.zone)
 
 
-def summarise_design(content: dict[str, Any], failed_below: float) -> dict[str, Any]:
+def least_score(expert: dict[str, Any], config: RobustnessConfig) -> float:
+    """Below which a draw counts as failed, whatever the design; 0 where the rule of thumb has no score itself."""
+    own = summarise([t["objective"] for t in expert["trials"] if t["kind"] == "repeat"]).mean
+    return config.least_score if config.least_score is not None else config.failed_below * (own or 0.0)
+
+
+def summarise_design(content: dict[str, Any], least: float) -> dict[str, Any]:
     """What a design's trials say: scores without and with errors, and, apart from them, how often it fails.
 
-    A draw of errors fails if it diverges, can't be scored, or scores less than `failed_below` times the design's own
-    mean without errors; trials without errors don't count, since on the day there are errors. The mean over draws
-    counts a failed one with its score, or 0. The interval is Wilson's, 95 %. unplanned: how many failed without errors.
+    A draw of errors fails if it diverges, can't be scored, or scores less than `least`; trials without errors don't
+    count, since on the day there are errors. The mean over draws counts a failed one with its score, or 0. The interval
+    is Wilson's, 95 %. unplanned: how many failed without errors.
     """
     repeats = [t["objective"] for t in content["trials"] if t["kind"] == "repeat"]
     draws = [t["objective"] for t in content["trials"] if t["kind"] == "draw"]
     own = summarise(repeats)
-    failed = sum(v is None or own.mean is None or v < failed_below * own.mean for v in draws)
+    failed = sum(v is None or v < least for v in draws)
     low, high = wilson(failed, len(draws))
     values = [v or 0.0 for v in draws]
     under = summarise(values)
@@ -154,6 +163,7 @@ def summarise_design(content: dict[str, Any], failed_below: float) -> dict[str, 
         "robust": under.mean,
         "robust_std": under.std,
         "worst": float(np.min(values)),
+        "least": least,
         "failed": failed,
         "tried": len(draws),
         "unplanned": len(repeats) - own.n,
@@ -170,11 +180,34 @@ def wilson(failed: int, count: int, level: float = 0.95) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def recommend(summaries: list[dict[str, Any]]) -> str:
-    """The design of the highest mean score under errors, not without: the plateau, not the peak. It may be the rule of
-    thumb's."""
-    candidates = [s for s in summaries if s["planned"] is not None]
-    if not candidates:
+def recommend(
+    summaries: list[dict[str, Any]], contents: Mapping[str, dict[str, Any]], zone: float
+) -> tuple[str, list[dict[str, Any]]]:
+    """The recommended design, and the summaries with how far each lies behind the best, draw by draw.
+
+    The best has the highest mean score under errors: the plateau, not the peak. Where it can't be told from the rule of
+    thumb, or is better by no more than the zone, the rule of thumb is recommended: it is what people know how to set.
+    """
+    able = [s["design"] for s in summaries if s["planned"] is not None]
+    if not able:
         mend = "Look at the reasons in robust/*.json."
         raise InputError("robustness", "needs a design that could be scored", "none", mend)
-    return max(candidates, key=lambda s: s["robust"])["design"]
+    draws = {name: scores_by_draw(contents[name]) for name in able}
+    best = max(able, key=lambda name: np.mean(list(draws[name].values())))
+    behind = {name: dict.fromkeys(("behind", "behind_low", "behind_high", "better")) for name in contents}
+    chosen = best
+    if len(able) > 1 and len(draws[best]) > 1:
+        found = standing(list(draws.values()), zone)
+        rivals = {name: rival for name, rival in zip(able, found.rivals, strict=True) if rival is not None}
+        for name, rival in rivals.items():
+            numbers = (rival.difference, rival.low, rival.high, rival.better)
+            behind[name] = dict(zip(behind[name], numbers, strict=True))
+        rule = rivals.get(scope.EXPERT_DESIGN)
+        if rule is not None and (rule.low <= 0 or rule.difference <= zone):
+            chosen = scope.EXPERT_DESIGN
+    return chosen, [{**s, **behind[s["design"]], "best": s["design"] == best} for s in summaries]
+
+
+def scores_by_draw(content: dict[str, Any]) -> dict[int, float]:
+    """Scores of a design's draws of errors by their number; 0 for one that gave none."""
+    return {t["number"]: t["objective"] or 0.0 for t in content["trials"] if t["kind"] == "draw"}

@@ -17,6 +17,7 @@ from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.tables import PlanningTables
 from ptydesign.study.page import environment
 
+RATE_DRAWS = 30  # with fewer, a rate of failures says too little
 DOSE_LIMITED = 2.0  # measured error over the bound, up to which the dose is what limits
 
 CALIBRATION_HEADER = """# for `ptydesign import --calibration`, in ptydesign's signs, not those of the display:
@@ -149,13 +150,7 @@ def expected(tables: PlanningTables) -> list[tuple[str, str]]:
     item, expert = tables.recommended, tables.expert
     facts = [("Score as planned (SSIM)", _with_spread(item["planned"], item["planned_std"]))]
     facts.append(("Score with errors", _with_spread(item["robust"], item.get("robust_std"))))
-    facts.append(
-        (
-            "Failures",
-            f"{item['failed']} of {item['tried']} draws of errors (95 %: {100 * item['failure_low']:.0f} to "
-            f"{100 * item['failure_high']:.0f} %)",
-        )
-    )
+    facts.append(("Failures", _failures(item)))
     name = tables.recommendation["expert_name"]
     facts.append((name[0].upper() + name[1:], _rule_of_thumb(item, expert)))
     facts.append(("Resolution as planned (correlation 0.5)", _resolution(tables)))
@@ -176,11 +171,30 @@ def _resolution(tables: PlanningTables) -> str:
 
 def _rule_of_thumb(item: dict[str, Any], expert: dict[str, Any]) -> str:
     if item["setting"] == expert["setting"]:
-        return "is what is recommended: the search found nothing better under errors"
+        if expert["behind"] is None:
+            return "is what is recommended: the search found nothing better under errors"
+        return (
+            "is what is recommended: the search found nothing that can be told from it under errors "
+            f"(its best is better by {expert['behind']:.3f}, 95 %: {_interval(expert)})"
+        )
     if expert["planned"] is None:
         return "fails"
     words = f"{_with_spread(expert['planned'], expert['planned_std'])}, with errors {expert['robust']:.3f}"
+    if expert["behind"] is not None and item["best"]:
+        words += f", {expert['behind']:.3f} behind (95 %: {_interval(expert)}, draw by draw)"
     return words + (" (it can't be set: see the card)" if expert["violations"] else "")
+
+
+def _interval(expert: dict[str, Any]) -> str:
+    return f"{expert['behind_low']:.3f} to {expert['behind_high']:.3f}"
+
+
+def _failures(item: dict[str, Any]) -> str:
+    """A count, and a rate where there are draws enough for one."""
+    words = f"{item['failed']} of {item['tried']} draws of errors score below {item['least']:.2f}"
+    if item["tried"] < RATE_DRAWS:
+        return f"{words}: too few for a rate"
+    return f"{words} (95 %: {100 * item['failure_low']:.0f} to {100 * item['failure_high']:.0f} %)"
 
 
 def _limit_words(tables: PlanningTables) -> str:

@@ -19,6 +19,7 @@ from ptydesign.errors import InputError
 from ptydesign.session import Session
 
 EVERY_S = 10.0  # between two lines
+MOST_REASON = 400  # characters: a line stays below a page
 PAUSE_S = 60.0  # longer without a trial: the study was stopped in between
 
 
@@ -39,26 +40,35 @@ class Progress:
     ) -> None:
         """Note a trial: a unique name, its objective (None if it failed), its wall time (None if it was stored).
 
-        about: for viewers: its point, key, status, reason. Raises InputError once a stop is asked for: the trial is
+        about: for viewers: its point, key, status, and reason, which is cut short. Raises InputError once a stop is asked for: the trial is
         stored by then.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         trials = self.read()
         new = name not in trials
-        entry = {"trial": name, "of": self.version, "dose": dose, "value": value, "s": seconds}
-        entry |= {"t": round(time.time(), 1), **(about or {})}
+        about = {name: v[:MOST_REASON] if isinstance(v, str) else v for name, v in (about or {}).items()}
+        entry = self._note({"trial": name, "dose": dose, "value": value, "s": seconds, **about})
+        trials[name] = _newer(trials.get(name), entry)
+        self._show(trials, new)
+        check_wanted(self.folder)
+
+    def spare(self, name: str, trials: int) -> None:
+        """Note that so many trials of those that `total` counts aren't needed. name: a unique one, as of a trial."""
+        if trials > 0:
+            self._note({"trial": name, "spared": trials})
+
+    def _note(self, content: dict[str, Any]) -> dict[str, Any]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        entry = {**content, "of": self.version, "t": round(time.time(), 1)}
         # one write of less than a page with O_APPEND: lines of different processes don't mix
         handle = os.open(self.folder / "progress.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(handle, (json.dumps(entry) + "\n").encode())
         finally:
             os.close(handle)
-        trials[name] = _newer(trials.get(name), entry)
-        self._show(trials, last=new and len(trials) == self.total)
-        check_wanted(self.folder)
+        return entry
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """The trials noted so far by name."""
+        """What is noted so far by name: trials, and how many others are spared."""
         trials: dict[str, dict[str, Any]] = {}
         with suppress(OSError):
             for line in (self.folder / "progress.jsonl").read_text(encoding="utf-8").splitlines():
@@ -68,14 +78,17 @@ class Progress:
                         trials[entry["trial"]] = _newer(trials.get(entry["trial"]), entry)
         return trials
 
-    def _show(self, trials: dict[str, dict[str, Any]], last: bool) -> None:
+    def _show(self, noted: dict[str, dict[str, Any]], new: bool) -> None:
         """Print, unless any job of this study printed within the last seconds."""
+        trials = {name: entry for name, entry in noted.items() if "spared" not in entry}
+        total = self.total - sum(entry.get("spared", 0) for entry in noted.values())
+        last = new and len(trials) == total
         stamp = self.folder / ".progress"
         with suppress(OSError):
             if not last and stamp.exists() and time.time() - stamp.stat().st_mtime < EVERY_S:
                 return
             stamp.touch()
-        print(progress_line(trials, self.total, self.cores, self.unit), file=sys.stderr, flush=True)
+        print(progress_line(trials, total, self.cores, self.unit), file=sys.stderr, flush=True)
 
 
 def check_wanted(folder: Path) -> None:
@@ -88,7 +101,8 @@ def check_wanted(folder: Path) -> None:
 
 def _newer(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
     """The new entry; a trial that came from the store keeps the time that it took."""
-    return {**old, "value": new["value"]} if old is not None and new["s"] is None else new
+    stored = "spared" not in new and new["s"] is None
+    return {**old, "value": new["value"]} if old is not None and stored else new
 
 
 def seconds_left(trials: dict[str, dict[str, Any]], total: int, cores: int) -> float | None:

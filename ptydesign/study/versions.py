@@ -16,8 +16,9 @@ ALGORITHMS = {
     "score": 1,
     "thick": 2,  # supercells with defects, chunks, what is measured of thick samples
     "design": 1,  # first points, proposals, surrogate
+    "decision": 1,  # contenders of a search, and draws that decide which wins
     "tuning": 1,  # trials, searches and tables of tuning studies
-    "collect": 2,  # tables
+    "collect": 3,  # tables
     "figures": 9,  # figures and report
     "planning": 4,  # cards, draws of errors, choice, limits
     "bound": 6,  # the Cramer-Rao bound of a plan

@@ -138,9 +138,11 @@ class Runs:
             return Run(name, STUDY, "", path.name, UNREADABLE, "resolved.yaml says nothing of a study.")
         kind = str(said.get("kind") or made["resolved"].get("kind") or "experiment")
         file = path / "logs" / "progress.jsonl"
-        trials = self._cached(file, str(said.get("version")), lambda p: _trials(p, said.get("version")))
+        noted = self._cached(file, str(said.get("version")), lambda p: _trials(p, said.get("version")))
+        trials = {one: item for one, item in noted.items() if "spared" not in item}
         values = [value for value in (_number(t.get("value")) for t in trials.values()) if value is not None]
         total = said.get("total") if isinstance(said.get("total"), int) else 0
+        total -= sum(item["spared"] for item in noted.values() if isinstance(item.get("spared"), int))
         finished = (path / "report.html").exists()
         state = session.state() or (DONE if finished else STOPPED)
         cores = said.get("cores") if isinstance(said.get("cores"), int) else 1

@@ -101,7 +101,8 @@ class Trials:
         """Read new trials; True if there are any."""
         if not self._lines.update() and len(self.frame):
             return False
-        trials = latest(self._lines.items, self.session.read().get("version"))
+        noted = latest(self._lines.items, self.session.read().get("version"))
+        trials = {name: item for name, item in noted.items() if "spared" not in item}
         rows, points = [], []
         for item in sorted(trials.values(), key=lambda one: _number(one.get("t")) or 0.0):
             name, point = str(item["trial"]), item.get("point")

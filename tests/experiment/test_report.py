@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from synthetic_study import SPACE, copy, draw_all, rewrite, scale_column, write_report, write_results
+from synthetic_study import SPACE, copy, draw_all, rewrite, write_report, write_results
 
 from ptydesign import kinds
 from ptydesign.experiment.findings import compare, probe_radius_a, sentences, trends
@@ -54,7 +54,7 @@ def test_report_is_self_contained_and_complete(full):
     links.feed(page)
     assert not links.errors
     assert not links.open
-    assert len(links.fetched) == 5
+    assert len(links.fetched) == 6
     assert all(link.startswith("data:image/png;base64,") for link in links.fetched)
     assert "http:" not in page
     assert "https:" not in page
@@ -95,6 +95,12 @@ def test_trends_are_those_of_the_tables(full, tmp_path):
 
     rewrite(worse, "summary", change)
 
+    def lose(frame):
+        frame.loc[frame["dose_e_per_a2"] == 5000, ["difference", "low", "high"]] = -0.3, -0.32, -0.28
+        frame.loc[frame["dose_e_per_a2"] == 50000, ["difference", "low", "high"]] = 0.8, 0.78, 0.82
+
+    rewrite(worse, "gains", lose)
+
     def reverse(frame):
         for name in SPACE:
             rows = frame["parameter"] == name
@@ -105,34 +111,38 @@ def test_trends_are_those_of_the_tables(full, tmp_path):
     assert set(verdicts(worse).values()) == {"does not appear"}
 
 
-def test_a_difference_inside_the_error_bars_is_not_a_win(full, tmp_path):
+def test_a_difference_whose_interval_holds_zero_is_not_a_win(full, tmp_path):
     folder = copy(full, tmp_path)
-    rewrite(folder, "summary", scale_column("ssim_std", 30))
+    rewrite(folder, "gains", lambda f: f.assign(low=-0.1, high=0.9, verdict="not distinguishable"))
     assert verdicts(folder)["optimised settings beat the expert at every dose"] == "within the tolerances"
     assert verdicts(folder)["the gain is largest at the lowest dose"] == "within the tolerances"
-    assert all(not pair.outside for pair in compare(read_tables(folder), "jax"))
+    said = sentences(read_tables(folder))[0]
+    assert "higher at 0 of 5 doses; not distinguishable at 100 e/Å², 500 e/Å²," in said
 
 
-def test_sigmas_against_numbers_worked_by_hand(full):
+def test_intervals_against_numbers_worked_by_hand(full):
+    """Student's t of four degrees of freedom is 2.776 at 95 %."""
     table = pd.read_csv(full / "tables" / "validation.csv")
     rows = table[(table["dose_e_per_a2"] == 1000) & (table["simulator"] == "jax")]
     a, b = (rows.loc[rows["design"] == name, "ssim_1.5px"].to_numpy() for name in ("optimised", "expert"))
-    expected = (a.mean() - b.mean()) / np.sqrt(a.var(ddof=1) + b.var(ddof=1))
+    half = 2.7764451 * np.std(a - b, ddof=1) / np.sqrt(5)
     pair = next(pair for pair in compare(read_tables(full), "jax") if pair.dose == 1000)
-    assert pair.sigmas == pytest.approx(expected, rel=1e-12)
-    assert pair.n == (5, 5)
-    assert all(np.isnan(pair.sigmas) for pair in compare(read_tables(full), "abtem"))
+    assert pair.difference == pytest.approx((a - b).mean(), rel=1e-12)
+    assert (pair.low, pair.high) == pytest.approx(((a - b).mean() - half, (a - b).mean() + half), rel=1e-6)
+    assert pair.n == 5
+    assert {pair.verdict for pair in compare(read_tables(full), "abtem")} == {"cannot be judged"}
 
 
-def test_few_repeats_give_no_sigma(full, tmp_path):
-    assert "n = 5" in sentences(read_tables(full))[0]
-    assert " σ, n = 5)" in sentences(read_tables(full))[0]
-    folder = copy(full, tmp_path)
-    rewrite(folder, "summary", lambda f: f.assign(n=f["n"].clip(upper=4)))
-    tables = read_tables(folder)
-    assert all(np.isnan(pair.sigmas) for pair in compare(tables, "jax"))
-    assert "n = 4 repeats, too few for a statement in σ" in sentences(tables)[0]
-    assert " σ, n" not in sentences(tables)[0]
+def test_how_the_winners_were_decided_is_said(full):
+    found = sentences(read_tables(full))[1]
+    assert (
+        "at 100 e/Å², 50,000 e/Å² no contender is better by more than 0.01, with a probability of 95 % or more" in found
+    )
+    assert "at 500 e/Å² the draws ended before that was known" in found
+    assert "at 1,000 e/Å² the winner is the best contender with a probability of 95 % or more" in found
+    page = write_report(full).read_text()
+    assert "How the winners were decided" in page
+    assert "below 0.001" in page
 
 
 def test_a_failed_reconstruction_is_no_gain(full, tmp_path):
@@ -150,7 +160,7 @@ def test_a_failed_reconstruction_is_no_gain(full, tmp_path):
 
     rewrite(folder, "summary", change)
     rewrite(folder, "validation", invert)
-    gain, failed, *_ = sentences(read_tables(folder))
+    gain, _, failed, *_ = sentences(read_tables(folder))
     assert "largest at 500 e/Å²" in gain
     assert "at 4 of 5 doses" in gain
     assert "with optimised settings at 100 e/Å²; with expert settings at 100 e/Å², 1,000 e/Å²." in failed

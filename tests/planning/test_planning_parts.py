@@ -19,6 +19,7 @@ from ptydesign.errors import InputError
 from ptydesign.experiment.trial import Trial
 from ptydesign.planning import collect, robust, scope, search
 from ptydesign.planning.collect import pareto
+from ptydesign.planning.config import RobustnessConfig
 from ptydesign.planning.load import load
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import day_reconstruction
@@ -115,22 +116,58 @@ def test_draws_are_the_same_for_every_design_and_respect_the_config(tmp_path):
     assert {d.thickness for d in draws} == {1.0}
 
 
-def summary(design: str, planned: list, draws: list) -> dict:
-    trials = [{"kind": "repeat", "objective": v} for v in planned] + [{"kind": "draw", "objective": v} for v in draws]
-    return robust.summarise_design({"design": design, "trials": trials}, 0.5)
+def tried(design: str, planned: list, draws: list) -> dict:
+    trials = [{"kind": "repeat", "number": n, "objective": v} for n, v in enumerate(planned)]
+    trials += [{"kind": "draw", "number": n, "objective": v} for n, v in enumerate(draws)]
+    return {"design": design, "trials": trials}
+
+
+def recommended(*designs: dict, least: float = 0.4, zone: float = 0.01) -> tuple[str, dict[str, dict]]:
+    contents = {one["design"]: one for one in designs}
+    chosen, found = robust.recommend([robust.summarise_design(one, least) for one in designs], contents, zone)
+    return chosen, {one["design"]: one for one in found}
 
 
 def test_the_plateau_wins_not_the_peak():
-    peak = summary("candidate-0", [0.95, 0.95], [0.9, 0.4, None, 0.3])
-    plateau = summary("candidate-1", [0.85, 0.86], [0.84, 0.85, 0.83, 0.84])
-    assert robust.recommend([peak, plateau]) == "candidate-1"
-    assert (peak["failed"], peak["tried"], peak["unplanned"]) == (3, 4, 0)  # of the draws: the repeats have no errors
-    assert (plateau["failed"], plateau["failure_low"]) == (0, 0.0)
-    assert 0.4 < plateau["failure_high"] < 0.6  # four draws without a failure prove little
-    dead = summary("candidate-2", [None], [None])
-    assert robust.recommend([dead, plateau]) == "candidate-1"
+    peak = tried("candidate-0", [0.95, 0.95], [0.9, 0.41, None, 0.3])
+    plateau = tried("candidate-1", [0.85, 0.86], [0.84, 0.85, 0.83, 0.84])
+    chosen, found = recommended(peak, plateau)
+    assert chosen == "candidate-1"
+    # of the draws, the repeats have no errors; below an absolute score, not half of the design's own
+    assert [found["candidate-0"][name] for name in ("failed", "tried", "unplanned")] == [2, 4, 0]
+    assert (found["candidate-1"]["failed"], found["candidate-1"]["failure_low"]) == (0, 0.0)
+    assert 0.4 < found["candidate-1"]["failure_high"] < 0.6  # four draws without a failure prove little
+    dead = tried("candidate-2", [None], [None])
+    assert recommended(dead, plateau)[0] == "candidate-1"
     with pytest.raises(InputError, match="could be scored"):
-        robust.recommend([dead])
+        recommended(dead)
+
+
+def test_what_cannot_be_told_from_the_rule_of_thumb_is_not_recommended():
+    """Draw by draw: a difference that all draws show is one, though the draws scatter by ten times as much."""
+    rng = np.random.default_rng(0)
+    errors = 0.1 * rng.normal(size=30)
+    rule = tried("expert", [0.8, 0.8], list(0.8 + errors))
+    clear = tried("candidate-0", [0.83], list(0.83 + errors + 0.01 * rng.normal(size=30)))
+    chosen, found = recommended(clear, rule)
+    assert chosen == "candidate-0"
+    assert found["expert"]["behind"] == pytest.approx(0.03, abs=0.005)
+    assert 0 < found["expert"]["behind_low"] < 0.03 < found["expert"]["behind_high"] < 0.04
+    lucky = tried("candidate-0", [0.9], list(0.81 + 0.1 * rng.normal(size=30)))
+    chosen, found = recommended(lucky, rule)
+    assert chosen == "expert"
+    assert found["expert"]["best"] == (found["expert"]["robust"] >= found["candidate-0"]["robust"])
+    small = tried("candidate-0", [0.805], list(0.805 + errors))
+    assert recommended(small, rule)[0] == "expert"  # surely better, by less than matters
+    assert recommended(small, rule, zone=0.001)[0] == "candidate-0"
+
+
+def test_failures_are_absolute():
+    config = RobustnessConfig(failed_below=0.5)
+    rule = tried("expert", [0.8, 0.9], [0.5])
+    assert robust.least_score(rule, config) == pytest.approx(0.425)
+    assert robust.least_score(rule, RobustnessConfig(least_score=0.7)) == 0.7
+    assert robust.least_score(tried("expert", [None], [None]), config) == 0
 
 
 def test_wilson_interval():

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from ptydesign.experiment.collect import gain_rows
 from ptydesign.experiment.kind import KIND
 from ptydesign.io import Array, write_images
 from ptydesign.study import figures
@@ -57,6 +58,7 @@ def make_settings(doses=DOSES, space=SPACE, random=True, mapped=True) -> dict:
         "search": {"initial": 12, "points": 28, "batch": 4, "method": "bo", "acquisition": "gp_hedge"},
         "random": {"dose_e_per_a2": doses[0]} if random else None,
         "reference": {"name": "expert", **{name: EXPERT.get(name, 0.0) for name in names}},
+        "decision": {"contenders": 4, "first": 3, "draws": 30, "zone": 0.01, "probability": 0.95},
         "validation": {"repeats": 5, "abtem": True},
         "map": {
             "dose_e_per_a2": doses[0],
@@ -197,6 +199,34 @@ def make_recommended(doses, space) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def make_contenders(doses, space) -> pd.DataFrame:
+    """A winner, one that can't be told from it, one that lies clearly behind."""
+    rows = []
+    for dose in doses:
+        top = score_at(dose, "optimised")[0]
+        for place, (behind, reach, n) in enumerate(((np.nan, np.nan, 8), (0.004, 0.009, 8), (0.03, 0.012, 3))):
+            point = {name: best_at(name, dose, doses) for name in space}
+            interval = {"difference": behind, "low": behind - reach, "high": behind + reach}
+            scored = {"sweeps": 12, "n": n, "mean": top - np.nan_to_num(behind), **interval}
+            better = [np.nan, 0.2, 0.0004][place]
+            rows.append(
+                {"dose_e_per_a2": dose, "place": place, **point, **scored, "better": better, "alike": place < 2}
+            )
+    return pd.DataFrame(rows)
+
+
+def make_decisions(doses) -> pd.DataFrame:
+    outcomes = ("alike", "budget", "decided", "alone")
+    said = {"draws": 19, "probability_best": 0.8, "probability_good": 0.96, "expected_loss": 0.0009}
+    stops = {"sweeps": 12, "reference_sweeps": 30}
+    rows = [{"dose_e_per_a2": d, "outcome": outcomes[i % 4], **said, **stops} for i, d in enumerate(doses)]
+    return pd.DataFrame(rows)
+
+
+def make_gains(validation: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(gain_rows(validation, "expert", "ssim_1.5px"))
+
+
 def make_convergence(trials: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (search, dose), group in trials.groupby(["search", "dose_e_per_a2"]):
@@ -308,7 +338,10 @@ def write_results(folder: Path, doses=DOSES, space=SPACE, random=True, mapped=Tr
         images.pop(f"optimised-{failed_dose:g}")
     tables = {
         "trials": trials,
+        "contenders": make_contenders([d for d in doses if d != failed_dose], space),
+        "decisions": make_decisions(doses),
         "validation": validation,
+        "gains": make_gains(validation),
         "recommended": recommended,
         "summary": make_summary(validation),
         "convergence": make_convergence(trials),

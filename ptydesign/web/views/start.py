@@ -17,7 +17,7 @@ SCALE_WORDS = {"smoke": "smoke: every step once, in minutes", "preview": "previe
 PLAN = """# docs/reconstruction-keys.md has every key
 probe: {mode_powers: []}
 engines:
-  - {engine: lsqml, sweeps: 60, group: 64, noise: poisson}
+  - {engine: lsqml, sweeps: 100, group: 64, noise: poisson}
 """
 CALIBRATION = """# the keys of docs/calibration-keys.md; as
 # voltage_kv: 80
