@@ -29,7 +29,7 @@ SUFFIX = ".live"
 EVERY_S = 2.0  # between two iterations, at least
 COST = 0.01  # of a run's time that iterations may take
 MOST_PIXELS = 2**22  # of an iteration's object, over all slices
-KEPT = 40  # iterations; then every second one goes, and those that stay lie twice as far apart
+KEPT = 40  # iterations
 CHECKPOINT_S = 60.0  # between two checkpoints, at least
 
 
@@ -149,11 +149,13 @@ def write_iteration(folder: Path, sweep: int, state: ReconState, count: int) -> 
 
 
 def thin_out(folder: Path) -> None:
-    """Leave at most KEPT iterations: of too many, every second one goes, but not the newest."""
+    """Leave at most KEPT iterations, spread evenly over the run: that goes whose neighbours are nearest to each other;
+    the first and the newest stay."""
     found = iterations(folder)
-    if len(found) > KEPT:
-        for path in found[1:-1:2]:
-            path.unlink(missing_ok=True)
+    while len(found) > KEPT:
+        sweeps = [int(path.stem.rpartition("-")[2]) for path in found]
+        gaps = [after - before for before, after in zip(sweeps, sweeps[2:], strict=False)]
+        found.pop(1 + int(np.argmin(gaps))).unlink(missing_ok=True)
 
 
 def scanned_corners(positions_px: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -28,7 +28,7 @@ def study(folder: Path, name: str = "lowdose", trials: int = 30, state: str = DO
     results = folder / "results" / name
     settings = {**make_settings(space=SPACE, random=False, mapped=False), "title": title}
     results.mkdir(parents=True)
-    (results / "resolved.yaml").write_text(yaml.safe_dump({**settings, "resolved": MADE}))
+    (results / "resolved.yaml").write_text(yaml.safe_dump({**settings, "resolved": MADE}, sort_keys=False))
     session = Session(results / "logs")
     session.begin(kind="experiment", study=name, title=title, scale="preview", cores=2, total=trials, version="v", unit="e")
     progress = Progress(results, trials, 2, "v")
