@@ -13,6 +13,7 @@ from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.schedule import Budget
+from ptydesign.shown import Shown
 
 EngineSettings = Annotated[
     functools.reduce(operator.or_, (engine.config for engine in ENGINES.values())), Field(discriminator="engine")
@@ -72,7 +73,7 @@ class ObjectStart(Strict):
         return {k: v for k, v in handler(self).items() if (k, v) != ("method", "vacuum")}
 
 
-class Plan(Strict):
+class Plan(Shown, Strict):
     """A plan: how a dataset is reconstructed."""
 
     model_config = ConfigDict(title="plan")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ptydesign import io
+from ptydesign import io, types
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
 from ptydesign.pictures.region import flattened, phase_rad, scanned_part
@@ -68,9 +68,10 @@ class Iteration:
 
 
 class Reconstruction:
-    """One reconstruction of the folder: a folder of a run that shows itself, a finished file, or a checkpoint."""
+    """One reconstruction: a folder of a run that shows itself, a finished file or a checkpoint; or, without a path, a
+    result at hand."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, result: types.Reconstruction | None = None):
         self.path = Path(path)
         self.live = self.path.name.endswith(SUFFIX)
         self.session = Session(self.path)
@@ -80,7 +81,11 @@ class Reconstruction:
         self.nominal_a: np.ndarray | None = None
         self.sweeps: list[int] = []
         self._only: Iteration | None = None
-        if not self.live:
+        if result is not None:
+            state = {name: value for name, value in vars(result.state).items() if value is not None}
+            about = {"plan": result.plan, "reason": result.outcome.reason, "outcome": result.outcome.status}
+            self._take(state, result.history["loss"], about, result.nominal_positions_a)
+        elif not self.live:
             self._read_file()
         self.update()
 
@@ -147,18 +152,22 @@ class Reconstruction:
         kind = io.kind_of(self.path)
         if kind == "checkpoint":
             arrays, attributes = io.read_hdf5(self.path, kind)
-            state = {name.partition("/")[2]: a for name, a in arrays.items() if name.startswith("state/")}
             losses, outcome = attributes["record"]["loss"], {"reason": "A checkpoint.", "status": "stopped"}
         else:
             arrays, attributes = io.read_hdf5(self.path, "reconstruction")
-            state = {name.partition("/")[2]: a for name, a in arrays.items() if name.startswith("state/")}
             losses, outcome = arrays["history/loss"], attributes["outcome"]
-            self.nominal_a = arrays["positions_nominal"]
-        self.about = {"plan": attributes["plan"], "reason": outcome["reason"], "outcome": outcome["status"]}
+        state = {name.partition("/")[2]: a for name, a in arrays.items() if name.startswith("state/")}
+        about = {"plan": attributes["plan"], "reason": outcome["reason"], "outcome": outcome["status"]}
+        self._take(state, losses, about, arrays.get("positions_nominal"))
+
+    def _take(self, state: dict[str, Any], losses: Any, about: dict[str, Any], nominal_a: np.ndarray | None) -> None:
+        """What is finished has one iteration."""
+        self.about, self.nominal_a = about, nominal_a
         self.losses = [(i, float(v)) for i, v in enumerate(losses, 1) if v is not None and np.isfinite(v)]
         self.sweeps = [len(losses)]
+        state = {name: np.asarray(value) for name, value in state.items()}
         rows, columns = scanned_part(state["positions_px"], state["object"].shape[-2:])
-        pixel, origin = np.asarray(state["pixel_a"], float), np.asarray(state["origin_a"], float)
+        pixel, origin = state["pixel_a"].astype(float), state["origin_a"].astype(float)
         self._only = Iteration(
             len(losses), state["object"][:, rows, columns], tuple(pixel),
             tuple(origin + pixel * [rows.start, columns.start]), state["probe"], tuple(pixel),

@@ -23,14 +23,18 @@ SPACE = {
 }
 
 
-def study(folder: Path, name: str = "lowdose", trials: int = 30, state: str = DONE, title: str = "A made-up study") -> Path:
+def study(
+    folder: Path, name: str = "lowdose", trials: int = 30, state: str = DONE, title: str = "A made-up study"
+) -> Path:
     """results/<name> with a smooth made-up score; every seventh trial fails. Returns the folder."""
     results = folder / "results" / name
     settings = {**make_settings(space=SPACE, random=False, mapped=False), "title": title}
     results.mkdir(parents=True)
     (results / "resolved.yaml").write_text(yaml.safe_dump({**settings, "resolved": MADE}, sort_keys=False))
     session = Session(results / "logs")
-    session.begin(kind="experiment", study=name, title=title, scale="preview", cores=2, total=trials, version="v", unit="e")
+    session.begin(
+        kind="experiment", study=name, title=title, scale="preview", cores=2, total=trials, version="v", unit="e"
+    )
     progress = Progress(results, trials, 2, "v")
     rng = np.random.default_rng(0)
     for number in range(trials):
@@ -44,7 +48,9 @@ def study(folder: Path, name: str = "lowdose", trials: int = 30, state: str = DO
         score = None if bad else score_of(point) + 0.01 * rng.normal()
         entry = {"point": point, "key": f"{number:032x}", "status": "diverged" if bad else "ok",
                  "reason": "epie diverged in sweep 3." if bad else ""}  # fmt: skip
-        progress._note({"trial": f"bo-1000/{number // 10}/{number % 10}", "dose": 1000.0, "value": score, "s": 2.0, **entry})
+        progress._note(
+            {"trial": f"bo-1000/{number // 10}/{number % 10}", "dose": 1000.0, "value": score, "s": 2.0, **entry}
+        )
     if state == DONE:
         (results / "report.html").write_text("<p>report</p>")
         session.end(DONE)

@@ -54,7 +54,7 @@ def test_every_view_shows_what_the_files_hold(tmp_path, open_page):
     handle = tab.get_by_text("Scan step").locator("xpath=ancestor::div[1]").locator(".noUi-handle")
     handle.focus()
     for _ in range(10):
-        handle.press("ArrowLeft")
+        handle.press("ArrowRight")
     wait_until(lambda: overlap.inner_text() != before)
     tab.get_by_placeholder("new_plan.yaml").fill("../x.yaml")
     tab.get_by_role("button", name="Write a plan").click()
@@ -76,9 +76,9 @@ def test_a_reconstruction_is_started_seen_stopped_and_resumed(tmp_path, open_pag
     tab, second = page.goto("/start"), page.open_tab()
     tab.get_by_placeholder("result.h5").fill("one.h5")
     tab.get_by_placeholder("result.h5").press("Enter")
-    tab.evaluate("""() => { const find = r => r.querySelector('.ace_editor') ||
-        [...r.querySelectorAll('*')].map(e => e.shadowRoot && find(e.shadowRoot)).find(Boolean);
-        find(document).env.editor.setValue('engines: [{engine: epie, sweeps: 200000, group: 1}]') }""")
+    tab.locator(".ace_content").last.click()
+    tab.keyboard.press("Control+A")
+    tab.keyboard.type("engines: [{engine: epie, sweeps: 200000, group: 1}]")
     time.sleep(0.5)
     tab.get_by_role("button", name="Start").last.click()
     session = Session(tmp_path / "one.live")

@@ -155,6 +155,8 @@ def test_a_probe_through_focus_is_propagated():
     waves_ = [waves.centre_spectrum(grid, waves.probe_spectrum(grid, wavelength, 0.02, defocus_a=d)) for d in (100, 0)]
     from ptydesign.web.iterations import Iteration
 
-    one = Iteration(1, np.ones((1, 8, 8)), (0.3, 0.3), (0, 0), waves_[0][None], (0.3, 0.3), np.zeros((1, 2)), np.ones(1), wavelength)
+    one = Iteration(
+        1, np.ones((1, 8, 8)), (0.3, 0.3), (0, 0), waves_[0][None], (0.3, 0.3), np.zeros((1, 2)), np.ones(1), wavelength
+    )
     focused = np.abs(waves_[1]) ** 2
     np.testing.assert_allclose(one.at_focus(0, 10.0), focused / focused.max(), atol=1e-6)

@@ -64,7 +64,9 @@ def test_foreign_and_broken_files_are_named_and_break_nothing(tmp_path):
     (tmp_path / "plan.yaml").write_text("engines: []")  # resolved.yaml used to be called so
     logs = tmp_path / "results/lowdose/logs/progress.jsonl"
     with logs.open("ab") as file:
-        file.write(b'\xff\xfe\n[1]\n{"trial": 3}\n{"trial": "bo-1000/9/9", "of": "v", "value": "high", "t": null}\n{"tri')
+        file.write(
+            b'\xff\xfe\n[1]\n{"trial": 3}\n{"trial": "bo-1000/9/9", "of": "v", "value": "high", "t": null}\n{"tri'
+        )
     runs = found(tmp_path)
     assert runs["results/odd"].state == "unreadable"
     assert runs["x.live"].state == "unreadable"

@@ -12,6 +12,7 @@ from ptydesign.web.site import Site
 from ptydesign.web.views import shell
 
 EVERY_MS = 2000
+MOST_DATASETS = 40  # that are listed
 MOST_CARDS = 12  # of runs that run
 
 
@@ -36,7 +37,7 @@ def view(site: Site) -> pn.Template:
             text = card(run)
             if shown["cards"][run.name].object != text:
                 shown["cards"][run.name].object = text
-        text = rest([run for run in runs if run.name not in names])
+        text = rest([run for run in runs if run.name not in names]) + datasets(site.runs.datasets())
         if table.object != text:
             table.object = text
 
@@ -76,6 +77,15 @@ def card(run: Run) -> str:
         f'<div style="display:flex;gap:14px;align-items:center;margin-top:7px"><div style="flex:1">'
         f"{shell.bar(run.done, run.total)}</div><span>{run.done}{of} {unit}{failed}{left}</span></div></div>"
     )
+
+
+def datasets(names: list[str]) -> str:
+    """Links to the datasets."""
+    if not names:
+        return ""
+    links = ", ".join(shell.link("/dataset", name, run=name) for name in names[:MOST_DATASETS])
+    more = f" and {len(names) - MOST_DATASETS} more" if len(names) > MOST_DATASETS else ""
+    return f"<h2 style='margin-top:14px'>Datasets</h2><p>{links}{more}</p>"
 
 
 def rest(runs: list[Run]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from html import escape
+from html import escape as escape
 from pathlib import Path
 from urllib.parse import urlencode
 
