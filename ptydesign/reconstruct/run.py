@@ -68,8 +68,9 @@ def reconstruct(
     """Reconstruct a dataset.
 
     observers are called after each sweep with (sweep, loss, state); a state is valid during the call only, and True
-    ends the run: it is then `stopped`, and its checkpoint is what it goes on from. meter is called before them with what is spent so far, (GFLOP, seconds). A diverged run is an outcome, not an exception. The
-    result is a function of (dataset, plan, seed) on one kind of machine, except where the plan limits seconds.
+    ends the run: it is then `stopped`, and its checkpoint is what it goes on from. meter is called before them with
+    what is spent so far, (GFLOP, seconds). A diverged run is an outcome, not an exception. The result is a function
+    of (dataset, plan, seed) on one kind of machine, except where the plan limits seconds.
     checkpoints: where to write them; resume: a checkpoint of the same dataset, plan and seed to go on from, with the
     result that an unbroken run would have had. Raises InputError if it is another's.
     chunk_gib: patterns that take more stay on the host and reach the device in chunks of at most so many GiB, with the

@@ -40,8 +40,8 @@ class Progress:
     ) -> None:
         """Note a trial: a unique name, its objective (None if it failed), its wall time (None if it was stored).
 
-        about: for viewers: its point, key, status, and reason, which is cut short. Raises InputError once a stop is asked for: the trial is
-        stored by then.
+        about: for viewers: its point, key, status, and reason, which is cut short. Raises InputError once a stop is
+        asked for: the trial is stored by then.
         """
         trials = self.read()
         new = name not in trials

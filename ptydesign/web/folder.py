@@ -45,13 +45,11 @@ class Folder:
     def walk(self) -> Iterator[tuple[Path, list[str], list[str]]]:
         """(folder, folders in it, files in it), without hidden ones, links, and what studies and caches hold inside.
         What is taken from the list of folders is not looked into."""
-        seen = 0
-        for here, folders, files in os.walk(self.path):
+        for seen, (here, folders, files) in enumerate(os.walk(self.path)):
             path = Path(here)
             deep = len(path.relative_to(self.path).parts) >= DEPTH
             kept = [] if deep else [n for n in folders if not n.startswith(".") and n not in INSIDE]
             folders[:] = sorted(n for n in kept if not os.path.islink(path / n))
-            seen += 1
-            if seen > MOST:
+            if seen >= MOST:
                 return
             yield path, folders, sorted(n for n in files if not n.startswith("."))

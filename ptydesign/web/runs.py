@@ -228,7 +228,8 @@ class Runs:
             loss = said["record"]["loss"]
             return Run(name, RECONSTRUCTION, engines_of(said["plan"]), path.stem, STOPPED,
                        "A checkpoint: go on from it with `ptydesign reconstruct --resume`.",
-                       len(loss), _sweeps(said["plan"]), spoke=_changed(path), best=_number(loss[-1]) if loss else None)  # fmt: skip
+                       len(loss), _sweeps(said["plan"]), spoke=_changed(path),
+                       best=_number(loss[-1]) if loss else None)  # fmt: skip
         except (InputError, KeyError, TypeError, ValueError) as error:
             return Run(name, RECONSTRUCTION, "", path.stem, UNREADABLE, str(error))
 

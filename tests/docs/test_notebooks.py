@@ -21,7 +21,9 @@ def run(name: str, folder: Path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(ROOT / "docs" / "notebooks" / name, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept in the repository"
-    client.NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    client.NotebookClient(
+        notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": folder}}
+    ).execute()
     return [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import numpy as np
 import panel as pn
 from bokeh.models import ColumnDataSource, TapTool
@@ -26,7 +28,7 @@ def view(site: Site) -> pn.Template:
         content = View(io.read_dataset(path, mapped=True))
     except InputError as error:
         return shell.page("Dataset", "/", str(site.folder.path), shell.html(shell.error(str(error))))
-    return shell.page(name, "/", str(site.folder.path), shell.html(f"<h1>{shell.escape(name)}</h1>"), content.layout)
+    return shell.page(name, "/", str(site.folder.path), shell.html(f"<h1>{escape(name)}</h1>"), content.layout)
 
 
 class View:

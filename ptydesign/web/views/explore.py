@@ -356,9 +356,10 @@ def card_table(card: Card) -> str:
     lines = []
     for row in sorted(card.rows, key=lambda row: order[row.status]):
         mark = shell.state_words(row.status, MARKS[row.status])
+        why = escape(f"{row.formula}; {row.source}", quote=True)
         lines.append(
-            f"<tr><td>{mark}</td><td title='{escape(row.formula + '; ' + row.source, quote=True)}'>{escape(row.name)}</td>"
-            f"<td class=number>{escape(row.value_text)}</td><td>{escape(row.limit)}</td><td>{escape(row.change)}</td></tr>"
+            f"<tr><td>{mark}</td><td title='{why}'>{escape(row.name)}</td><td class=number>{escape(row.value_text)}</td>"
+            f"<td>{escape(row.limit)}</td><td>{escape(row.change)}</td></tr>"
         )
     head = "<tr><th><th>Rule<th class=number>Value<th>Wanted<th>What to change</tr>"
     return f"<table style='font-size:13px'><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>"

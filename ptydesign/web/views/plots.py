@@ -61,8 +61,9 @@ class Image:
         self.source = ColumnDataSource({"image": [np.zeros((1, 1))], "x": [0], "y": [0], "w": [1], "h": [1]})
         x_range, y_range = ranges or (Range1d(0, 1), Range1d(1, 0))
         self.figure = plain(
-            title=title, frame_height=size, frame_width=size, width=size + (86 if bar else 44), height=size + 66, x_range=x_range, sizing_mode="fixed",
-            y_range=y_range, tools="pan,wheel_zoom,box_zoom,reset,save", active_scroll="wheel_zoom",
+            title=title, frame_height=size, frame_width=size, width=size + (86 if bar else 44), height=size + 66,
+            sizing_mode="fixed", x_range=x_range, y_range=y_range, tools="pan,wheel_zoom,box_zoom,reset,save",
+            active_scroll="wheel_zoom",
         )  # fmt: skip
         self.figure.grid.visible = False
         self.figure.axis.major_label_text_font_size = "10px"

@@ -91,8 +91,11 @@ class View:
         self.beside.param.watch(lambda _: self._compare(), "value")
         small = pn.Column(
             pn.Row(self.power.pane, self.probe.pane, self.beyond.pane),
-            pn.Row(pn.pane.Bokeh(self.loss, width=410, height=265), pn.pane.Bokeh(self.positions, width=290, height=265),
-                   self.fitted),
+            pn.Row(
+                pn.pane.Bokeh(self.loss, width=410, height=265),
+                pn.pane.Bokeh(self.positions, width=290, height=265),
+                self.fitted,
+            ),
             margin=0,
         )  # fmt: skip
         self.layout = pn.Column(
@@ -120,8 +123,8 @@ class View:
         if sweeps and list(self.player.options) != sweeps:
             at = self.player.value
             self._programmed = True
-            self.player.options = list(sweeps)
-            self.player.value = sweeps[-1] if self.follow.value or at not in sweeps else at
+            value = sweeps[-1] if self.follow.value or at not in sweeps else at
+            self.player.param.update(options=list(sweeps), value=value)
             self._programmed = False
         if len(self.run.losses) != len(self.loss_source.data["sweep"]):
             self.loss_source.data = {"sweep": [s for s, _ in self.run.losses], "loss": [v for _, v in self.run.losses]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from html import escape as escape
+from html import escape
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -50,7 +50,8 @@ table { border-collapse: collapse; width: 100%; background: #fff; border: 1px so
 th { text-align: left; font-weight: 600; color: #5d6b78; font-size: 12.5px; padding: 7px 10px; white-space: nowrap; }
 td { padding: 4px 10px; border-top: 1px solid #edf0f2; vertical-align: top; }
 th.number { text-align: right; }
-.state { display: inline-block; border-radius: 10px; padding: 1px 9px; color: #fff; font-size: 12px; white-space: nowrap; }
+.state { display: inline-block; border-radius: 10px; padding: 1px 9px; color: #fff; font-size: 12px;
+  white-space: nowrap; }
 .bar { background: #e4e9ed; border-radius: 4px; height: 8px; overflow: hidden; min-width: 60px; flex: 1; }
 .bar i { display: block; height: 8px; background: #0072B2; }
 .error { border-left: 4px solid #D55E00; background: #fff4ec; padding: 9px 12px; border-radius: 4px; }

@@ -1,4 +1,4 @@
-"""A study or a plan, live: best so far, score against each parameter with the surrogate, contenders, trials, pictures."""
+"""A study or a plan, live: best so far, score against each parameter, surrogate, contenders, trials, pictures."""
 
 from __future__ import annotations
 
@@ -221,7 +221,8 @@ class Study:
         rows = part.iloc[[i for i in chosen if i < len(part)]] if chosen else part
         names = [n for n in self.trials.parameters if n in rows]
         shown = rows[["number", "trial", "dose", "value", *names, "seconds", "status", "reason"]].copy()
-        self.table.titles = {"number": "#", "trial": "Trial", "dose": "Dose or budget", "value": "Score", "seconds": "Seconds",
+        self.table.titles = {"number": "#", "trial": "Trial", "dose": "Dose or budget", "value": "Score",
+                             "seconds": "Seconds",
                              "status": "Status", "reason": "Reason", **{n: label(n) for n in names}}  # fmt: skip
         self.table.formatters = {n: NumberFormatter(format="0.[0000]") for n in names if shown[n].dtype != object} | {
             "value": NumberFormatter(format="0.0000"), "seconds": NumberFormatter(format="0.0"),
@@ -260,7 +261,8 @@ def contenders(fit: Fit, recommended: dict[str, Any]) -> str:
     lines = []
     for _, point, mean, std, chance in fit.contenders:
         values = "".join(f"<td class=number>{escape(_value(point[n]))}</td>" for n in names)
-        bar = f'<div style="display:flex;gap:6px;align-items:center">{shell.bar(chance, 1)}<span>{chance:.0%}</span></div>'
+        words = f"{shell.bar(chance, 1)}<span>{chance:.0%}</span>"
+        bar = f'<div style="display:flex;gap:6px;align-items:center">{words}</div>'
         lines.append(f"<tr>{values}<td class=number>{mean:.3f} ± {std:.3f}</td><td>{bar}</td></tr>")
     of = f"{fit.fitted} of {fit.of} trials" if fit.fitted < fit.of else f"{fit.of} trials"
     more = (
@@ -269,7 +271,8 @@ def contenders(fit: Fit, recommended: dict[str, Any]) -> str:
         else ""
     )
     return (
-        f"<h2>Contenders</h2><table><thead><tr>{head}<th class=number>Score, predicted<th style='width:130px'>Chance of being best</tr></thead>"
+        f"<h2>Contenders</h2><table><thead><tr>{head}<th class=number>Score, predicted"
+        "<th style='width:130px'>Chance of being best</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table><p class=quiet>By the surrogate, fitted to {of}. "
         f"The chance is among these points.</p>{more}"
     )
@@ -279,8 +282,8 @@ _BRUSH = "pan,wheel_zoom,box_select,lasso_select,tap,reset,save"
 _FADED = {"nonselection_alpha": 0.08, "nonselection_color": GREY, "selection_alpha": 0.9}
 _TIPS = [("trial", "@trial"), ("score", "@value{0.0000}"), ("", "@reason")]
 _HELP = (
-    '<p class="quiet" style="margin-top:26px">Orange: the surrogate with one standard deviation, the other parameters at '
-    "the best trial. Choose points with a box or lasso: all plots mark them, and the table lists only them.</p>"
+    '<p class="quiet" style="margin-top:26px">Orange: the surrogate with one standard deviation, the other parameters '
+    "at the best trial. Choose points with a box or lasso: all plots mark them, and the table lists only them.</p>"
 )
 
 
