@@ -19,7 +19,7 @@ VIEWS = {
     "explorer": ("/explore?plan=studies/plan_bilayer", "The draw has", 760),
 }
 WIDTH, SHOWN = 1500, 1000  # pixels of the screen, and of a picture
-COLOURS = 96  # of a picture: they are to be small
+COLOURS = 240  # of a picture: they are to be small
 
 
 def main() -> None:

@@ -358,7 +358,8 @@ def card_table(card: Card) -> str:
         mark = shell.state_words(row.status, MARKS[row.status])
         why = escape(f"{row.formula}; {row.source}", quote=True)
         lines.append(
-            f"<tr><td>{mark}</td><td title='{why}'>{escape(row.name)}</td><td class=number>{escape(row.value_text)}</td>"
+            f"<tr><td>{mark}</td><td title='{why}'>{escape(row.name)}</td>"
+            f"<td class=number>{escape(row.value_text)}</td>"
             f"<td>{escape(row.limit)}</td><td>{escape(row.change)}</td></tr>"
         )
     head = "<tr><th><th>Rule<th class=number>Value<th>Wanted<th>What to change</tr>"
