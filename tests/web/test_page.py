@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 import tifffile
@@ -16,6 +18,7 @@ from ptydesign import io
 from ptydesign.session import Session
 from ptydesign.web.trials import Trials
 
+ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
 
 
@@ -141,3 +144,37 @@ def test_a_first_view_of_many_runs_is_there_within_two_seconds(tmp_path, open_pa
     taken = time.monotonic() - begin
     print(f"first view: {taken:.2f} s")
     assert taken < 10  # 2 s on a machine that does nothing else; tests share theirs
+
+
+@pytest.mark.slow
+def test_a_real_study_is_started_watched_stopped_and_resumed(tmp_path, open_page):
+    """The low-dose study at smoke scale, by the buttons of the page alone."""
+    shutil.copytree(ROOT / "studies/lowdose", tmp_path / "studies/lowdose")
+    page = open_page(tmp_path)
+    tab = page.goto("/start?study=studies/lowdose")
+    tab.get_by_role("button", name="Check").first.click()
+    tab.get_by_text("estimate:").wait_for()
+    tab.get_by_role("button", name="Start").first.click()
+    tab.get_by_text("Started.").wait_for()
+    results = tmp_path / "results/lowdose-smoke"
+    session = Session(results / "logs")
+    wait_until(lambda: session.state() == "running", 120)
+    wait_until(lambda: (results / "logs/progress.jsonl").is_file(), 600)
+    page.goto("/").get_by_text("results/lowdose-smoke").wait_for()
+    page.goto("/study?run=results/lowdose-smoke")
+    tab.get_by_text("trials", exact=False).first.wait_for()
+    tab.get_by_role("button", name="Stop").click()
+    wait_until(lambda: session.state() == "stopped", 300)
+    before = len(Trials(results).frame)
+    assert 0 < before < 40
+    tab.get_by_role("button", name="Go on").click()
+    wait_until(lambda: session.state() == "done", 1500)
+    trials = Trials(results)
+    assert len(trials.frame) >= 36
+    assert trials.failures() == []
+    tab.get_by_text(f"{len(trials.frame)} of").wait_for()
+    for key in trials.pictures().values():
+        assert trials.picture(key)
+    tab.get_by_label("Picture of a trial").select_option(next(iter(trials.pictures())))
+    tab.locator("canvas").first.wait_for()
+    assert page.errors == []
