@@ -126,11 +126,11 @@ class Trials:
 
     @property
     def searches(self) -> list[str]:
-        """Names of the searches whose trials have a point."""
+        """Names of the searches: of trials whose points differ."""
         if not self.parameters:
             return []
-        having = self.frame[self.frame[self.parameters].notna().any(axis=1)]
-        return list(dict.fromkeys(having["search"]))
+        different = self.frame.groupby("search", sort=False)[self.parameters].nunique().max(axis=1)
+        return list(different.index[different > 1])
 
     def failures(self) -> list[tuple[str, int]]:
         """(reason, how many trials), the most frequent first."""

@@ -14,9 +14,9 @@ from bokeh.models import ColumnDataSource, CustomJSTickFormatter, Span
 from ptydesign.drawing import BLUE, GREEN, ORANGE, VERMILLION
 from ptydesign.errors import InputError
 from ptydesign.planning.card import Card
-from ptydesign.study.file import dose_name
 from ptydesign.study.quantities import number
 from ptydesign.web.explorer import Answer, Control, Explorer, Knobs, Pattern, Picture, moved
+from ptydesign.web.predict import Predicted, predict
 from ptydesign.web.site import Site
 from ptydesign.web.trials import recommendation
 from ptydesign.web.views import plots, shell
@@ -220,42 +220,46 @@ class Explore:
         results = self.explorer.results
         if not (results / "logs" / "progress.jsonl").is_file():
             return
-        try:
-            name = self.site.folder.name(results)
-            trials = self.site.trials(name)
-        except (InputError, ValueError):
-            return
-        doses = self.explorer.plan.goal.doses_e_per_a2
-        dose = min(doses, key=lambda d: abs(math.log(d / self.knobs.dose_e_per_a2)))
-        try:
-            model = trials.model(dose_name(dose))
-            space, setting = model.surrogate.space, self.explorer.setting(self.knobs)
-            point = space.validate_point({n: getattr(setting, n) for n in space.names})
-            mean, std = model.surrogate.predict([point])
-        except InputError as error:
-            self.prediction[:] = [shell.html(f"<h2>Predicted score</h2><p class=quiet>{escape(str(error))}</p>")]
-            return
-        recommended = recommendation(results)
-        words = (
-            f"<h2>Predicted score at {dose:g} e/Å²: {mean[0]:.3f} ± {std[0]:.3f}</h2>"
-            f'<p class="quiet">By the surrogate of {model.of} trials of this plan. Blue: these settings; green: the '
-            "recommended one.</p>"
+        mine, knobs = self._wanted, self.knobs
+        self._later(
+            self.site.workers, lambda: self._predicted(mine, knobs), lambda done: self._show_predicted(mine, done)
         )
+
+    def _predicted(self, mine: int, knobs: Knobs) -> Predicted | None:
+        if mine != self._wanted:
+            return None
+        trials = self.site.trials(self.site.folder.name(self.explorer.results))
+        return predict(self.explorer, trials, knobs)
+
+    def _show_predicted(self, mine: int, done: Future) -> None:
+        if mine != self._wanted:
+            return
+        if done.exception() is not None:
+            words = f"<h2>Predicted score</h2><p class=quiet>{escape(str(done.exception()))}</p>"
+            self.prediction[:] = [shell.html(words)]
+            return
+        found = done.result()
+        if found is None:
+            return
+        words = (
+            f"<h2>Predicted score at {found.dose_e_per_a2:g} e/Å²: {found.mean:.3f} ± {found.std:.3f}</h2>"
+            f'<p class="quiet">By the surrogate of {found.trials} trials of this plan. Blue: these settings; green: '
+            "the recommended one.</p>"
+        )
+        recommended = recommendation(self.explorer.results).get("setting") or {}
         figures = []
-        for one in (n for n in space.names if n in ("defocus_nm", "step_a")):
-            slice_ = model.along(one, point)
-            sign = self.explorer.bench.defocus_sign if one == "defocus_nm" else 1
-            values = sign * np.asarray(slice_.values, float)
+        for one in found.slices:
+            values = np.asarray(one.values, float)
             plot = plots.plain(height=210)
-            plot.varea(values, slice_.mean - slice_.std, slice_.mean + slice_.std, color=ORANGE, alpha=0.22)
-            plot.line(values, slice_.mean, color=ORANGE, line_width=2)
-            plot.add_layout(Span(location=sign * point[one], dimension="height", line_color=BLUE, line_width=2))
-            value = (recommended.get("setting") or {}).get(one)
-            if isinstance(value, int | float):
-                plot.add_layout(
-                    Span(location=value, dimension="height", line_color=GREEN, line_width=2, line_dash="dashed")
-                )
-            plot.xaxis.axis_label, plot.yaxis.axis_label = WORDS[one], "Score"
+            plot.varea(values, one.mean - one.std, one.mean + one.std, color=ORANGE, alpha=0.22)
+            plot.line(values, one.mean, color=ORANGE, line_width=2)
+            here = getattr(self.knobs, one.name)
+            plot.add_layout(Span(location=here, dimension="height", line_color=BLUE, line_width=2))
+            advised = recommended.get(one.name)
+            if isinstance(advised, int | float):
+                mark = {"line_color": GREEN, "line_width": 2, "line_dash": "dashed"}
+                plot.add_layout(Span(location=advised, dimension="height", **mark))
+            plot.xaxis.axis_label, plot.yaxis.axis_label = WORDS[one.name], "Score"
             figures.append(pn.pane.Bokeh(plot, sizing_mode="stretch_width"))
         self.prediction[:] = [shell.html(words), pn.Row(*figures, sizing_mode="stretch_width")]
 
