@@ -1,4 +1,5 @@
-"""Studies, as `snakemake studies/lowdose` (`--config scale=smoke|preview|paper`; preview is the default).
+"""Studies, as `snakemake studies/lowdose` (`--config scale=smoke|preview|paper`; preview is the default). Without a
+study it says which there are.
 
 The rules are in the package, so that `ptydesign plan` works where there is no clone; docs/architecture.md has the flow.
 """
@@ -7,3 +8,4 @@ from ptydesign import kinds
 
 
 include: str(kinds.RULES)
+workflow.default_target = "studies"  # which an included file can't set

@@ -21,6 +21,8 @@ SECTIONS = {
         "make_plan",
         "reconstruct_dataset",
         "reconstruct_halves",
+        "scan_parameters",
+        "calibrate",
         "use_cores",
         "read_reconstruction",
         "write_reconstruction",

@@ -20,6 +20,8 @@ _PUBLIC = {
     "make_plan": "ptydesign.api",
     "reconstruct_dataset": "ptydesign.api",
     "reconstruct_halves": "ptydesign.halves",
+    "scan_parameters": "ptydesign.reconstruct.calibrate",
+    "calibrate": "ptydesign.reconstruct.calibrate",
     "plan": "ptydesign.planning.api",
     "Design": "ptydesign.planning.api",
     "Calibration": "ptydesign.instruments.calibration",

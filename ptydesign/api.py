@@ -11,6 +11,7 @@ ptydesign.write_reconstruction("out.h5", result)
 from __future__ import annotations
 
 import platform
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -23,6 +24,7 @@ import numpy as np
 from ptydesign import __version__
 from ptydesign.config import build, read_yaml
 from ptydesign.progress import SweepBar
+from ptydesign.reconstruct.calibrate import calibrated
 from ptydesign.reconstruct.checkpoint import Checkpoints
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import History, Observer, reconstruct
@@ -62,6 +64,10 @@ def reconstruct_dataset(
     import jax
 
     begin = time.perf_counter()
+    plan, found = calibrated(dataset, plan, seed)
+    if progress:
+        for curve in found.values():
+            print(f"{curve.name}: {curve.best:.5g} by the data (told {curve.told:.5g})", file=sys.stderr)
     budget, fewer = plan.budget, any(engine.stop != Stop() for engine in plan.engines)
     shown = SweepBar(plan.sweeps, None, budget.seconds, budget.work_gflop, fewer) if progress else nullcontext()
     with shown as bar:
@@ -85,7 +91,7 @@ def reconstruct_dataset(
         state=state,
         history=_arrays(history),
         outcome=outcome,
-        nominal_positions_a=np.asarray(dataset.positions_a),
+        nominal_positions_a=np.asarray(plan.correction.applied(dataset).positions_a),
         plan=plan.model_dump(mode="json"),
         seed=seed,
         provenance=provenance,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from ptydesign import __version__, commands, steps
-from ptydesign.errors import InputError
+from ptydesign import __version__, commands, inspect_commands, steps
+from ptydesign.arguments import Parser
+from ptydesign.errors import InputError, said
 from ptydesign.planning import cli as planning
 from ptydesign.web import cli as web
 
@@ -21,8 +23,8 @@ INPUT_ERROR = 2  # exit status
 # What `ptydesign --help` shows, in the order of a microscopist's day.
 GROUPS = {
     "Plan a beam time": ("init", "detectors", "card", "plan"),
-    "Reconstruct data": ("import", "show", "reconstruct", "halves", "export"),
-    "Study by simulation": ("check", "figures", "report", "costs", "keys"),
+    "Reconstruct data": ("import", "show", "calibrate", "reconstruct", "halves", "export"),
+    "Study by simulation": ("studies", "check", "figures", "report", "costs", "keys"),
     "See it run": ("serve",),
 }
 
@@ -30,6 +32,7 @@ GROUPS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status. Bad input is one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    plain, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {message}\n"
     try:
         if arguments[:1] == ["step"]:
             return steps.main(arguments[1:])
@@ -41,19 +44,30 @@ def main(arguments: list[str] | None = None) -> int:
         steps.set_threads(getattr(options, "threads", None))
         options.run(options)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(said(error), file=sys.stderr)
         return INPUT_ERROR
     except BrokenPipeError:
         return 1
+    finally:
+        warnings.formatwarning = plain
     return 0
+
+
+def studies(options: argparse.Namespace) -> None:
+    """Say which studies there are, and what each would take."""
+    from ptydesign import kinds
+
+    for line in kinds.overview(Path("studies"), options.scale, options.root, options.cores):
+        print(line, flush=True)
 
 
 def check(options: argparse.Namespace) -> None:
     """Check a study's file, and say what the study would take."""
     from ptydesign import kinds
-    from ptydesign.study.cost import words
+    from ptydesign.study.cost import check_size, words
 
     run = kinds.open_study(options.study, options.scale, options.root)
+    check_size(run.kind, run.resolved)
     steps.warn(run)
     print(words(run, options.cores))
 
@@ -70,21 +84,23 @@ def keys(options: argparse.Namespace) -> None:
 
 def figures(options: argparse.Namespace) -> None:
     """Draw a study's figures anew from its tables."""
-    from ptydesign import io, kinds
-    from ptydesign.study.figures import draw_all
+    from ptydesign import kinds
+    from ptydesign.study.figures import draw_all, write_index
 
     kind = kinds.finished_kind(options.results)
     paths = draw_all(kind.pictures, kind.read_tables(options.results))
-    io.write_json(options.results / "figures" / "index.json", [path.name for path in paths])
+    write_index(options.results, paths)
 
 
 def report(options: argparse.Namespace) -> None:
     """Write a study's report anew from its tables and figures."""
     from ptydesign import kinds
+    from ptydesign.study.figures import check_index
     from ptydesign.study.page import write_page
 
     kind = kinds.finished_kind(options.results)
     tables = kind.read_tables(options.results)
+    check_index(options.results)
     kind.write_also(tables)
     print(f"report: {write_page(tables, kind.make_page(tables), kind.pictures)}", file=sys.stderr)
 
@@ -98,13 +114,15 @@ def costs(options: argparse.Namespace) -> None:
 
 def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     """The parser, and the names of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ptydesign",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Design electron-ptychography experiments by simulation, and reconstruct data.",
     )
     parser.add_argument("--version", action="version", version=f"ptydesign {__version__}")
     found = parser.add_subparsers(metavar="<command>", required=True, help=argparse.SUPPRESS)
+    one = add(found, "studies", studies)
+    steps.add_run(one)
     one = add(found, "check", check)
     steps.add_study(one)
     for name, run in (("figures", figures), ("report", report), ("costs", costs)):
@@ -115,6 +133,7 @@ def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     )
     one.add_argument("--schema", action="store_true", help="a JSON schema instead, for editors")
     commands.add_commands(found)
+    inspect_commands.add_commands(found)
     planning.add_commands(found)
     web.add_commands(found)
     parser.epilog = _overview(found)

@@ -75,7 +75,7 @@ def import_(options: argparse.Namespace) -> None:
     from ptydesign.instruments.convert import import_file
     from ptydesign.instruments.memory import bound_bytes
 
-    _check_new(options.output, options.overwrite)
+    check_new(options.output, options.overwrite)
     given = read_yaml(options.calibration) if options.calibration else {}
     given |= {name: getattr(options, name) for name in CALIBRATION if getattr(options, name) is not None}
     names = ("format", "raw", "mask", "positions", "positions_unit", "probe", "vacuum", "memory_gib")
@@ -104,7 +104,7 @@ def import_(options: argparse.Namespace) -> None:
 
 def reconstruct(options: argparse.Namespace) -> None:
     """Reconstruct a dataset as a plan says."""
-    _check_new(options.output, options.overwrite)
+    check_new(options.output, options.overwrite)
     from ptydesign import io
     from ptydesign.api import read_plan, reconstruct_dataset
     from ptydesign.reconstruct import cores
@@ -112,10 +112,10 @@ def reconstruct(options: argparse.Namespace) -> None:
     from ptydesign.reconstruct.live import CHECKPOINT_S
 
     plan = read_plan(options.plan)
-    dataset = _read(options.data, options.chunk_gib)
+    dataset = read_data(options.data, options.chunk_gib)
     path = options.checkpoint or options.resume
     if path is not None:
-        _check_new(path, options.overwrite or path == options.resume)
+        check_new(path, options.overwrite or path == options.resume)
     live = _live(options, dataset, plan) if options.live else None
     if live is not None and path is None:
         checkpoints = Checkpoints(live.folder / "checkpoint.h5", options.checkpoint_every, CHECKPOINT_S)
@@ -125,7 +125,7 @@ def reconstruct(options: argparse.Namespace) -> None:
     if options.preview is not None:
         from ptydesign.pictures.preview import Previews
 
-        _check_new(options.preview, options.overwrite)
+        check_new(options.preview, options.overwrite)
         observers.append(Previews(options.preview, options.preview_every))
     wanted = cores_to_resume(options.resume) if options.resume is not None else None
     cores.use_cores(options.threads or wanted)
@@ -152,14 +152,14 @@ def reconstruct(options: argparse.Namespace) -> None:
 
 def halves(options: argparse.Namespace) -> None:
     """Reconstruct two independent halves of a dataset and write their Fourier ring correlation."""
-    _check_new(options.output, options.overwrite, folder=True)
+    check_new(options.output, options.overwrite, folder=True)
     from ptydesign import drawing, io
     from ptydesign.api import read_plan
     from ptydesign.halves import reconstruct_halves
     from ptydesign.pictures.halves import frc, table
     from ptydesign.reconstruct import cores
 
-    plan, dataset = read_plan(options.plan), _read(options.data, options.chunk_gib)
+    plan, dataset = read_plan(options.plan), read_data(options.data, options.chunk_gib)
     cores.use_cores(options.threads)
     keep_compiled_code()
     first, second, agreement = reconstruct_halves(
@@ -188,7 +188,7 @@ def export(options: argparse.Namespace) -> None:
     """Write the phase (or amplitude) of a reconstruction as TIFF."""
     from ptydesign.pictures.export import export_image
 
-    _check_new(options.output, options.overwrite)
+    check_new(options.output, options.overwrite)
     export_image(
         options.file,
         options.output,
@@ -257,11 +257,11 @@ def _live(options: argparse.Namespace, dataset: Dataset, plan: Plan) -> Live:
     files = {f"{name}_file": getattr(options, name) and str(getattr(options, name).absolute()) for name in names}
     folder = options.output.with_suffix(SUFFIX)
     if (folder / "session.json").exists():
-        _check_new(folder, options.overwrite or options.resume is not None, folder=True)
+        check_new(folder, options.overwrite or options.resume is not None, folder=True)
     return Live(folder, dataset, plan, {"seed": options.seed, **files}, resumed=options.resume is not None)
 
 
-def _read(path: Path, chunk_gib: float | None = None) -> Dataset:
+def read_data(path: Path, chunk_gib: float | None = None) -> Dataset:
     """A dataset, with warnings of what looks wrong in it; its patterns stay on the disk if they are large."""
     from ptydesign import io
     from ptydesign.diagnostics import doubts
@@ -329,7 +329,7 @@ def _output(one: argparse.ArgumentParser, words: str) -> None:
     one.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
-def _check_new(path: Path, overwrite: bool, folder: bool = False) -> None:
+def check_new(path: Path, overwrite: bool, folder: bool = False) -> None:
     """Before work starts: nothing that a user made is replaced unasked, and the folder can be written."""
     if path.exists() and not overwrite:
         raise InputError("output", "must not exist yet", str(path), "Give another name, or --overwrite.")
@@ -342,7 +342,7 @@ def _check_new(path: Path, overwrite: bool, folder: bool = False) -> None:
 
 def keep_compiled_code() -> None:
     """Share compiled code between runs, in the user's cache folder."""
-    import jax
+    from ptydesign import compiled
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ptydesign" / "jax"
     try:
@@ -350,6 +350,5 @@ def keep_compiled_code() -> None:
     except OSError as error:
         print(f"warning: compiled code is not kept: {error}", file=sys.stderr)
         return
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    compiled.remove_broken(cache)
+    compiled.keep(cache)

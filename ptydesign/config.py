@@ -12,11 +12,33 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, WithJsonSchema, model_validator
 
-from ptydesign.errors import NOTHING, InputError, describe, nearest
+from ptydesign.errors import NOTHING, InputError, describe, near_files, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
+
+MOST_BYTES, MOST_VALUES, DEEPEST = 4 * 2**20, 100_000, 50  # of a file that a person writes
+MOST_ITEMS = 1000  # of a list in it
+MOST_PROBLEMS = 12  # that are shown at once
+Count = Annotated[int, Field(ge=1, le=10_000)]  # of repeats, draws, sweeps: more is a slip of the keyboard
+MOST_LETTERS = 10_000  # of a text in it
+# Largest magnitudes of numbers, by the names or the last parts of the names of keys: no instrument has more.
+LARGEST = {
+    "thermal_sigma_a": 2.0,
+    "step_a": 1e4,
+    "pixel_a": 100.0,
+    "a": 1e6,
+    "nm": 1e6,
+    "um": 1e5,
+    "mm": 1e5,
+    "mrad": 1e3,
+    "deg": 1e4,
+    "px": 16_384,
+    "pa": 1e9,
+    "us": 1e9,
+    "s": 1e7,
+}
 
 
 class Strict(BaseModel):
@@ -31,9 +53,11 @@ class Strict(BaseModel):
     @classmethod
     def _numbers_are_numbers(cls, content: Any) -> Any:
         for name in cls.model_fields if isinstance(content, Mapping) else ():
+            _check_size(name, content.get(name))
             wrong = [v for v in _scalars(content.get(name)) if isinstance(v, _not_numbers(cls, name))]
             if wrong:
                 mend = "Write the number alone: no unit, no quotes." if isinstance(wrong[0], str) else "Give a number."
+                mend = meant({"type": "", "input": content.get(name)}) or mend
                 raise InputError(name, "must be a number", wrong[0], mend)
         return content
 
@@ -47,25 +71,66 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML (or JSON) file. Raises InputError if it is missing or is not a mapping."""
     path = Path(path)
     if not path.is_file():
-        raise InputError("file", "must exist", str(path), "Check the path: it counts from the folder you are in.")
+        mend = near_files(path) or "Check the path: it counts from the folder you are in."
+        raise InputError("file", "must exist", str(path), mend)
+    if path.stat().st_size > MOST_BYTES:
+        rule = f"must be a text of at most {MOST_BYTES // 2**20} MiB"
+        raise InputError(str(path), rule, f"{path.stat().st_size} bytes", "Is it the right file?")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         mend = "Save the file as UTF-8 (an option of every editor)."
         raise InputError(str(path), "must be text in UTF-8", error.object[error.start : error.end], mend) from None
     try:
-        content = yaml.load(text, Loader=_UniqueKeys)
+        content = _load(text, path)
     except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise _unreadable(error, text, path) from None
     if not isinstance(content, dict):
         raise InputError(str(path), "must be a mapping of keys to values", content, "See studies/lowdose/study.yaml.")
     return content
 
 
+def _load(text: str, path: Path) -> Any:
+    """Content of a YAML text, if it is of a size that a person writes: aliases can make much of little."""
+    loader = _UniqueKeys(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _measure(node, {})
+        return loader.construct_document(node)
+    except (RecursionError, _TooLarge):
+        rule = f"must hold at most {MOST_VALUES} values, nested at most {DEEPEST} deep, its aliases (*name) written out"
+        raise InputError(str(path), rule, "more", "Write a smaller file.") from None
+    finally:
+        loader.dispose()
+
+
+class _TooLarge(Exception):
+    """Of a YAML document."""
+
+
+def _measure(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """(values, depth) of a node with its aliases written out."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1, 0
+    if id(node) not in known:
+        known[id(node)] = (MOST_VALUES, 0)  # an alias of what it is in itself has no end
+        inner = [n for item in node.value for n in (item if isinstance(item, tuple) else (item,))]
+        found = [_measure(one, known) for one in inner]
+        known[id(node)] = 1 + sum(count for count, _ in found), 1 + max((depth for _, depth in found), default=0)
+    values, depth = known[id(node)]
+    if values > MOST_VALUES or depth > DEEPEST:
+        raise _TooLarge
+    return values, depth
+
+
 def build(
     model: type[Model], content: Mapping[str, Any], source: str, header: Mapping[str, Any] | None = None
 ) -> Model:
-    """Validate a mapping. Raises InputError for the first problem: field path, rule, value received, mend.
+    """Validate a mapping. Raises InputError for all problems: field path, rule, value received, mend of each.
 
     header: fields that the caller sets, not the user.
     """
@@ -167,6 +232,22 @@ def _unreadable(error: Exception, text: str, path: Path) -> InputError:
     return InputError(place, f"must be valid YAML: {problem}", value, "Correct this line, or the one before it.")
 
 
+def _check_size(name: str, value: Any) -> None:
+    """Refuse what nobody means: endless lists and texts, numbers that no instrument has."""
+    if isinstance(value, list | tuple | dict) and len(value) > MOST_ITEMS:
+        raise InputError(name, f"must have at most {MOST_ITEMS} items", f"{len(value)} items", "List fewer.")
+    if isinstance(value, str) and len(value) > MOST_LETTERS:
+        raise InputError(name, f"must have at most {MOST_LETTERS} letters", value, "Shorten it.")
+    *words, unit = name.split("_")
+    largest = LARGEST.get(name, LARGEST.get(unit) if words and "per" not in words else None)
+    if largest is None:
+        return
+    for number in _scalars(value):
+        if isinstance(number, int | float) and not isinstance(number, bool) and abs(number) > largest:
+            rule = f"must be at most {largest:g}: no instrument and no sample has more"
+            raise InputError(name, rule, number, "Is it in another unit?")
+
+
 @functools.cache
 def _not_numbers(model: type[BaseModel], name: str) -> tuple[type, ...]:
     """Types that pydantic would turn into a number where the model's field takes none of them."""
@@ -209,12 +290,25 @@ def rule_and_mend(problem: Mapping[str, Any], otherwise: str) -> tuple[str, str]
 def _explain(
     error: ValidationError, model: type[BaseModel], source: str, content: Mapping[str, Any], header: set[str]
 ) -> InputError:
-    """The first problem of a pydantic error as an InputError; a misspelt key before the key that is missing for it."""
+    """All problems of a pydantic error as an InputError; a misspelt key before the key that is missing for it."""
     # a list whose items are wrong is also "too short": no problem of its own
     problems = [p for p in error.errors() if p["type"] != "too_short" or error.error_count() == 1]
     problems = [p for p in problems if not _of_another_member(p)] or problems
     unknown = [p for p in problems if p["type"] == "extra_forbidden"]
-    first = unknown[0] if unknown and problems[0]["type"] == "missing" else problems[0]
+    if unknown and problems[0]["type"] == "missing":
+        problems = [unknown[0], *(p for p in problems if p is not unknown[0])]
+    found: dict[str, InputError] = {}  # of a union, the first member's problem with a field is enough
+    for problem in problems[: 4 * MOST_PROBLEMS]:
+        one = _problem(problem, model, source, content, header)
+        found.setdefault(one.field, one)
+    first, *others = list(found.values())[:MOST_PROBLEMS]
+    return InputError(first.field, first.rule, first.value, first.mend, others)
+
+
+def _problem(
+    first: Mapping[str, Any], model: type[BaseModel], source: str, content: Mapping[str, Any], header: set[str]
+) -> InputError:
+    """One of pydantic's problems."""
     cause = first.get("ctx", {}).get("error")
     path, known_here = _place(model, first["loc"], content, first["type"] == "missing")
     if isinstance(cause, InputError):
@@ -222,28 +316,48 @@ def _explain(
         named = not path or f".{path}".endswith(f".{cause.field}")
         field = (path or cause.field) if named else f"{path}.{cause.field}"
         return InputError(f"{source}: {field}", cause.rule, cause.value, cause.mend)
-    others = len(problems) - 1
-    more = f" ({others} more problem{'s' if others > 1 else ''} after this one.)" if others else ""
     if first["type"] == "extra_forbidden":
         known = known_here - (header if "." not in path else set())
-        mend = nearest(str(first["loc"][-1]), known) + more
+        mend = nearest(str(first["loc"][-1]), known)
         return InputError(f"{source}: {path}", "is not a known key", first["input"], mend)
     if first["type"] == "union_tag_invalid":
         kind = first["ctx"]["discriminator"].strip("'")
         known = [tag.strip("' ") for tag in first["ctx"]["expected_tags"].split(",")]
         return InputError(
-            f"{source}: {path}.{kind}", "is not known", first["ctx"]["tag"], nearest(first["ctx"]["tag"], known) + more
+            f"{source}: {path}.{kind}", "is not known", first["ctx"]["tag"], nearest(first["ctx"]["tag"], known)
         )
     if first["type"] == "literal_error" and isinstance(first["input"], str):
         known = first["ctx"]["expected"].split("'")[1::2]
-        return InputError(f"{source}: {path}", "is not known", first["input"], nearest(first["input"], known) + more)
+        return InputError(f"{source}: {path}", "is not known", first["input"], nearest(first["input"], known))
     if first["type"] == "union_tag_not_found":
         kind = first["ctx"]["discriminator"].strip("'")
-        return InputError(f"{source}: {path}.{kind}", "is required", NOTHING, f"Say which {kind}.{more}")
+        return InputError(f"{source}: {path}.{kind}", "is required", NOTHING, f"Say which {kind}.")
     if first["type"] == "missing":
-        return InputError(f"{source}: {path}", "is required", NOTHING, f"Add it.{more}")
+        return InputError(f"{source}: {path}", "is required", NOTHING, "Add it.")
     rule, mend = rule_and_mend(first, f"Correct it in {source}.")
-    return InputError(f"{source}: {path}", rule, first["input"], mend + more)
+    return InputError(f"{source}: {path}", rule, first["input"], meant(first, known_here) or mend)
+
+
+def meant(problem: Mapping[str, Any], beside: set[str] = frozenset()) -> str:  # type: ignore[assignment]
+    """What a list without commas, or a range written as a list, was meant to be; nothing if neither is it."""
+    value = problem["input"]
+    words = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if isinstance(words, str) and len(words) < 100 and len(words.split()) > 1:
+        numbers = words.strip("[]() ").split()
+        if all(_is_number(word) for word in numbers):
+            return f"Write it with commas: [{', '.join(numbers)}]."
+    pair = isinstance(value, list) and len(value) == 2 and all(_is_number(str(end)) for end in value)
+    if pair and problem["type"] in ("model_type", "model_attributes_type"):
+        return f"Write a range as {{low: {value[0]}, high: {value[1]}}}."
+    return ""
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _of_another_member(problem: Mapping[str, Any]) -> bool:

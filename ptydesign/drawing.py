@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,10 +10,13 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 
 from ptydesign.io import atomic
 
@@ -25,10 +29,12 @@ GREY, PALE = "#6E6E6E", "#ECECEC"
 # Order of elements' colours differs: neighbours in a compound must differ in lightness too.
 ELEMENT_COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#000000")
 
+FONT = "DejaVu Sans"
+WIDE_FONTS = ("Noto Sans", "Noto Sans CJK JP", "Droid Sans Fallback", "WenQuanYi Zen Hei", "Unifont")
+
 # Suffix -> metadata that would differ from run to run, left out.
 _FORMATS = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
 _RC = {
-    "font.family": "DejaVu Sans",
     "font.size": 7.5,
     "axes.labelsize": 7.5,
     "axes.titlesize": 7.5,
@@ -61,7 +67,15 @@ def styled() -> Iterator[None]:
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
+        mpl.rcParams["font.family"] = [FONT, *_fallbacks()]
         yield
+
+
+@functools.cache
+def _fallbacks() -> tuple[str, ...]:
+    """Fonts of this machine for letters that FONT lacks."""
+    have = {font.name for font in font_manager.fontManager.ttflist}
+    return tuple(name for name in WIDE_FONTS if name in have)
 
 
 def new_figure(width_in: float, height_in: float, automatic: bool = True) -> Figure:
@@ -76,12 +90,26 @@ def new_figure(width_in: float, height_in: float, automatic: bool = True) -> Fig
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write name.png and name.pdf, each under a temporary name first; equal figures give equal bytes."""
     paths = []
+    literal(figure)
     for suffix, metadata in _FORMATS.items():
         path = folder / f"{name}.{suffix}"
         with atomic(path) as temporary:
             figure.savefig(temporary, format=suffix, dpi=DPI, metadata=metadata)
         paths.append(path)
     return paths
+
+
+def literal(figure: Figure) -> None:
+    """Show all words of a figure as they are: a `$` in a title or a name begins no formula. Powers of ten at ticks of
+    logarithmic axes are formulas."""
+    powers = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            labels = axis.get_ticklabels(which="both")  # makes them, if they aren't there yet
+            if isinstance(axis.get_major_formatter(), LogFormatter):
+                powers.update(map(id, labels))
+    for text in figure.findobj(Text):
+        text.set_parse_math(id(text) in powers)
 
 
 def draw_all(figures: Mapping[str, Callable[[], Figure | None]], results: Path) -> list[Path]:

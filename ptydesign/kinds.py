@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ptydesign import machine
 from ptydesign.errors import InputError, nearest
 from ptydesign.study import cost
-from ptydesign.study.file import DEFAULT_KIND, DEFAULT_SCALE, RENAMED, kind_of
+from ptydesign.study.file import DEFAULT_KIND, DEFAULT_SCALE, RENAMED, SCALES, kind_of
 from ptydesign.study.kind import Kind, Run, load
+from ptydesign.study.recover import put_in_order
 from ptydesign.study.tables import read_settings
 
 KINDS = {
@@ -29,6 +30,8 @@ KINDS = {
 RULES = Path(__file__).parent / "study" / "study.smk"  # Snakemake's rules of all kinds
 
 OPTIONS = ("scale",)
+ALL = "all"  # the target that is all studies
+DRY = {"-n", "--dry-run", "--dryrun", "-np"}  # Snakemake shows what it would do, and nothing is changed
 
 
 def find_kind(name: str) -> Kind:
@@ -51,42 +54,77 @@ def finished_kind(results: Path) -> Kind:
     return find_kind(str(made.get("kind", DEFAULT_KIND)))
 
 
-def load_studies(
-    studies: Path, config: Mapping[str, Any], arguments: Sequence[str], root: Path, cores: int = 1
-) -> dict[str, Run]:
-    """Every study below `studies` at the scale asked for, by the name of its results folder.
+def load_studies(studies: Path, config: Mapping[str, Any], arguments: Sequence[str], root: Path) -> dict[str, Run]:
+    """The studies below `studies` at the scale asked for, by the names of their results folders: those that the command
+    line names, none where it names none, and all for the target `all`.
 
-    Raises InputError for an unknown option, a results folder that can't be written, a job too large for this machine,
-    and for a broken study if it is asked for, or if none is asked for by name; otherwise a broken study is left out
-    with a warning. cores: jobs at a time, for a warning if they need more memory than there is.
+    Raises InputError for an unknown option, a results folder that can't be written, and for a broken study if it is
+    asked for or all are; otherwise a broken study is left out with a warning.
     """
     for name in config:
         if name not in OPTIONS:
             raise InputError(f"--config {name}", "is not a known option", config[name], nearest(str(name), OPTIONS))
     scale = str(config.get("scale", DEFAULT_SCALE))
     _check_folder(root)
+    known = {file.parent.name: file.parent for file in sorted(Path(studies).glob("*/study.yaml"))}
     asked = {Path(word).name for word in arguments if word.startswith(f"{studies.name}/")}
+    for name in asked - set(known):
+        raise InputError("study", "must be a folder in studies/ with a study.yaml", name, nearest(name, known))
     found = {}
-    for file in sorted(Path(studies).glob("*/study.yaml")):
+    for name in _named(known, arguments):
         try:
-            run = open_study(file.parent, scale, root)
+            run = open_study(known[name], scale, root)
         except InputError as error:
-            if not asked or file.parent.name in asked:
+            if name in asked or ALL in arguments:
                 raise
-            print(f"warning: {file.parent} is left out: {error}", file=sys.stderr)
+            print(f"warning: {known[name]} is left out: {error}", file=sys.stderr)
             continue
         found[run.resolved.results.name] = run
-    for name in asked:
-        if not (Path(studies) / name / "study.yaml").is_file():
-            known = [file.parent.name for file in Path(studies).glob("*/study.yaml")]
-            raise InputError("study", "must be a folder in studies/ with a study.yaml", name, nearest(name, known))
-    if not any(word.startswith("--executor") or word == "-e" for word in arguments):  # else another machine's memory
-        for run in found.values():
-            if run.resolved.study.study in asked:
-                warning = cost.check_memory(run.kind, run.resolved, cores, machine.memory_bytes() / machine.GIB)
-                if warning:
-                    print(f"warning: {warning}", file=sys.stderr)
+    for run in found.values():
+        if run.resolved.study.study in asked:
+            cost.check_size(run.kind, run.resolved)
+    if asked and not DRY & set(arguments):
+        put_in_order(root, [run for run in found.values() if run.resolved.study.study in asked])
     return found
+
+
+def _named(known: Iterable[str], arguments: Sequence[str]) -> list[str]:
+    """Studies that a command line names, also in a file or as an executor names its jobs: the others need not be read
+    for each job."""
+    words = [word for word in arguments if not word.startswith("scale=")]
+    return [name for name in known if ALL in words or any(name in word for word in words)]
+
+
+def overview(studies: Path, scale: str, root: Path, cores: int) -> Iterator[str]:
+    """Lines that say which studies there are, what each takes at a scale, and how to run one. Raises InputError."""
+    folders = [file.parent for file in sorted(Path(studies).glob("*/study.yaml"))]
+    if not folders:
+        raise InputError("studies", "must hold folders with a study.yaml", str(studies), "docs/studies.md shows one.")
+    rate = cost.fft_rate()
+    yield f"{'study':24s}{'kind':16s}{'jobs':>6s}{'time':>10s}{'GiB':>6s}  title"
+    for folder in folders:
+        try:
+            run = open_study(folder, scale, root)
+        except InputError as error:
+            yield f"{folder!s:24s}{error}"
+            continue
+        numbers = cost.estimate(run.kind, run.resolved, cores, rate)
+        took = f"{numbers['jobs']:6d}{cost.duration(numbers['minutes']):>10s}{numbers['memory_gib_all_cores']:6.1f}"
+        yield f"{folder!s:24s}{run.kind.name:16s}{took}  {run.resolved.study.title}"
+    yield ""
+    yield f"Time and memory are estimates for {cores} cores at scale {scale} (scales: {', '.join(SCALES)})."
+    yield f"To run one: snakemake {folders[0]} --config scale={scale}"
+    yield f"To run all: snakemake {ALL}"
+
+
+def check_fits(runs: Iterable[Run], cores: int) -> None:
+    """Refuse studies of which one job doesn't fit into this machine; warn of those of which `cores` jobs don't.
+
+    Raises InputError."""
+    for run in runs:
+        warning = cost.check_memory(run.kind, run.resolved, cores, machine.memory_bytes() / machine.GIB)
+        if warning:
+            print(f"warning: {warning}", file=sys.stderr)
 
 
 def _check_folder(root: Path) -> None:

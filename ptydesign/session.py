@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptydesign import io
+from ptydesign import files
 
 SCHEMA = 1
 BEAT_S = 2.0  # between two signs of life
@@ -55,7 +55,7 @@ class Session:
         self.stop_file.unlink(missing_ok=True)
         where = {"host": platform.node(), "pid": os.getpid(), "command": sys.argv, "directory": os.getcwd()}
         now = round(time.time(), 1)
-        io.write_json(self.file, {"schema": SCHEMA, "state": RUNNING, "began": now, **where, **about})
+        files.write_json(self.file, {"schema": SCHEMA, "state": RUNNING, "began": now, **where, **about})
         self.alive_file.touch()
 
     def end(self, state: str, reason: str = "", **more: Any) -> None:
@@ -63,7 +63,7 @@ class Session:
         content = self.read()
         if content.get("pid") == os.getpid() and content.get("host") == platform.node():
             ended = {"state": state, "reason": reason, "ended": round(time.time(), 1), **more}
-            io.write_json(self.file, {**content, **ended})
+            files.write_json(self.file, {**content, **ended})
 
     def read(self) -> dict[str, Any]:
         """What it says; empty if nothing that can be read."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptydesign.arguments import Parser
 from ptydesign.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -60,18 +61,20 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     more: dict[str, Any] = {}
     if step.jax:
-        set_up_jax(run.resolved.root)
-    if step.progress and run.kind.progress is not None:
-        from ptydesign.study.progress import Progress
+        from ptydesign import compiled
+        from ptydesign.study.store import cache_folder
 
-        total, version, unit = run.kind.progress(run.resolved)
-        more["progress"] = Progress(run.resolved.results, total, options.cores, version, unit)
+        compiled.keep(cache_folder(run.resolved.root) / "jax")
+    if step.progress and run.kind.progress is not None:
+        from ptydesign.study.progress import progress_of
+
+        more["progress"] = progress_of(run, options.cores)
     step.run(run.resolved, which, **more)
     return 0
 
 
 def _parser(kind: Kind, name: str, step: Step | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(f"ptydesign step {kind.name} {name}", description=step.help if step else None)
+    parser = Parser(f"ptydesign step {kind.name} {name}", description=step.help if step else None)
     add_study(parser)
     parser.add_argument("--threads", type=int, default=None, help="cores this process may use (default: all)")
     parser.add_argument("--expect", help="hash of the settings; refuse to run with others (the Snakefile's)")
@@ -83,6 +86,11 @@ def _parser(kind: Kind, name: str, step: Step | None) -> argparse.ArgumentParser
 def add_study(parser: argparse.ArgumentParser) -> None:
     """Options that say which study is meant."""
     parser.add_argument("study", type=Path, help="folder with a study.yaml, as studies/lowdose")
+    add_run(parser)
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Options of a run."""
     parser.add_argument("--scale", default="preview", help="smoke, preview (default) or paper")
     parser.add_argument("--root", type=Path, default=Path("results"), help="folder of all results (default: results)")
     parser.add_argument("--cores", type=int, default=_cores(), help="cores of the whole study, for its estimates")
@@ -139,17 +147,6 @@ def set_threads(threads: int | None) -> None:
         os.environ[name] = str(threads)
     if threads == 1:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
-
-
-def set_up_jax(root: Path) -> None:
-    """Share compiled code between processes and runs."""
-    import jax
-
-    from ptydesign.study.store import cache_folder
-
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder(root).resolve() / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 def old_command(name: str) -> str | None:

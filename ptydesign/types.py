@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import jax
@@ -56,6 +56,27 @@ class Scan:
     rotation_error_rad: float = 0.0
     jitter_a: float = 0.0
     drift_a: tuple[float, float] = (0.0, 0.0)
+
+
+def brief(self: Any) -> str:
+    """`repr` of data and results: a line for each field, arrays as their type and shape."""
+    lines = [f"{type(self).__name__}:"]
+    for one in fields(self):
+        value = getattr(self, one.name)
+        if value is not None:
+            lines.append(f"  {one.name}: {_in_words(value)}")
+    return "\n".join(lines)
+
+
+def _in_words(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype") and value.shape:
+        return f"{value.dtype} {' x '.join(map(str, value.shape))}"
+    if isinstance(value, Mapping) and value:
+        items = [f"{key} {_in_words(item)}" if hasattr(item, "shape") else str(key) for key, item in value.items()]
+        return ", ".join(items)
+    if is_dataclass(value) and type(value).__repr__ is brief:
+        return brief(value).replace("\n", "\n  ")
+    return str(value)
 
 
 @dataclass(frozen=True)
@@ -113,6 +134,8 @@ class Potential:
     thickness_a: (slices,). pixel_a: (y, x).
     """
 
+    __repr__ = brief
+
     slices_va: np.ndarray
     pixel_a: tuple[float, float]
     thickness_a: np.ndarray
@@ -155,6 +178,8 @@ class Dataset(Exported):
     optics: nominal values, None when unknown. electrons_per_pattern: expected counts, None when unknown.
     probe_guess: (mode, y, x) complex, or None. background: (ky, kx) mean counts known beforehand, or None.
     """
+
+    __repr__ = brief
 
     patterns: np.ndarray
     positions_a: np.ndarray
@@ -257,6 +282,8 @@ class Truth:
     thickness_a: (slices,).
     """
 
+    __repr__ = brief
+
     phase_rad: np.ndarray
     pixel_a: tuple[float, float]
     positions_a: np.ndarray
@@ -275,6 +302,8 @@ class ReconState(Shown):
     pixel (0, 0). wavelength_a: scalar. opr_modes: (k, y, x) complex and opr_weights: (position, k) real, by which the
     first mode varies over the scan, or None: that of position j is probe[0] + sum_k opr_weights[j, k] opr_modes[k].
     """
+
+    __repr__ = brief
 
     object: jax.Array
     probe: jax.Array
@@ -319,6 +348,8 @@ class Reconstruction(Exported):
     history: {name: (sweeps,)}, at least `loss`. nominal_positions_a: (position, 2) positions that it started from.
     plan: the whole plan, defaults included. provenance: of the data, and of this run.
     """
+
+    __repr__ = brief
 
     state: ReconState
     history: dict[str, np.ndarray]

@@ -146,7 +146,7 @@ DATA = {
     ),
     "too few positions": (
         replaced("positions", lambda values: values[:-1]),
-        ("dataset.positions_a", "one (y, x) for each of the 20 patterns", "(19, 2)", "Give one position"),
+        ("dataset.positions_a", "one (y, x) for each of the 20 patterns", "(19, 2)", "Give one position for each"),
     ),
     "another mask": (
         replaced("mask", lambda values: values[:-1]),

@@ -8,7 +8,7 @@ import pytest
 import toy
 from study_files import tiny, write_study
 
-from benchmarks import fairness, floor, ours, profile, quality, speed
+from benchmarks import fairness, floor, kills, ours, profile, quality, speed
 from benchmarks.data import Case
 from ptydesign.experiment.resolve import resolve
 
@@ -113,3 +113,17 @@ def test_fairness_tables_hold_means_spreads_and_stops():
     text = fairness.markdown(fairness.summary(rows))
     assert "| expert | 100 | 0.510 +- 0.014 (10) | 0.610 +- 0.014 (10) |" in text
     assert "| expert | 1,000 | failed | 0.610 +- 0.014 (10) |" in text
+
+
+def test_kills_are_counted_by_kind_and_in_all():
+    counts = {
+        "depth": kills.Count(kills=5, alone=2, ends=2, identical=2, seconds=[3.0, 1.5]),
+        "tuning": kills.Count(kills=1, ends=1, leftovers=1, seconds=[9.0]),
+        "compare": kills.Count(),
+    }
+    found = kills.table(counts)
+    assert list(found["kind"]) == ["depth", "tuning", "all"]
+    whole = found.iloc[-1]
+    assert (whole["kills"], whole["ends"], whole["identical"], whole["left over"]) == (6, 3, 2, 1)
+    assert (whole["first s"], whole["last s"]) == (1.5, 9.0)
+    assert "| all |" in kills.markdown(found, "smoke")

@@ -12,7 +12,8 @@ import toy
 from ptydesign import api, io
 from ptydesign.cli import main
 from ptydesign.errors import InputError
-from ptydesign.halves import SPLITS, reconstruct_halves, split_counts, split_positions
+from ptydesign.halves import reconstruct_halves
+from ptydesign.reconstruct.split import SPLITS, split_counts, split_positions
 from ptydesign.score.halves import compare_halves
 from ptydesign.score.metrics import FrcCurve
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from ptydesign import io
 from ptydesign.errors import InputError
 from ptydesign.experiment import checks, estimate
 from ptydesign.experiment.config import DesignConfig, ObjectiveConfig, SimulatedStudy, check_objective
@@ -70,7 +69,7 @@ class CompareStudy(SimulatedStudy):
     """Designs by name: what differs from `experiment`. All is compared with the first design and reconstruction."""
     reconstructions: dict[str, Plan] = Field(min_length=1, json_schema_extra=NAMES)
     """Plans of reconstruction by name. All get the same patterns of a design."""
-    draws: int = Field(5, ge=2)
+    draws: int = Field(5, ge=2, le=10_000)
     """Simulations with fresh noise of each design at each dose."""
     confidence: float = Field(0.95, ge=0.5, lt=1)
     """Probability with which an interval holds the true mean."""
@@ -164,9 +163,8 @@ def draw(resolved: Resolved, dose: str, design: str, progress: Progress | None =
             yield {"reconstruction": name, "key": key, **result}
 
     records = fresh_draws(run, study.draws, keep_images(runner.store))
-    path = resolved.results / DRAWS.format(dose=dose, design=design)
-    io.write_json(path, {"dose_e_per_a2": value, "design": design, "trials": records})
-    return path
+    content = {"dose_e_per_a2": value, "design": design, "trials": records}
+    return resolved.write_json(DRAWS.format(dose=dose, design=design), content)
 
 
 def collect(resolved: Resolved) -> list[Path]:
@@ -271,6 +269,7 @@ COLLECT = Step(
     tuple(tables.table_files(TABLES)),
     needs=(DRAW.files,),
     depends=_collected,
+    local=True,
 )
 
 

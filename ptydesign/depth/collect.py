@@ -11,7 +11,7 @@ import pandas as pd
 
 from ptydesign import io
 from ptydesign.depth.config import BASE
-from ptydesign.depth.reconstruct import guesses
+from ptydesign.depth.reconstruct import guesses, read_made
 from ptydesign.score.align import region_slices
 from ptydesign.study.tables import write_tables
 from ptydesign.thick.resolve import ThickResolved
@@ -75,7 +75,7 @@ def _images(resolved: ThickResolved, base: dict[str, Any]) -> dict[str, dict[str
     if base.get("status") != "ok":
         return {}
     potential, _ = read_specimen(resolved)
-    state = io.read_reconstruction(resolved.results / "reconstruction" / f"{BASE}.h5").state
+    state = read_made(resolved, BASE).state
     field = np.asarray(resolved.study.experiment.field_of_view_a) / 2
     y, x = resolved.centre_a
     region = (y - field[0], x - field[1], y + field[0], x + field[1])

@@ -19,6 +19,7 @@ from ptydesign.study.records import finite
 from ptydesign.thick.data import subset
 from ptydesign.thick.resolve import ThickResolved
 from ptydesign.thick.steps import load_dataset, read_specimen, resumed, truth_of
+from ptydesign.types import Reconstruction
 
 HELD_OUT_SEED = 0x68656C64
 
@@ -79,24 +80,28 @@ def reconstruct(resolved: ThickResolved, variant: str) -> Path:
     dataset = load_dataset(resolved, variant, slice_thickness(resolved))
     path = resolved.results / "reconstruction" / f"{variant}.h5"
     result = resumed(dataset, plan, resolved.noise_seed(variant), path, resolved.study.jobs.checkpoint)
-    io.write_reconstruction(path, result)
+    io.write_reconstruction(path, result, resolved.place(f"reconstruction/{variant}.h5"))
     path.with_suffix(".checkpoint.h5").unlink(missing_ok=True)
     return path
+
+
+def read_made(resolved: ThickResolved, variant: str) -> Reconstruction:
+    """The reconstruction of an experiment's data that `reconstruct` made."""
+    file = f"reconstruction/{variant}.h5"
+    return io.read_reconstruction(resolved.results / file, resolved.place(file))
 
 
 def write_measure(resolved: ThickResolved, variant: str) -> Path:
     """Measure a reconstruction: measure/<variant>.json."""
     potential, specimen = read_specimen(resolved)
-    result = io.read_reconstruction(resolved.results / "reconstruction" / f"{variant}.h5")
+    result = read_made(resolved, variant)
     found: dict[str, Any] = {"status": result.outcome.status, "reason": result.outcome.reason}
     if result.outcome.status != "diverged":
         window = resolved.experiments[variant].detector.grid
         truth = truth_of(resolved, potential)
         found = measure(resolved.study, result.state, truth, specimen, resolved.centre_a, window)
     found |= {"name": variant, "sweeps": result.outcome.sweeps, "loss": finite(result.history["loss"][-1])}
-    path = resolved.results / "measure" / f"{variant}.json"
-    io.write_json(path, found)
-    return path
+    return resolved.write_json(f"measure/{variant}.json", found)
 
 
 def write_guess(resolved: ThickResolved, guess: str) -> Path:
@@ -117,8 +122,8 @@ def write_guess(resolved: ThickResolved, guess: str) -> Path:
     if result.outcome.status != "diverged":
         parts = (seen, subset(dataset, held))
         misfits = {n: misfit(result.state, d, last.noise, last.offset) for n, d in zip(misfits, parts, strict=True)}
-    io.write_json(
-        path,
+    resolved.write_json(
+        f"thickness/{assumed.name}.json",
         {
             "varied": list(assumed.varied),
             "slices": assumed.slices,

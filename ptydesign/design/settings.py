@@ -67,7 +67,7 @@ class SearchConfig(Strict):
     """How strongly gp_hedge prefers the acquisition with the higher gain."""
     failure_value: float | None = None
     """What a failed trial counts as; null is the worst value seen, and it is never better than that."""
-    candidates: int = Field(2000, ge=10)
+    candidates: int = Field(2000, ge=10, le=100_000)
     """Random points at which the acquisition is tried before it is refined by gradients."""
 
     @model_validator(mode="after")

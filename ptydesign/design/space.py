@@ -2,10 +2,11 @@
 
 Three kinds of coordinates are used:
 
-- a *point* is a mapping of name to Python scalar, as it stands in tables and files;
+- a *point* is a mapping of name to Python scalar, as it stands in tables and files; a parameter that has no meaning
+  there, by its condition (`when`), is None;
 - *features* are what the Gaussian process sees: (points, features) in [0, 1]. A numeric dimension has one, the value's
   place in its range (linear or log); numbers to choose from are ordered, so theirs is the rank. Words to choose
-  from have no order: two are 0 and 1, more are one-hot;
+  from have no order: two are 0 and 1, more are one-hot. One without a meaning is in the middle;
 - the *cube* has one uniform coordinate for each dimension and is where designs and random samples are drawn. A
   discrete value has an equal share of [0, 1), so that the ends of a range are as likely as its middle.
 """
@@ -19,15 +20,16 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import ConfigDict, RootModel, model_validator
+from pydantic import ConfigDict, RootModel, model_serializer, model_validator
 
 from ptydesign.config import Strict, build, one_of
 from ptydesign.errors import NOTHING, InputError, nearest
 
 Scalar = float | int | str | bool
-Point = dict[str, Scalar]
+Point = dict[str, Scalar | None]
 
 SCALES = ("linear", "log")
+MOST_WHOLE = 100_000  # numbers of a range
 MAX_DRAWS = 200  # of n random points each, where few may be tried
 SIGNIFICANT_DIGITS = 6  # of a proposed real value: what an operator can set, and short in tables
 
@@ -45,6 +47,13 @@ class Dimension(Strict):
     """Whether only whole numbers are tried."""
     choices: tuple[bool | int | float | str, ...] | None = None
     """Instead of a range: at least two different numbers (ordered by value), or words and booleans (unordered)."""
+    when: dict[str, tuple[bool | int | float | str, ...]] | None = None
+    """Where the parameter has a meaning: {another parameter: [some of its choices]}, all of them together; elsewhere it
+    isn't varied. null is everywhere."""
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {n: v for n, v in handler(self).items() if n != "when" or v is not None}
 
     @model_validator(mode="before")
     @classmethod
@@ -69,6 +78,9 @@ class Dimension(Strict):
             raise InputError("scale", "must be a known scale", self.scale, nearest(self.scale, SCALES))
         if self.scale == "log" and self.low <= 0:
             raise InputError("low", "must be positive on a log scale", self.low, "Raise it, or use `scale: linear`.")
+        if self.integer and self.high - self.low > MOST_WHOLE:
+            rule = f"must hold at most {MOST_WHOLE} whole numbers"
+            raise InputError("high", rule, self.high - self.low, "Give a narrower range, or leave `integer` out.")
         if self.integer and not (self.low.is_integer() and self.high.is_integer()):
             raise InputError("low", "both ends must be whole numbers", (self.low, self.high), "Round them.")
         return self
@@ -128,8 +140,13 @@ class Dimension(Strict):
             raise InputError(name, "must be a whole number", value, "Round it.")
         return int(value) if self.integer else float(value)
 
-    def to_features(self, values: Sequence[Scalar]) -> np.ndarray:
-        """(points, width) features of valid values."""
+    def to_features(self, values: Sequence[Scalar | None]) -> np.ndarray:
+        """(points, width) features of valid values; of None, the middle."""
+        if None in values:
+            known = np.array([value is not None for value in values])
+            features = np.full((len(values), self.width), 0.5 if self.width == 1 else 1 / (math.sqrt(2) * self.width))
+            features[known] = self.to_features([value for value in values if value is not None])
+            return features
         if self.choices is None:
             place = _warp(np.asarray(values, float), self.scale)
             low, high = _warp(np.array([self.low, self.high]), self.scale)
@@ -168,7 +185,23 @@ class SpaceConfig(RootModel[dict[str, Dimension]]):
     def _not_empty(self) -> SpaceConfig:
         if not self.root:
             raise InputError("space", "needs at least one parameter", {}, "Add one with its range.")
+        for name, dimension in self.root.items():
+            for parent, values in (dimension.when or {}).items():
+                self._check_condition(f"{name}.when", name, parent, values)
         return self
+
+    def _check_condition(self, field: str, name: str, parent: str, values: Sequence[Scalar]) -> None:
+        others = [other for other in self.root if other != name]
+        if parent not in others:
+            raise InputError(field, "must name another parameter of the space", parent, nearest(parent, others))
+        dimension = self.root[parent]
+        if dimension.choices is None or dimension.when is not None:
+            rule = "must name a parameter with choices that has no condition itself"
+            raise InputError(field, rule, parent, "Give that one choices, or condition on what it depends on.")
+        unknown = [value for value in values if value not in dimension.choices]
+        if unknown or not values:
+            rule = f"must be among the choices of {parent}, or the condition can never hold"
+            raise InputError(field, rule, list(values), f"Choices: {list(dimension.choices)}.")
 
 
 @dataclass(frozen=True)
@@ -185,8 +218,21 @@ class Space:
 
     @property
     def size(self) -> float:
-        """Number of different points; infinity if any dimension is continuous."""
+        """Number of different points, at most; infinity if any dimension is continuous."""
         return math.prod(dimension.size for dimension in self.dimensions)
+
+    def canonical(self, point: Mapping[str, Any]) -> Point:
+        """The point with None for what has no meaning there."""
+        return {name: value if self._meant(name, point) else None for name, value in point.items()}
+
+    def alone(self, name: str, value: Scalar) -> Point:
+        """A value of one parameter, with those of others that give it a meaning."""
+        when = self.dimensions[self.names.index(name)].when or {}
+        return {**{parent: values[0] for parent, values in when.items()}, name: value}
+
+    def _meant(self, name: str, point: Mapping[str, Any]) -> bool:
+        when = self.dimensions[self.names.index(name)].when or {}
+        return all(point.get(parent) in values for parent, values in when.items())
 
     @property
     def continuous_features(self) -> np.ndarray:
@@ -198,10 +244,16 @@ class Space:
         for name in point:
             if name not in self.names:
                 raise InputError(str(name), "is not in the search space", point[name], nearest(str(name), self.names))
-        for name in self.names:
-            if name not in point:
+        found: Point = {}
+        for name, dimension in zip(self.names, self.dimensions, strict=True):
+            meant = self._meant(name, point)
+            if meant and name not in point:
                 raise InputError(name, "is missing in a point", dict(point), "Give a value for every parameter.")
-        return {n: d.check(n, point[n]) for n, d in zip(self.names, self.dimensions, strict=True)}
+            if not meant and point.get(name) is not None:
+                rule = f"has no meaning unless {dimension.when}"
+                raise InputError(name, rule, point[name], "Leave it out of this point.")
+            found[name] = dimension.check(name, point[name]) if meant else None
+        return found
 
     def to_unit(self, points: Sequence[Mapping[str, Scalar]]) -> np.ndarray:
         """(points, features) features in [0, 1] of valid points."""
@@ -220,8 +272,10 @@ class Space:
         return self._points(d.from_cube(uniform[:, i]) for i, d in enumerate(self.dimensions))
 
     def all_points(self) -> list[Point]:
-        """Every point of a finite space."""
-        return [dict(zip(self.names, v, strict=True)) for v in itertools.product(*(d.values for d in self.dimensions))]
+        """Every point of a finite space, each once."""
+        rows = itertools.product(*(d.values for d in self.dimensions))
+        points = (self.canonical(dict(zip(self.names, row, strict=True))) for row in rows)
+        return list({tuple(point.values()): point for point in points}.values())
 
     def permits(self, features: np.ndarray) -> np.ndarray:
         """(points,) bool of (points, features) features: whether the points may be tried."""
@@ -242,7 +296,7 @@ class Space:
         return found[:n]
 
     def _points(self, columns: Iterator[list[Scalar]]) -> list[Point]:
-        return [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return [self.canonical(dict(zip(self.names, row, strict=True))) for row in zip(*columns, strict=True)]
 
 
 def build_space(config: SpaceConfig | Mapping[str, Any], source: str = "space") -> Space:

@@ -29,9 +29,10 @@ POOL = 200  # points over which a profile is maximised before the descent
 
 
 class Tolerance(NamedTuple):
-    """Best value of a parameter and the ends of the range that is nearly as good; no ends for words."""
+    """Best value of a parameter and the ends of the range that is nearly as good; no ends for words, and for what has
+    no meaning at the best point."""
 
-    best: Scalar
+    best: Scalar | None
     low: Scalar | None
     high: Scalar | None
 
@@ -169,7 +170,7 @@ def plateau(surrogate: Surrogate, within: float = 0.05) -> dict[str, Tolerance]:
     threshold = best - within * abs(best)
     result = {}
     for name, dimension in zip(surrogate.space.names, surrogate.space.dimensions, strict=True):
-        if not dimension.ordered:
+        if not dimension.ordered or point[name] is None:  # no meaning at the best point
             result[name] = Tolerance(point[name], None, None)
             continue
         values, means = surrogate.profile(name)

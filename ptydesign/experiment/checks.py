@@ -8,8 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
+from ptydesign.design.space import build_space
 from ptydesign.errors import InputError
 from ptydesign.experiment.config import SimulatedStudy, StudyConfig
+from ptydesign.experiment.points import RECONSTRUCTION, is_path, of_experiment, plan_at
+from ptydesign.reconstruct.paths import check_paths
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
 from ptydesign.score.metrics import ssim_window_px
@@ -22,6 +27,7 @@ Study = TypeVar("Study", bound=SimulatedStudy)
 
 MIN_ELECTRONS = 1.0  # per pattern: less is an empty dataset
 MAX_CORNERS = 512
+PLANS = 64  # points of the space that are turned into plans before work starts
 THICKNESS_TOLERANCE = 0.2  # of the sample's, by which the reconstruction's may differ before it is warned of
 
 
@@ -33,11 +39,26 @@ def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str
     warnings: list[str] = []
     points = list(extremes(study))
     check_points(study, study.score, points, folder)
+    _check_plans(study)
     _check_windows(study, warnings)
     warnings += margin_warnings(study, points)
     _check_faint(study, warnings)
     warnings += slices_warnings(study, study.reconstruction, folder)
     return found_sample(study, points, folder), warnings
+
+
+def _check_plans(study: StudyConfig) -> None:
+    """Every value of the space that belongs to the plan must make one: one at a time, then some together."""
+    space = build_space(study.space)
+    paths = [name for name in space.names if is_path(name)]
+    check_paths([name.removeprefix(RECONSTRUCTION) for name in paths])
+    for name in paths:
+        dimension = study.space.root[name]
+        for value in dimension.choices or _ends(dimension):
+            plan_at(study.reconstruction, space.alone(name, value))
+    if paths:
+        for point in space.from_cube(np.random.default_rng(0).random((PLANS, len(space.names)))):
+            plan_at(study.reconstruction, point)
 
 
 def check_points(study: SimulatedStudy, score: ScoreConfig, points: Sequence[Place], folder: Path) -> None:
@@ -86,8 +107,9 @@ def potential_shape(study: SimulatedStudy, points: Iterable[Place], folder: Path
 
 def extremes(study: StudyConfig) -> Iterator[Place]:
     """(name of the section, point) at every corner of the space and of the map, and for the reference."""
-    names = list(study.space.root)
-    ends = [_ends(dimension) + _longest_scans(study, name) for name, dimension in study.space.root.items()]
+    varied = of_experiment(study.space.root)
+    names = list(varied)
+    ends = [_ends(dimension) + _longest_scans(study, name) for name, dimension in varied.items()]
     # range by range first, so that an error names the one value that is at fault
     for name, values in zip(names, ends, strict=True):
         for value in values:

@@ -15,7 +15,7 @@ from ptydesign.experiment import scope
 from ptydesign.experiment.config import OPTIMISED, StudyConfig
 from ptydesign.experiment.images import kept_images
 from ptydesign.experiment.resolve import Resolved
-from ptydesign.experiment.search import potential_file
+from ptydesign.experiment.search import cached
 from ptydesign.experiment.trial import judged, objective_value
 from ptydesign.score import metrics
 from ptydesign.simulate.specimen import ImageSample, build_atoms
@@ -39,7 +39,7 @@ def collect(resolved: Resolved) -> list[Path]:
     study = resolved.study
     trials = pd.DataFrame(_trial_rows(resolved))
     validation = pd.DataFrame(_validation_rows(resolved))
-    is_map = trials["search"] == scope.MAP
+    is_map, of_designs = trials["search"] == scope.MAP, trials["search"].isin((scope.BO, scope.RANDOM))
     images = _image_groups(resolved)
     frames = {
         "trials": trials,
@@ -51,8 +51,10 @@ def collect(resolved: Resolved) -> list[Path]:
         "recommended": pd.DataFrame(_recommended_rows(resolved), columns=RECOMMENDED),
         "summary": _summary(study, validation, images),
         "gains": pd.DataFrame(gain_rows(validation, study.reference.name, ssim_column(_reported_width(study)))),
-        "convergence": pd.DataFrame(_convergence_rows(trials[~is_map])),
+        "convergence": pd.DataFrame(_convergence_rows(trials[of_designs])),
     }
+    if study.tuned_space is not None:
+        frames["two_by_two"] = pd.DataFrame(_two_by_two(study, validation))
     if study.map is not None:
         frames["map"] = trials[is_map]
     return write_tables(resolved.results, frames, images, digits=None)
@@ -64,7 +66,10 @@ def _trial_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
     for search in scope.searches(study).values():
         for round_ in range(len(search.sizes)):
             for record in read_round(resolved.results, search, round_):
-                point = {name: record["point"].get(name, getattr(study.experiment, name)) for name in names}
+                point = scope.point_of(study, search, record["point"])
+                point = {
+                    name: point[name] if name in point else getattr(study.experiment, name, None) for name in names
+                }
                 yield {
                     "search": search.kind,
                     "dose_e_per_a2": search.dose_e_per_a2,
@@ -170,6 +175,8 @@ def _recommended_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
     for dose in study.doses_e_per_a2:
         best = resolved.read_json(scope.DECISION.format(dose=dose_name(dose)))
         for name, dimension in study.space.root.items():
+            if not dimension.ordered:  # words are in the table of contenders
+                continue
             low, high = best["tolerance"].get(name) or (None, None)
             ends = (
                 (min(dimension.values), max(dimension.values)) if dimension.choices else (dimension.low, dimension.high)
@@ -222,6 +229,23 @@ def blank_scores(group: dict[str, Any] | None) -> dict[str, float | None]:
     }
 
 
+def _two_by_two(study: StudyConfig, validation: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    """Both experiments, each with the study's reconstruction and with its own: what each of the two changes brings."""
+    ssim = ssim_column(_reported_width(study))
+    for dose in study.doses_e_per_a2:
+        rows = validation[(validation["dose_e_per_a2"] == dose) & (validation["simulator"] == "jax")]
+        for experiment in (OPTIMISED, study.reference.name):
+            for reconstruction, more in (("default", scope.PLAIN), ("own", "")):
+                chosen = rows[(rows["design"] == experiment + more) & (rows["status"] == "ok")]
+                known = {"dose_e_per_a2": dose, "experiment": experiment, "reconstruction": reconstruction}
+                found = {
+                    name: summarise(chosen[c].to_numpy(float)) for name, c in (("ssim", ssim), ("psnr_db", "psnr_db"))
+                }
+                scores = {f"{n}_{what}": getattr(f, what) for n, f in found.items() for what in ("mean", "std")}
+                sweeps = None if chosen.empty else float(chosen["sweeps"].median())
+                yield {**known, "sweeps": sweeps, "n": len(chosen), **scores}
+
+
 def _reported_width(study: StudyConfig) -> float:
     """Width of the SSIM that is reported: the objective's, else the one next to the usual 1.5."""
     widths = study.score.ssim_widths_px
@@ -245,7 +269,7 @@ def _image_groups(resolved: Resolved) -> dict[str, dict[str, Any]]:
     for dose in study.doses_e_per_a2:
         content = resolved.read_json(scope.VALIDATION.format(dose=dose_name(dose), simulator="jax"))
         for record in content["trials"]:
-            if record["repeat"] != 1 or record["status"] != "ok":
+            if record["repeat"] != 1 or record["status"] != "ok" or record["design"].endswith(scope.PLAIN):
                 continue
             group = kept_images(store, record["key"], ("phase", "truth"), IMAGE_ATTRS)
             attrs = group["attrs"]
@@ -259,7 +283,7 @@ def _image_groups(resolved: Resolved) -> dict[str, dict[str, Any]]:
 def _structure(resolved: Resolved) -> dict[str, Any]:
     """The middle of the sample: projected potential, and its atoms in the same frame."""
     study = resolved.study
-    potential = io.read_potential(potential_file(resolved))
+    potential = cached(resolved)[0]
     pixel = potential.pixel_a
     counts = []
     for axis in range(2):

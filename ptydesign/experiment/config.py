@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from ptydesign.config import Strict, one_of
+from ptydesign.config import Count, Strict, one_of
 from ptydesign.design.settings import SearchConfig
 from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError, nearest
+from ptydesign.experiment.points import is_path, of_experiment
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
 from ptydesign.simulate.potential import PotentialConfig
@@ -55,11 +56,23 @@ class DesignConfig(Strict):
         return dict(self.__pydantic_extra__ or {})
 
 
+class TunedConfig(Strict):
+    """How the reference's reconstruction is tuned, as the search does for its own designs."""
+
+    initial: int = Field(6, ge=1, le=1000)
+    """Number of first plans, spread over the space's parameters of the reconstruction."""
+    points: int = Field(8, ge=0, le=1000)
+    """Number of plans after the first ones, in batches as the search's."""
+
+
 class ReferenceConfig(DesignConfig):
     """The design to compare with: a name, and values of the experiment that differ from the `experiment` section."""
 
     name: str = Field("expert", pattern=r"^[A-Za-z0-9_ ]+$")
     """What tables and figures call the design."""
+    tuned: TunedConfig = TunedConfig()
+    """How its reconstruction is tuned at each dose, where the space has parameters of the reconstruction: a comparison
+    is fair only if both designs have a reconstruction of their own."""
 
     @model_validator(mode="after")
     def _named(self) -> ReferenceConfig:
@@ -71,7 +84,7 @@ class ReferenceConfig(DesignConfig):
 class ValidationConfig(Strict):
     """How winners are simulated again, with noise that the search has not seen."""
 
-    repeats: PositiveInt = 5
+    repeats: Count = 5
     """Simulations with fresh noise of each winner and of the reference; they give means and error bars."""
     abtem: bool = True
     """Whether winners are also simulated once by abTEM, an independent code."""
@@ -134,7 +147,7 @@ def check_objective(objective: ObjectiveConfig, score: ScoreConfig) -> None:
 class JobsConfig(Strict):
     """How work is cut into jobs; no number depends on it."""
 
-    chunk: PositiveInt = 8
+    chunk: Count = 8
     """Points of the search that one job evaluates."""
 
 
@@ -164,8 +177,11 @@ class SimulatedStudy(StudyFile):
 class StudyConfig(SimulatedStudy):
     """A study of experiments at one scale: the best settings at each dose."""
 
-    space: SpaceConfig = Field(json_schema_extra={"propertyNames": {"enum": list(VARIABLE)}})
-    """Numbers of the experiment to search, with their ranges or choices."""
+    space: SpaceConfig = Field(
+        json_schema_extra={"propertyNames": {"anyOf": [{"enum": list(VARIABLE)}, {"pattern": r"^reconstruction\."}]}}
+    )
+    """What is searched: numbers of the experiment, and paths in the plan as `reconstruction.engines.0.noise`, with
+    their ranges or choices."""
     search: SearchConfig
     """How many experiments are tried at each dose, and how they are chosen."""
     random: RandomConfig | None = None
@@ -179,7 +195,7 @@ class StudyConfig(SimulatedStudy):
     map: MapConfig | None = None
     """A map of the score over two parameters; null draws none."""
     reconstruction: Plan
-    """Plan of reconstruction, the same for all trials."""
+    """Plan of reconstruction of all trials, where the space doesn't vary it."""
     score: ScoreConfig = ScoreConfig()
     """How reconstructions are scored against the truth."""
     objective: ObjectiveConfig = ObjectiveConfig()
@@ -194,7 +210,11 @@ class StudyConfig(SimulatedStudy):
 
     @model_validator(mode="after")
     def _consistent(self) -> StudyConfig:
-        _check_names({n: d.model_dump(exclude_defaults=True) for n, d in self.space.root.items()}, "space.")
+        searched = {n: d.model_dump(exclude_defaults=True) for n, d in self.space.root.items()}
+        _check_names(of_experiment(searched), "space.")
+        if len(of_experiment(searched)) == 0:
+            mend = "Add one; a study of kind tuning searches reconstructions alone."
+            raise InputError("space", "needs a number of the experiment", list(searched), mend)
         if "applied_dose_e_per_a2" in self.space.root and len(self.doses_e_per_a2) > 1:
             rule = "must be one dose when the search varies applied_dose_e_per_a2"
             raise InputError("doses_e_per_a2", rule, list(self.doses_e_per_a2), "Keep one, or don't vary the dose.")
@@ -214,6 +234,12 @@ class StudyConfig(SimulatedStudy):
         if counts and counts[-1] > self.reconstruction.sweeps:
             rule = f"must not exceed the sweeps of the reconstruction, {self.reconstruction.sweeps}"
             raise InputError("scored_sweeps", rule, counts[-1], "Lower it, or give an engine more sweeps.")
+
+    @property
+    def tuned_space(self) -> SpaceConfig | None:
+        """The part of the space that can be tuned for a given experiment; None if there is none."""
+        paths = {n: d for n, d in self.space.root.items() if is_path(n) and all(map(is_path, d.when or {}))}
+        return SpaceConfig(paths) if paths else None
 
     @property
     def scored(self) -> tuple[int, ...]:

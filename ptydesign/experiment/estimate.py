@@ -12,6 +12,7 @@ from ptydesign.design.space import build_space
 from ptydesign.experiment import scope
 from ptydesign.experiment.checks import map_point
 from ptydesign.experiment.config import StudyConfig
+from ptydesign.experiment.points import experiment_at
 from ptydesign.simulate.coherence import probe_count
 from ptydesign.simulate.detector import choose_window
 from ptydesign.study.acquisition import ExperimentConfig, at_point, to_experiment
@@ -48,6 +49,8 @@ def search_work(study: StudyConfig) -> dict[str, float]:
     found = scope.searches(study)
     work = dict.fromkeys(found, _mean_work(study, samples(study)))
     for search in found.values():
+        if search.kind == scope.TUNED:
+            work[search.name] = _mean_work(study, [experiment_at(study.experiment, study.reference.point)])
         if search.kind == scope.MAP:
             pairs = itertools.product(study.map.x.values, study.map.y.values)
             work[search.name] = _mean_work(study, [at_point(study.experiment, map_point(study, *p)) for p in pairs])
@@ -57,17 +60,19 @@ def search_work(study: StudyConfig) -> dict[str, float]:
 def decision_work(study: StudyConfig) -> float:
     """Work of all draws that decide, at most, in FFT units."""
     reference = [at_point(study.experiment, study.reference.point)]
-    contenders, own = scope.decision_trials(study) - study.decision.first, study.decision.first
-    each = contenders * _mean_work(study, samples(study)) + own * _mean_work(study, reference)
+    total, own = scope.decision_trials(study), study.decision.first
+    own = own if study.tuned_space is None else total // 2
+    each = (total - own) * _mean_work(study, samples(study)) + own * _mean_work(study, reference)
     return len(study.doses_e_per_a2) * each
 
 
 def validation_work(study: StudyConfig) -> float:
     """Work of all re-simulations, in FFT units."""
     reference, total = [at_point(study.experiment, study.reference.point)], 0.0
+    plans = 1 if study.tuned_space is None else 2
     for simulator in scope.simulators(study):
         both = sum(_mean_work(study, configs, simulator) for configs in (samples(study), reference))
-        total += both * (study.validation.repeats if simulator == "jax" else 1)
+        total += plans * both * (study.validation.repeats if simulator == "jax" else 1)
     return len(study.doses_e_per_a2) * total
 
 
@@ -81,7 +86,7 @@ def samples(study: StudyConfig) -> list[ExperimentConfig]:
     """Experiments that stand for the space."""
     space = build_space(study.space)
     points = space.from_cube(np.random.default_rng(0).random((SAMPLES, len(space.names))))
-    return [at_point(study.experiment, point) for point in points]
+    return [experiment_at(study.experiment, point) for point in points]
 
 
 def memory_gib(study: StudyConfig, shape: tuple[int, int]) -> float:

@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 
 from ptydesign.experiment.config import OPTIMISED
 from ptydesign.experiment.tables import FAILED, LEAST_SSIM, ExperimentTables
+from ptydesign.experiment.words import setting
 from ptydesign.study.decide import ALIKE as TIED
 from ptydesign.study.decide import ALONE, BUDGET, DECIDED
 from ptydesign.study.draws import ALIKE, BETTER, WORSE
@@ -238,9 +239,38 @@ def _search(tables: ExperimentTables) -> str:
     )
 
 
+def search_spread(tables: ExperimentTables) -> str:
+    """What is known of how much another search would have found. It is made once at each dose; a random one beside it
+    tells a little."""
+    said = "± tells of noise. The spread from search to search is not known: there was one at each dose"
+    ends = _ends(tables)
+    if ends is None:
+        return f"{said}."
+    where, apart = dose_text(tables.comparison_dose), fixed(abs(ends[0] - ends[1]), 3)
+    return (
+        f"{said}. Beside it, the best trials of the optimisation and of a random search at {where} differ by {apart}."
+    )
+
+
+def _ends(tables: ExperimentTables) -> tuple[float, float] | None:
+    """The best objective of the optimisation and of the random search, after as many trials of each as both have."""
+    if tables.comparison_dose is None:
+        return None
+    rows = tables.at("convergence", tables.comparison_dose)
+    rows = rows[rows["best_objective"].notna()].sort_values("trials")
+    both = [rows[rows["search"] == search] for search in ("bo", "random")]
+    if any(one.empty for one in both):
+        return None
+    count = min(one["trials"].max() for one in both)
+    reached = [one[one["trials"] <= count] for one in both]
+    if any(one.empty for one in reached):
+        return None
+    return tuple(float(one["best_objective"].iloc[-1]) for one in reached)
+
+
 def _edges(tables: ExperimentTables) -> str:
     rows = tables["recommended"][tables["recommended"]["best"].notna()].to_dict("records")
-    edges = [f"{quantity(r['parameter'], r['best'])} at {dose_text(r['dose_e_per_a2'])}" for r in rows if at_edge(r)]
+    edges = [f"{setting(r['parameter'], r['best'])} at {dose_text(r['dose_e_per_a2'])}" for r in rows if at_edge(r)]
     if not edges:
         return ""
     return f"Best values at an edge of the searched range, so that the optimum may lie outside: {', '.join(edges)}."

@@ -32,14 +32,14 @@ def keep_images(store: PointStore) -> Save:
             "ssim_by_width": {f"{width:g}": float(value) for width, value in score.ssim.items()},
         }
         arrays = {name: io.Array(values, *UNITS[name]) for name, values in found.items()}
-        io.write_images(store.images_path(key), {"trial": {"arrays": arrays, "attrs": attrs}})
+        store.put_images(key, {"arrays": arrays, "attrs": attrs})
 
     return save
 
 
 def kept_images(store: PointStore, key: str, arrays: tuple[str, ...], attrs: tuple[str, ...]) -> dict[str, Any]:
-    """Some of the images and numbers that were kept of a trial, as a group of images.h5."""
-    item = io.read_images(store.images_path(key))["trial"]
+    """Some of the images and numbers that were kept of a trial, as a group of images.h5. Raises InputError."""
+    item = store.images(key)
     return {
         "arrays": {name: io.Array(item["arrays"][name], *UNITS[name]) for name in arrays},
         "attrs": {name: item["attrs"][name] for name in attrs},

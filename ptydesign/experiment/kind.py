@@ -36,7 +36,8 @@ def _unordered(resolved: Resolved) -> list[Which]:
 
 
 def _contenders(resolved: Resolved, dose: str) -> list[str]:
-    return [scope.winner(resolved.study, dose).best_file]
+    found = scope.winner(resolved.study, dose), scope.tuned(resolved.study, dose)
+    return [search.best_file for search in found if search is not None]
 
 
 def _winner(resolved: Resolved, dose: str, simulator: str) -> list[str]:
@@ -164,6 +165,7 @@ COLLECT = Step(
     needs=(POTENTIAL_FILE, _all_trials, CHOOSE.files, DECIDE.files, VALIDATE.files),
     depends=_collected,
     memory="tables",
+    local=True,
 )
 STEPS = (POTENTIAL, ROUND, PROPOSE, EVALUATE, SAMPLE, CHOOSE, DECIDE, VALIDATE, COLLECT)
 

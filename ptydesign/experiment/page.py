@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ptydesign.experiment import findings
+from ptydesign.experiment import findings, words
 from ptydesign.experiment.config import OPTIMISED
 from ptydesign.experiment.tables import FAILED, ExperimentTables
 from ptydesign.study.page import Cell, Page, Table
 from ptydesign.study.quantities import dose_number, fixed, number, words_and_unit
 from ptydesign.study.tables import failures
 
-_SEARCHES = {"bo": "optimisation", "random": "random search", "map": "map"}
+_SEARCHES = {"bo": "optimisation", "random": "random search", "map": "map", "tuned": "tuning of the reference"}
 _LOOKS = {findings.YES: "yes", findings.NO: "no"}
 
 
 def page(tables: ExperimentTables) -> Page:
     """What was asked and found."""
     tried = _tried(tables)
-    found = [_recommended(tables), _scores(tables), _decisions(tables)]
+    found = [_recommended(tables), _scores(tables), *_two_by_two(tables), _decisions(tables)]
     return Page(
         facts=_facts(tables),
         asked=[_space(tables)],
@@ -68,33 +68,31 @@ def _reference_text(tables: ExperimentTables) -> str:
 
 
 def _with_unit(name: str, value: float) -> str:
-    words, unit = words_and_unit(name)
-    return f"{words.lower()} {number(value)} {unit}".strip()
+    return f"{words_and_unit(name)[0].lower()} {words.setting(name, value)}"
 
 
 def _space(tables: ExperimentTables) -> Table:
     rows = []
     for name, dimension in tables.study["space"].items():
-        words, unit = words_and_unit(name)
         if dimension.get("choices"):
-            searched, scale = ", ".join(map(number, dimension["choices"])), "choices"
+            searched, scale = ", ".join(map(_value, dimension["choices"])), "choices"
         else:
             searched = f"{number(dimension['low'])} to {number(dimension['high'])}"
             scale = "integers" if dimension.get("integer") else dimension.get("scale", "linear")
-        rows.append((words, searched, unit, scale))
+        rows.append((words_and_unit(name)[0], searched, words.unit(name), scale))
     return Table("Ranges searched", ("Parameter", "Searched", "Unit", "Scale"), rows, words=range(4))
 
 
 def _recommended(tables: ExperimentTables) -> Table:
     """Value, tolerance, whether at an edge, and the trials behind it."""
-    header = [Cell("Dose", "e/Å²"), *(Cell(*words_and_unit(name)) for name in tables.parameters), "Sweeps", "Trials"]
+    header = [Cell("Dose", "e/Å²"), *map(_head, tables.parameters), "Sweeps", "Trials"]
     rows = []
     for dose in tables.doses:
         fitted = tables.fitted(dose)
         rows.append(
             [
                 Cell(dose_number(dose), FAILED if tables.failed(dose, OPTIMISED) else ""),
-                *(_setting(tables.recommendation(dose, name)) for name in tables.parameters),
+                *(_setting(tables, dose, name) for name in tables.parameters),
                 _sweeps(tables, dose),
                 Cell(str(fitted), "few: caution" if fitted < findings.LEAST_TRIALS else ""),
             ]
@@ -120,12 +118,18 @@ def _sweeps(tables: ExperimentTables, dose: float) -> Cell:
     return Cell("none" if own is None else f"{own:.0f}", said)
 
 
-def _setting(row: pd.Series | None) -> Cell:
-    if row is None:
-        return Cell("none", "all trials failed")
+def _head(name: str) -> Cell:
+    return Cell(words_and_unit(name)[0], words.unit(name))
+
+
+def _setting(tables: ExperimentTables, dose: float, name: str) -> Cell:
+    row = tables.recommendation(dose, name)
+    if row is None:  # no winner, or the parameter has no meaning beside the winner's others
+        return Cell("–") if len(tables.at("contenders", dose)) else Cell("none", "all trials failed")
     known = np.isfinite(row["low"]) and np.isfinite(row["high"])
     span = f"{number(row['low'])} to {number(row['high'])}" if known else "tolerance unknown"
-    return Cell(number(row["best"]) + "*" * findings.at_edge(row.to_dict()), span)
+    side = words.side(name, row["best"])
+    return Cell(number(row["best"]) + "*" * findings.at_edge(row.to_dict()), f"{side}, {span}" if side else span)
 
 
 def _scores(tables: ExperimentTables) -> Table:
@@ -135,7 +139,7 @@ def _scores(tables: ExperimentTables) -> Table:
     note = (
         "Mean ± one sample standard deviation over n re-simulations with fresh noise seeds, not the scores seen by the "
         "search or by the decision. Below each difference: its interval of 95 % from the pairs of re-simulations "
-        "(Student's), and what it says."
+        f"(Student's), and what it says. {findings.search_spread(tables)}"
     )
     return Table(
         f"Optimised against {tables.reference}",
@@ -169,7 +173,7 @@ def _score_rows(tables: ExperimentTables, simulator: str) -> Iterable[list[str |
 def _decisions(tables: ExperimentTables) -> Table:
     """Each dose's contenders, and how sure the choice among them is."""
     config = tables.study["decision"]
-    header = [Cell("Dose", "e/Å²"), *(Cell(*words_and_unit(name)) for name in tables.parameters)]
+    header = [Cell("Dose", "e/Å²"), *(Cell(*words_and_unit(name)) for name in tables.varied)]
     header += ["Sweeps", "Draws", "Mean", Cell("Behind the winner", "95 % interval"), "Probability of being better"]
     rows = []
     for dose in tables.doses:
@@ -182,7 +186,7 @@ def _decisions(tables: ExperimentTables) -> Table:
                     Cell(
                         dose_number(dose) if first else "", _OUTCOMES.get(_outcome(tables, dose), "") if first else ""
                     ),
-                    *(number(row[name]) for name in tables.parameters),
+                    *(_value(row[name]) for name in tables.varied),
                     f"{row['sweeps']:.0f}",
                     f"{row['n']:.0f}",
                     fixed(row["mean"], 3),
@@ -199,6 +203,36 @@ def _decisions(tables: ExperimentTables) -> Table:
         "little too high: it was chosen by it."
     )
     return Table("How the winners were decided", header, rows, note, words=(), look="tight")
+
+
+def _value(value: object) -> str:
+    """Of a setting: a number, or a word; a dash for one that has no meaning beside the others."""
+    return value if isinstance(value, str) else number(value)
+
+
+def _two_by_two(tables: ExperimentTables) -> Iterable[Table]:
+    """Both experiments, each with the study's reconstruction and with its own."""
+    rows = tables["two_by_two"]
+    if rows is None:
+        return
+    columns = [(e, r) for e in (OPTIMISED, tables.reference) for r in ("default", "own")]
+    lines = []
+    for dose in tables.doses:
+        at = tables.at("two_by_two", dose).set_index(["experiment", "reconstruction"])
+        cells = []
+        for column in columns:
+            row = at.loc[column]
+            known = row["n"] > 0
+            said = f"{fixed(row['ssim_mean'], 3)} ± {fixed(row['ssim_std'], 3)}" if known else "failed"
+            cells.append(Cell(said, f"{row['sweeps']:.0f} sweeps" if known else ""))
+        lines.append([dose_number(dose), *cells])
+    note = (
+        "SSIM over re-simulations with fresh noise. Default: the study's reconstruction, at its own best stop. Own: "
+        "the one that the search, or the reference's tuning, found for this experiment."
+    )
+    header = (Cell("Dose", "e/Å²"), *(f"{r} reconstruction" for _, r in columns))
+    groups = (("", 1), ("optimised experiment", 2), (f"{tables.reference}'s experiment", 2))
+    yield Table("Experiment and reconstruction", header, lines, note, groups=groups, words=())
 
 
 _OUTCOMES = {

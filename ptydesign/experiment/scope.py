@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from ptydesign.design.space import Space, build_space
 from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.study.file import dose_name
 from ptydesign.study.kind import Which
 from ptydesign.study.rounds import Rounds
 
-BO, RANDOM, MAP = "bo", "random", "map"
+BO, TUNED, RANDOM, MAP = "bo", "tuned", "random", "map"
+PLAIN = ", default reconstruction"  # what a design is called that has the study's plan
 DECISION = "search/bo-{dose}/decision.json"
 VALIDATION = "validation/{dose}-{simulator}.json"
 TABLES = (
-    "trials", "contenders", "decisions", "validation", "recommended", "summary", "gains", "convergence", "map",
+    "trials", "contenders", "decisions", "validation", "recommended", "summary", "gains", "two_by_two",
+    "convergence", "map",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search(Rounds):
-    """One sequence of rounds at one dose. kind: BO, RANDOM or MAP."""
+    """One sequence of rounds at one dose. kind: BO, TUNED (plans for the reference), RANDOM or MAP."""
 
     kind: str
     dose_e_per_a2: float
@@ -29,16 +33,16 @@ class Search(Rounds):
     @property
     def ordered(self) -> bool:
         """Whether a round waits for the one before it."""
-        return self.kind == BO
+        return self.kind in (BO, TUNED)
 
 
 def searches(study: StudyConfig) -> dict[str, Search]:
-    """All searches by name, as bo-1000: one for each dose, the random search, the map."""
-    config = study.search
-    batches = [config.batch] * (config.points // config.batch)
-    if config.points % config.batch:
-        batches.append(config.points % config.batch)
-    wanted = [(BO, dose, (config.initial, *batches)) for dose in study.doses_e_per_a2]
+    """All searches by name, as bo-1000: one for each dose, one of the reference's plans, the random search, the map."""
+    config, tuned = study.search, study.reference.tuned
+    wanted = [(BO, dose, _sizes(config.initial, config.points, config.batch)) for dose in study.doses_e_per_a2]
+    if study.tuned_space is not None:
+        sizes = _sizes(tuned.initial, tuned.points, config.batch)
+        wanted += [(TUNED, dose, sizes) for dose in study.doses_e_per_a2]
     if study.random is not None:
         wanted.append((RANDOM, study.random.dose_e_per_a2, (config.initial + config.points,)))
     if study.map is not None:
@@ -48,6 +52,22 @@ def searches(study: StudyConfig) -> dict[str, Search]:
         for kind, dose, sizes in wanted
     ]
     return {search.name: search for search in found}
+
+
+def _sizes(initial: int, points: int, batch: int) -> tuple[int, ...]:
+    """Points of each round."""
+    rest = points % batch
+    return (initial, *[batch] * (points // batch), *([rest] if rest else []))
+
+
+def space_of(study: StudyConfig, search: Search) -> Space:
+    """What a search varies."""
+    return build_space(study.tuned_space if search.kind == TUNED else study.space)
+
+
+def point_of(study: StudyConfig, search: Search, point: Mapping[str, Any]) -> dict[str, Any]:
+    """A point of a search with what the search holds."""
+    return {**study.reference.point, **point} if search.kind == TUNED else dict(point)
 
 
 def find_search(study: StudyConfig, name: str) -> Search:
@@ -63,6 +83,11 @@ def winner(study: StudyConfig, dose: str) -> Search:
     return find_search(study, f"{BO}-{dose}")
 
 
+def tuned(study: StudyConfig, dose: str) -> Search | None:
+    """The search of the reference's plans at a dose; None if the space has no parameters of the reconstruction."""
+    return None if study.tuned_space is None else find_search(study, f"{TUNED}-{dose}")
+
+
 def doses(study: StudyConfig) -> list[Which]:
     """Jobs that decide which design wins at a dose."""
     return [{"dose": dose_name(dose)} for dose in study.doses_e_per_a2]
@@ -70,7 +95,10 @@ def doses(study: StudyConfig) -> list[Which]:
 
 def decision_trials(study: StudyConfig) -> int:
     """Most trials that decide which design wins at a dose, and when the reference's reconstruction ends."""
-    return max(study.decision.draws, study.decision.first) + study.decision.first
+    config = study.decision
+    most = max(config.draws, config.first)
+    # with plans of their own for both: also those of the reference, and both experiments with the study's plan
+    return most + config.first if study.tuned_space is None else 2 * most + 2 * config.first
 
 
 def simulators(study: StudyConfig) -> tuple[str, ...]:
@@ -86,12 +114,13 @@ def validations(study: StudyConfig) -> Iterable[Which]:
 
 def tables(study: StudyConfig) -> list[str]:
     """Tables that the study makes."""
-    return [name for name in TABLES if name != "map" or study.map is not None]
+    left = {"map": study.map is None, "two_by_two": study.tuned_space is None}
+    return [name for name in TABLES if not left.get(name, False)]
 
 
 def trials(study: StudyConfig) -> dict[str, int]:
     """Number of trials of each search, of the decisions at most, and of the validation."""
     each = study.validation.repeats + int(study.validation.abtem)
-    doses = len(study.doses_e_per_a2)
-    more = {"decision": doses * decision_trials(study), "validation": 2 * each * doses}
+    doses, designs = len(study.doses_e_per_a2), 2 if study.tuned_space is None else 4
+    more = {"decision": doses * decision_trials(study), "validation": designs * each * doses}
     return {**{name: search.total for name, search in searches(study).items()}, **more}

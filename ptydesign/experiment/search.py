@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ptydesign import io
 from ptydesign.design.settings import Observation
-from ptydesign.design.space import build_space
 from ptydesign.errors import InputError
 from ptydesign.experiment import scope
 from ptydesign.experiment.checks import map_point
 from ptydesign.experiment.config import StudyConfig
+from ptydesign.experiment.points import experiment_at, plan_at
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.scope import Search, find_search
-from ptydesign.experiment.trial import SEARCH, Trial, judged, objective_value, run_trial, simulate_trial, study_inputs
+from ptydesign.experiment.trial import Trial, judged, objective_value, run_trial, simulate_trial, study_inputs
 from ptydesign.study import rounds
-from ptydesign.study.acquisition import at_point
 from ptydesign.study.draws import Save
 from ptydesign.study.progress import Progress
 from ptydesign.study.store import PointStore, cache_folder, digest, seed_of
+from ptydesign.types import Potential
 
 WITHIN = 0.05  # of the best objective: what counts as nearly as good
 
 
 def build_potential(resolved: Resolved) -> None:
     """Build the sample's potential, or find it in the cache; write potential.json."""
-    file = potential_file(resolved).name
-    io.write_json(resolved.results / "potential.json", {"key": resolved.key, "shape": resolved.shape, "file": file})
+    _, path = cached(resolved)
+    resolved.write_json("potential.json", {"key": resolved.key, "shape": list(resolved.shape), "file": path.name})
 
 
 def points_of(resolved: Resolved, search: Search, round_: int) -> tuple[list[dict[str, Any]], Any]:
@@ -47,7 +47,7 @@ def points_of(resolved: Resolved, search: Search, round_: int) -> tuple[list[dic
     # the state saves replaying the rounds; proposals are the same without it
     _, state = rounds.read_points(resolved.results, search, round_ - 1)
     seed = seed_of(study.seed, "propose", search.dose_e_per_a2)
-    return propose(build_space(study.space), study.search, history, search.sizes[round_], seed, state)
+    return propose(scope.space_of(study, search), study.search, history, search.sizes[round_], seed, state)
 
 
 def _first_points(resolved: Resolved, search: Search) -> list[dict[str, Any]]:
@@ -56,10 +56,10 @@ def _first_points(resolved: Resolved, search: Search) -> list[dict[str, Any]]:
         return [map_point(study, x, y) for y in study.map.y.values for x in study.map.x.values]
     from ptydesign.design.propose import initial_design
 
-    space, config = build_space(study.space), study.search
+    space, config = scope.space_of(study, search), study.search
     if search.kind == scope.RANDOM:
         return initial_design(space, search.total, "random", seed_of(study.seed, "random"))
-    return initial_design(space, config.initial, config.initial_design, study.seed)
+    return initial_design(space, search.sizes[0], config.initial_design, study.seed)
 
 
 def propose_points(resolved: Resolved, search: str, round_: int) -> Path:
@@ -73,9 +73,8 @@ def evaluate(resolved: Resolved, search: str, round_: int, chunk: int, progress:
     found = find_search(resolved.study, search)
     points, _ = rounds.read_points(resolved.results, found, round_)
     trials = _evaluated(resolved, found, round_, found.indices(round_, chunk), points, progress)
-    path = resolved.results / found.trial_files(round_)[chunk]
-    io.write_json(path, {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "round": round_, "trials": trials})
-    return path
+    content = {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "round": round_, "trials": trials}
+    return resolved.write_json(found.trial_files(round_)[chunk], content)
 
 
 def do_round(resolved: Resolved, search: str, round_: int, progress: Progress | None = None) -> Path:
@@ -83,10 +82,8 @@ def do_round(resolved: Resolved, search: str, round_: int, progress: Progress | 
     found = find_search(resolved.study, search)
     points, state = points_of(resolved, found, round_)
     trials = _evaluated(resolved, found, round_, range(len(points)), points, progress)
-    path = resolved.results / found.points_file(round_)
     content = {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "round": round_, "points": points}
-    io.write_json(path, {**content, "state": state, "trials": trials})
-    return path
+    return resolved.write_json(found.points_file(round_), {**content, "state": state, "trials": trials})
 
 
 def _evaluated(
@@ -100,7 +97,8 @@ def _evaluated(
     """Records of some points of a round."""
     runner, trials = Runner(resolved, progress), []
     for index in indices:
-        trial = Trial(at_point(resolved.study.experiment, points[index]), search.dose_e_per_a2, repeat=SEARCH)
+        point = scope.point_of(resolved.study, search, points[index])
+        trial = trial_at(resolved.study, point, search.dose_e_per_a2)
         key, result = runner.run(trial, f"{search.name}/{round_}/{index}", point=points[index])
         trials.append({"index": index, "point": points[index], "key": key, **result})
     return trials
@@ -117,7 +115,7 @@ def choose(resolved: Resolved, search: str) -> Path:
     study, found = resolved.study, find_search(resolved.study, search)
     seen = [o for r in range(len(found.sizes)) for o in observations(resolved, found, r)]
     good = sorted((o for o in seen if not o.failed), key=lambda o: -o.value)
-    space, most = build_space(study.space), study.decision.contenders
+    space, most = scope.space_of(study, found), study.decision.contenders
     content: dict[str, Any] = {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "contenders": []}
     content |= {"tolerance": {}, "worst": good[-1].value if good else None}
     if len({o.value for o in good}) > 1:
@@ -130,15 +128,20 @@ def choose(resolved: Resolved, search: str) -> Path:
         for one in good[1:]:
             chosen = apart(space, chosen, dict(one.point), most)
         content |= {"contenders": chosen, "chosen_by": "best score"}
-    path = resolved.results / found.best_file
-    io.write_json(path, content)
-    return path
+    return resolved.write_json(found.best_file, content)
 
 
 def observations(resolved: Resolved, search: Search, round_: int) -> list[Observation]:
     """What a finished round found, in the order in which it was proposed."""
     found = rounds.read_round(resolved.results, search, round_)
     return [Observation(r["point"], objective_value(resolved.study, r), r["reason"]) for r in found]
+
+
+def trial_at(study: StudyConfig, point: Mapping[str, Any], dose_e_per_a2: float, **more: Any) -> Trial:
+    """The trial of a point. more: further fields of it, as `repeat`."""
+    return Trial(
+        experiment_at(study.experiment, point), dose_e_per_a2, plan=plan_at(study.reconstruction, point), **more
+    )
 
 
 class Runner:
@@ -169,7 +172,7 @@ class Runner:
         key = trial.key(study, self.resolved.key)
         record, seconds = self.store.get(key), None
         if record is not None and save is not None and record["result"]["status"] == "ok":
-            record = record if self.store.images_path(key).is_file() else None
+            record = record if self.store.has_images(key) else None
         if record is None:
             start = time.perf_counter()
             result, cost, comparison = run_trial(study, self.potential(), trial, self._simulate)
@@ -187,9 +190,10 @@ class Runner:
 
     def _simulate(self, study: StudyConfig, potential: Any, trial: Trial) -> Any:
         """The data of a trial; those of the last one are at hand. None are while others are made: they are large."""
-        if self._simulated is None or self._simulated[0] != trial:
+        data = replace(trial, plan=None, stop=None)
+        if self._simulated is None or self._simulated[0] != data:
             self._simulated = None
-            self._simulated = trial, simulate_trial(study, potential, trial)
+            self._simulated = data, simulate_trial(study, potential, trial)
         return self._simulated[1]
 
     def stop(self, trial: Trial) -> int | None:
@@ -204,20 +208,22 @@ class Runner:
     def potential(self) -> Any:
         """The study's potential, from the cache."""
         if self._potential is None:
-            self._potential = io.read_potential(potential_file(self.resolved))
+            self._potential, _ = cached(self.resolved)
         return self._potential
 
 
-def potential_file(resolved: Resolved) -> Path:
-    """The study's potential in the cache; built if it isn't there. Raises InputError if the sample's file changed."""
+def cached(resolved: Resolved) -> tuple[Potential, Path]:
+    """The study's potential, and its file in the cache; built if it isn't there or is damaged. Raises InputError if the
+    sample's file changed."""
     from ptydesign.simulate.potential import cached_potential
 
     study = resolved.study
-    path = cached_potential(study.sample, study.potential, resolved.shape, study.seed, cache_folder(resolved.root))
+    cache = cache_folder(resolved.root)
+    potential, path = cached_potential(study.sample, study.potential, resolved.shape, study.seed, cache)
     if resolved.key not in path.name:
         mend = "Run the study's snakemake command again."
         raise InputError("sample.file", "must be the file that the study was resolved with", str(path), mend)
-    return path
+    return potential, path
 
 
 def version_of(resolved: Resolved) -> str:

@@ -27,6 +27,7 @@ _COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "contenders": ((), ("dose_e_per_a2", "place", "n", "mean", "difference", "low", "high", "better")),
     "decisions": (("outcome",), ("dose_e_per_a2", "draws", "probability_best", "probability_good", "expected_loss")),
     "gains": (("simulator", "metric", "verdict"), ("dose_e_per_a2", "n", "difference", "low", "high")),
+    "two_by_two": (("experiment", "reconstruction"), ("dose_e_per_a2", "n", "ssim_mean", "ssim_std")),
     "recommended": (
         ("parameter", "unit"),
         ("dose_e_per_a2", "best", "low", "high", "searched_low", "searched_high"),
@@ -60,6 +61,11 @@ class ExperimentTables(tables.Tables):
         found = list(dict.fromkeys(self["recommended"]["parameter"]))
         asked = [name for name in self.study["space"] if name in found or not found]
         return asked + [name for name in found if name not in asked]
+
+    @property
+    def varied(self) -> list[str]:
+        """Names of all varied parameters, words included."""
+        return list(self.study["space"])
 
     @property
     def reference(self) -> str:
@@ -154,7 +160,7 @@ def read_tables(folder: Path) -> ExperimentTables:
     wrong."""
     folder = Path(folder)
     texts = {name: str for columns, _ in _COLUMNS.values() for name in columns}
-    found = tables.read_tables(folder, list(_COLUMNS), ("map",), texts, ExperimentTables)
+    found = tables.read_tables(folder, list(_COLUMNS), ("map", "two_by_two"), texts, ExperimentTables)
     for name, frame in found.frames.items():
         found.frames[name] = _checked(folder / f"tables/{name}.csv", name, frame, found.study)
     references = set(found["summary"]["design"]) - {OPTIMISED}
@@ -175,6 +181,8 @@ def extent_a(group: dict[str, dict[str, Any]], array: str) -> tuple[float, float
 def _checked(path: Path, name: str, frame: pd.DataFrame | None, study: dict[str, Any]) -> pd.DataFrame | None:
     """A table with text and finite numbers where they must be; of a study without a map, None for the map."""
     if name == "map" and not study["map"]:
+        return None
+    if frame is None and name == "two_by_two":
         return None
     if frame is None:
         raise InputError(str(path), "must exist", "no file", "Run the study's snakemake command; it makes this table.")

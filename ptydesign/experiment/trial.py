@@ -12,6 +12,7 @@ import numpy as np
 
 from ptydesign.errors import InputError
 from ptydesign.experiment.config import StudyConfig
+from ptydesign.reconstruct.plan import Plan
 from ptydesign.study.acquisition import ExperimentConfig, to_experiment
 from ptydesign.study.store import digest, seed_of
 from ptydesign.study.versions import FIELD_TRIAL, versions
@@ -26,23 +27,28 @@ SEARCH = 0  # `repeat` of a search's trials; fresh draws are 1, 2, ...
 @dataclass(frozen=True)
 class Trial:
     """What determines a trial, apart from the study. repeat: 0 in a search, 1... for fresh draws. stop: the
-    sweep after which the reconstruction ends and is scored; None: it is scored at all sweeps that the study names."""
+    sweep after which the reconstruction ends and is scored; None: it is scored at all sweeps that the study names.
+    plan: of reconstruction, where it isn't the study's."""
 
     experiment: ExperimentConfig
     dose_e_per_a2: float
     simulator: str = "jax"
     repeat: int = SEARCH
     stop: int | None = None
+    plan: Plan | None = None
 
     def seed(self, study: StudyConfig) -> int:
-        """Seed of noise, position errors and the reconstruction's shuffling, keyed by content."""
+        """Seed of noise, position errors and the reconstruction's shuffling, keyed by content: the same for all plans
+        of one experiment, which so get the same data."""
         content = self.experiment.model_dump(mode="json"), self.dose_e_per_a2, self.simulator, self.repeat
         return seed_of(study.seed, *content)
 
     def inputs(self, study: StudyConfig, potential_key: str) -> dict[str, Any]:
         """Everything that determines the result."""
+        own = {} if self.plan is None else {"reconstruction": self.plan.model_dump(mode="json")}
         return {
             **study_inputs(study, potential_key),
+            **own,
             **({"scored_sweeps": list(study.scored)} if self.stop is None else {"stop": self.stop}),
             "experiment": self.experiment.model_dump(mode="json"),
             "dose_e_per_a2": self.dose_e_per_a2,
@@ -102,6 +108,7 @@ def run_trial(
     has the scores after each sweep that is scored, the last one included, of which the images are; `judged` says which
     counts. simulate: gives the data, which may be at hand already.
     """
+    from ptydesign.reconstruct.calibrate import calibrated
     from ptydesign.reconstruct.run import reconstruct
     from ptydesign.score.metrics import ScoreFailure
     from ptydesign.simulate.field import check_fluence, fluence
@@ -134,7 +141,12 @@ def run_trial(
         lap("simulate_s")
         result["positions"] = len(dataset.positions_a)
         observers = () if trial.stop else (keep,)
-        state, _, outcome = reconstruct(trial.known(dataset), study.reconstruction, seed, observers, most=trial.stop)
+        known = trial.known(dataset)
+        plan, found = calibrated(known, trial.plan or study.reconstruction, seed)
+        if found:
+            result["calibrated"] = {name: round(curve.best, 4) for name, curve in found.items()}
+            lap("calibrate_s")
+        state, _, outcome = reconstruct(known, plan, seed, observers, most=trial.stop)
         lap("reconstruct_s")
         result["sweeps"] = int(outcome.sweeps)
         if outcome.status == "diverged":

@@ -68,7 +68,9 @@ def read_frames(
 
 
 def split(source: str | Path) -> tuple[Path, str | None]:
-    """(file, name of the array in it, or None) of FILE or FILE:NAME."""
+    """(file, name of the array in it, or None) of FILE or FILE:NAME; a file with a colon in its name is that file."""
+    if Path(source).exists():
+        return Path(source), None
     head, _, name = str(source).rpartition(":")
     if head and Path(head).suffix.lower() in HOLDERS:
         return Path(head), name

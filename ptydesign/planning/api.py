@@ -6,8 +6,6 @@ the command line.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.planning.load import KIND, make_plan, read_plan, study_name
 from ptydesign.shown import Explored
+from ptydesign.study.child import run_to_its_end
 from ptydesign.study.file import DEFAULT_SCALE, RENAMED, folder_name
 
 if TYPE_CHECKING:
@@ -154,15 +153,11 @@ def run_rules(name: str, workspace: Path, scale: str, cores: int | None, options
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(RULES), "--cores", count]
     command += ["--workflow-profile", str(PROFILE), *options]
     command += [f"studies/{name}", "--config", f"scale={scale}"]
-    process = subprocess.Popen(command, cwd=workspace, env=dict(os.environ))
     try:
-        code = process.wait()
-    except KeyboardInterrupt:  # Ctrl-C reaches snakemake too: it ends its jobs and takes its lock away
-        code = process.wait()
+        code = run_to_its_end(command, workspace)
+    except KeyboardInterrupt:
         mend = "Run the same command again: it goes on where it was."
         raise InputError("plan", "must run to its end", "interrupted", mend) from None
     if code:
         mend = "See what it said above; run the same command again to go on."
-        if any((workspace / ".snakemake" / "locks").glob("*")):
-            mend = "See what it said above. If no other one runs here: `snakemake --unlock`, then the command again."
         raise InputError("plan", "must run to its end", f"snakemake stopped with {code}", mend)

@@ -75,7 +75,7 @@ def _card(card: Card) -> str:
 def _search(tables: PlanningTables) -> str:
     """Whether the search saw the same setting with another score."""
     item, trials = tables.recommended, tables["trials"]
-    if item["planned"] is None:
+    if item["planned"] is None or tables.study.get("errors", "none") == "all":
         return ""
     same = trials[(trials["status"] == "ok") & (trials["dose_e_per_a2"] == item["dose_e_per_a2"])]
     for name, value in item["setting"].items():

@@ -14,6 +14,8 @@ from ptydesign.planning.space import make_space
 from ptydesign.simulate.specimen import ImageSample, check_sample
 from ptydesign.units import MRAD, NM, wavelength_a
 
+MM_PER = {"cm": 10.0, "m": 1000.0}  # units in which camera lengths are given too
+USUAL_MRAD = 200.0  # up to which a detector's edge is
 WIDEST_MRAD = 500.0  # no detector behind a lens sees more
 MOST_PIXELS = 512  # a side, of a pattern that is simulated
 NO_DEFOCUS = 0.1  # of lambda / alpha^2: a phase of 0.3 rad at the edge of the aperture
@@ -72,8 +74,10 @@ def _check_camera(bench: Bench) -> None:
         edge = bench.edge_mrad(camera)
         if edge > WIDEST_MRAD:
             rule = f"must leave the detector's edge below {WIDEST_MRAD:g} mrad; {camera:g} puts it at {edge:.4g} mrad"
-            metres = f" If it is in m, write {1e3 * camera:g}." if name == "camera_lengths_mm" else ""
-            raise InputError(f"instrument.{name}", rule, camera, f"Give {bench.camera_unit}.{metres}")
+            units = [unit for unit, factor in MM_PER.items() if edge / factor <= USUAL_MRAD]
+            other = units[0] if name == "camera_lengths_mm" and units else None
+            meant = f" If it is in {other}, write {MM_PER[other] * camera:g}." if other else ""
+            raise InputError(f"instrument.{name}", rule, camera, f"Give {bench.camera_unit}.{meant}")
 
 
 def _check_frame_rate(bench: Bench) -> None:
@@ -109,8 +113,10 @@ def _check_expert(bench: Bench) -> None:
         if value is not None and value not in values:
             best = min(values, key=lambda v: abs(v - value))
             rule = f"must be one that the instrument has, {list(values)} {unit}"
-            metres = name == "camera" and 1e3 * value in values
-            mend = f"If it is in m, write {1e3 * value:g}." if metres else f"The nearest is {best:g} {unit}."
+            other = [unit for unit, factor in MM_PER.items() if name == "camera" and factor * value in values]
+            mend = f"The nearest is {best:g} {unit}."
+            if other:
+                mend = f"If it is in {other[0]}, write {MM_PER[other[0]] * value:g}."
             raise InputError(f"expert.{name}", rule, value, mend)
     for name, limits in (("defocus_nm", instrument.defocus_nm), ("step_a", instrument.step_a)):
         value = getattr(given, name)

@@ -22,19 +22,14 @@ def init(options: argparse.Namespace) -> None:
 
 
 def detectors(options: argparse.Namespace) -> None:
-    """List the detectors that are known, each number with its source."""
-    from rich.console import Console
-    from rich.table import Table
+    """List the detectors that are known; of one of them each number with its source."""
+    from ptydesign.planning.detectors import detector_names, detector_table, find_detector, source_lines
 
-    from ptydesign.planning.detectors import detector_names, find_detector
-
-    table = Table("detector", "number", "value", "source")
-    for name in [options.name] if options.name else detector_names():
-        detector = find_detector(name)
-        for field, source in detector.sources.items():
-            table.add_row(name, field, str(getattr(detector, field)), source)
-        table.add_section()
-    Console().print(table)
+    if options.name:
+        print(source_lines(find_detector(options.name)))
+        return
+    print(detector_table([find_detector(name) for name in detector_names()]))
+    print("(`ptydesign detectors NAME`: all its numbers, with their sources; ? is one that could not be verified)")
 
 
 def card(options: argparse.Namespace) -> None:

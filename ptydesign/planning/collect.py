@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from ptydesign import io
 from ptydesign.experiment.images import UNITS, kept_images
 from ptydesign.planning import scope
 from ptydesign.planning.card import make_card
@@ -50,9 +49,8 @@ def collect(resolved: PlanningResolved) -> list[Path]:
         "summary": pd.DataFrame(_summary(resolved, trials)),
     }
     paths = write_tables(resolved.results, frames, _images(resolved, robust, chosen))
-    paths.append(resolved.results / RECOMMENDATION)
-    io.write_json(paths[-1], _recommendation(resolved, robust, summaries, chosen))
-    return paths
+    recommendation = _recommendation(resolved, robust, summaries, chosen)
+    return [*paths, resolved.write_json(RECOMMENDATION, recommendation)]
 
 
 def _trials(resolved: PlanningResolved) -> Iterable[dict[str, Any]]:

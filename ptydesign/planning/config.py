@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from ptydesign.config import Strict
+from ptydesign.config import Count, Strict
 from ptydesign.design.settings import SearchConfig
 from ptydesign.errors import InputError
 from ptydesign.planning.detectors import DetectorNumbers
@@ -19,7 +19,8 @@ Dose = Annotated[float, Field(gt=0, le=1e9)]
 Voltage = Annotated[float, Field(ge=10, le=1000)]
 Aperture = Annotated[float, Field(gt=0, le=200)]
 LEAST_CURRENT_PA = 0.2  # below, the largest of a list is in nanoampere
-LEAST_APERTURE_MRAD = 1.0  # below, a list of apertures is in radian
+LEAST_APERTURE_MRAD, MOST_APERTURE_MRAD = 1.0, 90.0  # below, a list is in radian; above, it has diameters in um
+LEAST_PIXEL_MRAD = 0.004  # below, the largest angle of a pixel is in radian
 DEFOCUS_NM = (1.0, 1e5)  # the largest defocus of a range: less is finer than one can focus, more is no probe
 NM_PER = {"um": 1e3, "angstrom": 0.1, "mm": 1e6, "pm": 1e-3, "m": 1e9}
 
@@ -138,6 +139,18 @@ class InstrumentConfig(Strict):
         if min(values) < LEAST_APERTURE_MRAD:
             rule = f"must be semi-angles in mrad, {LEAST_APERTURE_MRAD:g} or more"
             raise InputError("apertures_mrad", rule, list(values), _if_in("rad", values, 1e3))
+        if max(values) > MOST_APERTURE_MRAD:
+            rule = f"must be semi-angles in mrad, at most {MOST_APERTURE_MRAD:g}"
+            mend = "If they are the apertures' diameters in um, give the semi-angles that they make on your microscope."
+            raise InputError("apertures_mrad", rule, list(values), mend)
+        return values
+
+    @field_validator("pixels_mrad")
+    @classmethod
+    def _pixels_not_in_radian(cls, values: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if values is not None and max(values) < LEAST_PIXEL_MRAD:
+            rule = f"must be in mrad, the largest {LEAST_PIXEL_MRAD:g} or more"
+            raise InputError("pixels_mrad", rule, list(values), _if_in("rad", values, 1e3))
         return values
 
     @field_validator("currents_pa")
@@ -241,13 +254,13 @@ class RobustnessConfig(Strict):
     a mistilt (normal) and a thickness (thinner, as planned, thicker).
     """
 
-    candidates: PositiveInt = 3
+    candidates: Annotated[int, Field(ge=1, le=100)] = 3
     """How many designs are tried again: the winner and those next to it."""
-    repeats: PositiveInt = 3
+    repeats: Count = 3
     """Simulations of each design with fresh noise and no error; two or more give a spread."""
-    tolerance_repeats: PositiveInt = 1
+    tolerance_repeats: Count = 1
     """Simulations with fresh noise of each value that is tried for a tolerance."""
-    draws: PositiveInt = 30
+    draws: Count = 30
     """Draws of all errors together, the same for every design; designs are compared draw by draw, and how often one
     fails is counted in these. With fewer than 30 the failures are a count, not a rate."""
     zone: float = Field(0.01, ge=0)
@@ -288,10 +301,14 @@ class PlanningStudy(Strict):
     """The piece of the sample that trials simulate."""
     search: SearchConfig = SearchConfig(initial=12, points=24, batch=8)
     """How many settings are tried and how they are chosen."""
+    errors: Literal["all", "none"] = "all"
+    """What every trial of the search has beside its noise: `all` a draw of `robustness`'s errors of its own, so that
+    the search's model learns the mean score on a real day; `none`: all is as planned, the objective of Cao et al."""
     reconstruction: Plan | None = None
-    """Plan of reconstruction of the trials; null takes LSQ-ML, or gradient descent in slices of 20 A for a thick
-    sample."""
+    """Plan of reconstruction of the trials, and of the day; null searches the defocus by the data, within 2.5 times
+    `instrument.defocus_error_nm`, and takes LSQ-ML, or gradient descent in slices of 20 A for a thick sample, which
+    refine the positions if the instrument has drift or jitter."""
     robustness: RobustnessConfig = RobustnessConfig()
     """How the best designs are tried again under errors."""
-    chunk: PositiveInt = 4
+    chunk: Count = 4
     """Trials of one job; no number depends on it."""

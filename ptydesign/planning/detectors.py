@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from ptydesign.config import Strict, build, read_yaml
-from ptydesign.errors import InputError, nearest
+from ptydesign.errors import InputError, nearest, shown
 
 FILE = Path(__file__).parent / "detectors.yaml"
 USER = "given in the plan"
+UNVERIFIED = " (unverified)"
 
 
 class DetectorNumbers(Strict):
@@ -78,6 +80,50 @@ class Detector(DetectorNumbers):
         return self.pixels[0] * self.pixels[1] * (self.bytes_per_px or 4.0)
 
 
+# Columns of the table, which fits a screen of 80 letters: (field, head, width).
+COLUMNS = (
+    ("pixels", "pixels", 11),
+    ("pixel_um", "um", 5),
+    ("frames_per_s", "frames/s", 9),
+    ("counts_per_frame", "e/frame", 9),
+    ("rate_per_px_s", "e/px/s", 9),
+    ("hits_per_s", "hits/s", 8),
+    ("dqe", "DQE", 6),
+)
+NAME_WIDTH = 15
+
+
+def detector_table(found: Iterable[Detector]) -> str:
+    """Detectors with the numbers that decide, a line each; `-` is a limit that isn't known."""
+    lines = [" ".join(["detector".ljust(NAME_WIDTH), *(head.rjust(width) for _, head, width in COLUMNS)])]
+    for one in found:
+        cells = [_number(one, field).rjust(width) for field, _, width in COLUMNS]
+        lines.append(" ".join([one.name.ljust(NAME_WIDTH), *cells]))
+    return "\n".join(lines)
+
+
+def _number(detector: Detector, field: str) -> str:
+    value = getattr(detector, field)
+    mark = "?" if UNVERIFIED in detector.source(field) else ""
+    if value is None:
+        return "-"
+    if isinstance(value, tuple):
+        return " x ".join(map(str, value)) + mark
+    words = f"{value:g}" if value < 1e6 else f"{value:.3g}".replace("e+0", "e")
+    return words + mark
+
+
+def source_lines(detector: Detector, width: int = 79) -> str:
+    """All numbers of a detector, each with its source."""
+    lines = [detector.name]
+    for field in DetectorNumbers.model_fields:
+        value = getattr(detector, field)
+        value = "-" if value is None else f"{value:g}" if isinstance(value, float) else shown(value)
+        lines.append(f"  {field:17s} {value}")
+        lines += textwrap.wrap(detector.source(field), width, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(lines)
+
+
 @functools.cache
 def _entries() -> dict[str, dict[str, Any]]:
     return read_yaml(FILE)
@@ -100,7 +146,7 @@ def find_detector(name: str, override: DetectorNumbers | Mapping[str, Any] | Non
     entry = {k: v for k, v in _entries().get(name, {}).items() if isinstance(v, dict)}
     values = {field: item["value"] for field, item in entry.items()}
     sources = {
-        field: item["source"] + ("" if item.get("verified", True) else " (unverified)") for field, item in entry.items()
+        field: item["source"] + ("" if item.get("verified", True) else UNVERIFIED) for field, item in entry.items()
     }
     sources |= dict.fromkeys(given, USER)
     return build(Detector, {**values, **given, "name": name, "sources": sources}, f"detector {name}")

@@ -115,7 +115,14 @@ def _proposed(resolved: PlanningResolved, search: str, round_: int) -> dict[str,
 
 
 def _evaluated(resolved: PlanningResolved, search: str, round_: int, chunk: int = 0) -> dict[str, Any]:
-    return {**_base(resolved), "n": _searches(resolved)[search].sizes[round_], "chunk": resolved.content["chunk"]}
+    content = resolved.content
+    errors = {n: content["robustness"][n] for n in ("tilt_mrad", "thickness_error")} | {"errors": content["errors"]}
+    return {
+        **_base(resolved),
+        **errors,
+        "n": _searches(resolved)[search].sizes[round_],
+        "chunk": resolved.content["chunk"],
+    }
 
 
 def _chosen(resolved: PlanningResolved, search: str) -> dict[str, Any]:
@@ -156,6 +163,7 @@ CARD = Step(
     depends=_carded,
     priority=90,
     threads=None,
+    local=True,
 )
 POTENTIALS = Step(
     "potentials",
@@ -240,6 +248,7 @@ COLLECT = Step(
         LIMITS.files,
     ),
     depends=_collected,
+    local=True,
 )
 STEPS = (CARD, POTENTIALS, ROUND, PROPOSE, EVALUATE, CHOOSE, SCREEN, ROBUST, TOLERANCE, LIMITS, COLLECT)
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ptydesign import io, waves
+from ptydesign import waves
 from ptydesign.design import limits
 from ptydesign.errors import InputError, nearest
-from ptydesign.experiment.search import potential_file
+from ptydesign.experiment.search import cached
 from ptydesign.grids import Grid, crop_spectrum
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.reconstruction import trial_reconstruction
@@ -184,8 +184,7 @@ def write_limits(resolved: PlanningResolved, design: str) -> Path:
     if design not in found:
         raise InputError("design", "must have a bound", design, nearest(design, found))
     setting = Setting(**robust[found[design]]["setting"])
-    path = resolved.results / f"limits/{design}.json"
-    potential = io.read_potential(potential_file(resolved.of(setting)))
+    potential = cached(resolved.of(setting))[0]
     scene = make_scene(resolved, setting, resolved.study.goal.dose_limit, potential)
     qmax = 0.5 / scene.pixel_a  # all that the reconstruction has, as its measured error
     content: dict[str, Any] = bound(scene, qmax)
@@ -194,8 +193,7 @@ def write_limits(resolved: PlanningResolved, design: str) -> Path:
         content[f"resolution_{name}_a"] = resolution_a(
             content["q_per_a"], content[f"{name}_rad"], content["object_rad"]
         )
-    io.write_json(path, {"design": design, "qmax_per_a": qmax, **content})
-    return path
+    return resolved.write_json(f"limits/{design}.json", {"design": design, "qmax_per_a": qmax, **content})
 
 
 def screen_value(scene: Scene, qmax: float) -> float:
@@ -226,11 +224,9 @@ def write_screen(resolved: PlanningResolved, search: str) -> Path:
             setting = setting_of(resolved.bench, record["point"])
             one = resolved.of(setting)
             if one.key not in potentials:
-                potentials[one.key] = io.read_potential(potential_file(one))
+                potentials[one.key] = cached(one)[0]
             scene = make_scene(resolved, setting, found.dose_e_per_a2, potentials[one.key])
             qmax = min(1 / resolved.study.goal.resolution_a, 0.5 / scene.pixel_a)
             value = screen_value(scene, qmax)
             rows.append({"round": round_, "index": record["index"], "left": value, "objective": record["objective"]})
-    path = resolved.results / f"screen/{found.name}.json"
-    io.write_json(path, {"dose_e_per_a2": found.dose_e_per_a2, "rows": rows})
-    return path
+    return resolved.write_json(f"screen/{found.name}.json", {"dose_e_per_a2": found.dose_e_per_a2, "rows": rows})

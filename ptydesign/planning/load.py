@@ -54,6 +54,9 @@ def study_name(path: Path) -> str:
 def read_plan(path: Path, scale: str = DEFAULT_SCALE) -> tuple[PlanningStudy, list[str]]:
     """(checked plan, warnings) of a YAML file or of a folder with a study.yaml. Raises InputError."""
     path = Path(path)
+    if path.is_dir() and not (path / "study.yaml").is_file():
+        raise InputError("plan", "must be a file, or a study's folder", str(path), "`ptydesign init` writes a plan.")
+    _check_is_plan(path / "study.yaml" if path.is_dir() else path)
     if path.is_dir():
         source, plan = path / "study.yaml", load_study(path, scale, PlanningStudy)
     else:
@@ -65,6 +68,18 @@ def read_plan(path: Path, scale: str = DEFAULT_SCALE) -> tuple[PlanningStudy, li
 def make_plan(content: Mapping[str, Any], name: str, scale: str = DEFAULT_SCALE) -> tuple[PlanningStudy, list[str]]:
     """(checked plan, warnings) of a dict, as a file would hold it. Raises InputError."""
     return _checked(_build(content, "plan", name, scale), Path.cwd())
+
+
+def _check_is_plan(path: Path) -> None:
+    """Say what another file is that is taken for a plan."""
+    content = read_yaml(path)
+    kind = content.get("kind", "experiment" if "experiment" in content else KIND)
+    if RENAMED.get(kind, kind) != KIND and isinstance(kind, str):
+        mend = f"Run it: snakemake studies/{path.resolve().parent.name}. `ptydesign init` writes a plan."
+        raise InputError(str(path), "must be a plan of beam time", f"a study of the kind {kind}", mend)
+    if "engines" in content:
+        mend = "It is for `ptydesign reconstruct DATA PLAN`. `ptydesign init` writes a plan of beam time."
+        raise InputError(str(path), "must be a plan of beam time", "a plan of a reconstruction", mend)
 
 
 def _build(content: Mapping[str, Any], source: str, name: str, scale: str) -> PlanningStudy:

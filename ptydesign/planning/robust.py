@@ -2,70 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
 
-from ptydesign import io
 from ptydesign.errors import InputError, nearest
+from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.images import keep_images
+from ptydesign.experiment.trial import common_stop, value_at
 from ptydesign.planning import scope
 from ptydesign.planning.config import RobustnessConfig
+from ptydesign.planning.errors import Errors, drawn
 from ptydesign.planning.instrument import Setting
-from ptydesign.planning.operation import operate
-from ptydesign.planning.reconstruction import in_slices
-from ptydesign.planning.resolve import (
-    LARGEST_SOURCE,
-    PlanningResolved,
-    detected_dose,
-    expert_at,
-    thickness_factors,
-    to_experiment_config,
-)
+from ptydesign.planning.resolve import PlanningResolved, expert_at
 from ptydesign.planning.search import Runners
 from ptydesign.planning.space import setting_of
-from ptydesign.planning.trial import PlannedTrial
 from ptydesign.study.decide import standing
 from ptydesign.study.draws import summarise
 from ptydesign.study.file import dose_name
 from ptydesign.study.progress import Progress
-from ptydesign.study.store import PointStore, seed_of
-
-FIRST_REPEAT = 1000  # repeats of draws, apart from those of plain repeats
-
-
-@dataclass(frozen=True)
-class Errors:
-    """One draw of everything that may be wrong. Factors are of the instrument's values; source None is coherent."""
-
-    defocus_nm: float = 0.0
-    drift: float = 1.0
-    drift_angle_rad: float = math.pi / 4
-    source: float | None = None
-    tilt_mrad: tuple[float, float] = (0.0, 0.0)
-    thickness: float = 1.0
-
-
-def draw_errors(resolved: PlanningResolved, number: int) -> Errors:
-    """Draw `number`: the same for every design, so that they are compared under the same errors."""
-    plan, instrument = resolved.study, resolved.study.instrument
-    rng = np.random.default_rng(seed_of(plan.seed, "errors", number))
-    normal = rng.standard_normal(3)
-    thick = in_slices(plan)
-    factors = (1.0, *thickness_factors(plan))
-    return Errors(
-        defocus_nm=round(float(normal[0]) * instrument.defocus_error_nm, 3),
-        drift=round(float(rng.uniform(0, 2)), 3),
-        drift_angle_rad=round(float(rng.uniform(0, 2 * math.pi)), 3),
-        source=round(float(rng.uniform(2 - LARGEST_SOURCE, LARGEST_SOURCE)), 3),
-        tilt_mrad=tuple(round(float(v) * plan.robustness.tilt_mrad, 3) for v in normal[1:]) if thick else (0.0, 0.0),
-        thickness=float(factors[int(rng.integers(len(factors)))]),
-    )
+from ptydesign.study.store import PointStore
 
 
 def design_setting(resolved: PlanningResolved, design: str) -> Setting | None:
@@ -83,44 +43,35 @@ def design_setting(resolved: PlanningResolved, design: str) -> Setting | None:
 
 
 def robust(resolved: PlanningResolved, design: str, progress: Progress | None = None) -> Path:
-    """Repeats without errors and draws of all errors together for one design; write robust/<design>.json."""
+    """Draws of all errors together for one design, and repeats without any; write robust/<design>.json.
+
+    Its reconstruction ends, in all of them, at the sweep that is best on average over the draws."""
     plan, limit = resolved.study, resolved.study.goal.dose_limit
     setting = design_setting(resolved, design)
-    path = resolved.results / f"robust/{design}.json"
+    file = f"robust/{design}.json"
     if setting is None:
-        io.write_json(path, {"design": design, "setting": None, "trials": []})
-        return path
+        return resolved.write_json(file, {"design": design, "setting": None, "trials": []})
     runners, save = Runners(resolved, progress), keep_images(PointStore(resolved.root))
-    stop = runners.stop(setting, limit)
-    found = runners.draws(setting, limit, f"{design}/repeat-", plan.robustness.repeats, save, stop)
-    trials = [{"kind": "repeat", "number": one.pop("repeat"), **one, **asdict(Errors())} for one in found]
+    found = []
     for number in range(plan.robustness.draws):
-        trial, errors = drawn(resolved, setting, number, stop)
-        key, result, score = runners.run(trial, setting, f"{design}/draw-{number}", errors.thickness)
-        trials.append({"kind": "draw", "number": number, "key": key, "objective": score, **result, **asdict(errors)})
-    io.write_json(path, {"design": design, "setting": asdict(setting), "sweeps": stop, "trials": trials})
-    return path
+        trial, errors = drawn(resolved, setting, limit, number)
+        key, result, _ = runners.run(trial, setting, f"{design}/draw-{number}", errors.thickness)
+        found.append({"kind": "draw", "number": number, "key": key, **result, **asdict(errors)})
+    study = resolved.of(setting).study
+    stop = common_stop(study, found)
+    draws = [{**one, **at_stop(study, one, stop)} for one in found]
+    repeats = runners.draws(setting, limit, f"{design}/repeat-", plan.robustness.repeats, save, stop)
+    trials = [{"kind": "repeat", "number": one.pop("repeat"), **one, **asdict(Errors())} for one in repeats]
+    content = {"design": design, "setting": asdict(setting), "sweeps": stop, "trials": [*trials, *draws]}
+    return resolved.write_json(file, content)
 
 
-def drawn(
-    resolved: PlanningResolved, setting: Setting, number: int, stop: int | None = None
-) -> tuple[PlannedTrial, Errors]:
-    """The trial of a setting at the dose limit under draw `number` of all errors, and these."""
-    bench, limit, errors = resolved.bench, resolved.study.goal.dose_limit, draw_errors(resolved, number)
-    operation = operate(bench, setting, limit)
-    believed = to_experiment_config(bench, operation)
-    true = to_experiment_config(bench, operation, errors.drift, errors.drift_angle_rad, errors.source)
-    # the scan on the day is the planned one, whatever goes wrong
-    wrong = {"defocus_nm": setting.defocus_nm + errors.defocus_nm, "scan_margin_a": believed.margin_a}
-    trial = PlannedTrial(
-        true.model_copy(update=wrong),
-        detected_dose(bench, limit),
-        repeat=FIRST_REPEAT + number,
-        stop=stop,
-        believed=believed,
-        tilt_mrad=errors.tilt_mrad,
-    )
-    return trial, errors
+def at_stop(study: StudyConfig, result: Mapping[str, Any], stop: int | None) -> dict[str, Any]:
+    """`objective`, `scores` and `sweeps` of a trial after the sweep at which its design's reconstruction ends.
+
+    The stop is the best on average over all draws, since on the day nobody knows the best of that one."""
+    scores = next((one["scores"] for one in result.get("path", ()) if one["sweeps"] == stop), None)
+    return {"objective": value_at(study, result, stop), "scores": scores, "sweeps": stop}
 
 
 def read_robust(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:

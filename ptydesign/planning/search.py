@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ptydesign import io
 from ptydesign.design.settings import Observation
 from ptydesign.design.space import Point, Space
 from ptydesign.errors import InputError, nearest
-from ptydesign.experiment.search import Runner, potential_file
+from ptydesign.experiment.search import Runner, cached
 from ptydesign.experiment.trial import judged, objective_value
 from ptydesign.planning import scope
+from ptydesign.planning.errors import OF_SEARCH, drawn
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.resolve import PlanningResolved, detected_dose, expert_at, to_experiment_config
@@ -45,8 +45,8 @@ def find_search(resolved: PlanningResolved, name: str) -> Search:
 
 def build_potentials(resolved: PlanningResolved) -> None:
     """Build the potential of every mode, or find it in the cache; write potentials.json."""
-    files = {mode.name: potential_file(one).name for mode, one in resolved.modes.items()}
-    io.write_json(resolved.results / "potentials.json", files)
+    files = {mode.name: cached(one)[1].name for mode, one in resolved.modes.items()}
+    resolved.write_json("potentials.json", files)
 
 
 def points_of(resolved: PlanningResolved, search: Search, round_: int) -> tuple[list[Point], Any]:
@@ -98,9 +98,8 @@ def evaluate(
     found = find_search(resolved, search)
     points, _ = rounds.read_points(resolved.results, found, round_)
     trials = _evaluated(resolved, found, round_, found.indices(round_, chunk), points, progress)
-    path = resolved.results / found.trial_files(round_)[chunk]
-    io.write_json(path, {"dose_e_per_a2": found.dose_e_per_a2, "round": round_, "trials": trials})
-    return path
+    content = {"dose_e_per_a2": found.dose_e_per_a2, "round": round_, "trials": trials}
+    return resolved.write_json(found.trial_files(round_)[chunk], content)
 
 
 def do_round(resolved: PlanningResolved, search: str, round_: int, progress: Progress | None = None) -> Path:
@@ -108,10 +107,8 @@ def do_round(resolved: PlanningResolved, search: str, round_: int, progress: Pro
     found = find_search(resolved, search)
     points, state = points_of(resolved, found, round_)
     trials = _evaluated(resolved, found, round_, range(len(points)), points, progress)
-    path = resolved.results / found.points_file(round_)
     content = {"dose_e_per_a2": found.dose_e_per_a2, "round": round_, "points": points, "state": state}
-    io.write_json(path, {**content, "trials": trials})
-    return path
+    return resolved.write_json(found.points_file(round_), {**content, "trials": trials})
 
 
 def _evaluated(
@@ -121,8 +118,13 @@ def _evaluated(
     runners, trials = Runners(resolved, progress), []
     for index in indices:
         setting = setting_of(resolved.bench, points[index])
-        name = f"{search.name}/{round_}/{index}"
-        key, result, score = runners.planned(setting, search.dose_e_per_a2, name)
+        name, dose = f"{search.name}/{round_}/{index}", search.dose_e_per_a2
+        if resolved.study.errors == "none":
+            key, result, score = runners.planned(setting, dose, name)
+        else:  # every trial its own: the surrogate learns the mean over them
+            number = OF_SEARCH + sum(search.sizes[:round_]) + index
+            trial, errors = drawn(resolved, setting, dose, number)
+            key, result, score = runners.run(trial, setting, name, errors.thickness)
         trials.append({"index": index, "point": points[index], "key": key, "objective": score, **result})
     return trials
 
@@ -148,10 +150,6 @@ class Runners:
         if one.key not in self._runners:
             self._runners[one.key] = Runner(one, self.progress)
         return self._runners[one.key]
-
-    def stop(self, setting: Setting, dose: float) -> int | None:
-        """The sweep after which draws of a setting end, as `Runner.stop`."""
-        return self._of(setting).stop(self._trial(setting, dose))
 
     def _trial(self, setting: Setting, dose: float, repeat: int = 0, stop: int | None = None) -> PlannedTrial:
         bench = self.resolved.bench
@@ -214,8 +212,7 @@ def choose(resolved: PlanningResolved, search: str) -> Path:
         points = {f"candidate-{i}": point for i, point in enumerate(candidates)}
         points[scope.EXPERT_DESIGN] = point_of(space, expert_at(resolved.bench, found.dose_e_per_a2))
         content["tolerances"] = {name: tolerances(model.predict, space, point) for name, point in points.items()}
-    io.write_json(resolved.results / found.best_file, content)
-    return resolved.results / found.best_file
+    return resolved.write_json(found.best_file, content)
 
 
 def _different(space: Space, points: Sequence[Point], scores: np.ndarray, count: int) -> list[Point]:

@@ -27,6 +27,7 @@ def write_pdf(path: Path, content: dict[str, Any], tables: PlanningTables) -> No
     """Write the page."""
     with drawing.styled():
         figure = draw_page(content, tables)
+        drawing.literal(figure)
         with atomic(path) as temporary:
             figure.savefig(temporary, format="pdf", metadata={"CreationDate": None, "Producer": None})
 

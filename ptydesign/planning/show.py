@@ -11,6 +11,7 @@ from ptydesign.planning.card import Card
 from ptydesign.planning.resolve import PlanningResolved, plan_cards
 from ptydesign.study.cost import fft_rate
 from ptydesign.study.page import environment
+from ptydesign.study.records import write_record
 
 MARKS = {"green": "ok", "amber": "mind", "red": "NO", "information": "-"}
 STYLES = {"green": "green", "amber": "yellow", "red": "bold red", "information": "dim"}
@@ -30,16 +31,17 @@ def print_card(card: Card, camera_unit: str) -> None:
     """The card in colours on stdout; marks say the same without."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text  # shows words as they are: brackets are no markup
 
     console = Console()
-    console.print(f"[bold]{card.title}[/bold]: {card.what} at {card.dose_e_per_a2:g} e/A^2")
-    console.print(setting_text(card, camera_unit))
+    console.print(Text.assemble((card.title, "bold"), f": {card.what} at {card.dose_e_per_a2:g} e/A^2"))
+    console.print(Text(setting_text(card, camera_unit)))
     table = Table(show_lines=False, pad_edge=False)
     for name in ("", "rule", "value", "wanted", "what to change"):
         table.add_column(name, overflow="fold")
     for row in card.rows:
-        mark = f"[{STYLES[row.status]}]{MARKS[row.status]}[/]"
-        table.add_row(mark, row.name, row.value_text, row.limit, row.change)
+        mark = Text(MARKS[row.status], style=STYLES[row.status])
+        table.add_row(mark, *(Text(words) for words in (row.name, row.value_text, row.limit, row.change)))
     console.print(table)
 
 
@@ -78,5 +80,5 @@ def write_cards(folder: Path, cards: list[Card], camera_unit: str, fft_units_per
     io.write_text(folder / "card.html", card_page(cards, camera_unit))
     io.write_text(folder / "card.csv", card_csv(cards))
     content = {"fft_units_per_s": fft_units_per_s, "cards": [card.content() for card in cards]}
-    io.write_json(folder / "card.json", content)
+    write_record(folder, "card.json", content)
     return [folder / f"card.{suffix}" for suffix in ("html", "csv", "json")]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ptydesign.study import tables
-from ptydesign.study.records import read_json
+from ptydesign.study.records import read_record
 
 TABLES = ("trials", "robustness", "candidates", "tolerance", "pareto", "limits", "screen", "summary")
 RECOMMENDATION = "tables/recommendation.json"
@@ -34,5 +34,5 @@ class PlanningTables(tables.Tables):
 def read_tables(folder: Path) -> PlanningTables:
     """The tables of a results folder. Raises InputError naming the file that is missing."""
     found = tables.read_tables(folder, TABLES)
-    recommendation = read_json(Path(folder) / RECOMMENDATION)
+    recommendation = read_record(Path(folder), RECOMMENDATION)
     return PlanningTables(found.folder, found.study, found.made, found.frames, found.images, recommendation)

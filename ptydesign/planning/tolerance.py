@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from ptydesign import io
 from ptydesign.design.space import Dimension
 from ptydesign.errors import InputError, nearest
 from ptydesign.planning import scope
@@ -133,9 +132,7 @@ def write_tolerance(resolved: PlanningResolved, parameter: str, progress: Progre
     (low, high), more = kept_range(value, tried, score, ends or (min(dimension.values), max(dimension.values)))
     content = {"parameter": parameter, "design": design, "setting": asdict(setting), "value": value, "score": score}
     content |= {"predicted": predicted, "ends": ends, "tried": tried, "low": low, "high": high, "more": more}
-    path = resolved.results / f"tolerance/{parameter}.json"
-    io.write_json(path, content)
-    return path
+    return resolved.write_json(f"tolerance/{parameter}.json", content)
 
 
 def _try(

@@ -127,7 +127,8 @@ def save(path: Path, saved: Saved, who: Mapping[str, Any], plan: Plan) -> None:
 
 def load(path: Path, who: Mapping[str, Any]) -> Saved:
     """Read a checkpoint. Raises InputError if it belongs to another plan, dataset or seed, or is no checkpoint."""
-    arrays, attributes = io.read_hdf5(path, "checkpoint")
+    known = ("state/*", "memory/*", "batch_positions")
+    arrays, attributes = io.read_hdf5(path, "checkpoint", known, ("batch_positions",))
     for name, value in who.items():
         if attributes["identity"][name] != value:
             raise InputError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ptydesign import io
+from ptydesign import hdf5
+from ptydesign.errors import InputError
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.session import DONE, FAILED, STOPPED, Session
 from ptydesign.types import Dataset, Outcome, ReconState
@@ -69,8 +70,8 @@ class Live:
             patterns=list(dataset.patterns.shape),
             **self._about,
         )
-        arrays = {"positions_nominal": io.Array(np.asarray(dataset.positions_a), "angstrom", "position,(y,x)")}
-        io.write_hdf5(self.folder / "start.h5", "start", arrays, {})
+        arrays = {"positions_nominal": hdf5.Array(np.asarray(dataset.positions_a), "angstrom", "position,(y,x)")}
+        hdf5.write_hdf5(self.folder / "start.h5", "start", arrays, {})
         self._lines = self._stack.enter_context((self.folder / "progress.jsonl").open("a", buffering=1))
         self._stack.enter_context(self.session.beating(self.stop))
         self.cost_s += time.perf_counter() - begin
@@ -81,7 +82,8 @@ class Live:
     ) -> None:
         self._stack.close()
         if error is not None:
-            self.session.end(FAILED, f"{kind.__name__}: {error}", cost_s=round(self.cost_s, 3))
+            with suppress(OSError, InputError):
+                self.session.end(FAILED, f"{kind.__name__}: {error}", cost_s=round(self.cost_s, 3))
 
     def stop(self) -> None:
         """End the run after the present sweep."""
@@ -93,23 +95,28 @@ class Live:
 
     def __call__(self, sweep: int, loss: float, state: ReconState) -> bool:
         begin = time.perf_counter()
+        with suppress(OSError, InputError):  # a full or missing disk ends the view, not the run
+            self._show(sweep, loss, state, begin)
+        self.cost_s += time.perf_counter() - begin
+        return self._stop
+
+    def _show(self, sweep: int, loss: float, state: ReconState, now: float) -> None:
         work, seconds = self._spent
         line = {"sweep": sweep, "loss": loss if np.isfinite(loss) else None, "s": round(seconds, 3)}
         self._lines.write(json.dumps({**line, "gflop": round(work, 3), "t": round(time.time(), 1)}) + "\n")
         written, took = self._last
-        if begin - written >= max(EVERY_S, took / COST):
+        if now - written >= max(EVERY_S, took / COST):
             write_iteration(self.folder, sweep, state, len(self._dataset.positions_a))
             thin_out(self.folder)
-            self._last = time.perf_counter(), time.perf_counter() - begin
-        self.cost_s += time.perf_counter() - begin
-        return self._stop
+            self._last = time.perf_counter(), time.perf_counter() - now
 
     def finish(self, outcome: Outcome, state: ReconState) -> None:
         """The run is over: its last iteration, and how it ended."""
-        if outcome.sweeps:
-            write_iteration(self.folder, outcome.sweeps, state, len(self._dataset.positions_a))
         how = {"stopped": STOPPED, "diverged": FAILED}.get(outcome.status, DONE)
-        self.session.end(how, outcome.reason, outcome=outcome.status, cost_s=round(self.cost_s, 3))
+        with suppress(OSError, InputError):
+            if outcome.sweeps:
+                write_iteration(self.folder, outcome.sweeps, state, len(self._dataset.positions_a))
+            self.session.end(how, outcome.reason, outcome=outcome.status, cost_s=round(self.cost_s, 3))
 
 
 def iterations(folder: Path) -> list[Path]:
@@ -130,9 +137,9 @@ def write_iteration(folder: Path, sweep: int, state: ReconState, count: int) -> 
     factor = int(np.ceil(np.sqrt(part.size / MOST_PIXELS)))
     pixel = np.asarray(state.pixel_a, float)
     arrays = {
-        "object": io.Array(binned(part, factor).astype(np.complex64), "transmission", "slice,y,x"),
-        "probe": io.Array(np.asarray(state.probe).astype(np.complex64), "sqrt(counts)", "mode,y,x"),
-        "positions": io.Array(positions * pixel + np.asarray(state.origin_a), "angstrom", "position,(y,x)"),
+        "object": hdf5.Array(binned(part, factor).astype(np.complex64), "transmission", "slice,y,x"),
+        "probe": hdf5.Array(np.asarray(state.probe).astype(np.complex64), "sqrt(counts)", "mode,y,x"),
+        "positions": hdf5.Array(positions * pixel + np.asarray(state.origin_a), "angstrom", "position,(y,x)"),
     }
     attributes = {
         "sweep": sweep,
@@ -144,7 +151,7 @@ def write_iteration(folder: Path, sweep: int, state: ReconState, count: int) -> 
         "wavelength_a": float(state.wavelength_a),
     }
     path = Path(folder) / f"iteration-{sweep:06d}.h5"
-    io.write_hdf5(path, "iteration", arrays, attributes, packed=False)
+    hdf5.write_hdf5(path, "iteration", arrays, attributes, packed=False)
     return path
 
 

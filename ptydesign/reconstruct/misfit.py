@@ -18,7 +18,13 @@ from ptydesign.waves import fft2, ifft2
 
 
 def misfit(state: ReconState, dataset: Dataset, noise: str, offset: float) -> float:
-    """Negative log-likelihood per measured electron of all patterns of a dataset.
+    """Negative log-likelihood per measured electron of all patterns of a dataset: see `misfits`."""
+    electrons = float((dataset.patterns * dataset.mask).mean()) * dataset.mask.size * len(dataset.patterns)
+    return float(np.sum(misfits(state, dataset, noise, offset)) / electrons)
+
+
+def misfits(state: ReconState, dataset: Dataset, noise: str, offset: float) -> Float[np.ndarray, " position"]:
+    """Negative log-likelihood of each pattern of a dataset.
 
     The state's object and probe at the dataset's own positions, which must be the nominal ones that the reconstruction
     used (refined positions are those of the patterns that it saw) and lie on its canvas. noise, offset: as an engine's
@@ -42,8 +48,7 @@ def misfit(state: ReconState, dataset: Dataset, noise: str, offset: float) -> fl
             counts=jnp.asarray(mean * dataset.mask.size, real),
         )
         state = jax.tree.map(jnp.asarray, state)
-        losses = _losses(state, problem, jnp.asarray(positions, real), noise)
-        return float(np.sum(np.asarray(losses, np.float64)) / (mean * dataset.mask.size * len(positions)))
+        return np.asarray(_losses(state, problem, jnp.asarray(positions, real), noise), np.float64)
 
 
 @functools.partial(jax.jit, static_argnames="noise")

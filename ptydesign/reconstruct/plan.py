@@ -7,10 +7,11 @@ import operator
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_serializer, model_validator
+from pydantic import ConfigDict, Field, PositiveInt, model_serializer, model_validator
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
+from ptydesign.reconstruct.correction import Correction
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.schedule import Budget
 from ptydesign.shown import Shown
@@ -73,6 +74,29 @@ class ObjectStart(Strict):
         return {k: v for k, v in handler(self).items() if (k, v) != ("method", "vacuum")}
 
 
+class Calibrate(Strict):
+    """What is searched before the reconstruction by the data's own misfit, in short reconstructions: see `calibrate`.
+
+    Where the misfit has a least value among those tried, that counts instead of what the data were told."""
+
+    model_config = ConfigDict(title="calibrate")
+    offsets: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    """{parameter as of `ptydesign calibrate`, for instance defocus_nm: [three or more rising offsets from what the data
+    were told]}, searched in this order."""
+    positions: PositiveInt = Field(100, le=100_000)
+    """How many patterns are used, those in the scan's middle."""
+    sweeps: PositiveInt = Field(5, le=1000)
+    """Sweeps of each short reconstruction."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> Calibrate:
+        for name, values in self.offsets.items():
+            if len(values) < 3 or list(values) != sorted(set(values)):
+                rule = "must be three or more rising numbers"
+                raise InputError(f"offsets.{name}", rule, list(values), "Write for example [-4, -2, 0, 2, 4].")
+        return self
+
+
 class Plan(Shown, Strict):
     """A plan: how a dataset is reconstructed."""
 
@@ -81,6 +105,10 @@ class Plan(Shown, Strict):
     """How the probe starts."""
     object: ObjectStart = ObjectStart()
     """How the object starts, and in how many slices."""
+    correction: Correction = Correction()
+    """What the data were told and is taken to be otherwise: defocus, rotation, scan scale and others."""
+    calibrate: Calibrate = Calibrate()
+    """What of it is searched first, by the data's own misfit."""
     precision: Literal["single", "double"] = "single"
     """Precision of floating-point numbers; double is slower, and for checks."""
     engines: tuple[EngineSettings, ...] = Field(min_length=1)
@@ -90,8 +118,9 @@ class Plan(Shown, Strict):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        # plans from before there were budgets keep their hash
-        return {n: v for n, v in handler(self).items() if n != "budget" or self.budget != Budget()}
+        # plans from before there were budgets and corrections keep their hash
+        empty = {"budget": Budget(), "correction": Correction(), "calibrate": Calibrate()}
+        return {n: v for n, v in handler(self).items() if n not in empty or getattr(self, n) != empty[n]}
 
     @model_validator(mode="after")
     def _slices(self) -> Plan:

@@ -78,6 +78,9 @@ def reconstruct(
     engine needs more of them at once.
     most: ends after so many sweeps, as if it had been looked at then; None: goes on to the plan's end.
     """
+    if plan.calibrate.offsets:
+        rule = "must have been searched: `calibrated` of reconstruct.calibrate gives the plan to reconstruct with"
+        raise InputError("calibrate", rule, dict(plan.calibrate.offsets), "Leave it out here.")
     x64 = plan.precision == "double"
     with jax.enable_x64(True) if x64 else nullcontext():
         real = np.float64 if x64 else np.float32
@@ -96,6 +99,7 @@ def _reconstruct(
     real: type,
     most: int | None,
 ) -> tuple[ReconState, History, Outcome]:
+    dataset = plan.correction.applied(dataset)
     rng = np.random.default_rng([seed, 0x7265636F])
     count = len(dataset.positions_a)
     room = capacity(count)

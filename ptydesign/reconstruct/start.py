@@ -21,6 +21,8 @@ LARGEST_CANVAS_PX = 2**28
 def start_state(dataset: Dataset, plan: Plan) -> ReconState:
     """The plan's start of the object, nominal probe scaled to the data, nominal positions (NumPy, double precision).
 
+    dataset: as the plan's correction leaves it.
+
     Raises InputError if neither optics nor a probe guess is known, or the positions span an absurd area.
     """
     pixel = np.asarray(dataset.grid.pixel_a)
@@ -45,7 +47,7 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
         probe=start_probe(dataset, plan),
         positions_px=(dataset.positions_a - origin) / pixel,
         intensity=np.ones(len(dataset.positions_a)),
-        tilt_rad=np.zeros(2),
+        tilt_rad=plan.correction.tilt_rad,
         thickness_a=np.full(slices, plan.object.slice_thickness_a),
         pixel_a=pixel,
         origin_a=origin,

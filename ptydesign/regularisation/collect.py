@@ -93,7 +93,7 @@ def _images(resolved: ThickResolved, found: dict[str, dict[str, Any]]) -> dict[s
     for item in items(resolved.study):
         if found[item.name]["status"] == "diverged":
             continue
-        state = io.read_reconstruction(resolved.results / "reconstruction" / f"{item.name}.h5").state
+        state = io.read_reconstruction(resolved.results / item.file, resolved.place(item.file)).state
         pixel, origin = (tuple(float(v) for v in np.asarray(a)) for a in (state.pixel_a, state.origin_a))
         rows, columns = region_slices(state.object.shape[-2:], pixel, origin, region)
         phase = state.phase_rad[:, rows, columns].sum(axis=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,11 @@ class Item:
     factor: str = ""
     path: str = ""
     value: float | None = None
+
+    @property
+    def file(self) -> str:
+        """Its reconstruction, relative to the results folder."""
+        return f"reconstruction/{self.name}.h5"
 
 
 def items(study: RegularisationStudy) -> list[Item]:
@@ -101,18 +106,20 @@ def plan_of(resolved: ThickResolved, item: Item) -> Plan:
 class Watch:
     """An observer of `reconstruct` that measures errors every few sweeps; `rows` are JSON-able.
 
-    path: a file that keeps the rows, so that a resumed reconstruction has those of its first part.
+    file: of the results folder, keeps the rows, so that a resumed reconstruction has those of its first part.
     """
 
-    def __init__(self, resolved: ThickResolved, truth: Truth, plan: Plan, path: Path | None = None):
+    def __init__(self, resolved: ThickResolved, truth: Truth, plan: Plan, file: str | None = None):
+        self.resolved = resolved
         self.study: RegularisationStudy = resolved.study
         self.region = region_of(resolved)
-        self.truth, self.last, self.path = truth, plan.sweeps, path
+        self.truth, self.last, self.file = truth, plan.sweeps, file
         self.slices_a = np.full(plan.object.slices, plan.object.slice_thickness_a)
         self.bins_a = depth_bins(truth, self.study.slices)  # the same for all plans, whatever their slices
         self.rows: list[dict[str, Any]] = []
-        if path is not None and path.is_file():
-            self.rows = json.loads(path.read_text(encoding="utf-8"))
+        if file is not None and (resolved.results / file).is_file():
+            with suppress(InputError):  # of an earlier version, or damaged: the reconstruction begins anew
+                self.rows = resolved.read_json(file)["rows"]
 
     def __call__(self, sweep: int, loss: float, state: ReconState) -> None:
         every = self.study.errors.every
@@ -120,8 +127,8 @@ class Watch:
             return
         self.rows = [row for row in self.rows if row["sweep"] < sweep]
         self.rows.append({"sweep": sweep, "loss": finite(loss), **self.errors(state)})
-        if self.path is not None:
-            io.write_json(self.path, self.rows)
+        if self.file is not None:
+            self.resolved.write_json(self.file, {"rows": self.rows})
 
     def errors(self, state: ReconState) -> dict[str, Any]:
         """Errors of a state; None where it can't be scored."""
@@ -156,11 +163,13 @@ def run_item(resolved: ThickResolved, item: str) -> Path:
     potential, specimen = read_specimen(resolved)
     truth = truth_of(resolved, potential)
     dataset = load_dataset(resolved, BASE, plan.object.slice_thickness_a)
-    path = resolved.results / "reconstruction" / f"{item}.h5"
-    partial = path.with_suffix(".errors.json")
-    watch = Watch(resolved, truth, plan, partial)
+    path = resolved.results / found_item.file
+    partial = Path(found_item.file).with_suffix(".errors.json")
+    watch = Watch(resolved, truth, plan, str(partial))
+    if not watch.rows:  # what a checkpoint has behind it was not kept
+        path.with_suffix(".checkpoint.h5").unlink(missing_ok=True)
     result = resumed(dataset, plan, study.seed, path, study.jobs.checkpoint, [watch])
-    io.write_reconstruction(path, result)
+    io.write_reconstruction(path, result, resolved.place(found_item.file))
     found = {
         "item": item,
         "plan": found_item.plan,
@@ -178,8 +187,8 @@ def run_item(resolved: ThickResolved, item: str) -> Path:
     if study.dumbbells is not None and result.outcome.status != "diverged":
         shift_a = watch.rows[-1].get("shift_a", [0.0, 0.0])
         found["dumbbells"] = dumbbells(resolved, result.state, truth, specimen, shift_a)
-    io.write_json(resolved.results / "errors" / f"{item}.json", found)
-    for leftover in (path.with_suffix(".checkpoint.h5"), partial):
+    resolved.write_json(f"errors/{item}.json", found)
+    for leftover in (path.with_suffix(".checkpoint.h5"), resolved.results / partial):
         leftover.unlink(missing_ok=True)
     return path
 

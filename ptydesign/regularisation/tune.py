@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ptydesign import io
 from ptydesign.design.propose import initial_design, propose
 from ptydesign.design.settings import Observation
 from ptydesign.design.space import build_space
@@ -59,9 +58,7 @@ def tune(resolved: ThickResolved, plan: str) -> Path:
         rounds.append(told)
     scored = [t for t in trials if t["rmse_slices_rad"] is not None]
     best = min(scored, key=lambda t: t["rmse_slices_rad"])["point"] if scored else {}
-    path = resolved.results / "tuning" / f"{plan}.json"
-    io.write_json(path, {"plan": plan, "best": best, "trials": trials})
-    return path
+    return resolved.write_json(f"tuning/{plan}.json", {"plan": plan, "best": best, "trials": trials})
 
 
 def trial_inputs(resolved: ThickResolved, plan: Plan) -> dict[str, Any]:

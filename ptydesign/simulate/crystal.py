@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EDGE_A = 1e-6  # an atom this close below an edge of the box belongs to the other side (rounding)
 CLOSEST_A = 0.4  # no two atoms of a real structure are closer (H2: 0.74 A)
 MAX_ATOMS = 20_000_000
+MOST_INDEX = 100  # of a zone axis
 LAST_ELEMENT = 103  # of Kirkland's and Lobato's tables
 
 
@@ -54,7 +55,7 @@ def read_structure(path: Path) -> ase.Atoms:
     if not path.is_file():
         raise InputError("sample.file", "must exist", str(path), "Check the path.")
     try:
-        atoms = read(path)
+        atoms = read(path, do_not_split_by_at_sign=True)  # else what follows an @ would be an index
     except Exception as error:  # ASE's readers raise whatever they stumble over
         key = error.args[0] if isinstance(error, KeyError) and error.args else None
         if isinstance(key, str) and 0 < len(key) <= 3 and key.isalpha() and key not in atomic_numbers:
@@ -82,7 +83,8 @@ def read_structure(path: Path) -> ase.Atoms:
     if len(unknown):
         raise _unknown_element(path, atoms.get_chemical_symbols()[int(np.argmax(atoms.numbers == unknown[0]))])
     for kind, parts in atoms.info.get("occupancy", {}).items():
-        if len(parts) > 1 or abs(sum(parts.values()) - 1) > 0.01:
+        shares = list(parts.values())
+        if len(shares) != 1 or not isinstance(shares[0], int | float) or abs(shares[0] - 1) > 0.01:
             raise InputError(
                 "sample.file",
                 f"every site must be fully occupied by one element ({path}, site {kind})",
@@ -98,6 +100,14 @@ def read_structure(path: Path) -> ase.Atoms:
             "Remove duplicates; check that the file is in angstrom.",
         )
     return atoms
+
+
+def check_indices(zone_axis: tuple[int, int, int]) -> tuple[int, int, int]:
+    """A zone axis of indices that a crystal is looked along. Raises InputError."""
+    if max(map(abs, zone_axis)) > MOST_INDEX:
+        rule = f"must have indices between -{MOST_INDEX} and {MOST_INDEX}"
+        raise InputError("zone_axis", rule, list(zone_axis), "Take a direction of low indices near it.")
+    return zone_axis
 
 
 def orient(atoms: ase.Atoms, zone_axis: tuple[int, int, int]) -> Oriented:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from scipy.spatial import cKDTree
 
-from ptydesign.config import Strict
+from ptydesign.config import Count, Strict
 from ptydesign.errors import InputError, nearest
 
 CLOSEST_A = 0.5  # no interstitial may lie closer to an atom of the crystal
@@ -25,7 +25,7 @@ SAME_A = 0.01  # sites closer than this are one
 class Placement(Strict):
     """Which of the possible sites are taken: `count` of them at random, or those nearest to `at_a`."""
 
-    count: PositiveInt | None = None
+    count: Count | None = None
     """How many, at random places drawn by the study's seed, their depths spread evenly over the crystal."""
     at_a: tuple[tuple[float, float, float], ...] = ()
     """Instead of count: places [y, x, z] in angstrom from the middle of the scan (y, x) and from the crystal's own

@@ -6,15 +6,16 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, field_validator
 
 from ptydesign import io
-from ptydesign.config import Strict
+from ptydesign.config import Count, Strict
 from ptydesign.errors import InputError, nearest
 from ptydesign.grids import Grid
 from ptydesign.simulate import image
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import ase
 
 VERSION = 1  # of the algorithm: raise it whenever the same configuration gives another potential
+MOST_SIGMA_A = 2.0  # of a thermal displacement: atoms of a crystal have no more
 EDGE_A = 1e-5  # an atom this close below a slice's exit face belongs to the next slice (rounding)
 
 SigmaA = float | dict[str, float]
@@ -43,19 +45,18 @@ class _Thermal(Strict):
     def _displacements_of_elements(cls, value: SigmaA) -> SigmaA:
         from ase.data import atomic_numbers
 
-        what = "a 1-D rms displacement in A"
+        what = f"a 1-D rms displacement in A, at most {MOST_SIGMA_A:g}"
         if not isinstance(value, dict):
-            if value <= 0:
+            if not 0 < value <= MOST_SIGMA_A:
                 mend = "Give one as 0.08, or leave thermal out for atoms at rest."
-                raise InputError("sigma_a", f"must be {what}, greater than 0", value, mend)
+                raise InputError("sigma_a", f"must be {what} and greater than 0", value, mend)
             return value
         for symbol, sigma in value.items():
             if symbol not in atomic_numbers:
                 raise InputError("sigma_a", "keys must be elements", symbol, nearest(symbol, set(atomic_numbers)))
-            if sigma < 0:
-                raise InputError(
-                    symbol, f"must be {what}, at least 0", sigma, "Give one as 0.08; 0 is an atom at rest."
-                )
+            if not 0 <= sigma <= MOST_SIGMA_A:
+                mend = "Give one as 0.08; 0 is an atom at rest."
+                raise InputError(symbol, f"must be {what} and at least 0", sigma, mend)
         return value
 
     def of(self, symbols: set[str]) -> dict[str, float]:
@@ -85,7 +86,7 @@ class FrozenPhonons(_Thermal):
 
     kind: Literal["frozen_phonons"]
     """How atoms vibrate; `frozen_phonons` moves them at random, with diffuse scattering."""
-    configurations: PositiveInt = 8
+    configurations: Count = 8
     """Snapshots whose patterns are averaged; time and memory grow with them."""
 
 
@@ -160,18 +161,25 @@ def potential_of_atoms(
     return Potential(slices, grid.pixel_a, slices_a)
 
 
-def cached_potential(sample: Sample, config: PotentialConfig, shape: tuple[int, int], seed: int, folder: Path) -> Path:
-    """Path of the stored potential in `folder`, built first if it is not there.
+def cached_potential(
+    sample: Sample, config: PotentialConfig, shape: tuple[int, int], seed: int, folder: Path
+) -> tuple[Potential, Path]:
+    """The potential stored in `folder`, and its path; built first if it is not there, or anew, with a word, if what is
+    there is damaged.
 
     The name is a hash of everything that determines the content: configuration, shape, seed (for frozen phonons), the
     bytes of the sample's file and the algorithm's version. Where the file lies doesn't matter.
     """
     key = potential_key(sample, config, shape, seed)
     path = Path(folder) / f"potential-{key}.h5"
-    if not path.is_file():
-        potential = build_potential(sample, config, shape, seed)
-        io.write_potential(path, potential, {"key": key, **_determining(sample, config, shape, seed)})
-    return path
+    if path.is_file():
+        try:
+            return io.read_potential(path, key), path
+        except InputError as error:
+            print(f"warning: the potential is built anew: {error}", file=sys.stderr)
+    potential = build_potential(sample, config, shape, seed)
+    io.write_potential(path, potential, {"key": key, **_determining(sample, config, shape, seed)}, key)
+    return potential, path
 
 
 def potential_key(sample: Sample, config: PotentialConfig, shape: tuple[int, int], seed: int) -> str:

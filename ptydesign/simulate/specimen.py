@@ -122,7 +122,7 @@ class StructureSample(Strict):
     def _not_zero(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
         if value == (0, 0, 0):
             raise InputError("zone_axis", "must have a direction", value, "Give three whole numbers, as [0, 0, 1].")
-        return value
+        return crystal.check_indices(value)
 
 
 class ImageSample(Strict):

@@ -59,7 +59,7 @@ class ThickSample(Strict):
     def _not_zero(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
         if value == (0, 0, 0):
             raise InputError("zone_axis", "must have a direction", value, "Give three whole numbers, as [1, 1, 0].")
-        return value
+        return crystal.check_indices(value)
 
 
 @dataclass(frozen=True)

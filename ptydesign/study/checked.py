@@ -17,7 +17,7 @@ from ptydesign import __version__, io
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.study.file import RESOLVED, resolved_file
-from ptydesign.study.records import read_json
+from ptydesign.study.records import HASH_LINE, place_of, read_record, text_hash, write_record
 from ptydesign.study.store import digest
 from ptydesign.study.versions import ALGORITHMS, LAYOUT, READ_LAYOUTS
 
@@ -42,9 +42,18 @@ class Checked:
         """Folder that holds the results of all studies, their point store and cache."""
         return self.results.parent
 
-    def read_json(self, file: str) -> Any:
-        """Content of a file of the results folder that another job made. Raises InputError if it can't be read."""
-        return read_json(self.results / file)
+    def read_json(self, file: str) -> dict[str, Any]:
+        """Content of a file of the results folder that another job made. Raises InputError if it can't be read, or
+        isn't what was written."""
+        return read_record(self.results, file)
+
+    def write_json(self, file: str, content: Mapping[str, Any]) -> Path:
+        """Write a file of the results folder that another job reads; returns its path."""
+        return write_record(self.results, file, content)
+
+    def place(self, file: str) -> str:
+        """What an HDF5 file of the results folder says that it is."""
+        return place_of(self.results, file)
 
 
 def write_resolved(resolved: Checked, kind: str, numbers: Mapping[str, Any], more: Mapping[str, Any]) -> None:
@@ -65,7 +74,7 @@ def write_resolved(resolved: Checked, kind: str, numbers: Mapping[str, Any], mor
     }
     text = "# Written by `ptydesign resolve`: every setting of this study, and what made it.\n"
     text += yaml.safe_dump({**resolved.content, "resolved": made}, sort_keys=False, allow_unicode=True)
-    io.write_text(resolved.results / RESOLVED, text)
+    io.write_text(resolved.results / RESOLVED, f"{text}{HASH_LINE}{text_hash(text)}\n")
 
 
 def check_results(folder: Path, study: str) -> None:
@@ -76,12 +85,17 @@ def check_results(folder: Path, study: str) -> None:
         return
     mend = f"Move {folder} away or delete it; the study then runs anew, from stored trials where they still hold."
     try:
-        made = read_yaml(file).get("resolved") or {}
+        made = read_yaml(file).get("resolved")
+        made = made if isinstance(made, dict) else {}
         found, owner = made.get("layout"), made.get("study", study)
     except InputError as error:
-        raise InputError("results folder", f"must have a readable {file.name}", error.value, mend) from None
+        again = f"Delete {file}; the study's snakemake command makes it anew."
+        raise InputError(str(file), "must be a readable file of this study", error.value, again) from None
+    if not isinstance(found, int):
+        again = f"Delete {file}; the study's snakemake command makes it anew."
+        raise InputError(str(file), "must be a readable file of this study, with its layout", found, again)
     rule = f"must have layout version {LAYOUT}, and {folder} was made by"
-    if not isinstance(found, int) or found < min(READ_LAYOUTS):
+    if found < min(READ_LAYOUTS):
         raise InputError("results folder", f"{rule} an older version of ptydesign", found, mend)
     if found > LAYOUT:
         raise InputError(

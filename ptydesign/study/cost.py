@@ -19,6 +19,8 @@ from ptydesign.study.kind import Kind, Run, Work
 if TYPE_CHECKING:
     from ptydesign.study.checked import Checked
 
+MOST_TRIALS, MOST_JOBS, MOST_YEARS = 1_000_000, 100_000, 100
+NOMINAL_RATE, YEAR_S = 1e9, 3.2e7  # FFT units per second of one core, about
 START_S = 3.0  # of a job: imports, loading compiled code
 
 
@@ -77,6 +79,22 @@ def check_memory(kind: Kind, resolved: Checked, cores: int, machine_gib: float) 
             f"run with --cores {max(1, int(machine_gib / gib))}"
         )
     return None
+
+
+def check_size(kind: Kind, resolved: Checked) -> None:
+    """Refuse a study of more trials, jobs or work than anybody has machines for. Raises InputError."""
+    field, mend = f"studies/{resolved.study.study}", "Lower counts of points, repeats or draws."
+    trials = kind.progress(resolved)[0] if kind.progress is not None else 0
+    if trials > MOST_TRIALS:
+        raise InputError(field, f"must take at most {MOST_TRIALS:,} trials", f"{trials:,} trials", mend)
+    jobs = sum(len(list(step.each(resolved))) for step in kind.steps)
+    if jobs > MOST_JOBS:
+        raise InputError(field, f"must take at most {MOST_JOBS:,} jobs", f"{jobs:,} jobs", mend)
+    units = sum(one.units for one in kind.work(resolved).values())
+    years = units / NOMINAL_RATE / YEAR_S
+    if years > MOST_YEARS:
+        rule = f"must take at most {MOST_YEARS} years of a core"
+        raise InputError(field, rule, f"an estimate of {years:,.0f} years", f"{mend} Or simulate a smaller field.")
 
 
 def fft_rate(seconds: float = 0.15) -> float:

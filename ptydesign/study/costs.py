@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from ptydesign.study.tables import read_settings
 
 @dataclass(frozen=True)
 class Measured:
-    """Jobs of a step that were measured: their number, seconds in all, and the memory of the largest in GiB."""
+    """Jobs of a step that were measured: their number, seconds in all, of the longest, and the largest's GiB."""
 
     jobs: int
     seconds: float
+    longest_s: float
     memory_gib: float
 
 
@@ -26,7 +27,7 @@ def costs_table(results: Path) -> str:
     """
     _, made = read_settings(results)
     steps = (made.get("estimate") or {}).get("steps") or {}
-    found = dict(_measured(Path(results), list(steps)))
+    found = measured_steps(Path(results), list(steps))
     head = (
         f"{'step':14s}{'jobs':>6s}{'measured':>10s}{'s estimated':>13s}{'s measured':>12s}{'GiB est.':>10s}{'GiB':>7s}"
     )
@@ -41,14 +42,21 @@ def costs_table(results: Path) -> str:
     return "\n".join(lines)
 
 
-def _measured(results: Path, names: list[str]) -> Iterator[tuple[str, Measured]]:
-    """Of each step, from logs/<step>*.tsv."""
+def measured_steps(results: Path, names: Sequence[str]) -> dict[str, Measured]:
+    """Of each step that has run, from logs/<step>*.tsv."""
+    found = {}
     for name in names:
-        rows = []
-        for file in sorted((results / "logs").glob(f"{name}*.tsv")):
-            if file.stem == name or file.stem.startswith(f"{name}-"):
-                with file.open(encoding="utf-8") as lines:
-                    rows += list(csv.DictReader(lines, delimiter="\t"))[-1:]
+        rows = [row for file in sorted((results / "logs").glob(f"{name}*.tsv")) for row in _rows(file, name)]
         if rows:
+            seconds = [float(row["s"]) for row in rows]
             memory = max((float(row["max_rss"]) for row in rows if row["max_rss"] not in ("NA", "-")), default=0.0)
-            yield name, Measured(len(rows), sum(float(row["s"]) for row in rows), memory / 1024)
+            found[name] = Measured(len(rows), sum(seconds), max(seconds), memory / 1024)
+    return found
+
+
+def _rows(file: Path, name: str) -> list[dict[str, str]]:
+    """The last measurement of a job of a step; none where the file is another step's, or was cut off by a kill."""
+    if file.stem != name and not file.stem.startswith(f"{name}-"):
+        return []
+    with file.open(encoding="utf-8") as lines:
+        return [row for row in csv.DictReader(lines, delimiter="\t") if row.get("max_rss")][-1:]

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptydesign.study.records import file_hash, write_record
+from ptydesign.study.tables import check_files
+
 if TYPE_CHECKING:
     import matplotlib.figure
+
+
+INDEX = "figures/index.json"
 
 
 def always(tables: Any) -> None:
@@ -38,6 +44,17 @@ def draw_all(figures: Sequence[Figure], tables: Any) -> list[Path]:
     return drawing.draw_all(draw, tables.folder)
 
 
+def write_index(results: Path, paths: Sequence[Path]) -> None:
+    """Write figures/index.json: the files that were drawn, with their hashes."""
+    write_record(results, INDEX, {"files": {path.name: file_hash(path) for path in paths}})
+
+
+def check_index(results: Path) -> None:
+    """Refuse figures that aren't those that were drawn. Raises InputError."""
+    if (Path(results) / INDEX).exists():
+        check_files(results, INDEX, "figures")
+
+
 def draw(figures: Sequence[Figure], tables: Any, name: str) -> matplotlib.figure.Figure | None:
     """One figure by its name, in the project's style; None if it can't be drawn. Raises InputError."""
     from ptydesign import drawing
@@ -47,4 +64,7 @@ def draw(figures: Sequence[Figure], tables: Any, name: str) -> matplotlib.figure
     if name not in known:
         raise InputError("figure", "is not a known figure", name, nearest(str(name), known))
     with drawing.styled():
-        return None if known[name].skip(tables) else known[name].draw(tables)
+        figure = None if known[name].skip(tables) else known[name].draw(tables)
+        if figure is not None:
+            drawing.literal(figure)
+        return figure

@@ -67,7 +67,7 @@ def in_file(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{path}: {error.field}", error.rule, error.value, error.mend) from None
+        raise error.at(f"{path}: {error.field}") from None
 
 
 def load_study(folder: Path, scale: str, model: type[Model]) -> Model:
@@ -115,10 +115,13 @@ def _at_scale(
     try:
         return build(model, merge(content, changes), source, {"study": name, "scale": scale})
     except InputError as error:
-        place = error.field.removeprefix(f"{source}: ")
-        if not holds(changes, place):
-            raise
-        raise InputError(f"{source}: scales.{scale}.{place}", error.rule, error.value, error.mend) from None
+
+        def placed(one: InputError) -> InputError:
+            place = one.field.removeprefix(f"{source}: ")
+            return one.at(f"{source}: scales.{scale}.{place}") if holds(changes, place) else one
+
+        found = placed(error)
+        raise InputError(found.field, found.rule, found.value, found.mend, [placed(o) for o in error.others]) from None
 
 
 def dose_name(dose: float) -> str:

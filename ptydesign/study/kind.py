@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ptydesign.study.page import Page
     from ptydesign.study.tables import Tables
 
-LIGHT_GIB = 1.0  # of a job that holds libraries and tables only
 SHARED = ("resolve", "figures", "report")  # steps that every study has
 
 Which = Mapping[str, Any]  # which of a step's jobs: {"variant": "base"}
@@ -57,7 +56,8 @@ class Step:
     as patterns that hold the names of `which`; or a function of resolved, for files that differ from study to study.
     each: which jobs there are. needs: files of other steps. depends: the settings, by value, that its output depends on
     beside those files. memory: the entry of the kind's `memory` that a job needs. progress: it is given the progress
-    line. jax: it compiles. threads: cores of a job; None: all.
+    line. jax: it compiles, and a GPU makes it faster. local: it takes seconds, so it isn't asked of a cluster. threads:
+    cores of a job; None: all.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Step:
     priority: int = 0
     progress: bool = False
     jax: bool = False
+    local: bool = False
     threads: int | None = 1
 
     @cached_property
@@ -250,8 +251,3 @@ class Run:
     def memory_gib(self) -> Mapping[str, float]:
         """Of a job, by the names that steps give."""
         return self.kind.memory(self.resolved)
-
-    def memory_mb(self, step: Step, attempt: int) -> int:
-        """Memory to ask for; grows with the attempt."""
-        gib = self.memory_gib[step.memory] if step.memory else LIGHT_GIB
-        return int(1024 * gib * (1 + 0.5 * attempt))

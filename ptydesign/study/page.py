@@ -1,6 +1,7 @@
 """The report of a finished study: one self-contained HTML page, a function of its tables, its figures and its settings.
 
-What was asked, what was found, failures with their reasons, figures and why others are missing, how to reproduce it.
+What was found with its first figure, what was asked, failures with their reasons, the other figures and why some are
+missing, the tables, how to reproduce it.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ class Code:
 class Page:
     """What a kind says about a finished study.
 
-    facts: what was asked, as (name, value). asked: tables of what was asked. sentences: what was found. found: tables
-    and code of it. failures: (where, status, reason, count), and of how many. links: (words, file) to go on with.
-    reproduce: further facts of how to reproduce it. trials: where every trial is.
+    facts: what was asked, as (name, value). asked: tables of what was asked. sentences: what was found, the most
+    important one first. found: tables and code of it. failures: (where, status, reason, count), and of how many.
+    links: (words, file) to go on with. reproduce: further facts of how to reproduce it. trials: where every trial is.
     """
 
     facts: Sequence[tuple[str, str]]
@@ -110,6 +111,7 @@ def write_page(tables: Tables, page: Page, figures: Sequence[Figure]) -> Path:
         figures=shown,
         missing=missing,
         reproduce=_reproduce(tables, page),
+        tables=sorted(f"tables/{path.name}" for path in (tables.folder / "tables").glob("[!.]*")),
     )  # fmt: skip
     path = tables.folder / "report.html"
     write_text(path, html)

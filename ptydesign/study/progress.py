@@ -9,11 +9,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ptydesign.study.kind import Run
 
 from ptydesign.errors import InputError
 from ptydesign.session import Session
@@ -21,6 +25,7 @@ from ptydesign.session import Session
 EVERY_S = 10.0  # between two lines
 MOST_REASON = 400  # characters: a line stays below a page
 PAUSE_S = 60.0  # longer without a trial: the study was stopped in between
+STALLED_S = 1800.0  # without a trial, on a cluster: time to look
 
 
 class Progress:
@@ -135,3 +140,42 @@ def progress_line(trials: dict[str, dict[str, Any]], total: int, cores: int, uni
     if left is not None:
         parts.append(f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left")
     return "ptydesign: " + ", ".join(parts)
+
+
+def progress_of(run: Run, cores: int) -> Progress | None:
+    """The progress of a study; None for a kind that doesn't count trials."""
+    if run.kind.progress is None:
+        return None
+    total, version, unit = run.kind.progress(run.resolved)
+    return Progress(run.resolved.results, total, cores, version, unit)
+
+
+def watch(runs: Iterable[Run], jobs: int) -> None:
+    """Show the progress of studies whose jobs run elsewhere, until this process ends. jobs: at a time."""
+    followed = [found for run in runs if (found := progress_of(run, jobs)) is not None]
+    threading.Thread(target=_follow, args=(followed,), daemon=True).start()
+
+
+def _follow(followed: Sequence[Progress]) -> None:
+    known, changed = [one.read() for one in followed], time.monotonic()
+    while True:
+        time.sleep(EVERY_S)
+        for index, one in enumerate(followed):
+            if (trials := one.read()) != known[index]:
+                known[index], changed = trials, time.monotonic()
+                _tell(progress_line(trials, one.total, one.cores, one.unit))
+        if time.monotonic() - changed > STALLED_S:
+            changed = time.monotonic()
+            _tell(stalled(STALLED_S / 60))
+
+
+def stalled(minutes: float) -> str:
+    """What to do where nothing has happened for a while."""
+    return (
+        f"ptydesign: no trial has ended for {minutes:.0f} min. If the queue (squeue --me) has none of the jobs, press "
+        "Ctrl-C and give the same command again: what is finished is kept"
+    )
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)

@@ -47,7 +47,13 @@ _SUFFIXES = {
 
 
 def words_and_unit(name: str) -> tuple[str, str]:
-    """("Scan step", "Å") for "step_a". Names that are not in FIELDS are read by their suffix."""
+    """("Scan step", "Å") for "step_a". Names that are not in FIELDS are read by their suffix; of a path in a plan the
+    last part, and which engine it belongs to if that isn't the first."""
+    if "." in name:
+        parts = name.split(".")
+        words, unit = words_and_unit(parts[-1])
+        place = parts[parts.index("engines") + 1] if "engines" in parts else "0"
+        return (words if place in ("0", "*") else f"{words}, engine {int(place) + 1}"), unit
     if name in FIELDS:
         return FIELDS[name]
     for suffix, unit in _SUFFIXES.items():

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptydesign import io
 from ptydesign.errors import InputError
 from ptydesign.study.kind import Files, Step, Which
-from ptydesign.study.records import read_json
+from ptydesign.study.records import REDO, read_record, write_record
 
 POINTS = "search/{search}/round-{round}/points.json"
 CHUNK = "search/{search}/round-{round}/chunk-{chunk}.json"
@@ -142,38 +141,43 @@ def steps(
         Step("round", "Ask for the points of a round, and evaluate them.", f"{place}:do_round", (ROUND,),
              each=lambda resolved: whole(of(resolved)), needs=(ready, before), depends=both, **trial),
         Step("propose", "Write the points of a round.", f"{place}:propose_points", (POINTS,),
-             each=lambda resolved: asked(of(resolved)), needs=(before,), depends=proposed, priority=20),
+             each=lambda resolved: asked(of(resolved)), needs=(before,), depends=proposed, priority=20,
+             local=True),
         Step("evaluate", "Evaluate one chunk of a round.", f"{place}:evaluate", (CHUNK,),
              each=lambda resolved: chunked(s for s in of(resolved) if s.ordered), needs=(ready, points),
              depends=evaluated, **trial),
         Step("choose", choice, f"{place}:choose", (BEST,),
              each=lambda resolved: [{"search": s.name} for s in of(resolved) if s.ordered], needs=(trials,),
-             depends=chosen, priority=20),
+             depends=chosen, priority=20, local=True),
     )  # fmt: skip
 
 
 def write_points(results: Path, search: Rounds, round_: int, points: Sequence[Mapping[str, Any]], state: Any) -> Path:
     """Write the points of a round that is evaluated in chunks. state: of the search, which saves replaying it."""
-    path = Path(results) / search.points_file(round_)
-    io.write_json(path, {"points": list(points), "state": state})
-    return path
+    return write_record(results, search.points_file(round_), {"points": list(points), "state": state})
 
 
 def read_points(results: Path, search: Rounds, round_: int) -> tuple[list[dict[str, Any]], Any]:
     """(points, state) of a round as they were asked for. Raises InputError if their number isn't the study's."""
-    path = Path(results) / search.points_file(round_)
-    content = read_json(path)
+    file = search.points_file(round_)
+    content = read_record(results, file)
     points = content["points"]
     if len(points) != search.sizes[round_]:
         rule = f"must hold {search.sizes[round_]} points of {search.name}"
-        raise InputError(str(path), rule, len(points), "Delete it and run the study's snakemake command again.")
+        raise InputError(str(Path(results) / file), rule, len(points), REDO)
     return points, content["state"]
 
 
 def read_round(results: Path, search: Rounds, round_: int) -> list[dict[str, Any]]:
-    """Records of the trials of a finished round, by index."""
-    trials = [t for file in search.trial_files(round_) for t in read_json(Path(results) / file)["trials"]]
-    return sorted(trials, key=lambda t: t["index"])
+    """Records of the trials of a finished round, by index. Raises InputError for a file without just its own trials."""
+    found = []
+    for chunk, file in enumerate(search.trial_files(round_)):
+        trials = read_record(results, file)["trials"]
+        indices, wanted = [trial["index"] for trial in trials], list(search.indices(round_, chunk))
+        if indices != wanted:
+            raise InputError(str(Path(results) / file), f"must hold the trials {wanted}", indices, REDO)
+        found += trials
+    return found
 
 
 def best_so_far(values: Sequence[float | None]) -> list[float | None]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ptydesign.study.kind import Kind, Run, Step, Which
+from ptydesign.study.requests import Requests
 
 
 @dataclass(frozen=True)
@@ -95,15 +96,22 @@ class Rule:
 
         return found
 
-    @property
-    def memory(self) -> Callable[..., int]:
-        """MB to ask for."""
+    @cached_property
+    def requests(self) -> dict[str, Requests]:
+        """What to ask for, of each study."""
+        return {name: Requests(run) for name, run in self.runs.items()}
 
-        def found(wildcards, attempt):
-            _, run, _ = self.job(wildcards)
-            return run.memory_mb(self.step, attempt)
+    def resources(self, gpu: bool) -> dict[str, Any]:
+        """Memory in MB and runtime in minutes of a job. gpu: whether all get a GPU that don't say otherwise
+        (`default-resources: [gpu=1]` of a profile); a step that can't use it says so."""
 
-        return found
+        def memory(wildcards, attempt):
+            return self.requests[self.job(wildcards)[0]].memory_mb(self.step, attempt)
+
+        def runtime(wildcards, attempt):
+            return self.requests[self.job(wildcards)[0]].runtime_min(self.step, attempt)
+
+        return {"mem_mb": memory, "runtime": runtime, **({"gpu": 0} if gpu and not self.step.jax else {})}
 
     def beside(self, suffix: str) -> str:
         """A file in logs/ with the rule's wildcards."""

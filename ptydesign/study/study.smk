@@ -12,30 +12,50 @@ import sys
 from pathlib import Path
 
 from ptydesign import kinds
-from ptydesign.errors import InputError
-from ptydesign.study.file import RESOLVED
+from ptydesign.errors import InputError, said
+from ptydesign.study import leftovers, slurm, terminal
+from ptydesign.study.file import DEFAULT_SCALE, RESOLVED
+from ptydesign.study.progress import watch
 from ptydesign.study.rules import rules, step_command
+from ptydesign.study.store import FOLDER, cache_folder
 from ptydesign.study.watched import Watched
-
-# The progress line says what is done; these two lines for every few jobs would drown it.
-logger.addFilter(lambda record: not str(record.msg).startswith(("Select jobs to execute", "Execute ")))
 
 PYTHON = sys.executable
 STUDIES, RESULTS = Path("studies"), Path("results")
-os.environ["PTYDESIGN_CORES"] = str(workflow.cores or os.cpu_count())
+MAIN = workflow.is_main_process  # not one of the jobs that an executor started
+DRY = workflow.output_settings.dryrun
+GPU = "gpu" in (workflow.resource_settings.default_resources or {})  # a profile's
+os.environ["PTYDESIGN_CORES"] = str(workflow.resource_settings.nodes or workflow.resource_settings.cores or os.cpu_count())
 
 try:
-    RUNS = kinds.load_studies(STUDIES, config, sys.argv[1:], RESULTS, int(os.environ["PTYDESIGN_CORES"]))
+    RUNS = kinds.load_studies(STUDIES, config, sys.argv[1:], RESULTS)
 except InputError as error:
-    print(f"error: {error}", file=sys.stderr)
+    print(said(error), file=sys.stderr)
     sys.exit(2)
 
-
 WATCHED = Watched(RUNS, sys.argv[1:], STUDIES, int(os.environ["PTYDESIGN_CORES"]))
+if MAIN:
+    slurm.remember_jobs()
+    terminal.tell_less(logger, jobs=workflow.output_settings.verbose or workflow.output_settings.printshellcmds)
+if "--unlock" in sys.argv:
+    leftovers.forget(Path(".snakemake"))
+elif MAIN and not DRY:
+    _folders = [RESULTS / name for name in RUNS]
+    for _words in leftovers.enter(Path(".snakemake"), [*_folders, RESULTS / FOLDER], cache_folder(RESULTS)):
+        print(f"ptydesign: {_words}", file=sys.stderr)
 
 
 onstart:
-    WATCHED.begin()
+    try:
+        if workflow.local_exec:
+            kinds.check_fits(RUNS.values(), int(os.environ["PTYDESIGN_CORES"]))
+        elif MAIN:  # the jobs of a cluster have no terminal
+            watch(RUNS.values(), int(os.environ["PTYDESIGN_CORES"]))
+        if MAIN:
+            WATCHED.begin()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 onsuccess:
@@ -50,14 +70,17 @@ wildcard_constraints:
     run="|".join(RUNS) or "none",
 
 
-localrules:
-    resolve,
-    figures,
-    report,
+# What `snakemake` does without a study: say which there are.
+rule studies:
+    localrule: True
+    params:
+        scale=config.get("scale", DEFAULT_SCALE),
+    shell:
+        "{PYTHON:q} -m ptydesign studies --scale {params.scale:q}"
 
 
 rule all:
-    default_target: True
+    localrule: True
     input:
         [f"{RESULTS}/{run}/report.html" for run in RUNS],
 
@@ -69,11 +92,13 @@ for _name, _run in RUNS.items():
         rule:
             name:
                 f"studies/{_run.resolved.study.study}{_slash}"
+            localrule: True
             input:
                 f"{RESULTS}/{_name}/report.html",
 
 
 rule resolve:
+    localrule: True
     output:
         f"{RESULTS}/{{run}}/{RESOLVED}",
     params:
@@ -87,6 +112,7 @@ rule resolve:
 
 
 rule figures:
+    localrule: True
     input:
         f"{RESULTS}/{{run}}/{RESOLVED}",
         lambda wildcards: [
@@ -102,6 +128,7 @@ rule figures:
 
 
 rule report:
+    localrule: True
     input:
         f"{RESULTS}/{{run}}/{RESOLVED}",
         f"{RESULTS}/{{run}}/figures/index.json",
@@ -132,7 +159,8 @@ for _rule in rules(RUNS, STUDIES, RESULTS):
         benchmark:
             _rule.beside("tsv"),
         priority: _rule.step.priority
+        localrule: _rule.step.local
         resources:
-            mem_mb=_rule.memory,
-        shell:
-            "{PYTHON:q} {params.command} 2> >(tee {log:q} >&2)"
+            **_rule.resources(GPU),
+        shell:  # a pipe, not a process substitution, which a cluster may end before all is written
+            "{{ {PYTHON:q} {params.command} 2>&1 1>&3 3>&- | tee {log:q} >&2; }} 3>&1"

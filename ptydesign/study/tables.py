@@ -11,12 +11,14 @@ from ptydesign import io
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.study.file import resolved_file
+from ptydesign.study.records import REDO, check_text, file_hash, place_of, read_record, write_record
+from ptydesign.study.versions import HASHED_LAYOUT
 
 if TYPE_CHECKING:
     import pandas as pd
 
 IMAGES = "tables/images.h5"
-REDO = "Make it anew: delete it and run the study's snakemake command again."
+HASHES = "tables/hashes.json"  # of all files beside it, by which a table that was cut or changed is known
 BAD = ("failed", "diverged")  # what a trial or a reconstruction may end with that gives no result
 
 
@@ -42,7 +44,7 @@ Kind = TypeVar("Kind", bound=Tables)
 
 def table_files(names: Sequence[str], images: bool = True) -> list[str]:
     """Files of tables, and of images, relative to the results folder."""
-    return [*(f"tables/{name}.csv" for name in names), *([IMAGES] if images else [])]
+    return [*(f"tables/{name}.csv" for name in names), *([IMAGES] if images else []), HASHES]
 
 
 def write_tables(
@@ -59,8 +61,21 @@ def write_tables(
         io.write_text(paths[-1], frame.to_csv(index=False, lineterminator="\n", float_format=form))
     if images is not None:
         paths.append(Path(results) / IMAGES)
-        io.write_images(paths[-1], images)
-    return paths
+        io.write_images(paths[-1], images, place_of(results, IMAGES))
+    hashes = {path.name: file_hash(path) for path in paths}
+    return [*paths, write_record(results, HASHES, {"files": hashes})]
+
+
+def check_files(results: Path, record: str, folder: str) -> dict[str, str]:
+    """Hashes by name of a folder's files, as a record of them holds them. Raises InputError for a file that is missing
+    or isn't what was written."""
+    hashes: dict[str, str] = read_record(results, record)["files"]
+    for name, wanted in hashes.items():
+        path = Path(results) / folder / name
+        found = file_hash(path)
+        if found != wanted:
+            raise InputError(str(path), f"must be what was written (hash {wanted})", found, REDO)
+    return hashes
 
 
 def read_settings(results: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -72,7 +87,15 @@ def read_settings(results: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     made = content.pop("resolved", None)
     if not isinstance(made, dict):
         raise InputError(f"{resolved_file(folder)}: resolved", "must say what made the study", made, REDO)
+    if _has_hashes(made):
+        check_text(resolved_file(folder))
     return content, made
+
+
+def _has_hashes(made: Mapping[str, Any]) -> bool:
+    """Whether the files of a results folder have hashes; those of earlier versions have none."""
+    layout = made.get("layout")
+    return not isinstance(layout, int) or layout >= HASHED_LAYOUT
 
 
 def read_tables(
@@ -86,10 +109,17 @@ def read_tables(
     are read as text. Raises InputError naming the file that is missing or unreadable."""
     folder = Path(results)
     study, made = read_settings(folder)
+    hashed = _has_hashes(made)
+    written = check_files(folder, HASHES, "tables") if hashed else {}
     frames = {name: read_table(folder / f"tables/{name}.csv", name in optional, texts) for name in names}
+    unknown = [name for name, frame in frames.items() if frame is not None and f"{name}.csv" not in written]
+    if hashed and unknown:
+        raise InputError(str(folder / HASHES), f"must have a hash of {unknown[0]}.csv", sorted(written), REDO)
     if not (folder / IMAGES).is_file():
         raise InputError(str(folder / IMAGES), "must exist", "no file", "Run the study's snakemake command again.")
-    return sort(folder, study, made, frames, io.read_images(folder / IMAGES))
+    return sort(
+        folder, study, made, frames, io.read_images(folder / IMAGES, place_of(folder, IMAGES) if hashed else None)
+    )
 
 
 def read_table(path: Path, optional: bool = False, texts: Mapping[str, type] | None = None) -> pd.DataFrame | None:

@@ -6,8 +6,9 @@ stored. Raise it when a change of the code changes numbers: then exactly the job
 
 from __future__ import annotations
 
-LAYOUT = 2  # of results/<study>/: files, columns, resolved.yaml
-READ_LAYOUTS = (1, 2)  # of results folders that can be gone on with, drawn and reported
+LAYOUT = 3  # of results/<study>/: files, columns, resolved.yaml
+READ_LAYOUTS = (1, 2, 3)  # of results folders that can be gone on with, drawn and reported
+HASHED_LAYOUT = 3  # from which on all files have hashes
 
 ALGORITHMS = {
     "simulate": 3,  # samples, potentials, scan, detector, both simulators
@@ -20,7 +21,7 @@ ALGORITHMS = {
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 3,  # tables
     "figures": 9,  # figures and report
-    "planning": 4,  # cards, draws of errors, choice, limits
+    "planning": 5,  # cards, draws of errors, choice, limits
     "bound": 6,  # the Cramer-Rao bound of a plan
     "tolerance": 2,  # what a tolerance says
     "dumbbells": 2,  # what is measured of them

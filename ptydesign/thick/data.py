@@ -8,7 +8,7 @@ differs.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -56,22 +56,26 @@ def simulate_chunk(
     return apply_mtf(mean, experiment.detector)
 
 
-def write_chunk(path: Path, mean: np.ndarray, part: slice, experiment: Experiment, window: Window) -> None:
-    """Write a chunk; see the module's text."""
+def write_chunk(
+    path: Path, mean: np.ndarray, part: slice, experiment: Experiment, window: Window, of: str = ""
+) -> None:
+    """Write a chunk; see the module's text. of: which file of a study it is."""
     attributes = {
         "first": part.start,
         "experiment": asdict(experiment),
         "window_px": list(window.grid.shape),
         "window_factor": list(window.factor),
     }
-    io.write_hdf5(path, KIND, {"mean": io.Array(mean, "fraction of incident electrons", "position,ky,kx")}, attributes)
+    arrays = {"mean": io.Array(mean, "fraction of incident electrons", "position,ky,kx")}
+    io.write_hdf5(path, KIND, arrays, attributes, of)
 
 
-def read_chunks(paths: Sequence[Path], count: int) -> list[np.ndarray]:
-    """Mean patterns of all chunks in order. Raises InputError if they don't follow each other or aren't `count`."""
+def read_chunks(paths: Mapping[Path, str | None], count: int) -> list[np.ndarray]:
+    """Mean patterns of all chunks in order. paths: with what each must say that it is (None: anything). Raises
+    InputError if they don't follow each other or aren't `count`."""
     chunks, following = [], 0
-    for path in paths:
-        arrays, attributes = io.read_hdf5(path, KIND, ("mean",))
+    for path, place in paths.items():
+        arrays, attributes = io.read_hdf5(path, KIND, ("mean",), ("mean",), of=place)
         if attributes["first"] != following:
             mend = "Delete it; the study's command makes it anew."
             raise InputError(str(path), f"must begin with pattern {following}", attributes["first"], mend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -53,7 +54,7 @@ def write_specimen(resolved: ThickResolved) -> Path:
         "elements": {s: int(n) for s, n in specimen.atoms.symbols.formula.count().items()},
     }
     path = resolved.results / SPECIMEN_FILE
-    io.write_potential(path, potential, attributes)
+    io.write_potential(path, potential, attributes, resolved.place(SPECIMEN_FILE))
     return path
 
 
@@ -73,8 +74,8 @@ def columns_of(
 
 def read_specimen(resolved: ThickResolved) -> tuple[Potential, dict[str, Any]]:
     """The potential and what is known of the specimen."""
-    path = resolved.results / SPECIMEN_FILE
-    return io.read_potential(path), io.read_hdf5_attributes(path, "potential")
+    path, place = resolved.results / SPECIMEN_FILE, resolved.place(SPECIMEN_FILE)
+    return io.read_potential(path, place), io.read_hdf5_attributes(path, "potential", place)
 
 
 def truth_of(resolved: ThickResolved, potential: Potential) -> Truth:
@@ -87,19 +88,20 @@ def truth_of(resolved: ThickResolved, potential: Potential) -> Truth:
 def simulate(resolved: ThickResolved, data: str, chunk: int) -> Path:
     """Simulate one chunk of an experiment's data."""
     experiment, window = resolved.experiments[data], resolved.windows[data]
-    potential = io.read_potential(resolved.results / SPECIMEN_FILE)
+    potential, _ = read_specimen(resolved)
     part = resolved.part(data, chunk)
     seed = resolved.positions_seed(data)
     mean = chunks.simulate_chunk(potential, experiment, window, resolved.centre_a, seed, resolved.study.simulator, part)
-    path = resolved.results / "data" / data / f"chunk-{chunk}.h5"
-    chunks.write_chunk(path, mean, part, experiment, window)
+    file = f"data/{data}/chunk-{chunk}.h5"
+    path = resolved.results / file
+    chunks.write_chunk(path, mean, part, experiment, window, resolved.place(file))
     return path
 
 
 def load_dataset(resolved: ThickResolved, name: str, slice_a: float) -> Dataset:
     """Counts of an experiment, with the optics where the first of the reconstruction's slices of slice_a lies."""
     experiment = resolved.experiments[name]
-    paths = [resolved.results / file for file in resolved.chunk_files(name)]
+    paths = {resolved.results / file: resolved.place(file) for file in resolved.chunk_files(name)}
     patterns = chunks.read_chunks(paths, chunks.pattern_count(experiment))
     optics = optics_at_first_slice(experiment, slice_a, float(resolved.slices_a[0]))
     seeds = resolved.positions_seed(name), resolved.noise_seed(name)
@@ -111,7 +113,7 @@ def resumed(
 ) -> Reconstruction:
     """A reconstruction with a checkpoint beside `path` after every so many sweeps; it goes on from one that is there.
 
-    A checkpoint of other data, of another plan or one that can't be read is removed.
+    A checkpoint of other data, of another plan or one that is damaged is removed, with a word.
     """
     checkpoint = path.with_suffix(".checkpoint.h5")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +121,8 @@ def resumed(
     if checkpoint.exists():
         try:
             return api.reconstruct_dataset(dataset, plan, seed, resume=checkpoint, **options)
-        except InputError:
+        except InputError as error:
+            print(f"warning: begins anew without its checkpoint: {error}", file=sys.stderr)
             checkpoint.unlink(missing_ok=True)
     return api.reconstruct_dataset(dataset, plan, seed, **options)
 

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ptydesign import io
-from ptydesign.study.records import read_json
 from ptydesign.tuning import scope
 from ptydesign.tuning.config import FOUND, TuningConfig
 from ptydesign.tuning.data import read_pair
@@ -23,13 +21,13 @@ def assess(resolved: Any, group: str, progress: Any = None) -> Path:
     pair = read_pair(results, asked.repeat, scope.data_name(study, asked.repeat, asked.dose))
     runner = Runner(study, resolved.root, progress)
     records = []
-    for row, values in plans_of(study, asked, read_json(results / scope.BEST)):
+    for row, values in plans_of(study, asked, resolved.read_json(scope.BEST)):
         trial = Trial(study, values, asked.budget, pair)
         result = runner.run(trial, f"{group}/{len(records)}", asked.images)
         records.append({**row, "values": values, **result})
-    path, budget = results / asked.file, asked.budget
-    io.write_json(path, {"group": group, "budget": budget.value, "unit": budget.unit, "trials": records})
-    return path
+    budget = asked.budget
+    content = {"group": group, "budget": budget.value, "unit": budget.unit, "trials": records}
+    return resolved.write_json(asked.file, content)
 
 
 def plans_of(

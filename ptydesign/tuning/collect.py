@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from ptydesign import io
-from ptydesign.study.records import read_json
 from ptydesign.study.rounds import best_so_far
 from ptydesign.study.store import PointStore
 from ptydesign.study.tables import write_tables
@@ -43,7 +42,7 @@ def collect(resolved: Any) -> list[Path]:
     """Write tables/ from the records of a finished study; returns the paths."""
     study, results = resolved.study, resolved.results
     trials = pd.DataFrame(_trial_rows(study, results))
-    groups = {name: read_json(results / group.file) for name, group in scope.groups(study).items()}
+    groups = {name: resolved.read_json(group.file) for name, group in scope.groups(study).items()}
     convergence = pd.DataFrame(_convergence_rows(trials))
     frames = {
         "trials": trials,
@@ -194,10 +193,9 @@ def _images(resolved: Any, groups: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if not group.images:
             continue
         for number, record in enumerate(groups[name]["trials"]):
-            path = store.images_path(record["key"])
-            if record["status"] != "ok" or not path.is_file():
+            if record["status"] != "ok":
                 continue
-            item = io.read_images(path)["trial"]
+            item = store.images(record["key"])
             units = {"q": "1/angstrom", "frc": "1", "one_bit": "1"}
             axes = {"q": "ring", "frc": "ring", "one_bit": "ring"}
             arrays = {

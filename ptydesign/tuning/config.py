@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from ptydesign.config import Strict
+from ptydesign.config import Count, Strict
 from ptydesign.design.settings import SearchConfig
 from ptydesign.design.space import SpaceConfig
 from ptydesign.errors import InputError, nearest
@@ -139,13 +139,13 @@ class TunedBy(SearchConfig):
     """Number of points after the first ones."""
     batch: int = Field(1, ge=1)
     """Points of a round, for limits only: a tuning study chooses one plan at a time."""
-    repeats: PositiveInt = 10
+    repeats: Count = 10
     """Independent searches of each method at the last budget."""
     random: bool = True
     """Whether as many random searches are done, for comparison."""
-    smaller: int = Field(1, ge=0)
+    smaller: int = Field(1, ge=0, le=10_000)
     """Bayesian searches at each smaller budget."""
-    segment: PositiveInt = 25
+    segment: Count = 25
     """Trials of one job; no number depends on it."""
 
 
@@ -154,7 +154,7 @@ class ClockConfig(Strict):
 
     seconds: PositiveFloat
     """Wall-clock seconds of each of a trial's two reconstructions."""
-    repeats: PositiveInt = 2
+    repeats: Count = 2
     """Independent searches of each method under this budget."""
 
 
@@ -222,7 +222,7 @@ class ExampleConfig(Strict):
 class ValidationConfig(Strict):
     """Fresh data, with other noise and other position errors, on which the plans are compared after the search."""
 
-    repeats: int = Field(0, ge=0)
+    repeats: int = Field(0, ge=0, le=10_000)
     """Fresh simulations on which the plans are compared after the search; 0 for measured data."""
 
 

@@ -15,28 +15,32 @@ import numpy as np
 
 from ptydesign import io, units
 from ptydesign.errors import InputError
-from ptydesign.halves import SPLITS
+from ptydesign.reconstruct.split import SPLITS
 from ptydesign.study.acquisition import ExperimentConfig, to_experiment
+from ptydesign.study.records import place_of, read_record
 from ptydesign.study.store import seed_of
 from ptydesign.tuning import scope
 from ptydesign.tuning.config import OneFile, SimulatedData
 from ptydesign.types import Dataset, Experiment, Truth
 
 LEAST_POSITIONS = 16
+TRUTH = "truth.h5"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two scans, the patterns held out of each, and where the truth lies (None for measured data)."""
+    """Two scans, the patterns held out of each, and where the truth lies (None for measured data) and what it says that
+    it is."""
 
     scans: tuple[Dataset, Dataset]
     heldout: tuple[Dataset, Dataset]
     digest: str
     truth: Path | None
+    truth_of: str | None = None
 
     def read_truth(self) -> Truth | None:
         """For the scorer."""
-        return None if self.truth is None else io.read_truth(self.truth)
+        return None if self.truth is None else io.read_truth(self.truth, self.truth_of)
 
 
 def second_experiment(data: SimulatedData) -> ExperimentConfig:
@@ -66,39 +70,44 @@ def scan(resolved: Any, repeat: int) -> Path:
     else:
         pairs = {scope.MEASURED: (*_measured(resolved), None)}
     for name, (first, second, truth) in pairs.items():
-        folder = results / "data" / name
+        folder = f"data/{name}"
         seed = seed_of(study.seed, "heldout", repeat)
         content = hashlib.sha256()
         for word, dataset, number in (("first", first, 0), ("second", second, 1)):
             kept, out = hold_out(dataset, study.agreement.heldout, seed + number)
-            io.write_dataset(folder / f"{word}.h5", kept)
-            io.write_dataset(folder / f"{word}-heldout.h5", out)
+            for file, one in ((f"{folder}/{word}.h5", kept), (f"{folder}/{word}-heldout.h5", out)):
+                io.write_dataset(results / file, one, resolved.place(file))
             for array in (kept.patterns, kept.positions_a, out.patterns, out.positions_a, kept.mask):
                 content.update(np.ascontiguousarray(array).tobytes())
             if kept.probe_guess is not None:
                 content.update(np.ascontiguousarray(kept.probe_guess).tobytes())
             content.update(repr((kept.optics, kept.grid, kept.voltage_kv)).encode())
         if truth is not None:
-            io.write_truth(folder / "truth.h5", truth)
+            file = f"{folder}/{TRUTH}"
+            io.write_truth(results / file, truth, resolved.place(file))
             content.update(np.ascontiguousarray(truth.phase_rad).tobytes())
         counts = float(np.mean(np.sum(first.patterns, axis=(1, 2))))
         entries[name] = {"digest": content.hexdigest()[:32], "positions": len(first.positions_a), "counts": counts}
-    path = results / scope.DATA.format(repeat=repeat)
-    io.write_json(path, entries)
-    return path
+        entries[name]["truth"] = truth is not None
+    return resolved.write_json(scope.DATA.format(repeat=repeat), entries)
 
 
 def read_pair(results: Path, repeat: int, name: str) -> Pair:
-    """A pair of scans that `scan` made."""
-    from ptydesign.study.records import read_json
+    """A pair of scans that `scan` made. Raises InputError."""
+    entries: Mapping[str, Any] = read_record(results, scope.DATA.format(repeat=repeat))
 
-    entries: Mapping[str, Any] = read_json(results / scope.DATA.format(repeat=repeat))
-    folder = results / "data" / name
-    kept, out = (
-        tuple(io.read_dataset(folder / f"{word}{end}.h5") for word in ("first", "second")) for end in ("", "-heldout")
-    )
-    truth = folder / "truth.h5"
-    return Pair(kept, out, entries[name]["digest"], truth if truth.is_file() else None)  # type: ignore[arg-type]
+    def read(file: str) -> Dataset:
+        place = f"data/{name}/{file}.h5"
+        try:
+            return io.read_dataset(results / place, of=place_of(results, place))
+        except InputError as error:
+            mend = f"Delete {results / scope.DATA.format(repeat=repeat)} and run the study's snakemake command again."
+            raise InputError(error.field, error.rule, error.value, mend) from None
+
+    kept, out = (tuple(read(f"{word}{end}") for word in ("first", "second")) for end in ("", "-heldout"))
+    file = f"data/{name}/{TRUTH}"
+    truth = (results / file, place_of(results, file)) if entries[name]["truth"] else (None, None)
+    return Pair(kept, out, entries[name]["digest"], *truth)  # type: ignore[arg-type]
 
 
 def hold_out(dataset: Dataset, part: float, seed: int) -> tuple[Dataset, Dataset]:
@@ -125,9 +134,7 @@ def _simulated(resolved: Any, repeat: int) -> dict[str, tuple[Dataset, Dataset, 
 
     study = resolved.study
     cache = cache_folder(resolved.root)
-    potential = io.read_potential(
-        cached_potential(study.data.sample, study.data.potential, resolved.shape, study.seed, cache)
-    )
+    potential, _ = cached_potential(study.data.sample, study.data.potential, resolved.shape, study.seed, cache)
     doses = scope.doses_of(study, repeat)
     found = []
     for number, experiment in enumerate(experiments(study.data)):

@@ -133,6 +133,7 @@ CHOOSE = Step(
     _best,
     needs=(_trials,),
     depends=_chosen,
+    local=True,
 )
 ASSESS = Step(
     "assess",
@@ -154,6 +155,7 @@ COLLECT = Step(
     lambda resolved: table_files(scope.tables(resolved.study)),
     needs=(scope.BEST, ASSESS.files, SCAN.files),
     depends=_collected,
+    local=True,
 )
 STEPS = (SCAN, SEARCH, CHOOSE, ASSESS, COLLECT)
 

@@ -54,13 +54,13 @@ def resolve(folder: Path, scale: str, root: Path) -> Resolved:
 def _check_plans(study: TuningConfig) -> None:
     """Every value of the space and of the references must make a plan: one parameter at a time, then some together."""
     check_paths(list(study.space.root))
+    space = build_space(study.space)
     for path, dimension in study.space.root.items():
         for value in scope.values_of(dimension):
-            plan_of(study, {path: value})
-    space = build_space(study.space)
+            plan_of(study, space.alone(path, value))
     rng = np.random.default_rng(0)
     for point in space.from_cube(rng.random((CHECKED, len(space.names)))):
-        plan_of(study, point, scope.main_budget(study))
+        plan_of(study, {n: v for n, v in point.items() if v is not None}, scope.main_budget(study))
     for name, values in study.references.items():
         plan_of(study, values, scope.main_budget(study), f"references.{name}")
     if study.example is not None:

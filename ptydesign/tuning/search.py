@@ -14,7 +14,7 @@ import numpy as np
 from ptydesign import io
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import build_space
-from ptydesign.study.records import read_json
+from ptydesign.study.records import read_record
 from ptydesign.study.store import seed_of
 from ptydesign.tuning import scope
 from ptydesign.tuning.config import TuningConfig
@@ -28,7 +28,7 @@ AUGMENT = 0.05  # weight of the sum beside the largest term, as in ParEGO
 def search_plans(resolved: Any, search: str, segment: int, progress: Any = None) -> Path:
     """Do one segment of a search and write all trials so far."""
     study, asked = resolved.study, scope.find_search(resolved.study, search)
-    before = read_json(resolved.results / asked.file(segment - 1)) if segment else {"trials": [], "state": None}
+    before = resolved.read_json(asked.file(segment - 1)) if segment else {"trials": [], "state": None}
     trials, state = list(before["trials"]), before["state"]
     pair = search_pair(resolved)
     runner = Runner(study, resolved.root, progress)
@@ -40,9 +40,7 @@ def search_plans(resolved: Any, search: str, segment: int, progress: Any = None)
             point, state = _next_point(study, asked, trials, state)
         result = runner.run(Trial(study, point, asked.budget, pair), f"{search}/{len(trials)}")
         trials.append({"index": len(trials), "point": point, **result})
-    path = resolved.results / asked.file(segment)
-    io.write_json(path, {"search": search, "trials": trials, "state": state})
-    return path
+    return resolved.write_json(asked.file(segment), {"search": search, "trials": trials, "state": state})
 
 
 def search_pair(resolved: Any) -> Pair:
@@ -98,7 +96,7 @@ def weighted(study: TuningConfig, trials: list, seed: int) -> list[float | None]
 
 def read_trials(results: Path, search: Search) -> list[dict[str, Any]]:
     """All trials of a finished search, in order."""
-    return read_json(Path(results) / search.last_file)["trials"]
+    return read_record(results, search.last_file)["trials"]
 
 
 def choose(resolved: Any) -> Path:
@@ -127,6 +125,4 @@ def choose(resolved: Any) -> Path:
             f"# Use it with: ptydesign reconstruct data.h5 {scope.best_file(budget)} -o out.h5\n"
         )
         io.write_text(results / scope.best_file(budget), text + yaml.safe_dump(content, sort_keys=False))
-    path = results / scope.BEST
-    io.write_json(path, chosen)
-    return path
+    return resolved.write_json(scope.BEST, chosen)

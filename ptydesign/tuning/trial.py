@@ -133,15 +133,14 @@ class Runner:
         """The result of a trial, with its key. images: phases and ring correlation are kept beside the record."""
         key = trial.key()
         record, seconds = self.store.get(key), None
-        lacks = images and not self.store.images_path(key).is_file()
-        if record is not None and lacks and record["result"]["status"] == "ok":
+        if record is not None and images and record["result"]["status"] == "ok" and not self.store.has_images(key):
             record = None
         if record is None:
             start = time.perf_counter()
             result, pictures = run_trial(trial)
             seconds = round(time.perf_counter() - start, 3)
             if images and pictures is not None:
-                io.write_images(self.store.images_path(key), {"trial": pictures})
+                self.store.put_images(key, pictures)
             record = {"inputs": trial.inputs(), "result": result, "cost": {"seconds": seconds}}
             self.store.put(key, record)
         if self.progress is not None:

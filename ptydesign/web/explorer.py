@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ptydesign import io, waves
+from ptydesign import files, io, waves
 from ptydesign.design import sampling
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
@@ -300,7 +300,7 @@ class Explorer:
             if path.parent.resolve() != self.file.parent.resolve():
                 text = text.replace(file, content["sample"]["file"])
         make_plan(content, self.plan.study, self.scale)
-        io.write_text(path, text)
+        files.write_text(path, text)
 
 
 def _timed(operation: Operation) -> Operation:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ptydesign import io, types
+from ptydesign import hdf5, types
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
 from ptydesign.pictures.region import flattened, phase_rad, scanned_part
@@ -20,6 +20,8 @@ from ptydesign.web.lines import Lines
 from ptydesign.web.runs import by_sweep
 
 LOG_BYTES = 20_000  # of a log that are shown
+NOMINAL = "positions_nominal"
+ITERATION = ("object", "probe", "positions")  # arrays of an iteration's file
 ABERRATIONS = ("defocus_nm", "astigmatism_nm", "astigmatism_deg", "coma_um", "coma_deg", "cs_mm")
 
 
@@ -104,7 +106,9 @@ class Reconstruction:
         fresh = fresh or known != self.sweeps
         self.sweeps = known
         if self.nominal_a is None and (self.path / "start.h5").is_file():
-            self.nominal_a = io.read_hdf5(self.path / "start.h5", "start")[0]["positions_nominal"]
+            self.nominal_a = hdf5.read_hdf5(self.path / "start.h5", "start", ["positions_nominal"])[0][
+                "positions_nominal"
+            ]
         return fresh
 
     @property
@@ -149,16 +153,18 @@ class Reconstruction:
             return ""
 
     def _read_file(self) -> None:
-        kind = io.kind_of(self.path)
+        kind = hdf5.kind_of(self.path)
         if kind == "checkpoint":
-            arrays, attributes = io.read_hdf5(self.path, kind)
+            arrays, attributes = hdf5.read_hdf5(self.path, kind, ["state/*"])
             losses, outcome = attributes["record"]["loss"], {"reason": "A checkpoint.", "status": "stopped"}
         else:
-            arrays, attributes = io.read_hdf5(self.path, "reconstruction")
+            arrays, attributes = hdf5.read_hdf5(
+                self.path, "reconstruction", ["positions_nominal", "history/*", "state/*"]
+            )
             losses, outcome = arrays["history/loss"], attributes["outcome"]
         state = {name.partition("/")[2]: a for name, a in arrays.items() if name.startswith("state/")}
         about = {"plan": attributes["plan"], "reason": outcome["reason"], "outcome": outcome["status"]}
-        self._take(state, losses, about, arrays.get("positions_nominal"))
+        self._take(state, losses, about, arrays.get(NOMINAL))
 
     def _take(self, state: dict[str, Any], losses: Any, about: dict[str, Any], nominal_a: np.ndarray | None) -> None:
         """What is finished has one iteration."""
@@ -256,7 +262,7 @@ def _microscope(c: np.ndarray) -> dict[str, float]:
 
 @lru_cache(8)
 def _read_stamped(path: Path, stamp: int) -> Iteration:
-    arrays, attributes = io.read_hdf5(path, "iteration", ("object", "probe", "positions"))
+    arrays, attributes = hdf5.read_hdf5(path, "iteration", ITERATION, ITERATION)
     return Iteration(
         int(attributes["sweep"]), arrays["object"], tuple(attributes["pixel_a"]), tuple(attributes["origin_a"]),
         arrays["probe"], tuple(attributes["probe_pixel_a"]), arrays["positions"],

@@ -19,7 +19,7 @@ import yaml
 
 import ptydesign
 import ptydesign.study
-from ptydesign import io
+from ptydesign import files, hdf5
 from ptydesign.config import build
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.live import SUFFIX
@@ -136,10 +136,10 @@ def start_reconstruction(
         check_calibration(calibration)
         calibrated = target.with_suffix(".calibration.yaml")
         imported = target.with_suffix(".data.h5")
-        io.write_text(calibrated, calibration)
+        files.write_text(calibrated, calibration)
         commands.append(_ptydesign("import", str(source), "-o", str(imported), "--calibration", str(calibrated)))
         source = imported
-    io.write_text(plan_file, plan)
+    files.write_text(plan_file, plan)
     words = ["reconstruct", str(source), str(plan_file), "-o", str(target), "--live", "--quiet", "--seed", str(seed)]
     commands.append(_ptydesign(*words, *(["--threads", str(threads)] if threads else [])))
     if len(commands) == 1:
@@ -174,7 +174,7 @@ def _yaml(text: str, name: str) -> dict[str, Any]:
 
 def _is_dataset(path: Path) -> bool:
     try:
-        return io.kind_of(path) == "dataset"
+        return hdf5.kind_of(path) == "dataset"
     except InputError:
         return False
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from ptydesign import io
+from ptydesign import hdf5
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.live import SUFFIX
 from ptydesign.session import DONE, SILENT, STOPPED, Session
@@ -213,7 +213,7 @@ class Runs:
     def _finished(self, path: Path) -> Run:
         name = self.folder.name(path)
         try:
-            said = io.read_hdf5_attributes(path, "reconstruction")
+            said = hdf5.read_hdf5_attributes(path, "reconstruction")
             outcome = said["outcome"]
             return Run(name, RECONSTRUCTION, engines_of(said["plan"]), path.stem,
                        DONE if outcome["status"] != "diverged" else "failed", str(outcome["reason"]),
@@ -224,7 +224,7 @@ class Runs:
     def _kept(self, path: Path) -> Run:
         name = self.folder.name(path)
         try:
-            said = io.read_hdf5_attributes(path, "checkpoint")
+            said = hdf5.read_hdf5_attributes(path, "checkpoint")
             loss = said["record"]["loss"]
             return Run(name, RECONSTRUCTION, engines_of(said["plan"]), path.stem, STOPPED,
                        "A checkpoint: go on from it with `ptydesign reconstruct --resume`.",
@@ -236,7 +236,7 @@ class Runs:
     def _kind(self, path: Path) -> str:
         def kind(path: Path) -> str:
             with suppress(InputError):
-                return io.kind_of(path)
+                return hdf5.kind_of(path)
             return ""
 
         return self._cached(path, "kind", kind)

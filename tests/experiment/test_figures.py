@@ -31,6 +31,24 @@ def full(tmp_path_factory) -> Path:
     return folder
 
 
+def pixels(folder: Path) -> dict[str, bytes]:
+    """Figures of a results folder, by name, as a screen shows them: quicker than files, and as far as the eye sees."""
+    tables, found = read_tables(folder), {}
+    for name, shown in FIGURES.items():
+        with styled():
+            figure = shown.draw(tables)
+            figure.set_dpi(DPI / 2)
+            figure.canvas.draw()
+        found[name] = bytes(figure.canvas.buffer_rgba())
+    return found
+
+
+@pytest.fixture(scope="module")
+def seen(full) -> dict[str, bytes]:
+    """The figures of the complete folder."""
+    return pixels(full)
+
+
 def visible_texts(figure):
     """Texts with something in them that a reader sees, and their boxes in pixels."""
     from matplotlib.text import Text
@@ -122,28 +140,22 @@ def test_equal_tables_give_equal_bytes(full, tmp_path):
         ("trials", "objective", "convergence"),
     ],
 )
-def test_figures_follow_their_tables_and_no_others(full, tmp_path, table, column, figure):
+def test_figures_follow_their_tables_and_no_others(full, seen, tmp_path, table, column, figure):
     folder = copy(full, tmp_path)
     rewrite(folder, table, scale_column(column, 0.9))
-    draw_all(folder)
-    changed = {
-        path.stem
-        for path in (full / "figures").glob("*.png")
-        if path.read_bytes() != (folder / "figures" / path.name).read_bytes()
-    }
-    assert changed == {figure}
+    changed = pixels(folder)
+    assert [name for name in FIGURES if changed[name] != seen[name]] == [figure]
 
 
-def test_images_follow_the_image_file(full, tmp_path):
+def test_images_follow_the_image_file(full, seen, tmp_path):
     folder = copy(full, tmp_path)
     rng = np.random.default_rng(5)
     groups = make_images(DOSES, rng)
     groups["structure"]["arrays"]["potential_va"] = Array(np.arange(56.0 * 72).reshape(56, 72), "V*angstrom", "y,x")
     write_images(folder / "tables" / "images.h5", groups)
-    draw_all(folder)
+    changed = pixels(folder)
     for name, same in (("reconstructions", False), ("structure", False), ("settings", True)):
-        pair = [(base / "figures" / f"{name}.png").read_bytes() for base in (full, folder)]
-        assert (pair[0] == pair[1]) is same, name
+        assert (changed[name] == seen[name]) is same, name
 
 
 def test_atoms_lie_on_the_potential(full):
@@ -233,7 +245,7 @@ def test_a_figure_that_cannot_be_drawn_is_left_out_and_named(full, tmp_path):
     (folder / "figures").mkdir()
     (folder / "figures" / "maps.png").write_bytes(b"of an earlier run")
     names = {path.stem for path in draw_all(folder)}
-    assert names == {"reconstructions", "settings", "structure"}
+    assert names == {"reconstructions", "settings", "decision", "structure"}
     assert not (folder / "figures" / "maps.png").exists()
     page = write_report(folder).read_text()
     assert "Parameter maps: not drawn, because the study has no map" in page
@@ -246,6 +258,7 @@ def test_every_trial_failed_everywhere(tmp_path):
     folder = write_results(tmp_path / "run", doses=(100.0,), random=False, mapped=False)
     for name in ("trials", "validation"):
         rewrite(folder, name, lambda frame: frame.assign(status="failed", reason="out of memory", objective=np.nan))
+    rewrite(folder, "contenders", lambda frame: frame.iloc[:0])
     rewrite(folder, "recommended", lambda frame: frame.assign(best=np.nan, low=np.nan, high=np.nan))
     rewrite(folder, "summary", lambda f: f.assign(n=0, ssim_mean=np.nan, ssim_std=np.nan, psnr_db_mean=np.nan))
     images = make_images((100.0,), np.random.default_rng(0))

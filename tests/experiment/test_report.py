@@ -27,6 +27,9 @@ def full(tmp_path_factory) -> Path:
     return folder
 
 
+HEADINGS = ["What was found", "What was asked", "Failures", "Figures", "Tables", "How to reproduce"]
+
+
 class Links(html.parser.HTMLParser):
     """Everything a page would fetch, its visible headings, and tags left open."""
 
@@ -54,11 +57,15 @@ def test_report_is_self_contained_and_complete(full):
     links.feed(page)
     assert not links.errors
     assert not links.open
-    assert len(links.fetched) == 6
-    assert all(link.startswith("data:image/png;base64,") for link in links.fetched)
+    pictures = [link for link in links.fetched if link.startswith("data:image/png;base64,")]
+    tables = [link for link in links.fetched if link not in pictures]
+    assert len(pictures) == 6
+    assert all((full / link).is_file() for link in tables)
+    assert {"tables/trials.csv", "tables/summary.csv"} < set(tables)
+    assert page.index(pictures[0]) < page.index("<table")  # before anything that fills a screen
     assert "http:" not in page
     assert "https:" not in page
-    assert links.headings == ["What was asked", "What was found", "Failures", "Figures", "How to reproduce"]
+    assert links.headings == HEADINGS
     for words in ("snakemake studies/synthetic", "Which settings give", "twist_deg: 30.0", "the loss became NaN"):
         assert words in page
     assert str(full) not in page  # no path of the machine it was made on

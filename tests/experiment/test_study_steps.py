@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from study_files import tiny, write_study
 
-from ptydesign import io
 from ptydesign.errors import InputError
 from ptydesign.experiment import scope
 from ptydesign.experiment import search as steps
 from ptydesign.experiment.config import ObjectiveConfig
+from ptydesign.experiment.decide import decide_winner
 from ptydesign.experiment.estimate import trial_work
 from ptydesign.experiment.kind import KIND, words
 from ptydesign.experiment.resolve import resolve
@@ -36,7 +36,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def potential(study):
-    return io.read_potential(steps.potential_file(study))
+    return steps.cached(study)[0]
 
 
 SEARCHED = {"search": "bo-2000", "round": 0}
@@ -159,8 +159,11 @@ def test_failed_trials_do_not_stop_a_search(study, monkeypatch):
     steps.propose_points(other, "bo-2000", 1)
     for chunk in (0, 1):
         steps.evaluate(other, "bo-2000", 1, chunk)
-    winner = json.loads(steps.choose(other, "bo-2000").read_text())
+    chosen = json.loads(steps.choose(other, "bo-2000").read_text())
+    assert chosen["worst"] is not None
+    winner = json.loads(decide_winner(other, "2000").read_text())
     assert winner["point"]["defocus_nm"] >= -4
+    assert winner["point"] in chosen["contenders"]
     assert set(winner["tolerance"]) == {"step_a", "defocus_nm"}
     low, high = winner["tolerance"]["step_a"]
     assert low <= winner["point"]["step_a"] <= high
@@ -174,7 +177,8 @@ def test_a_search_without_success_has_no_winner(study, monkeypatch):
         steps.propose_points(other, "bo-2000", round_)
         for chunk in (0, 1):
             steps.evaluate(other, "bo-2000", round_, chunk)
-    assert json.loads(steps.choose(other, "bo-2000").read_text())["point"] is None
+    assert json.loads(steps.choose(other, "bo-2000").read_text())["contenders"] == []
+    assert json.loads(decide_winner(other, "2000").read_text())["point"] is None
 
 
 def test_best_so_far():
@@ -235,12 +239,13 @@ def test_stops_that_do_not_rise_or_exceed_the_plan_are_refused(tmp_path):
 
 
 def test_estimate_counts_trials_and_grows_with_work(study):
-    assert scope.trials(study.study) == {"bo-2000": 8, "random-2000": 8, "map-2000": 4, "validation": 4}
+    searched = {"bo-2000": 8, "random-2000": 8, "map-2000": 4}
+    assert scope.trials(study.study) == {**searched, "decision": 10, "validation": 4}
     numbers = estimate(KIND, study, cores=2, rate=1e8)
-    assert words(study, numbers).startswith("tiny (preview): 24 trials (bo-2000 8, random-2000 8, map-2000 4, ")
+    assert words(study, numbers).startswith("tiny (preview): 34 trials (bo-2000 8, random-2000 8, map-2000 4, ")
     jobs = {name: step["jobs"] for name, step in numbers["steps"].items()}
-    assert jobs == {"potential": 1, "round": 0, "propose": 4, "evaluate": 4, "sample": 6, "choose": 1, "validate": 1,
-                    "collect": 1}  # fmt: skip
+    assert jobs == {"potential": 1, "round": 0, "propose": 4, "evaluate": 4, "sample": 6, "choose": 1, "decide": 1,
+                    "validate": 1, "collect": 1}  # fmt: skip
     assert numbers["jobs"] == sum(jobs.values()) + 3  # resolve, figures, report
     one_chunk = study.study.model_copy(update={"jobs": study.study.jobs.model_copy(update={"chunk": 8})})
     whole = estimate(KIND, replace(study, study=one_chunk), cores=2, rate=1e8)
@@ -304,8 +309,9 @@ def test_a_broken_study_stops_only_those_who_ask_for_it(tmp_path, capsys):
         return load_studies(tmp_path / "studies", config, arguments, tmp_path / "results")
 
     assert list(load("studies/good/", "-n")) == ["good"]
+    assert list(load("studies/good/", "results/bad/report.html")) == ["good"]
     assert "bad" in capsys.readouterr().err
-    for arguments in ((), ("studies/bad",)):
+    for arguments in (("all",), ("studies/bad",)):
         with pytest.raises(InputError, match=r"experiment\.step_a"):
             load(*arguments)
     with pytest.raises(InputError, match="Did you mean 'good'"):

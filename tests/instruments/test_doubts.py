@@ -36,6 +36,12 @@ def imported(folder, scan, patterns, /, mask=None, **changes):
     return import_file(folder / "scan.npy", calibrated(scan, **changes), mask=mask)
 
 
+@pytest.fixture(scope="module")
+def right(scan, tmp_path_factory):
+    """What the scan gives, imported as it is."""
+    return imported(tmp_path_factory.mktemp("right"), scan, scan.patterns)
+
+
 def doubts(dataset):
     return "\n".join(dataset.provenance["doubts"])
 
@@ -52,8 +58,8 @@ def merlin(path, frames):
     return path
 
 
-def test_a_good_scan_has_no_doubts(scan, tmp_path):
-    assert doubts(imported(tmp_path, scan, scan.patterns)) == ""
+def test_a_good_scan_has_no_doubts(right):
+    assert doubts(right) == ""
 
 
 FLYBACK = {
@@ -67,7 +73,7 @@ FLYBACK = {
 
 @pytest.mark.parametrize("kind", FLYBACK)
 @pytest.mark.parametrize("store", ["npy", "mib"])
-def test_frames_beyond_the_scan_are_refused_and_skipped(kind, store, scan, tmp_path):
+def test_frames_beyond_the_scan_are_refused_and_skipped(kind, store, scan, right, tmp_path):
     make, skip = FLYBACK[kind]
     path = tmp_path / f"scan.{store}"
     frames = make(scan.patterns)
@@ -79,15 +85,14 @@ def test_frames_beyond_the_scan_are_refused_and_skipped(kind, store, scan, tmp_p
         import_file(path, calibrated(scan, scan_shape=(8, 10)))
     assert skip in str(said.value)
     dataset = import_file(path, calibrated(scan, scan_shape=(8, 10), skip_frames=skip))
-    right = imported(tmp_path, scan, scan.patterns)
     np.testing.assert_array_equal(dataset.patterns, right.patterns)
     np.testing.assert_array_equal(dataset.positions_a, right.positions_a)
 
 
-def test_flyback_columns_are_cropped_from_the_scan(scan, tmp_path):
+def test_flyback_columns_are_cropped_from_the_scan(scan, right, tmp_path):
     wide = np.concatenate([scan.patterns[:, :2], scan.patterns, scan.patterns[:, :1]], axis=1)
     dataset = imported(tmp_path, scan, wide, scan_crop=":,2:12")
-    np.testing.assert_array_equal(dataset.patterns, imported(tmp_path, scan, scan.patterns).patterns)
+    np.testing.assert_array_equal(dataset.patterns, right.patterns)
     part = imported(tmp_path, scan, wide, scan_crop="2:5,3:7")
     np.testing.assert_array_equal(part.positions_a, calibrated(scan).positions_a((3, 4)))
 
@@ -132,7 +137,7 @@ SPOIL = {
 
 
 @pytest.mark.parametrize("kind", SPOIL)
-def test_bad_frames_are_said_and_left_out_on_request(kind, scan, tmp_path):
+def test_bad_frames_are_said_and_left_out_on_request(kind, scan, right, tmp_path):
     spoil, words = SPOIL[kind]
     bad = scan.patterns.copy()
     bad[3, 4] = spoil(bad[3, 4])
@@ -140,7 +145,6 @@ def test_bad_frames_are_said_and_left_out_on_request(kind, scan, tmp_path):
     assert words in doubts(dataset)
     assert "frames 34" in doubts(dataset)
     assert len(dataset.patterns) == 80
-    right = imported(tmp_path, scan, scan.patterns)
     assert dataset.provenance["zero_frequency_px"] == pytest.approx(right.provenance["zero_frequency_px"], abs=0.02)
     without = imported(tmp_path, scan, bad, skip_frames="bad")
     for name in ("patterns", "positions_a"):
@@ -162,12 +166,11 @@ def test_an_edge_of_the_specimen_is_no_bad_frame(scan, tmp_path):
     assert "frames" not in doubts(imported(tmp_path, scan, half))
 
 
-def test_a_hot_pixel_is_said_and_masked_or_filled(scan, tmp_path):
+def test_a_hot_pixel_is_said_and_masked_or_filled(scan, right, tmp_path):
     hot = scan.patterns.copy()
     hot[..., 5, 40] = 4000
     dataset = imported(tmp_path, scan, hot)
     assert "1 pixel far above the neighbours (hot) (5,40): give --repair-pixels" in doubts(dataset)
-    right = imported(tmp_path, scan, scan.patterns)
     masked = imported(tmp_path, scan, hot, repair_pixels="mask", transpose=True)
     assert np.argwhere(masked.mask == 0).tolist() == [[(40 - 24) % 48, (5 - 24) % 48]]
     assert masked.patterns[:, masked.mask == 0].max() == 0
@@ -258,14 +261,13 @@ def test_an_aperture_that_does_not_fit_the_disk(told, scan, tmp_path):
     assert "one is wrong" in words
 
 
-def test_a_detector_with_different_angles_along_its_axes(scan, tmp_path):
+def test_a_detector_with_different_angles_along_its_axes(scan, right, tmp_path):
     binned = scan.patterns.reshape(8, 10, 48, 24, 2).sum(-1)
     assert "times as long along ky as along kx" in doubts(imported(tmp_path, scan, binned, semiangle_mrad=None))
     dataset = imported(tmp_path, scan, binned, pixel_mrad=(2.0, 4.0))
     assert doubts(dataset) == ""
-    whole = imported(tmp_path, scan, scan.patterns)
     assert dataset.grid.shape == (48, 24)
-    assert dataset.grid.pixel_a == pytest.approx(whole.grid.pixel_a)
+    assert dataset.grid.pixel_a == pytest.approx(right.grid.pixel_a)
 
 
 def test_a_beam_in_the_corners_or_a_centre_that_is_told_wrong(scan, tmp_path):

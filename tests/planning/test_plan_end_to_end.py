@@ -71,7 +71,8 @@ def test_from_file_to_sheet(tmp_path, installed):
     for words in ("Beam current", "keeps 95", "Write down", "overfocus", "Rule of thumb"):
         assert words in page
     assert (folder / "sheet.pdf").read_bytes().startswith(b"%PDF")
-    assert ptydesign.read_plan(folder / "reconstruction.yaml").engines[-1].refine_positions
+    day = ptydesign.read_plan(folder / "reconstruction.yaml").engines[-1]
+    assert day.sweeps == json.loads((folder / f"robust/{item['design']}.json").read_text())["sweeps"] <= 6
     calibration = yaml.safe_load((folder / "calibration.yaml").read_text())
     build(Calibration, calibration, "calibration.yaml")  # what `ptydesign import` reads
     assert calibration["defocus_nm"] == pytest.approx(item["underfocus_nm"], abs=1e-3)

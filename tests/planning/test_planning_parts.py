@@ -20,9 +20,11 @@ from ptydesign.experiment.trial import Trial
 from ptydesign.planning import collect, robust, scope, search
 from ptydesign.planning.collect import pareto
 from ptydesign.planning.config import RobustnessConfig
+from ptydesign.planning.errors import OF_SEARCH, draw_errors, drawn
+from ptydesign.planning.instrument import Setting
 from ptydesign.planning.load import load
 from ptydesign.planning.operation import operate
-from ptydesign.planning.reconstruction import day_reconstruction
+from ptydesign.planning.reconstruction import day_reconstruction, trial_reconstruction
 from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.resolve import Mode, PlanningResolved, mode_study, to_experiment_config
 from ptydesign.planning.search import tolerances
@@ -53,7 +55,7 @@ def test_trial_of_a_mode_has_the_pixel_of_its_camera(tmp_path):
 def test_drift_is_that_of_the_lines_of_the_day(tmp_path):
     resolved = resolved_of(tmp_path, instrument__drift_a_per_min=60)
     bench = resolved.bench
-    operation = operate(bench, robust.Setting(80, 20, -4, 2, 4.0), 2000)
+    operation = operate(bench, Setting(80, 20, -4, 2, 4.0), 2000)
     config = to_experiment_config(bench, operation)
     margin = 40 * 0.02 + 0.0417572 / 0.02 + 2  # rays, diffraction, a step
     rows = math.ceil((7 + 2 * margin) / 2) + 1
@@ -66,7 +68,7 @@ def test_plain_planned_trial_is_a_trial(tmp_path):
     resolved = resolved_of(tmp_path)
     bench = resolved.bench
     one = next(iter(resolved.modes.values()))
-    config = to_experiment_config(bench, operate(bench, robust.Setting(80, 20, -4, 2, 4.0), 2000))
+    config = to_experiment_config(bench, operate(bench, Setting(80, 20, -4, 2, 4.0), 2000))
     plain, planned = Trial(config, 2000.0), PlannedTrial(config, 2000.0)
     assert plain.key(one.study, one.key) == planned.key(one.study, one.key)
     wrong = PlannedTrial(config, 2000.0, believed=config.model_copy(update={"defocus_nm": -1.0}))
@@ -74,18 +76,17 @@ def test_plain_planned_trial_is_a_trial(tmp_path):
 
 
 def test_operator_believes_the_nominal_defocus(tmp_path):
-    from ptydesign import io
-    from ptydesign.experiment.search import potential_file
+    from ptydesign.experiment.search import cached
     from ptydesign.simulate.dataset import simulate
     from ptydesign.study.acquisition import to_experiment
 
     resolved = resolved_of(tmp_path)
     bench = resolved.bench
     one = next(iter(resolved.modes.values()))
-    believed = to_experiment_config(bench, operate(bench, robust.Setting(80, 20, -4, 2, 4.0), 2000))
+    believed = to_experiment_config(bench, operate(bench, Setting(80, 20, -4, 2, 4.0), 2000))
     true = believed.model_copy(update={"defocus_nm": -6.0})
     trial = PlannedTrial(true, 2000.0, believed=believed)
-    dataset, _ = simulate(io.read_potential(potential_file(one)), to_experiment(true, 2000.0), 1)
+    dataset, _ = simulate(cached(one)[0], to_experiment(true, 2000.0), 1)
     known = trial.known(dataset)
     assert (dataset.optics.defocus_a, known.optics.defocus_a) == (-60, -40)
     np.testing.assert_array_equal(known.patterns, dataset.patterns)
@@ -107,8 +108,8 @@ def test_tilt_shears_the_slices():
 
 def test_draws_are_the_same_for_every_design_and_respect_the_config(tmp_path):
     resolved = resolved_of(tmp_path)
-    draws = [robust.draw_errors(resolved, n) for n in range(40)]
-    assert draws == [robust.draw_errors(resolved, n) for n in range(40)]
+    draws = [draw_errors(resolved, n) for n in range(40)]
+    assert draws == [draw_errors(resolved, n) for n in range(40)]
     assert np.std([d.defocus_nm for d in draws]) == pytest.approx(2, rel=0.3)
     assert all(0 <= d.drift <= 2 for d in draws)
     assert all(0.5 <= d.source <= 1.5 for d in draws)
@@ -141,6 +142,35 @@ def test_the_plateau_wins_not_the_peak():
     assert recommended(dead, plateau)[0] == "candidate-1"
     with pytest.raises(InputError, match="could be scored"):
         recommended(dead)
+
+
+def test_trials_reconstruct_as_on_the_day(tmp_path):
+    """The defocus is searched as far as it may be off, positions are refined if the stage drifts; and a plan of the
+    user's own is taken as it is."""
+    plan = resolved_of(tmp_path, reconstruction=None).study
+    found = trial_reconstruction(plan)
+    offsets = found.calibrate.offsets["defocus_nm"]
+    assert (offsets[0], offsets[-1]) == (-5.0, 5.0)  # 2.5 times 2 nm
+    assert found.engines[-1].refine_positions
+    assert day_reconstruction(plan) == found
+    still = resolved_of(
+        tmp_path / "still", reconstruction=None, instrument__drift_a_per_min=0, instrument__defocus_error_nm=0
+    ).study
+    assert not trial_reconstruction(still).engines[-1].refine_positions
+    assert not trial_reconstruction(still).calibrate.offsets
+    assert trial_reconstruction(resolved_of(tmp_path / "own").study).engines[0].sweeps == 6
+
+
+def test_every_trial_of_a_search_has_errors_of_its_own(tmp_path):
+    resolved = resolved_of(tmp_path)
+    setting = Setting(80, 20, -4, 2, 4.0)
+    trials = [drawn(resolved, setting, 2000, OF_SEARCH + n)[0] for n in range(3)]
+    assert len({trial.experiment.defocus_nm for trial in trials}) == 3
+    assert {trial.believed.defocus_nm for trial in trials} == {-4}
+    assert len({trial.seed(resolved.of(setting).study) for trial in trials}) == 3
+    # and none of those under which designs are compared
+    compared = {drawn(resolved, setting, 2000, n)[0].experiment.defocus_nm for n in range(30)}
+    assert not compared & {trial.experiment.defocus_nm for trial in trials}
 
 
 def test_what_cannot_be_told_from_the_rule_of_thumb_is_not_recommended():
@@ -222,7 +252,7 @@ def test_a_tolerance_ends_where_the_card_turns_red(tmp_path):
     resolved = resolved_of(
         tmp_path, instrument__defocus_nm={"low": -30, "high": 60}, instrument__pixels_mrad=[2.5], goal__resolution_a=1.2
     )
-    bench, setting = resolved.bench, robust.Setting(80, 20, 12, 2, 2.5)
+    bench, setting = resolved.bench, Setting(80, 20, 12, 2, 2.5)
     defocus, step = (make_space(bench).dimensions[i] for i in (1, 2))
     low, high = ends_of(bench, setting, "defocus_nm", defocus)
     radius = 2 / 2 / (1 - 0.4)
@@ -232,7 +262,7 @@ def test_a_tolerance_ends_where_the_card_turns_red(tmp_path):
     probe_in_window = 0.0417572 / 2.5e-3 / 2 / 0.02 / 10
     assert high == pytest.approx(probe_in_window, rel=0.1)  # there the probe outgrows the window
     assert ends_of(bench, setting, "step_a", step)[0] == 1.2  # the instrument's
-    in_focus = robust.Setting(80, 20, 0, 2, 2.5)  # red already: nothing new turns red
+    in_focus = Setting(80, 20, 0, 2, 2.5)  # red already: nothing new turns red
     assert ends_of(bench, in_focus, "defocus_nm", defocus)[0] < -low
 
 
@@ -297,13 +327,12 @@ def test_examples_are_valid():
 
 def test_scene_has_the_truth_of_the_sample(tmp_path):
     """The object of the bound is the band-limited truth that a score compares with."""
-    from ptydesign import io
-    from ptydesign.experiment.search import potential_file
+    from ptydesign.experiment.search import cached
     from ptydesign.planning.limits import make_scene, screen_value
 
     resolved = resolved_of(tmp_path)
-    setting = robust.Setting(80, 20, -4, 2, 4.0)
-    potential = io.read_potential(potential_file(resolved.of(setting)))
+    setting = Setting(80, 20, -4, 2, 4.0)
+    potential = cached(resolved.of(setting))[0]
     scene = make_scene(resolved, setting, 2000, potential)
     factor = round(scene.pixel_a / potential.pixel_a[0])
     fine = potential.slices_va.mean(axis=0).sum(axis=0) * 1.00871e-3

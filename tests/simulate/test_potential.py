@@ -9,7 +9,6 @@ import pytest
 import tifffile
 from scipy.constants import e, h, m_e
 
-from ptydesign import io
 from ptydesign.config import build
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid, resample
@@ -254,15 +253,29 @@ def test_cache_builds_once_and_returns_the_same_potential(tmp_path, monkeypatch)
     calls = []
     original = module.build_potential
     monkeypatch.setattr(module, "build_potential", lambda *args: calls.append(1) or original(*args))
-    first = cached_potential(sample, config, shape, 0, tmp_path / "cache")
-    again = cached_potential(sample, config, shape, 5, tmp_path / "cache")  # no phonons: the seed plays no part
+    _, first = cached_potential(sample, config, shape, 0, tmp_path / "cache")
+    stored, again = cached_potential(sample, config, shape, 5, tmp_path / "cache")  # no phonons: no seed
     assert first == again
     assert len(calls) == 1
-    stored, built = io.read_potential(first), original(sample, config, shape, 0)
+    built = original(sample, config, shape, 0)
     assert np.array_equal(stored.slices_va, built.slices_va)
     assert stored.pixel_a == built.pixel_a
     np.testing.assert_array_equal(stored.thickness_a, built.thickness_a)
     assert [p.name for p in (tmp_path / "cache").iterdir()] == [first.name]
+
+
+def test_a_broken_potential_is_built_anew_with_a_word(tmp_path, capsys):
+    sample, config, shape = BilayerSample(twist_deg=9.0), PotentialConfig(slice_thickness_a=7.0), (40, 64)
+    good, path = cached_potential(sample, config, shape, 0, tmp_path)
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for broken in (b"", whole[: len(whole) // 2], bytes(flipped)):
+        path.write_bytes(broken)
+        found, _ = cached_potential(sample, config, shape, 0, tmp_path)
+        assert f"the potential is built anew: {path}" in capsys.readouterr().err
+        np.testing.assert_array_equal(found.slices_va, good.slices_va)
+        assert path.read_bytes() == whole
 
 
 def test_key_follows_content_not_location(tmp_path, gold, monkeypatch):

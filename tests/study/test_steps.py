@@ -4,26 +4,24 @@ kill too; it refuses a study that has changed; its rule is complete; figures and
 from __future__ import annotations
 
 import html
-import itertools
-import os
+import random
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
 import pytest
 import yaml
-from every_kind import write_tiny
 
+from benchmarks import corruptions
 from ptydesign import kinds, steps
 from ptydesign.cli import main
 from ptydesign.study import cost
-from ptydesign.study.kind import SHARED, Job, Run
+from ptydesign.study.damage import damaged
+from ptydesign.study.kind import SHARED
 from ptydesign.study.store import PointStore
 
 ROOT = Path(__file__).parents[2]
@@ -46,89 +44,11 @@ sys.exit(main(sys.argv[3:]))
 """
 
 
-@dataclass
-class Study:
-    """A tiny study in a workplace. renames: files that each job put in place, as it was counted."""
-
-    workplace: Path
-    kind: str
-    renames: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def folder(self) -> Path:
-        return self.workplace / "studies" / self.kind
-
-    @property
-    def root(self) -> Path:
-        return self.workplace / "results"
-
-    @property
-    def run(self) -> Run:
-        return kinds.open_study(self.folder, "preview", self.root)
-
-    def jobs(self) -> Iterator[Job]:
-        """All jobs, each after those that make its inputs."""
-        run = self.run
-        waiting, made = list(run.kind.jobs(run.resolved)), {"resolved.yaml"}
-        while waiting:
-            ready = [job for job in waiting if made.issuperset(job.inputs)]
-            assert ready, f"what makes the inputs of {waiting[0]}?"
-            for job in ready:
-                made.update(job.outputs)
-                waiting.remove(job)
-                yield job
-
-    def files(self, job: Job) -> list[Path]:
-        return [self.root / self.kind / file for file in job.outputs]
-
-    def command(self, step: str, which=None, *more: str) -> list[str]:
-        options = [word for name, value in (which or {}).items() for word in (f"--{name}", str(value))]
-        return ["step", self.kind, step, str(self.folder), "--root", str(self.root), *options, *more]
-
-    def do(self, job: Job) -> None:
-        assert main(self.command(job.step.name, job.which)) == 0, job
-        assert all(file.is_file() for file in self.files(job)), job
-
-    def copy(self, workplace: Path) -> Study:
-        shutil.copytree(self.workplace, workplace, dirs_exist_ok=True)
-        return Study(workplace, self.kind, self.renames)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Iterator[dict[str, Study]]:
-    """Studies that ran to their report, by kind: made when they are asked for. Tests that change one copy it."""
-
-    class Finished(dict):
-        def __missing__(self, kind: str) -> Study:
-            self[kind] = finish(Study(tmp_path_factory.mktemp(kind), kind))
-            return self[kind]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PTYDESIGN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        ticks = itertools.count(step=1 / 16)
-        patch.setattr(cost, "time", SimpleNamespace(process_time=ticks.__next__))  # a machine of one speed
-        yield Finished()
-
-
-def finish(study: Study) -> Study:
-    write_tiny(study.kind, study.folder)
-    rename, results = os.replace, study.root / study.kind
-    assert main(study.command("resolve")) == 0
-    for job in study.jobs():
-        count = 0
-
-        def counted(source, target):
-            nonlocal count
-            count += str(target).startswith(str(study.root))
-            rename(source, target)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "replace", counted)
-            study.do(job)
-        study.renames[str(job.outputs)] = count
-    for command in ("figures", "report"):
-        assert main([command, str(results)]) == 0
-    return study
+@pytest.fixture(autouse=True)
+def surroundings(studies):
+    """Tests run jobs where the finished studies ran."""
+    with studies.surroundings():
+        yield
 
 
 def content(file: Path) -> bytes | dict[str, bytes]:
@@ -141,7 +61,7 @@ def content(file: Path) -> bytes | dict[str, bytes]:
         names: list[str] = []
         opened.visit(names.append)
         found = {name: opened[name][()].tobytes() for name in names if isinstance(opened[name], h5py.Dataset)}
-        words = repr(sorted(opened.attrs.items()))
+        words = repr(sorted((name, value) for name, value in opened.attrs.items() if name != "hash"))
     return {**found, SECONDS: b"", "attributes": re.sub(r'"seconds": [\d.]+', "", words).encode()}
 
 
@@ -150,8 +70,8 @@ def refuse(*_):
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS)
-def test_every_step_has_a_job_here_and_runs(kind, finished):
-    study = finished[kind]
+def test_every_step_has_a_job_here_and_runs(kind, studies):
+    study = studies[kind]
     run = study.run
     done = list(study.jobs())
     assert {job.step.name for job in done} == {step.name for step in run.kind.steps}
@@ -163,14 +83,14 @@ def test_every_step_has_a_job_here_and_runs(kind, finished):
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS)
-def test_the_page_is_complete_and_a_function_of_the_tables(kind, finished, tmp_path, monkeypatch):
-    study = finished[kind].copy(tmp_path)
+def test_the_page_is_complete_and_a_function_of_the_tables(kind, studies, tmp_path, monkeypatch):
+    study = studies[kind].copy(tmp_path)
     results = study.root / kind
     page = (results / "report.html").read_bytes()
     figures = {file: file.read_bytes() for file in (results / "figures").iterdir()}
     for name in ("What was asked", "What was found", "Failures", "Figures", "How to reproduce"):
         assert f"<h2>{name}</h2>" in html.unescape(page.decode())
-    assert str(finished[kind].workplace) not in html.unescape(page.decode())
+    assert str(studies[kind].workplace) not in html.unescape(page.decode())
     drawn = {figure.name for figure in study.run.kind.pictures if (results / f"figures/{figure.name}.png").exists()}
     for figure in study.run.kind.pictures:
         assert (f". {figure.title}.</b>" in html.unescape(page.decode())) == (figure.name in drawn)
@@ -178,15 +98,13 @@ def test_the_page_is_complete_and_a_function_of_the_tables(kind, finished, tmp_p
     shutil.rmtree(results / "figures")
     (results / "report.html").unlink()
     monkeypatch.setattr(cost, "time", SimpleNamespace(process_time=refuse))
-    for command in ("figures", "report"):
-        assert main([command, str(results)]) == 0
+    assert study.report().encode() == page
     assert {file: file.read_bytes() for file in (results / "figures").iterdir()} == figures
-    assert (results / "report.html").read_bytes() == page
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS)
-def test_a_job_that_runs_again_computes_no_trial_and_gives_equal_bytes(kind, finished, tmp_path, monkeypatch):
-    study = finished[kind].copy(tmp_path)
+def test_a_job_that_runs_again_computes_no_trial_and_gives_equal_bytes(kind, studies, tmp_path, monkeypatch):
+    study = studies[kind].copy(tmp_path)
     monkeypatch.setattr(PointStore, "put", refuse)
     for job in study.jobs():
         before = [content(file) for file in study.files(job)]
@@ -197,8 +115,8 @@ def test_a_job_that_runs_again_computes_no_trial_and_gives_equal_bytes(kind, fin
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS)
-def test_a_job_that_was_killed_goes_on_and_gives_equal_bytes(kind, finished, tmp_path):
-    study = finished[kind].copy(tmp_path)
+def test_a_job_that_was_killed_goes_on_and_gives_equal_bytes(kind, studies, tmp_path):
+    study = studies[kind].copy(tmp_path)
     job = max((job for job in study.jobs() if job.step.jax), key=lambda job: study.renames[str(job.outputs)])
     before = [content(file) for file in study.files(job)]
     for file in study.files(job):
@@ -217,8 +135,8 @@ def test_a_job_that_was_killed_goes_on_and_gives_equal_bytes(kind, finished, tmp
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS)
-def test_a_changed_study_and_an_unknown_job_are_refused(kind, finished, tmp_path, capsys):
-    study = finished[kind].copy(tmp_path)
+def test_a_changed_study_and_an_unknown_job_are_refused(kind, studies, tmp_path, capsys):
+    study = studies[kind].copy(tmp_path)
     results, run = study.root / kind, study.run
     first = {job.step.name: job for job in reversed(list(run.kind.jobs(run.resolved)))}
     expected = {name: run.settings_hash(name, job.which) for name, job in first.items()}
@@ -243,12 +161,51 @@ def test_a_changed_study_and_an_unknown_job_are_refused(kind, finished, tmp_path
         assert not results.exists(), f"{word} wrote before it refused"
 
 
-def test_snakemake_finds_every_file_where_the_steps_made_it(finished, tmp_path):
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_damage_of_any_file_is_found_before_work_starts(kind, studies, tmp_path):
+    """A short form of `python -m benchmarks corruptions`: what is found is made anew, or refused when it is read."""
+    study = studies[kind].copy(tmp_path)
+    run, rng, results = study.run, random.Random(0), study.root / kind
+    assert list(damaged(run)) == []
+    files = [file for job in study.jobs() for file in study.files(job) if file.suffix in (".json", ".csv", ".h5")]
+    hashes = [file for file in files if file.name == "hashes.json"]
+    files = [file for file in files if file not in hashes] + [results / "resolved.yaml"]
+    for some, damages in ((files, ("cut", "flip", "empty", "less")), (hashes, ("less", "empty"))):
+        for damage in damages:
+            whole = {file: file.read_bytes() for file in some}
+            for file in some:
+                if damage != "flip" or file.suffix != ".h5":  # HDF5 has bits that say nothing
+                    corruptions.DAMAGES[damage](file, rng, [])
+            found = {name for name, _ in damaged(run)}
+            for file, content in whole.items():
+                changed = file.read_bytes() != content  # a record that lists one thing alone still does
+                assert not changed or file.relative_to(results).as_posix() in found, (file, damage)
+                file.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_a_file_in_anothers_place_is_found_before_work_starts(kind, studies, tmp_path):
+    study = studies[kind].copy(tmp_path)
+    run, results = study.run, study.root / kind
+    for suffix in (".json", ".h5"):
+        jobs = [file for job in study.jobs() for file in study.files(job)]
+        files = [file for file in jobs if file.suffix == suffix and file.parent.name != "tables"]
+        whole = [file.read_bytes() for file in files]
+        for file, content in zip(files, [*whole[1:], *whole[:1]], strict=True):
+            file.write_bytes(content)
+        found = {name for name, _ in damaged(run)}
+        if len(files) > 1:
+            assert {file.relative_to(results).as_posix() for file in files} <= found
+        for file, content in zip(files, whole, strict=True):
+            file.write_bytes(content)
+
+
+def test_snakemake_finds_every_file_where_the_steps_made_it(studies, tmp_path):
     """Rules of all kinds at once: with all files in place there is nothing to be done, and a file that is missing has
     a rule, whatever made it."""
     shutil.copy(ROOT / "Snakefile", tmp_path)
     for kind in kinds.KINDS:
-        finished[kind].copy(tmp_path)
+        studies[kind].copy(tmp_path)
     command = [sys.executable, "-m", "snakemake", *(f"studies/{kind}" for kind in kinds.KINDS), "--cores", "1", "-n"]
 
     def planned() -> str:

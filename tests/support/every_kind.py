@@ -46,9 +46,10 @@ def _smoke(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def _regularisation() -> dict[str, Any]:
-    """With a plan that is tuned."""
-    content = _smoke("engines")
-    return {**content, "plans": content["plans"][:1]}
+    """A plan that is tuned, of which one setting varies, and another one."""
+    content = _smoke("engines", vary=[{"name": "offset", "path": "engines.0.offset", "values": [0.01]}])
+    content["plans"].pop(1)
+    return content
 
 
 def _compare() -> dict[str, Any]:

@@ -30,7 +30,7 @@ TINY_PLAN: dict[str, Any] = {
     "simulation": {"field_of_view_a": [7, 8]},
     "search": {"initial": 4, "points": 2, "batch": 2},
     "reconstruction": {"engines": [{"engine": "lsqml", "batches": "compact", "sweeps": 6, "group": 8}]},
-    "robustness": {"candidates": 2, "repeats": 2},
+    "robustness": {"candidates": 2, "repeats": 2, "draws": 8},
     "chunk": 3,
 }
 

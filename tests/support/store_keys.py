@@ -42,7 +42,7 @@ def _experiment(resolved: Any, given: dict[str, Any]) -> str:
 
 
 def _planning(resolved: Any, given: dict[str, Any]) -> str:
-    from ptydesign.planning import robust
+    from ptydesign.planning.errors import drawn
     from ptydesign.planning.instrument import Setting
     from ptydesign.planning.operation import operate
     from ptydesign.planning.resolve import detected_dose, to_experiment_config
@@ -50,7 +50,7 @@ def _planning(resolved: Any, given: dict[str, Any]) -> str:
 
     setting, bench = Setting(**given["setting"]), resolved.bench
     if "draw" in given:
-        trial, errors = robust.drawn(resolved, setting, given["draw"])
+        trial, errors = drawn(resolved, setting, resolved.study.goal.dose_limit, given["draw"])
         one = resolved.of(setting, errors.thickness)
         return trial.key(one.study, one.key)
     one = resolved.of(setting)

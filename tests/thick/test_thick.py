@@ -193,8 +193,8 @@ def test_both_simulators_agree_on_a_thick_periodic_specimen(tmp_path):
     first, second = tmp_path / "a.h5", tmp_path / "b.h5"
     write_chunk(first, jax[:2], slice(0, 2), experiment, window)
     write_chunk(second, jax[2:], slice(2, 3), experiment, window)
-    assert np.array_equal(np.concatenate(read_chunks([first, second], 3)), jax)
+    assert np.array_equal(np.concatenate(read_chunks({first: None, second: None}, 3)), jax)
     with pytest.raises(InputError, match="begin with pattern"):
-        read_chunks([second, first], 3)
+        read_chunks({second: None, first: None}, 3)
     with pytest.raises(InputError, match="must hold 3 patterns"):
-        read_chunks([first], 3)
+        read_chunks({first: None}, 3)

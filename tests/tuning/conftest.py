@@ -1,23 +1,24 @@
-"""The tiny tuning study, done once for all tests here."""
+"""The tiny tuning study, which is done once for all tests."""
 
 from __future__ import annotations
 
 import pytest
-from tuning_files import resolved_in, run_all
+from finished import Study
+
+
+@pytest.fixture(autouse=True)
+def cache(studies, monkeypatch):
+    """Potentials and compiled code of the finished study are taken from there."""
+    monkeypatch.setenv("PTYDESIGN_CACHE", str(studies.cache))
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    """Potentials are built once."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = str(tmp_path_factory.mktemp("cache"))
-        patch.setenv("PTYDESIGN_CACHE", folder)
-        yield folder
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory, cache):
+def done(studies) -> Study:
     """The tiny study, done. Tests that change it work on a copy."""
-    resolved = resolved_in(tmp_path_factory.mktemp("finished"))
-    run_all(resolved)
-    return resolved
+    return studies["tuning"]
+
+
+@pytest.fixture(scope="session")
+def finished(done):
+    """The same as it was resolved."""
+    return done.run.resolved

@@ -1,40 +1,28 @@
-"""The report of a tuning study: a function of its tables; failures, reasons, how to reproduce."""
+"""The report of a tuning study: failures, reasons, how to reproduce."""
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 import yaml
+from finished import Study
 from synthetic_study import rewrite
 from thick_files import DIVERGES, pictures, section
-from tuning_files import report, resolved_in, run_all
+from tuning_files import resolved_in, run_all
 
 from ptydesign.tuning.figures import FIGURES
 
 
 @pytest.fixture
-def copied(finished, tmp_path):
-    """The finished study in another folder, to be changed."""
-    return replace(finished, results=Path(shutil.copytree(finished.results, tmp_path / "tiny")))
-
-
-def test_figures_and_page_are_functions_of_the_tables(finished, copied):
-    before, page = pictures(finished.results), (finished.results / "report.html").read_text()
-    shutil.rmtree(copied.results / "figures")
-    for _ in range(2):
-        assert report(copied) == page
-        assert pictures(copied.results) == before
-    assert str(finished.results) not in page
+def copied(done, tmp_path) -> Study:
+    """The finished study in another workplace, to be changed."""
+    return done.copy(tmp_path)
 
 
 def test_the_page_says_how_to_reproduce_it(finished):
     page = (finished.results / "report.html").read_text()
     said = section(page, "How to reproduce")
     made = yaml.safe_load((finished.results / "resolved.yaml").read_text())["resolved"]
-    for words in ("<pre>snakemake studies/tiny</pre>", made["hash"], "seed</dt><dd>3</dd>", "tables/trials.csv"):
+    for words in ("<pre>snakemake studies/tuning</pre>", made["hash"], "seed</dt><dd>3</dd>", "tables/trials.csv"):
         assert words in said
     assert f"ptydesign {made['ptydesign']}" in said
     assert "\nbudget:" in said
@@ -61,7 +49,7 @@ def test_failures_are_counted_once_with_place_and_reason(copied):
     rewrite(copied.results, "trials", lost)
     for table in ("budgets", "validation", "doses"):
         rewrite(copied.results, table, unscored)
-    page = report(copied)
+    page = copied.report()
     rows = section(page, "Failures").replace('<td class="text">', "|").split("<tr>")[2:]
     counts = {row.split("|")[1].partition("<")[0]: int(row.rpartition("<td>")[2].partition("<")[0]) for row in rows}
     assert counts == {"searches": 1, "plans at the budgets": 2, "fresh data": 1, "doses": 1}
@@ -74,7 +62,7 @@ def test_figures_that_the_tables_do_not_allow_have_their_reasons(copied):
     for table in ("effects", "example", "doses"):
         (copied.results / "tables" / f"{table}.csv").unlink()
     rewrite(copied.results, "chosen", lambda frame: frame.iloc[:0])
-    missing = section(report(copied), "Figures")
+    missing = section(copied.report(), "Figures")
     assert "Values chosen: not drawn, because the space has no choices" in missing
     assert "against the dose: not drawn, because the study has one dose, or no truth" in missing
     assert missing.count("not drawn, because") == 5
@@ -82,7 +70,7 @@ def test_figures_that_the_tables_do_not_allow_have_their_reasons(copied):
 
 
 @pytest.mark.parametrize("references", [{}, {"default": {}}])
-def test_a_study_in_which_all_diverges_ends_with_its_reasons(references, tmp_path, cache):
+def test_a_study_in_which_all_diverges_ends_with_its_reasons(references, tmp_path):
     """Not with a job that fails."""
     rates, batches = {"choices": [0.001, 0.002, 0.003]}, {"choices": ["sparse", "compact"]}
     resolved = resolved_in(

@@ -97,7 +97,7 @@ def test_a_plan_to_use_has_the_sweeps_of_the_trial(finished):
     assert [engine.sweeps for engine in searched.engines] == [5, 45]
 
 
-def test_the_same_seeds_give_identical_tables_without_a_stored_trial(finished, tmp_path, cache):
+def test_the_same_seeds_give_identical_tables_without_a_stored_trial(finished, tmp_path):
     again = resolved_in(tmp_path)
     run_all(again)
     for file in COLLECT.files(again):
@@ -222,7 +222,7 @@ def test_several_objectives_are_weighed_anew_for_every_trial(finished):
     assert weighted(two, trials, 0)[3] is None
 
 
-def test_measured_data_are_split_into_halves(finished, tmp_path, cache):
+def test_measured_data_are_split_into_halves(finished, tmp_path):
     whole = io.read_dataset(finished.results / "data" / "5000-0" / "first.h5")
     (tmp_path / "studies" / "tiny").mkdir(parents=True)
     io.write_dataset(tmp_path / "studies" / "tiny" / "my.h5", whole)
@@ -242,7 +242,7 @@ def test_measured_data_are_split_into_halves(finished, tmp_path, cache):
     assert Run(KIND, resolved).settings("scan", {"repeat": 0}) != before  # another file of that name
 
 
-def test_the_study_in_the_docs_runs(finished, tmp_path, cache):
+def test_the_study_in_the_docs_runs(finished, tmp_path):
     """As a user copies it, at both scales; the smaller one to its report, with a budget for so small a scan."""
     text = (ROOT / "docs" / "mydata" / "study.yaml").read_text(encoding="utf-8")
     folder = tmp_path / "studies" / "mydata"
@@ -260,7 +260,7 @@ def test_the_study_in_the_docs_runs(finished, tmp_path, cache):
     assert read_plan(resolved.results / "best-w0.05.yaml").sweeps < 100
 
 
-def test_two_measured_scans_within_equal_seconds(finished, tmp_path, cache):
+def test_two_measured_scans_within_equal_seconds(finished, tmp_path):
     """The paper's budget, wall-clock time, as a whole study on two files."""
     folder = tmp_path / "studies" / "tiny"
     folder.mkdir(parents=True)
@@ -287,7 +287,7 @@ def test_two_measured_scans_within_equal_seconds(finished, tmp_path, cache):
 
 
 @pytest.mark.slow
-def test_a_killed_study_goes_on_and_ends_bit_identical(finished, tmp_path, cache):
+def test_a_killed_study_goes_on_and_ends_bit_identical(finished, tmp_path):
     shutil.copy(ROOT / "Snakefile", tmp_path)
     shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
     # with other segments: jobs are cut differently, and no number depends on it

@@ -14,7 +14,7 @@ import tifffile
 import web_runs
 from plan_files import write_plan
 
-from ptydesign import io
+from ptydesign import hdf5
 from ptydesign.session import Session
 from ptydesign.web.trials import Trials
 
@@ -100,7 +100,7 @@ def test_a_reconstruction_is_started_seen_stopped_and_resumed(tmp_path, open_pag
     with tab.expect_download() as download:
         tab.get_by_text("Save TIFF").click()
     saved = tifffile.imread(download.value.path())
-    last = io.read_hdf5(sorted(session.folder.glob("iteration-*.h5"))[-1], "iteration")[0]["object"]
+    last = hdf5.read_hdf5(sorted(session.folder.glob("iteration-*.h5"))[-1], "iteration", ["object"])[0]["object"]
     assert saved.shape[-2:] == last.shape[-2:]
     second.close()
     tab.get_by_role("button", name="Go on").click()

@@ -98,6 +98,15 @@ def test_iterations_cost_a_bounded_part_of_the_run(tmp_path, data, monkeypatch):
     assert watched.cost_s <= 0.011 * clock[0]
 
 
+def test_a_run_does_not_die_of_its_viewers(tmp_path, data, monkeypatch):
+    def full(*_):
+        raise InputError("disk", "must have room", "no room", "Make room.")
+
+    monkeypatch.setattr(live, "write_iteration", full)
+    result, _ = run(tmp_path / "a.live", data, web_runs.plan(sweeps=2))
+    assert result.outcome.sweeps == 2
+
+
 def test_few_iterations_stay(tmp_path):
     for sweep in range(1, 200):
         (tmp_path / f"iteration-{sweep:06d}.h5").touch()

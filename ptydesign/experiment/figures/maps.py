@@ -13,12 +13,11 @@ from matplotlib.ticker import NullLocator
 
 from ptydesign import drawing
 from ptydesign.experiment.tables import ExperimentTables
+from ptydesign.experiment.words import label, setting
 from ptydesign.study.figures import Figure
 from ptydesign.study.quantities import (
-    axis_label,
     dose_text,
     number,
-    quantity,
     score_label,
     ssim_width,
     words_and_unit,
@@ -42,7 +41,7 @@ def _caption(tables: ExperimentTables) -> str:
     frame = tables["map"]
     x, y = tables.map_axes
     others = [
-        quantity(name, frame[name].iloc[0]).join((f"{words_and_unit(name)[0].lower()} ", ""))
+        setting(name, frame[name].iloc[0]).join((f"{words_and_unit(name)[0].lower()} ", ""))
         for name in tables.parameters
         if name not in (x, y) and name in frame.columns and frame[name].nunique() == 1
     ]
@@ -104,7 +103,7 @@ def _panel(figure: mpl.Figure, axes: Axes, tables: ExperimentTables, score: str)
         chosen = centres[:: math.ceil(len(centres) / 8)]  # ticks at the values that were tried
         axis.set_ticks(chosen, [number(value) for value in chosen])
         axis.set_minor_locator(NullLocator())
-    axes.set(xlim=edges_x[[0, -1]], ylim=edges_y[[0, -1]], xlabel=axis_label(name_x), ylabel=axis_label(name_y))
+    axes.set(xlim=edges_x[[0, -1]], ylim=edges_y[[0, -1]], xlabel=label(name_x), ylabel=label(name_y))
     for spine in axes.spines.values():
         spine.set_visible(True)
     bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=18)

@@ -7,7 +7,6 @@ import math
 import numpy as np
 from matplotlib import figure as mpl
 from matplotlib.axes import Axes
-from matplotlib.colorbar import Colorbar
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
@@ -15,11 +14,11 @@ from ptydesign import drawing
 from ptydesign.experiment.figures.style import dose_axis
 from ptydesign.experiment.tables import FAILED, LEAST_SSIM, OPTIMISED, ExperimentTables, extent_a
 from ptydesign.study.figures import Figure
-from ptydesign.study.quantities import dose_text, fixed
+from ptydesign.study.quantities import dose_text, fixed, number
 
 _PER_ROW = 6  # images side by side, the truth included
 _LARGEST_IN = 1.55
-_LEFT, _RIGHT, _GAP, _TOP, _UNDER = 0.36, 0.12, 0.07, 0.30, 0.19
+_LEFT, _RIGHT, _GAP, _TOP, _UNDER = 0.36, 0.12, 0.07, 0.42, 0.19
 _SCORES_IN, _LEGEND_IN, _BOTTOM_IN, _BETWEEN = 1.75, 0.56, 0.68, 0.08
 _COLOURS = {True: drawing.BLUE, False: drawing.VERMILLION}  # optimised, reference
 
@@ -46,8 +45,9 @@ def _caption(tables: ExperimentTables) -> str:
     return (
         f"Phase of the reconstructions with optimised and {tables.reference} settings at each dose, and the truth, "
         "band-limited to the reconstruction's pixel; phases of several slices are summed. Under each image its own "
-        f"SSIM and PSNR{lost}. All images share one "
-        "phase range (pointed ends of the bar: values beyond it are clipped). Graphs: means of SSIM and PSNR against "
+        f"SSIM and PSNR{lost}. The two images of a dose share "
+        "the grey scale above them, so that faint ones can be seen too; 0.5 % of the values at each end are beyond it. "
+        "The truth has its own. Graphs: means of SSIM and PSNR against "
         f"dose; {'; '.join(marks[name] for name in simulators)}. {spread}"
         f"Scores come from these repeats, never from the search.{tables.after('Fig. 5')}"
     )
@@ -65,31 +65,28 @@ def _draw(tables: ExperimentTables) -> mpl.Figure:
     height = len(blocks) * (block_in + _BETWEEN) + _LEGEND_IN + _SCORES_IN + _BOTTOM_IN
     figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, height, automatic=False)
     left = (drawing.TWO_COLUMNS_IN - columns * (side + _GAP) + _GAP + _LEFT - _RIGHT) / 2  # centred when images are few
-    limits = _limits(tables)
+    limits = {dose: _limits(tables, dose) for dose in doses}
 
     def place(x_in: float, y_in: float, w_in: float, h_in: float) -> Axes:
         """Axes by their distance from the upper left corner, in inch."""
         width = drawing.TWO_COLUMNS_IN
         return figure.add_axes((x_in / width, 1 - (y_in + h_in) / height, w_in / width, h_in / height))
 
-    for number, block in enumerate(blocks):
-        top = _TOP + number * (block_in + _BETWEEN)
+    for index, block in enumerate(blocks):
+        top = _TOP + index * (block_in + _BETWEEN)
         for column, item in enumerate(block):
             x = left + column * (side + _GAP)
             if item == len(doses):
-                picture = _truth(tables, place(x, top, side, tall), limits)
-                if picture is not None:
-                    bar_axes = place(x, top + tall + _UNDER + 0.12, side, 0.09)
-                    _colour_bar(figure, picture, bar_axes, tables, limits)
+                _truth(tables, place(x, top, side, tall))
                 continue
             for row, design in enumerate((OPTIMISED, tables.reference)):
                 axes = place(x, top + row * (tall + _UNDER), side, tall)
-                _reconstruction(tables, axes, doses[item], design, limits)
+                _reconstruction(tables, axes, doses[item], design, limits[doses[item]])
                 if row == 0:
-                    axes.set_title(dose_text(doses[item]), pad=3)
+                    _title(axes, dose_text(doses[item]), limits[doses[item]])
                 if column == 0:
                     axes.set_ylabel(design, color=_COLOURS[row == 0], labelpad=3, fontweight="bold")
-                if column == 0 and row == 0 and number == 0:
+                if column == 0 and row == 0 and index == 0:
                     drawing.panel_letter(axes, 0, dx_pt=-18, dy_pt=4)
     top = len(blocks) * (block_in + _BETWEEN) + _LEGEND_IN
     width = (drawing.TWO_COLUMNS_IN - 0.62 - 0.72 - _RIGHT) / 2
@@ -122,13 +119,25 @@ def _aspect(tables: ExperimentTables) -> float:
     return float(np.clip(max((y / x for y, x in sizes), default=1.0), 0.3, 2.0))
 
 
-def _limits(tables: ExperimentTables) -> tuple[float, float]:
-    """One phase range for all panels: what the truths span, but for the 0.1 % at either end."""
-    truths = [group["arrays"]["truth"].ravel() for group in _groups(tables)]
-    if not truths:
-        return 0.0, 1.0
-    low, high = np.percentile(np.concatenate(truths), [0.1, 99.9])
+def _limits(tables: ExperimentTables, dose: float) -> tuple[float, float] | None:
+    """The phase range of a dose's images, but for 0.5 % of the values at either end; None if it has none."""
+    groups = [tables.image(dose, design) for design in (OPTIMISED, tables.reference)]
+    images = [group["arrays"]["phase"].ravel() for group in groups if group is not None]
+    return _range(np.concatenate(images), 0.5) if images else None
+
+
+def _range(values: np.ndarray, beyond: float) -> tuple[float, float]:
+    """What values span, but for `beyond` % of them at either end."""
+    low, high = np.percentile(values, [beyond, 100 - beyond])
     return float(low), float(high if high > low else low + 1e-6)
+
+
+def _title(axes: Axes, words: str, limits: tuple[float, float] | None) -> None:
+    """What a column of images is, and its grey scale from black to white."""
+    axes.set_title(words, pad=3 if limits is None else 12)
+    if limits is not None:
+        told = f"{number(limits[0], 2)} to {number(limits[1], 2)} rad"
+        axes.annotate(told, (0.5, 1), (0, 3), "axes fraction", "offset points", ha="center", fontsize=6.5)
 
 
 def show_image(axes: Axes, group: dict, array: str, limits: tuple[float, float]) -> AxesImage:
@@ -144,10 +153,10 @@ def show_image(axes: Axes, group: dict, array: str, limits: tuple[float, float])
 
 
 def _reconstruction(
-    tables: ExperimentTables, axes: Axes, dose: float, design: str, limits: tuple[float, float]
+    tables: ExperimentTables, axes: Axes, dose: float, design: str, limits: tuple[float, float] | None
 ) -> None:
     group = tables.image(dose, design)
-    if group is None:
+    if group is None or limits is None:
         lost = tables.at("validation", dose)
         lost = lost[(lost["design"] == design) & (lost["status"] != "ok")]
         drawing.empty_panel(axes, "every repeat\nfailed" if len(lost) else "no design:\nall trials failed")
@@ -166,28 +175,17 @@ def _any_failed(tables: ExperimentTables) -> bool:
     return any(tables.failed(dose, design) for dose in tables.doses for design in (OPTIMISED, tables.reference))
 
 
-def _truth(tables: ExperimentTables, axes: Axes, limits: tuple[float, float]) -> AxesImage | None:
+def _truth(tables: ExperimentTables, axes: Axes) -> None:
     """The truth that belongs to the optimised image of the highest dose that has one."""
-    axes.set_title("truth", pad=3)
     groups = [tables.image(dose, OPTIMISED) for dose in reversed(tables.doses)] + _groups(tables)
     group = next((group for group in groups if group is not None), None)
     if group is None:
+        _title(axes, "truth", None)
         drawing.empty_panel(axes, "no image")
-        return None
-    return show_image(axes, group, "truth", limits)
-
-
-def _colour_bar(
-    figure: mpl.Figure, picture: AxesImage, axes: Axes, tables: ExperimentTables, limits: tuple[float, float]
-) -> None:
-    images = [group["arrays"]["phase"] for group in _groups(tables)]
-    low = any(float(np.min(image)) < limits[0] for image in images)
-    high = any(float(np.max(image)) > limits[1] for image in images)
-    extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[low, high]
-    bar: Colorbar = figure.colorbar(picture, cax=axes, orientation="horizontal", extend=extend)
-    bar.set_label("Phase (rad)", labelpad=2)
-    bar.ax.locator_params(nbins=3)
-    bar.outline.set_linewidth(0.4)
+        return
+    limits = _range(group["arrays"]["truth"], 0.1)
+    _title(axes, "truth", limits)
+    show_image(axes, group, "truth", limits)
 
 
 def _score_panel(tables: ExperimentTables, axes: Axes, quantity: str, width_in: float) -> None:

@@ -14,8 +14,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from ptydesign import drawing
 from ptydesign.experiment.figures.style import dose_axis
 from ptydesign.experiment.tables import ExperimentTables
+from ptydesign.experiment.words import label as setting_label
 from ptydesign.study.figures import Figure
-from ptydesign.study.quantities import axis_label, count_text, dose_number, number
+from ptydesign.study.quantities import count_text, dose_number, number
 
 _ROW_IN, _LEGEND_IN = 1.75, 0.75
 
@@ -32,12 +33,11 @@ def _caption(tables: ExperimentTables) -> str:
     missing = [dose for dose in tables.doses if not _found(tables, dose)]
     gap = f" No design was found at {', '.join(map(dose_number, missing))} e/Å² (all trials failed)." if missing else ""
     counts = [tables.fitted(dose) for dose in tables.doses if dose not in missing]
-    sign = " Positive defocus is underfocus." if "defocus_nm" in tables.parameters else ""
     return (
         "Best value of each parameter against dose. Dots: best point found. Bars: range of that one parameter in which "
         "the objective stays within 5 % of the best, according to the search's surrogate model, which was fitted to "
         f"{count_text(counts)} scored trials at each dose. Grey: range searched. "
-        f"Dashed: {tables.reference} setting.{sign}{gap}{tables.after('Fig. 6')}"
+        f"Dashed: {tables.reference} setting.{gap}{tables.after('Fig. 6')}"
     )
 
 
@@ -68,7 +68,7 @@ def _panel(tables: ExperimentTables, axes: Axes, name: str, width_in: float, lab
     doses = tables.doses
     rows = {dose: tables.recommendation(dose, name) for dose in doses}
     found = {dose: row for dose, row in rows.items() if row is not None}
-    axes.set_ylabel(axis_label(name))
+    axes.set_ylabel(setting_label(name))
     if not found:
         drawing.empty_panel(axes, "no value was found")
         return

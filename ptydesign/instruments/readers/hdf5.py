@@ -11,10 +11,12 @@ import h5py
 import numpy as np
 
 from ptydesign.errors import InputError, describe, nearest
+from ptydesign.hdf5 import NUMBERS, outside_files
 from ptydesign.instruments.frames import Frames, of_array
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".emd", ".nxs", ".cxi", ".mat")
 PLUGIN = "Install the filters that instruments use: pip install 'ptydesign[formats]' (hdf5plugin)."
+LARGEST_BYTES = 2**30  # of an array beside the patterns: a mask, positions, a probe
 MASKS = (
     "entry/instrument/detector/detectorSpecific/pixel_mask",
     "entry/instrument/detector/pixel_mask",
@@ -23,9 +25,15 @@ MASKS = (
 
 
 def read_array(path: Path, name: str) -> np.ndarray:
-    """One whole array. Raises InputError that lists the file's arrays if it has none so named."""
+    """One whole array of numbers. Raises InputError that lists the file's arrays if it has none so named."""
     with opened(path) as file:
-        return _array(file, path, name)[()]
+        item = _array(file, path, name)
+        if item.dtype.kind not in NUMBERS:
+            raise InputError(f"{path}: {name}", "must be an array of numbers", str(item.dtype), "Name another array.")
+        if item.nbytes > LARGEST_BYTES:
+            rule = f"must take at most {LARGEST_BYTES / 2**30:g} GiB"
+            raise InputError(f"{path}: {name}", rule, item.shape, "Name another array.")
+        return item[()]
 
 
 def read(path: Path, name: str | None, scan_last: bool = False) -> Frames:
@@ -58,6 +66,7 @@ def opened(path: Path, keep: bool = False) -> Iterator[h5py.File]:
         import hdf5plugin  # noqa: F401 - registers compression filters
     try:
         file = h5py.File(path, "r")
+        _check_inside(file, path, path.resolve().parent, {path.resolve()})
         yield file
     except InputError:
         raise
@@ -67,6 +76,44 @@ def opened(path: Path, keep: bool = False) -> Iterator[h5py.File]:
     finally:
         if file is not None and not keep:
             file.close()
+
+
+def _check_inside(file: h5py.File, path: Path, folder: Path, seen: set[Path]) -> None:
+    """Refuse links and virtual arrays that lead out of the file's folder, and raw files in its place: a stranger's file
+    must not read the user's. Files beside it are those of a detector that writes its patterns apart."""
+
+    def other(name: str, where: str) -> None:
+        target = (folder / where).resolve()
+        if Path(where).is_absolute() or not target.is_relative_to(folder):
+            rule = f"its array {name} must lie in it, or in a file of its folder"
+            raise InputError(
+                str(path), rule, where, "If you trust it, copy that file beside it and link it by its name."
+            )
+        if target not in seen and target.is_file():
+            seen.add(target)
+            with suppress(OSError), h5py.File(target, "r") as linked:  # what is no HDF5 file is refused when it is read
+                _check_inside(linked, target, folder, seen)
+
+    def walk(group: h5py.Group, prefix: str) -> None:
+        for key in group:
+            name, link = f"{prefix}{key}", group.get(key, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                other(name, link.filename)
+            if not isinstance(link, h5py.HardLink):
+                continue
+            item = group[key]
+            if isinstance(item, h5py.Group) and item.id not in groups:
+                groups.append(item.id)
+                walk(item, f"{name}/")
+            elif isinstance(item, h5py.Dataset):
+                if item.external:
+                    rule = f"its array {name} must not be the bytes of another file"
+                    raise InputError(str(path), rule, item.external[0][0], "Give that file by itself, with --raw.")
+                for where in outside_files(item):
+                    other(name, where)
+
+    groups = [file.id]
+    walk(file, "")
 
 
 def listed(file: h5py.File) -> dict[str, tuple[tuple[int, ...], str]]:

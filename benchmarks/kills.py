@@ -1,0 +1,187 @@
+"""Kills at random moments: a study that was killed, and started again, ends with the tables of one that ran through.
+
+Smoke studies of every kind run from the repository's own files. Each is killed at random moments, Snakemake alone or
+with all of its jobs, and started again by the same command; nothing is unlocked or cleaned by hand. After some kills it
+may end, its tables are compared byte by byte, and a new life begins.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from ptydesign.files import leftovers
+
+ROOT = Path(__file__).parents[1]
+# One study of each kind.
+STUDIES = {
+    "depth": "depth",
+    "regularisation": "engines",
+    "compare": "compare",
+    "tuning": "reconparams",
+    "experiment": "lowdose",
+    "planning": "plan_bilayer",
+}
+LIFE = 6  # kills of a study before it may end
+ALONE = 0.5  # share of kills that leave Snakemake's jobs alive
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with the rules and one study. cache: of compiled code and potentials, which lives may share."""
+
+    folder: Path
+    study: str
+    scale: str
+    cache: Path
+    cores: int = 2
+
+    @classmethod
+    def make(cls, folder: Path, study: Path, scale: str, cache: Path, cores: int = 2) -> Place:
+        """A new folder with a copy of the rules, the profile and a study's folder."""
+        folder.mkdir(parents=True)
+        shutil.copy(ROOT / "Snakefile", folder)
+        shutil.copytree(ROOT / "profiles", folder / "profiles")
+        shutil.copytree(study, folder / "studies" / study.name)
+        return cls(folder, study.name, scale, cache, cores)
+
+    def start(self) -> subprocess.Popen:
+        """The study, in a group of its own; what it says is added to output.txt."""
+        command = [sys.executable, "-m", "snakemake", f"studies/{self.study}", "--cores", str(self.cores)]
+        command += ["--config", f"scale={self.scale}"]
+        environment = {**os.environ, "PTYDESIGN_CACHE": str(self.cache)}
+        with (self.folder / "output.txt").open("a") as output:
+            return subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=output, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def finish(self) -> None:
+        """Run the study to its end. Raises RuntimeError with what it said if that fails."""
+        if self.start().wait():
+            raise RuntimeError((self.folder / "output.txt").read_text()[-5000:])
+
+    @property
+    def tables(self) -> dict[str, bytes]:
+        """Its tables and images."""
+        (folder,) = (self.folder / "results").glob(f"{self.study}*/tables")
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name[0] != "."}
+
+    @property
+    def leftovers(self) -> list[Path]:
+        """Temporary files and locks."""
+        return [*leftovers(self.folder / "results"), *(self.folder / ".snakemake" / "locks").glob("*")]
+
+
+@dataclass
+class Count:
+    """What happened to the studies of a kind."""
+
+    kills: int = 0
+    alone: int = 0
+    failed: int = 0
+    ends: int = 0
+    identical: int = 0
+    leftovers: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+
+def kill(process: subprocess.Popen, alone: bool) -> None:
+    """End a study at once: Snakemake alone, or its jobs too."""
+    if alone:
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def torment(place: Place, kills: int, moment: Callable[[], float], alone: Callable[[], bool], count: Count) -> bool:
+    """Start a study and kill it after random seconds, up to `kills` times; False if it ended before its turn.
+
+    Between kills none of its jobs may fail: that is counted, too."""
+    for _ in range(kills):
+        process, after = place.start(), moment()
+        try:
+            count.failed += process.wait(after) != 0
+            return False
+        except subprocess.TimeoutExpired:
+            left = alone()
+            kill(process, left)
+            count.kills, count.alone = count.kills + 1, count.alone + left
+            count.seconds.append(after)
+    return True
+
+
+def judge(place: Place, wanted: dict[str, bytes], count: Count) -> None:
+    """Let a study end, and compare."""
+    place.finish()
+    count.ends += 1
+    count.identical += place.tables == wanted
+    count.leftovers += len(place.leftovers)
+
+
+def measure(kills: int, seed: int, kinds: list[str], scale: str, cores: int) -> Iterator[pd.DataFrame]:
+    """The counts of all kinds, after each life of a study. Lives of the kinds take turns."""
+    chance, counts = random.Random(seed), {kind: Count() for kind in kinds}
+    first: dict[str, tuple[float, dict[str, bytes]]] = {}
+    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        for life, kind in enumerate(itertools.cycle(kinds)):
+            left = kills - sum(count.kills for count in counts.values())
+            if left <= 0:
+                return
+            place = partial(Place.make, study=ROOT / "studies" / STUDIES[kind], scale=scale,
+                            cache=Path(folder) / "cache", cores=cores)  # fmt: skip
+            if kind not in first:
+                whole, start = place(Path(folder) / kind), time.monotonic()
+                whole.finish()
+                first[kind] = time.monotonic() - start, whole.tables
+            took, wanted = first[kind]
+            killed = place(Path(folder) / f"{kind}-{life}")
+            moment = partial(chance.uniform, 1, took / 2)
+            torment(killed, min(LIFE, left), moment, lambda: chance.random() < ALONE, counts[kind])
+            judge(killed, wanted, counts[kind])
+            shutil.rmtree(killed.folder, ignore_errors=True)
+            yield table(counts)
+
+
+def table(counts: dict[str, Count]) -> pd.DataFrame:
+    """A row for each kind that was killed, and their sum."""
+    rows = [
+        {"kind": kind, "study": STUDIES[kind], "kills": c.kills, "of Snakemake alone": c.alone, "failed": c.failed,
+         "ends": c.ends, "identical": c.identical, "left over": c.leftovers,
+         "first s": min(c.seconds, default=0), "last s": max(c.seconds, default=0)}
+        for kind, c in counts.items()
+        if c.ends
+    ]  # fmt: skip
+    found = pd.DataFrame(rows)
+    sums = ("kills", "of Snakemake alone", "failed", "ends", "identical", "left over")
+    summed = {name: found[name].sum() for name in sums}
+    ends = {"kind": "all", "study": "", "first s": found["first s"].min(), "last s": found["last s"].max()}
+    return pd.concat([found, pd.DataFrame([{**summed, **ends}])], ignore_index=True)[list(found.columns)]
+
+
+def markdown(found: pd.DataFrame, scale: str) -> str:
+    """The table as Markdown."""
+    head = (
+        f"`python -m benchmarks kills`: studies at scale {scale}, killed (SIGKILL) at random moments and started again "
+        "by the same command. Failed: ends with an error before the next kill. An end is identical if all tables are, "
+        "byte by byte. Left over: temporary files and locks at the end. First, last: the earliest and the latest kill, "
+        "in seconds after a start.\n\n"
+    )
+    lines = ["| " + " | ".join(found.columns) + " |", "|" + "---|" * len(found.columns)]
+    lines += ["| " + " | ".join(f"{v:.1f}" if isinstance(v, float) else str(v) for v in row) + " |"
+              for row in found.itertuples(index=False)]  # fmt: skip
+    return head + "\n".join(lines) + "\n"

@@ -1,0 +1,110 @@
+"""Before a study runs: what is damaged among its files is taken away with a word, so that it is made anew.
+
+Readers refuse a damaged file by its name (`records`, `tables`, `hdf5`). This looks at all of them at once, before the
+graph of jobs is made: Snakemake makes again what is missing and needed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ptydesign import io
+from ptydesign.errors import InputError
+from ptydesign.hdf5 import EARLIER
+from ptydesign.study.figures import INDEX
+from ptydesign.study.file import RESOLVED
+from ptydesign.study.kind import Run
+from ptydesign.study.records import file_hash, place_of, read_record
+from ptydesign.study.store import PointStore
+from ptydesign.study.tables import HASHES, read_settings
+
+LARGEST_BYTES = 2**28  # of an HDF5 file that is read through before work starts; a larger one when a job reads it
+SHOWN = ("report.html", INDEX)  # what shows the tables, and is made again with them
+
+
+def remove_damaged(run: Run) -> None:
+    """Take away files of a study that aren't what was written."""
+    results = run.resolved.results
+    if not results.is_dir():
+        return
+    old, shown = 0, False
+    for file, error in damaged(run):
+        if EARLIER in str(error.value):
+            old += 1
+        else:
+            print(
+                f"warning: {results / file} is damaged and is made anew: {error.rule}; {error.value}", file=sys.stderr
+            )
+        shown |= Path(file).parts[0] in ("tables", "figures", RESOLVED)
+        (results / file).unlink(missing_ok=True)
+    if old:
+        print(
+            f"{results}: {old} files of an earlier version are made anew; stored trials are not computed again",
+            file=sys.stderr,
+        )
+    for file in SHOWN if shown else ():
+        (results / file).unlink(missing_ok=True)
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr)
+
+
+def damaged(run: Run) -> Iterator[tuple[str, InputError]]:
+    """(file relative to the results folder, what is wrong) of all that isn't what was written."""
+    results = run.resolved.results
+    if (results / RESOLVED).is_file():
+        try:
+            read_settings(results)
+        except InputError as error:
+            yield RESOLVED, error
+    hashed = [(HASHES, "tables"), (INDEX, "figures")]
+    for record, folder in hashed:
+        for file, error in _differing(results, record, folder):
+            yield file, error
+    for job in run.kind.jobs(run.resolved):
+        for file in job.outputs:
+            if (results / file).is_file() and file not in dict(hashed):
+                try:
+                    _check(results, file)
+                except InputError as error:
+                    yield file, error
+
+
+def _check(results: Path, file: str) -> None:
+    path = results / file
+    if path.suffix == ".json":
+        _check_images(results, read_record(results, file))
+    elif path.suffix == ".h5" and path.stat().st_size <= LARGEST_BYTES:
+        io.check_hdf5(path, place_of(results, file))
+
+
+def _check_images(results: Path, record: Mapping[str, Any]) -> None:
+    """Images of a record's trials, where there are any; those that are damaged are removed, so that the record is made
+    again, and they with it. Raises InputError."""
+    store, trials = PointStore(results.parent), record.get("trials")
+    for trial in trials if isinstance(trials, list) else []:
+        key = trial.get("key")
+        if isinstance(key, str) and store.images_path(key).is_file() and not store.has_images(key):
+            store.images_path(key).unlink()
+            raise InputError(str(store.images_path(key)), "its images must be what was written", "others", "")
+
+
+def _differing(results: Path, record: str, folder: str) -> Iterator[tuple[str, InputError]]:
+    """Files of a folder that aren't what the record of their hashes says, and that record if it is damaged itself."""
+    if not (results / record).is_file():
+        return
+    try:
+        hashes = read_record(results, record)["files"]
+    except InputError as error:
+        yield record, error
+        return
+    for name, wanted in hashes.items():
+        path = results / folder / name
+        found = file_hash(path) if path.is_file() else "no file"
+        if found != wanted:
+            error = InputError(str(path), f"must be what was written (hash {wanted})", found, "")
+            yield f"{folder}/{name}", error

@@ -1,0 +1,146 @@
+"""Files of a study that were cut, changed, emptied, exchanged or taken away are refused by name or made anew."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ptydesign import compiled, io
+from ptydesign.errors import InputError
+from ptydesign.study import tables
+from ptydesign.study.records import read_record, write_record
+from ptydesign.study.rounds import Rounds, read_round
+from ptydesign.study.store import PointStore, digest
+
+FILE = "search/bo-100/round-0/trials.json"
+
+
+def trials(*indices: int) -> dict:
+    return {"trials": [{"index": i, "point": {"step_a": 0.1 * i}, "value": 0.25} for i in indices]}
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_text(path.read_text()[:-9]),
+        lambda path: path.write_text(""),
+        lambda path: path.write_text("null"),
+        lambda path: path.write_text("[1, 2]"),
+        lambda path: path.write_bytes(b"\xff" + path.read_bytes()),
+        lambda path: change(path, "0.25", "0.26"),
+        lambda path: change(path, '"value"', '"valus"'),
+        lambda path: change(path, '"hash"', '"hush"'),
+        lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), **trials(0)})),
+        lambda path: path.unlink(),
+        lambda path: shutil.copy(path.parents[1] / "round-1" / path.name, path),
+        lambda path: shutil.copy(path.parents[4] / "other" / FILE, path),
+    ],
+)
+def test_a_damaged_record_is_refused_by_its_name(damage, tmp_path):
+    for results, file in ((tmp_path / "mine", FILE), (tmp_path / "other", FILE)):
+        write_record(results, file, trials(0, 1, 2))
+    write_record(tmp_path / "mine", FILE.replace("round-0", "round-1"), trials(0, 1, 2))
+    assert read_record(tmp_path / "mine", FILE) == trials(0, 1, 2)
+    damage(tmp_path / "mine" / FILE)
+    with pytest.raises(InputError, match=r"round-0/trials.json") as caught:
+        read_record(tmp_path / "mine", FILE)
+    assert "Delete it" in caught.value.mend
+
+
+def test_results_may_lie_elsewhere(tmp_path):
+    write_record(tmp_path / "a" / "tiny", FILE, trials(0))
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert read_record(tmp_path / "b" / "tiny", FILE) == trials(0)
+
+
+def test_a_chunk_holds_just_its_own_trials(tmp_path):
+    search = Rounds(name="bo-100", sizes=(4,), chunk=2)
+    first, second = search.trial_files(0)
+    write_record(tmp_path, first, trials(0, 1))
+    write_record(tmp_path, second, trials(2, 3))
+    assert [trial["index"] for trial in read_round(tmp_path, search, 0)] == [0, 1, 2, 3]
+    for wrong in ((2,), (3, 2), (0, 1), (2, 3, 4)):
+        write_record(tmp_path, second, trials(*wrong))
+        with pytest.raises(InputError, match=r"chunk-1.json: must hold the trials"):
+            read_round(tmp_path, search, 0)
+
+
+def test_a_record_of_the_store_is_what_was_written_for_its_inputs(tmp_path, capsys):
+    store = PointStore(tmp_path)
+    records = {digest({"n": n}): {"inputs": {"n": n}, "result": {"score": 0.5 + n}, "cost": {}} for n in range(2)}
+    for key, record in records.items():
+        store.put(key, record)
+    assert all(store.get(key) == record for key, record in records.items())
+    first, second = records
+    whole = store.path(first).read_text()
+    for damage in (
+        lambda: change(store.path(first), "0.5", "0.7"),
+        lambda: change(store.path(first), '"n": 0', '"n": 7'),
+        lambda: store.path(first).write_text(whole[:-5]),
+        lambda: store.path(first).write_text("null"),
+        lambda: change(store.path(first), '"hash"', '"hush"'),
+        lambda: shutil.copy(store.path(second), store.path(first)),
+    ):
+        store.path(first).write_text(whole)
+        damage()
+        assert store.get(first) is None
+        assert f"{store.path(first)} is damaged" in capsys.readouterr().err
+    store.path(first).unlink()
+    assert store.get(first) is None
+    assert capsys.readouterr().err == ""
+    store.path(first).write_text(json.dumps(records[first]))  # of an earlier version
+    assert store.get(first) == records[first]
+
+
+def test_images_of_the_store_belong_to_their_trial(tmp_path, capsys):
+    store = PointStore(tmp_path)
+    for key in ("a" * 32, "b" * 32):
+        image = np.full((3, 4), float(len(key)))
+        store.put_images(key, {"arrays": {"phase": io.Array(image, "rad", "y,x")}, "attrs": {"pixel_a": [1.0, 1.0]}})
+    assert store.has_images("a" * 32)
+    shutil.copy(store.images_path("b" * 32), store.images_path("a" * 32))
+    assert not store.has_images("a" * 32)
+    assert "must be" in capsys.readouterr().err
+    with pytest.raises(InputError, match="Delete the study's results folder"):
+        store.images("a" * 32)
+
+
+def test_a_table_that_was_cut_is_refused(tmp_path):
+    frame = pd.DataFrame({"score": np.arange(50) / 7})
+    paths = tables.write_tables(tmp_path, {"trials": frame}, {})
+    assert {path.name for path in paths} == {"trials.csv", "images.h5", "hashes.json"}
+    tables.check_files(tmp_path, tables.HASHES, "tables")
+    for path in paths:
+        whole = path.read_bytes()
+        for damaged in (whole[: len(whole) // 2], whole.replace(b"1", b"2", 1), b""):
+            path.write_bytes(damaged)
+            with pytest.raises(InputError, match=path.name):
+                tables.check_files(tmp_path, tables.HASHES, "tables")
+        path.write_bytes(whole)
+    paths[0].unlink()
+    with pytest.raises(InputError, match=r"trials.csv"):
+        tables.check_files(tmp_path, tables.HASHES, "tables")
+
+
+def test_half_written_compiled_code_is_removed_once_with_one_line(tmp_path, capsys):
+    import zlib
+
+    whole = zlib.compress(b"code" * 1000)
+    for name, content in (("good", whole), ("cut", whole[:-9]), ("none", b""), ("junk", b"junk")):
+        (tmp_path / f"{name}-cache").write_bytes(content)
+    compiled.remove_broken(tmp_path)
+    assert {path.name for path in tmp_path.glob("*-cache")} == {"good-cache"}
+    assert capsys.readouterr().err.count("3 half-written") == 1
+    compiled.remove_broken(tmp_path)
+    assert capsys.readouterr().err == ""
