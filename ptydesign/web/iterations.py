@@ -106,9 +106,8 @@ class Reconstruction:
         fresh = fresh or known != self.sweeps
         self.sweeps = known
         if self.nominal_a is None and (self.path / "start.h5").is_file():
-            self.nominal_a = hdf5.read_hdf5(self.path / "start.h5", "start", ["positions_nominal"])[0][
-                "positions_nominal"
-            ]
+            arrays, _ = hdf5.read_hdf5(self.path / "start.h5", "start", [NOMINAL])
+            self.nominal_a = arrays[NOMINAL]
         return fresh
 
     @property
@@ -158,9 +157,7 @@ class Reconstruction:
             arrays, attributes = hdf5.read_hdf5(self.path, kind, ["state/*"])
             losses, outcome = attributes["record"]["loss"], {"reason": "A checkpoint.", "status": "stopped"}
         else:
-            arrays, attributes = hdf5.read_hdf5(
-                self.path, "reconstruction", ["positions_nominal", "history/*", "state/*"]
-            )
+            arrays, attributes = hdf5.read_hdf5(self.path, "reconstruction", [NOMINAL, "history/*", "state/*"])
             losses, outcome = arrays["history/loss"], attributes["outcome"]
         state = {name.partition("/")[2]: a for name, a in arrays.items() if name.startswith("state/")}
         about = {"plan": attributes["plan"], "reason": outcome["reason"], "outcome": outcome["status"]}
