@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ptydesign import files, io, waves
+from ptydesign import files, waves
 from ptydesign.design import sampling
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
@@ -223,8 +223,8 @@ class Explorer:
         return self._specimen is not None and self._specimen[0] == self._mode(knobs)
 
     def pattern(self, knobs: Knobs, seed: int = 0) -> Pattern:
-        """A pattern in the middle of the specimen, of a coherent beam as in a search's trials; the first one of a mode
-        builds the specimen. Raises InputError."""
+        """A pattern in the middle of the specimen, of a coherent beam; the first one of a mode builds the
+        specimen. Raises InputError."""
         setting = self.setting(knobs)
         operation = operate(self.bench, setting, knobs.dose_e_per_a2, knobs.current_pa)
         config = to_experiment_config(self.bench, _timed(operation))
@@ -243,7 +243,7 @@ class Explorer:
         return self._specimen[1]
 
     def _potential(self, knobs: Knobs) -> Any:
-        from ptydesign.experiment.search import potential_file
+        from ptydesign.experiment.search import Runner
 
         mode = self._mode(knobs)
         if mode not in self.resolved.modes:
@@ -251,7 +251,7 @@ class Explorer:
             raise InputError(
                 "camera", rule, f"{mode.camera:g} {self.bench.camera_unit}", "Take a shorter camera length."
             )
-        return io.read_potential(potential_file(self.resolved.modes[mode]))
+        return Runner(self.resolved.modes[mode]).potential()
 
     def picture(self, knobs: Knobs) -> Picture:
         """One simulated reconstruction at this setting; some seconds. Raises InputError if it fails."""
