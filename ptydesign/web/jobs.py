@@ -83,6 +83,8 @@ def go_on(folder: Folder, run: Path) -> Started:
         resume = ["--resume", str(checkpoint)] if checkpoint.is_file() else []
         seed = said.get("seed", 0)
         words = ["reconstruct", str(data), str(plan), "-o", str(output), "--live", "--overwrite", "--quiet", *resume]
+        if isinstance(said.get("heldout"), int | float):
+            words += ["--heldout", str(said["heldout"])]
         return _start(_ptydesign(*words, "--seed", str(int(seed))), output.parent, run / "log.txt")
     scale = str(said.get("scale", "preview"))
     study = str(said.get("study") or run.name.removesuffix(f"-{scale}"))
