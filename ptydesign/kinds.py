@@ -16,6 +16,7 @@ from ptydesign.errors import InputError, nearest
 from ptydesign.study import cost
 from ptydesign.study.file import DEFAULT_KIND, DEFAULT_SCALE, RENAMED, SCALES, kind_of
 from ptydesign.study.kind import Kind, Run, load
+from ptydesign.study.recover import put_in_order
 from ptydesign.study.tables import read_settings
 
 KINDS = {
@@ -30,6 +31,7 @@ RULES = Path(__file__).parent / "study" / "study.smk"  # Snakemake's rules of al
 
 OPTIONS = ("scale",)
 ALL = "all"  # the target that is all studies
+DRY = {"-n", "--dry-run", "--dryrun", "-np"}  # Snakemake shows what it would do, and nothing is changed
 
 
 def find_kind(name: str) -> Kind:
@@ -78,6 +80,11 @@ def load_studies(studies: Path, config: Mapping[str, Any], arguments: Sequence[s
             print(f"warning: {known[name]} is left out: {error}", file=sys.stderr)
             continue
         found[run.resolved.results.name] = run
+    for run in found.values():
+        if run.resolved.study.study in asked:
+            cost.check_size(run.kind, run.resolved)
+    if asked and not DRY & set(arguments):
+        put_in_order(root, [run for run in found.values() if run.resolved.study.study in asked])
     return found
 
 
@@ -108,12 +115,6 @@ def overview(studies: Path, scale: str, root: Path, cores: int) -> Iterator[str]
     yield f"Time and memory are estimates for {cores} cores at scale {scale} (scales: {', '.join(SCALES)})."
     yield f"To run one: snakemake {folders[0]} --config scale={scale}"
     yield f"To run all: snakemake {ALL}"
-
-
-def check_sizes(runs: Iterable[Run]) -> None:
-    """Refuse studies that take more than anybody has machines for. Raises InputError."""
-    for run in runs:
-        cost.check_size(run.kind, run.resolved)
 
 
 def check_fits(runs: Iterable[Run], cores: int) -> None:

@@ -12,10 +12,8 @@ import sys
 from pathlib import Path
 
 from ptydesign import kinds
-from ptydesign import compiled
 from ptydesign.errors import InputError, said
 from ptydesign.study import leftovers, slurm, terminal
-from ptydesign.study.damage import remove_damaged
 from ptydesign.study.file import DEFAULT_SCALE, RESOLVED
 from ptydesign.study.progress import watch
 from ptydesign.study.rules import rules, step_command
@@ -30,8 +28,6 @@ os.environ["PTYDESIGN_CORES"] = str(workflow.resource_settings.nodes or workflow
 
 try:
     RUNS = kinds.load_studies(STUDIES, config, sys.argv[1:], RESULTS)
-    if MAIN:
-        kinds.check_sizes(RUNS.values())
 except InputError as error:
     print(said(error), file=sys.stderr)
     sys.exit(2)
@@ -45,9 +41,6 @@ elif MAIN and not DRY:
     _folders = [RESULTS / name for name in RUNS]
     for _words in leftovers.enter(Path(".snakemake"), [*_folders, RESULTS / FOLDER], cache_folder(RESULTS)):
         print(f"ptydesign: {_words}", file=sys.stderr)
-    compiled.remove_broken(cache_folder(RESULTS) / "jax")
-    for _run in RUNS.values():
-        remove_damaged(_run)
 
 
 onstart:
@@ -57,7 +50,7 @@ onstart:
         elif MAIN:  # the jobs of a cluster have no terminal
             watch(RUNS.values(), int(os.environ["PTYDESIGN_CORES"]))
     except InputError as error:
-        print(said(error), file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
