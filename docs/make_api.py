@@ -20,6 +20,7 @@ SECTIONS = {
         "read_plan",
         "make_plan",
         "reconstruct_dataset",
+        "direct_reconstruction",
         "reconstruct_halves",
         "scan_parameters",
         "calibrate",

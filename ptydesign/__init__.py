@@ -19,6 +19,7 @@ _PUBLIC = {
     "read_plan": "ptydesign.api",
     "make_plan": "ptydesign.api",
     "reconstruct_dataset": "ptydesign.api",
+    "direct_reconstruction": "ptydesign.api",
     "reconstruct_halves": "ptydesign.halves",
     "scan_parameters": "ptydesign.reconstruct.calibrate",
     "calibrate": "ptydesign.reconstruct.calibrate",

@@ -23,13 +23,17 @@ import numpy as np
 
 from ptydesign import __version__
 from ptydesign.config import build, read_yaml
+from ptydesign.errors import InputError, nearest
 from ptydesign.progress import SweepBar
 from ptydesign.reconstruct.calibrate import calibrated
 from ptydesign.reconstruct.checkpoint import Checkpoints
+from ptydesign.reconstruct.direct import METHODS
+from ptydesign.reconstruct.misfit import misfit
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import History, Observer, reconstruct
 from ptydesign.reconstruct.schedule import Stop
-from ptydesign.types import Dataset, Reconstruction
+from ptydesign.reconstruct.start import start_state
+from ptydesign.types import Dataset, Outcome, Reconstruction
 
 
 def read_plan(path: Path | str) -> Plan:
@@ -88,6 +92,41 @@ def reconstruct_dataset(
         plan=plan.model_dump(mode="json"),
         seed=seed,
         provenance=provenance,
+    )
+
+
+def direct_reconstruction(dataset: Dataset, method: str = "ssb", plan: Plan | None = None) -> Reconstruction:
+    """A reconstruction without iterations: is iterating worth it at this dose?
+
+    method: ssb (single sideband), parallax (tilt-corrected bright field), com (integrated centre of mass: the phase
+    blurred by the probe), wdd (Wigner distribution deconvolution). plan: its correction, probe and precision count; the
+    phase is that of one slice. The history holds the loss of the result by the plan's noise model. Raises InputError
+    for an unknown method, or positions on a line.
+    """
+    if method not in METHODS:
+        raise InputError("method", "must be known", method, nearest(method, METHODS))
+    begin = time.perf_counter()
+    content = {"engines": [{"engine": "lsqml", "noise": "poisson"}]}
+    if plan is not None:
+        content = plan.model_dump(mode="json", exclude_unset=True, exclude={"object", "budget"})
+    plan = build(Plan, {**content, "object": {"method": method}}, "plan")
+    corrected = plan.correction.applied(dataset)
+    state = start_state(corrected, plan)
+    last = plan.engines[-1]
+    loss = misfit(state, corrected, last.noise, last.offset)
+    return Reconstruction(
+        state=state,
+        history={"loss": np.array([loss])},
+        outcome=Outcome("converged", f"A direct reconstruction ({method}): there is nothing to iterate.", 0),
+        nominal_positions_a=np.asarray(corrected.positions_a),
+        plan=plan.model_dump(mode="json"),
+        seed=0,
+        provenance={
+            "data": dataset.provenance,
+            "ptydesign": __version__,
+            "method": method,
+            "seconds": round(time.perf_counter() - begin, 3),
+        },
     )
 
 

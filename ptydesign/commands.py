@@ -10,9 +10,11 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ptydesign import functions
 from ptydesign.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ def import_(options: argparse.Namespace) -> None:
     check_new(options.output, options.overwrite)
     given = read_yaml(options.calibration) if options.calibration else {}
     given |= {name: getattr(options, name) for name in CALIBRATION if getattr(options, name) is not None}
-    names = ("format", "raw", "mask", "positions", "positions_unit", "probe", "vacuum", "memory_gib")
+    names = ("format", "raw", "loader", "mask", "positions", "positions_unit", "probe", "vacuum", "memory_gib")
     others = {name: getattr(options, name) for name in names}
     if options.estimate:
         filled = estimated.fill(options.file, given, **others)
@@ -99,13 +101,15 @@ def import_(options: argparse.Namespace) -> None:
     print(f"memory: blocks within {bound_bytes(options.memory_gib) / 2**30:.2g} GiB (--memory-gib)")
 
 
-def reconstruct(options: argparse.Namespace) -> None:
+def reconstruct(options: argparse.Namespace) -> int:
     """Reconstruct a dataset as a plan says."""
     check_new(options.output, options.overwrite)
     from ptydesign import io
     from ptydesign.api import read_plan, reconstruct_dataset
     from ptydesign.reconstruct import cores
     from ptydesign.reconstruct.checkpoint import Checkpoints, cores_to_resume
+    from ptydesign.reconstruct.sane import HELD_OUT, LEAST_POSITIONS, Best, for_counts, hold_out, judged
+    from ptydesign.reconstruct.start import start_state
 
     plan = read_plan(options.plan)
     dataset = read_data(options.data, options.chunk_gib)
@@ -122,6 +126,21 @@ def reconstruct(options: argparse.Namespace) -> None:
     wanted = cores_to_resume(options.resume) if options.resume is not None else None
     cores.use_cores(options.threads or wanted)
     keep_compiled_code()
+    plan, changes = for_counts(plan, dataset)
+    for words in changes:
+        print(f"few counts, so what the plan leaves open is {words}", file=sys.stderr)
+    few = changes and len(dataset.patterns) >= LEAST_POSITIONS
+    part = options.heldout if options.heldout is not None else HELD_OUT if few else 0
+    best = None
+    if part:
+        beside = options.output.with_name(f"{options.output.stem}_best{options.output.suffix}")
+        check_new(beside, options.overwrite)
+        dataset, out = hold_out(dataset, part, options.seed)
+        last, corrected = plan.engines[-1], plan.correction.applied
+        best = Best(corrected(dataset), corrected(out), last.noise, last.offset)
+        if options.resume is None:
+            best.look(0, start_state(best.nominal, plan))
+        observers.append(best)
     result = reconstruct_dataset(
         dataset,
         plan,
@@ -132,11 +151,20 @@ def reconstruct(options: argparse.Namespace) -> None:
         resume=options.resume,
         chunk_gib=options.chunk_gib,
     )
+    outcome = judged(result.outcome, result.history["loss"])
+    result = replace(result, outcome=outcome)
+    if best is not None and best.misfit:
+        history = {**result.history, "heldout_misfit": best.history(outcome.sweeps)}
+        result = replace(result, history=history)
     io.write_reconstruction(options.output, result)
-    outcome = result.outcome
     loss, work = (result.history[name] for name in ("loss", "work_gflop"))
     done = f"loss {loss[-1]:.4g}, {work[-1]:.4g} GFLOP" if len(loss) else "no sweep"
     print(f"{options.output}: {outcome.status} after {outcome.sweeps} sweeps, {done}. {outcome.reason}")
+    if best is not None and best.state is not None:
+        least = f"least misfit of held-out patterns, {best.misfit[best.sweep]:.4g}, after sweep {best.sweep}"
+        io.write_reconstruction(beside, replace(result, state=best.state))
+        print(f"{beside}: {least}; {list(best.misfit.values())[-1]:.4g} at the end")
+    return int(options.strict and outcome.status not in ("converged", "budget_spent"))
 
 
 def halves(options: argparse.Namespace) -> None:
@@ -193,7 +221,7 @@ def export(options: argparse.Namespace) -> None:
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Register all of them."""
 
-    def command(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[[argparse.Namespace], int | None]) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
         added.set_defaults(run=run)
         return added
@@ -205,6 +233,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         one.add_argument("plan", type=Path, help="plan: YAML or JSON")
         _output(one, output)
         one.add_argument("--seed", type=int, default=0, help="of the batches' order, and of the split (default: 0)")
+        functions.add_option(one)
         one.add_argument("--quiet", action="store_true", help="no progress bar")
         one.add_argument(
             "--threads",
@@ -221,6 +250,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         )
         if run is reconstruct:
             _live_options(one)
+            _sane_options(one)
         else:
             one.add_argument("--by", default="positions", help="how to split: positions (default), counts")
     one = command("show", show)
@@ -266,6 +296,13 @@ def _live_options(one: argparse.ArgumentParser) -> None:
     one.add_argument("--preview-every", type=int, default=10, metavar="SWEEPS", help="how often (default: 10)")
 
 
+def _sane_options(one: argparse.ArgumentParser) -> None:
+    words = "of patterns to hold out: the state that explains them best is kept as FILE_best"
+    one.add_argument("--heldout", type=float, metavar="PART", help=f"{words} (default: 0.05 where counts are few)")
+    words = "exit status 1 if it diverged, ended above its start or made no progress"
+    one.add_argument("--strict", action="store_true", help=words)
+
+
 def _import_options(one: argparse.ArgumentParser) -> None:
     one.add_argument("file", help="the instrument's file; file.h5:path/of/array for an array in an HDF5 file")
     _output(one, "dataset to write (HDF5)")
@@ -273,6 +310,8 @@ def _import_options(one: argparse.ArgumentParser) -> None:
     one.add_argument("--calibration", type=Path, help="YAML file with the options below; options win")
     one.add_argument("--raw", metavar="LAYOUT", help="raw binary: empad, empad-g2, or dtype=uint16,pixels=256x256,"
                      "offset=0,gap=0,footer=0 (bytes)")  # fmt: skip
+    one.add_argument("--loader", metavar="FILE.PY:NAME", help="function of your own that reads the file")
+    functions.add_option(one)
     one.add_argument("--mask", help="file with 1 = good, 0 = ignore: .npy, .tif, .csv, file.h5:array; see --mask-marks")
     one.add_argument("--positions", help="file with (y, x) of each pattern: .npy, .csv, .txt, file.h5:array")
     one.add_argument("--positions-unit", default="a", help="a (angstrom, default), nm, px (of the reconstruction)")

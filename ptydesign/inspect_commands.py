@@ -1,4 +1,4 @@
-"""Commands that ask what the data say: calibrate. Registered in `cli`.
+"""Commands that ask what the data say: calibrate, direct. Registered in `cli`.
 
 Imports are inside the commands, as in `cli`.
 """
@@ -49,11 +49,25 @@ def calibrate(options: argparse.Namespace) -> None:
         print(options.output)
 
 
+def direct(options: argparse.Namespace) -> None:
+    """Reconstruct without iterations: single sideband, parallax, centre of mass or Wigner deconvolution."""
+    check_new(options.output, options.overwrite)
+    from ptydesign import io
+    from ptydesign.api import direct_reconstruction, read_plan
+
+    dataset = read_data(options.data)
+    plan = read_plan(options.plan) if options.plan is not None else None
+    result = direct_reconstruction(dataset, options.method, plan)
+    io.write_reconstruction(options.output, result)
+    print(f"{options.output}: {options.method}, loss {result.history['loss'][0]:.4g}")
+
+
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Register all of them."""
-    one = commands.add_parser("calibrate", help=calibrate.__doc__, description=calibrate.__doc__)
-    one.set_defaults(run=calibrate)
-    _calibrate_options(one)
+    for run, add_options in ((calibrate, _calibrate_options), (direct, _direct_options)):
+        one = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+        one.set_defaults(run=run)
+        add_options(one)
 
 
 def _calibrate_options(one: argparse.ArgumentParser) -> None:
@@ -69,3 +83,12 @@ def _calibrate_options(one: argparse.ArgumentParser) -> None:
     one.add_argument("--seed", type=int, default=0, help="of the split of the counts (default: 0)")
     one.add_argument("--threads", type=int, default=None, help="cores to use (default: all)")
     one.add_argument("--quiet", action="store_true", help="no line for each parameter as it is found")
+
+
+def _direct_options(one: argparse.ArgumentParser) -> None:
+    one.add_argument("data", type=Path, help="dataset, as `ptydesign import` writes it")
+    one.add_argument("-o", "--output", type=Path, required=True, help="reconstruction to write (HDF5)")
+    one.add_argument("--method", default="ssb", help="ssb (single sideband, default), parallax (tilt-corrected bright"
+                     " field), com (integrated centre of mass), wdd (Wigner distribution deconvolution)")  # fmt: skip
+    one.add_argument("--plan", type=Path, help="plan whose correction and probe modes count")
+    one.add_argument("--overwrite", action="store_true", help="replace an existing file")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptydesign import functions
 from ptydesign.arguments import Parser
 from ptydesign.errors import InputError, nearest
 from ptydesign.files import check_room
@@ -95,6 +96,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", default="preview", help="smoke, preview (default) or paper")
     parser.add_argument("--root", type=Path, default=Path("results"), help="folder of all results (default: results)")
     parser.add_argument("--cores", type=int, default=_cores(), help="cores of the whole study, for its estimates")
+    functions.add_option(parser)
 
 
 def _resolve(run: Run, cores: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 from ptydesign.experiment import estimate, scope
@@ -72,7 +73,8 @@ def _proposed(resolved: Resolved, search: str, round_: int) -> dict[str, Any]:
     content, found = resolved.content, _searches(resolved)[search]
     if round_ > 0:
         config = {n: v for n, v in content["search"].items() if n not in ("initial", "initial_design", "points")}
-        return {**_model(resolved), "search": config, "n": found.sizes[round_]}
+        other = {"optuna": version("optuna")} if config["method"] == "optuna" else {}
+        return {**_model(resolved), "search": config, "n": found.sizes[round_], **other}
     if found.kind == scope.MAP:
         return {**versions("design"), "map": content["map"]}
     first = {**versions("design"), "space": content["space"], "seed": content["seed"], "n": found.sizes[0]}

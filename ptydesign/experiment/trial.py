@@ -193,6 +193,7 @@ def _scores(comparison: Comparison) -> dict[str, Any]:
         "contrast": float(score.contrast),
         "data_range_rad": float(score.data_range),
         "shift_a": [float(v) for v in score.shift_a],
+        **score.own,
     }
 
 

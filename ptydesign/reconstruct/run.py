@@ -30,6 +30,7 @@ from ptydesign.reconstruct.context import Context, Groups, Parameters
 from ptydesign.reconstruct.engine import Engine, EngineConfig, Memory
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.forward import Problem
+from ptydesign.reconstruct.observers import OBSERVERS, Observer
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import fit_spectrum, resample_dataset, resample_state
 from ptydesign.reconstruct.schedule import Clock
@@ -37,7 +38,6 @@ from ptydesign.reconstruct.start import start_state
 from ptydesign.reconstruct.sweep import one_sweep, sweep_in_chunks
 from ptydesign.types import Dataset, Outcome, ReconState
 
-Observer = Callable[[int, float, ReconState], None]
 Meter = Callable[[float, float], None]
 
 DIVERGED = 10.0  # times the first sweep's loss
@@ -81,6 +81,7 @@ def reconstruct(
         rule = "must have been searched: `calibrated` of reconstruct.calibrate gives the plan to reconstruct with"
         raise InputError("calibrate", rule, dict(plan.calibrate.offsets), "Leave it out here.")
     x64 = plan.precision == "double"
+    observers = [*observers, *(OBSERVERS[name]() for name in plan.observers)]
     with jax.enable_x64(True) if x64 else nullcontext():
         real = np.float64 if x64 else np.float32
         return _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib, meter, real, most)
@@ -104,7 +105,7 @@ def _reconstruct(
     room = capacity(count)
     hosts = _hosts(dataset, plan, room, real, chunk_gib)
     who = identity(dataset, plan, seed) if checkpoints or resume else {}
-    saved = load(resume, who) if resume else None
+    saved = load(resume, who, plan) if resume else None
     if saved is None:
         record, state = Record(), _to_device(_pad_positions(start_state(dataset, plan), room), real)
         _check_inside(state, count)

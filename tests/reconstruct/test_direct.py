@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import toy
 
+from ptydesign import io
+from ptydesign.cli import main
 from ptydesign.config import build
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
-from ptydesign.reconstruct.direct import mean_spacing, single_sideband
+from ptydesign.reconstruct.direct import METHODS, centre_of_mass, mean_spacing, parallax, single_sideband, wigner
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import reconstruct
 from ptydesign.reconstruct.start import start_state
@@ -79,6 +81,58 @@ def test_a_weak_phase_wave_is_found(frequency, angle, defocus_a, triple, rotatio
     contrast = np.vdot(true, found[middle]) / np.vdot(true, true)
     assert contrast == pytest.approx(1.0, abs=0.03)
     assert np.std(found[middle] - true) < 0.05 * np.std(true)
+
+
+def test_parallax_finds_a_weak_phase_wave():
+    dataset, phase = weak_wave(1e-2, 0.25, 0.3, defocus_a=100.0)
+    state = started(dataset)
+    found = np.angle(parallax(dataset, state))
+    y, x, middle = in_the_middle(state, dataset, 0.0)
+    true = phase(y, x)[middle]
+    assert np.vdot(true, found[middle]) / np.vdot(true, true) == pytest.approx(1.0, abs=0.05)
+    assert np.corrcoef(true, found[middle])[0, 1] > 0.99
+
+
+def test_wigner_finds_a_weak_phase_wave():
+    dataset, phase = weak_wave(1e-2, 0.5, 2.0, defocus_a=-80.0, rotation=0.4)
+    state = started(dataset)
+    found = np.angle(wigner(dataset, state, regularisation=1e-3))
+    y, x, middle = in_the_middle(state, dataset, 0.4)
+    true = phase(y, x)[middle]
+    assert np.vdot(true, found[middle]) / np.vdot(true, true) == pytest.approx(1.0, abs=0.07)
+    assert np.std(found[middle] - true) < 0.08 * np.std(true)
+
+
+@pytest.mark.parametrize("strength", [1e-2, 0.6])
+@pytest.mark.parametrize("defocus_a", [0.0, 60.0])
+def test_centre_of_mass_is_the_phase_blurred_by_the_probe(strength, defocus_a):
+    frequency, angle = 0.4, 0.7
+    dataset, phase = weak_wave(strength, frequency, angle, defocus_a=defocus_a)
+    state = started(dataset)
+    found = np.angle(centre_of_mass(dataset, state))
+    y, x, middle = in_the_middle(state, dataset, 0.0)
+    intensity = np.abs(dataset.probe_guess[0]) ** 2
+    rows, columns = np.nonzero(intensity > 1e-9)
+    dy, dx = (PIXEL_A * (i - n // 2) for i, n in zip((rows, columns), intensity.shape, strict=True))
+    weights = intensity[rows, columns]
+    true = np.array([weights @ phase(b + dy, a + dx) for b, a in zip(y[middle], x[middle], strict=True)])
+    contrast = np.vdot(true, found[middle]) / np.vdot(true, true)
+    assert contrast == pytest.approx(1.0, abs=0.05)
+    assert np.std(found[middle] - true) < 0.1 * np.std(true)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_command_for_each_method(method, tmp_path, capsys):
+    dataset, transmission = toy.experiment(shape=(24, 24), dose=1e6, steps=(14, 13), step_a=0.6, defocus_a=60.0)
+    io.write_dataset(tmp_path / "data.h5", dataset)
+    command = ["direct", str(tmp_path / "data.h5"), "-o", str(tmp_path / "out.h5"), "--method"]
+    assert main([*command, method]) == 0
+    result = io.read_reconstruction(tmp_path / "out.h5")
+    blank = result.state.replace(object=np.ones_like(result.state.object))
+    errors = [toy.phase_error(state, transmission, dataset) for state in (result.state, blank)]
+    assert errors[0] < 0.95 * errors[1]
+    assert main([*command, "sideband", "--overwrite"]) == 2
+    assert "must be known" in capsys.readouterr().err
 
 
 def test_counts_background_and_mask_do_not_matter():
