@@ -67,7 +67,8 @@ def reconstruct(
 ) -> tuple[ReconState, History, Outcome]:
     """Reconstruct a dataset.
 
-    observers are called after each sweep with (sweep, loss, state); a state is valid during the call only. meter is
+    observers are called after each sweep with (sweep, loss, state); a state is valid during the call only. A
+    reconstruction ends when one returns True, as if it were the sweep of `most`. meter is
     called before them with what is spent so far, (GFLOP, seconds). A diverged run is an outcome, not an exception. The
     result is a function of (dataset, plan, seed) on one kind of machine, except where the plan limits seconds.
     checkpoints: where to write them; resume: a checkpoint of the same dataset, plan and seed to go on from, with the
@@ -164,8 +165,9 @@ def _reconstruct(
             record.sweep += 1
             if meter is not None:
                 meter(record.work_gflop[-1], record.seconds[-1])
-            for observe in observers:
-                observe(len(record.loss), record.loss[-1], state)
+            ended = [observe(len(record.loss), record.loss[-1], state) is True for observe in observers]
+            if any(ended):
+                most = len(record.loss)
             if checkpoints and len(record.loss) % checkpoints.every == 0:
                 keep(state, memory, positions)
         if last:
