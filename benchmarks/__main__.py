@@ -25,8 +25,8 @@ def main() -> None:
         "parts",
         nargs="*",
         default=["speed", "quality", "memory"],
-        help="speed, quality, memory (default: these three), profile (one core); and by themselves, without phaser: "
-        "kills, mutations, corruptions",
+        help="speed, quality, memory (default: these three); by themselves: profile (one core), kills, mutations, "
+        "corruptions, trials",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("docs/results/benchmarks"), help="folder (default: %(default)s)"
@@ -35,17 +35,24 @@ def main() -> None:
     parser.add_argument("--groups", type=int, nargs="+", default=[16, 64, 256], help="(default: 16 64 256)")
     parser.add_argument("--repeats", type=int, default=2, help="of each sweep's time (default: 2)")
     parser.add_argument("--seconds", type=float, default=12.0, help="of each run that is judged by its error")
+    parser.add_argument("--count", type=int, default=None, help="of mutations (1000) or corruptions (300)")
+    parser.add_argument("--place", type=Path, default=None, help="empty folder to work in (default: a temporary one)")
+    parser.add_argument("--designs", type=int, default=60, help="of which trials are timed (default: 60)")
     parser.add_argument("--kills", type=int, default=100, help="of studies of all kinds (default: 100)")
     parser.add_argument("--kinds", nargs="+", help="of studies to kill (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
-    parser.add_argument("--count", type=int, default=None, help="of mutations (1000) or corruptions (300)")
-    parser.add_argument("--place", type=Path, default=None, help="empty folder to work in (default: a temporary one)")
     options = parser.parse_args()
-    if "kills" in options.parts:
-        kill_studies(options)
     if {"mutations", "corruptions"} & set(options.parts):
         break_files(options)
-    if {"kills", "mutations", "corruptions"} & set(options.parts):
+        return
+    if "trials" in options.parts:
+        from benchmarks import trials
+
+        options.out.mkdir(parents=True, exist_ok=True)
+        trials.run(options.out, f"{processor()}, one core, beside other work", options.designs)
+        return
+    if "kills" in options.parts:
+        kill_studies(options)
         return
 
     from ptydesign.reconstruct.cores import use_cores
@@ -100,18 +107,6 @@ def main() -> None:
         quality.measure(cases, {1: options.seconds, 10: 1.5 * options.seconds}, save_quality)
 
 
-def kill_studies(options: argparse.Namespace) -> None:
-    """Kill smoke studies at random moments; the tables grow with each study that ends."""
-    from benchmarks import kills
-
-    options.out.mkdir(parents=True, exist_ok=True)
-    kinds = options.kinds or list(kills.STUDIES)
-    for found in kills.measure(options.kills, options.seed, kinds, "smoke", options.cores or 2):
-        print(found.to_string(index=False), flush=True)
-        write(options.out / "kills.csv", found.to_csv(index=False, float_format="%.5g"))
-        write(options.out / "kills.md", kills.markdown(found, "smoke"))
-
-
 def break_files(options: argparse.Namespace) -> None:
     """What changed input files and damaged files of studies do, as tables."""
     import tempfile
@@ -126,6 +121,18 @@ def break_files(options: argparse.Namespace) -> None:
             options.out.mkdir(parents=True, exist_ok=True)
             write(options.out / f"{name}.md", part.markdown(table))
             print(part.markdown(table))
+
+
+def kill_studies(options: argparse.Namespace) -> None:
+    """Kill smoke studies at random moments; the tables grow with each study that ends."""
+    from benchmarks import kills
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    kinds = options.kinds or list(kills.STUDIES)
+    for found in kills.measure(options.kills, options.seed, kinds, "smoke", options.cores or 2):
+        print(found.to_string(index=False), flush=True)
+        write(options.out / "kills.csv", found.to_csv(index=False, float_format="%.5g"))
+        write(options.out / "kills.md", kills.markdown(found, "smoke"))
 
 
 def processor() -> str:

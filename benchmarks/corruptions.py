@@ -44,7 +44,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "depth": {"variants": []},
     "reconparams": {},
     "engines": {},
-    "plan_bilayer": {"goal": {"doses_e_per_a2": [1000]}, "simulation": {"field_of_view_a": [8, 8]}},
+    "plan_bilayer": {},
     "compare": {"draws": 2},
 }
 SCALE = "smoke"

@@ -23,7 +23,7 @@ INPUT_ERROR = 2  # exit status
 GROUPS = {
     "Plan a beam time": ("init", "detectors", "card", "plan"),
     "Reconstruct data": ("import", "show", "calibrate", "direct", "reconstruct", "halves", "export"),
-    "Study by simulation": ("studies", "check", "figures", "report", "costs", "keys"),
+    "Study by simulation": ("studies", "check", "figures", "report", "costs", "optuna", "keys"),
 }
 
 
@@ -109,6 +109,19 @@ def costs(options: argparse.Namespace) -> None:
     print(costs_table(options.results))
 
 
+def optuna(options: argparse.Namespace) -> None:
+    """Write the trials of a study of experiments as Optuna's storage, for its dashboard."""
+    from ptydesign import kinds
+    from ptydesign.experiment.to_optuna import write_storage
+
+    kind = kinds.finished_kind(options.results)
+    if kind.name != "experiment":
+        raise InputError(str(options.results), "must be of a study of experiments", kind.name, "Give another folder.")
+    for name in write_storage(options.results, options.output):
+        print(name)
+    print(f"optuna-dashboard sqlite:///{options.output}")
+
+
 def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     """The parser, and the names of all commands."""
     parser = Parser(
@@ -124,6 +137,9 @@ def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     steps.add_study(one)
     for name, run in (("figures", figures), ("report", report), ("costs", costs)):
         add(found, name, run).add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
+    one = add(found, "optuna", optuna)
+    one.add_argument("results", type=Path, help="results folder of a finished study, as results/lowdose")
+    one.add_argument("-o", "--output", type=Path, required=True, help="SQLite file to write, as trials.db")
     one = add(found, "keys", keys)
     one.add_argument(
         "--kind", default="experiment", help="kind of study (default: experiment), reconstruction or calibration"

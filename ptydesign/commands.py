@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ptydesign import functions
 from ptydesign.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def import_(options: argparse.Namespace) -> None:
     check_new(options.output, options.overwrite)
     given = read_yaml(options.calibration) if options.calibration else {}
     given |= {name: getattr(options, name) for name in CALIBRATION if getattr(options, name) is not None}
-    names = ("format", "raw", "mask", "positions", "positions_unit", "probe", "vacuum", "memory_gib")
+    names = ("format", "raw", "loader", "mask", "positions", "positions_unit", "probe", "vacuum", "memory_gib")
     others = {name: getattr(options, name) for name in names}
     if options.estimate:
         filled = estimated.fill(options.file, given, **others)
@@ -232,6 +233,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         one.add_argument("plan", type=Path, help="plan: YAML or JSON")
         _output(one, output)
         one.add_argument("--seed", type=int, default=0, help="of the batches' order, and of the split (default: 0)")
+        functions.add_option(one)
         one.add_argument("--quiet", action="store_true", help="no progress bar")
         one.add_argument(
             "--threads",
@@ -308,6 +310,8 @@ def _import_options(one: argparse.ArgumentParser) -> None:
     one.add_argument("--calibration", type=Path, help="YAML file with the options below; options win")
     one.add_argument("--raw", metavar="LAYOUT", help="raw binary: empad, empad-g2, or dtype=uint16,pixels=256x256,"
                      "offset=0,gap=0,footer=0 (bytes)")  # fmt: skip
+    one.add_argument("--loader", metavar="FILE.PY:NAME", help="function of your own that reads the file")
+    functions.add_option(one)
     one.add_argument("--mask", help="file with 1 = good, 0 = ignore: .npy, .tif, .csv, file.h5:array; see --mask-marks")
     one.add_argument("--positions", help="file with (y, x) of each pattern: .npy, .csv, .txt, file.h5:array")
     one.add_argument("--positions-unit", default="a", help="a (angstrom, default), nm, px (of the reconstruction)")

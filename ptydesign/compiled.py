@@ -13,11 +13,11 @@ from pathlib import Path
 
 CHECKED = ".checked"  # its time: when entries were last looked at
 LEAST_COMPILE_S = 0.2
-ZLIB, ZSTD = b"\x78", b"\x28\xb5\x2f\xfd"  # how packed entries begin
+ZSTD = b"\x28\xb5\x2f\xfd"  # how entries begin that zstd packed; the others are zlib's
 
 
 def keep(folder: Path) -> None:
-    """Let JAX keep compiled code in a folder. Call it before anything is compiled.
+    """Let JAX keep what takes LEAST_COMPILE_S or more to compile in a folder. Call it before anything is compiled.
 
     Where JAX's own JAX_COMPILATION_CACHE_DIR names another, JAX keeps it there and by its own settings.
     """

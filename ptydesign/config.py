@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, WithJsonSchema, model_validator
 
 from ptydesign.errors import NOTHING, InputError, describe, near_files, nearest
+from ptydesign.functions import beside
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -132,11 +133,12 @@ def build(
 ) -> Model:
     """Validate a mapping. Raises InputError for all problems: field path, rule, value received, mend of each.
 
-    header: fields that the caller sets, not the user.
+    header: fields that the caller sets, not the user. Functions that a file names are looked for beside it.
     """
     content = {**content, **(header or {})}
     try:
-        return model.model_validate(content)
+        with beside(source):
+            return model.model_validate(content)
     except ValidationError as error:
         raise _explain(error, model, source, content, set(header or ())) from None
 

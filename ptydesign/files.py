@@ -1,7 +1,4 @@
-"""Writing files: whole or not at all, under a temporary name that is then renamed; what a disk refuses, in a sentence.
-
-Temporary names begin with a dot and end with TEMPORARY and the writer's process, so that leftovers of a kill are known.
-"""
+"""Writing files: whole or not at all, under a temporary name that is then renamed; a disk that refuses says why."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +20,6 @@ IN_THE_WAY = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG,
 )  # fmt: skip
 MIB = 2**20
-_TEMPORARY = re.compile(r"^\..+\.ptydesign-(?P<host>[^.]*)-(?P<process>\d+)-[a-z0-9_]+(\.\w+)?$")
 
 
 @contextmanager
@@ -36,8 +31,7 @@ def atomic(path: Path, needed: int = 0) -> Iterator[Path]:
     path = Path(path)
     with written(path, needed):
         path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{path.name[:100]}.ptydesign-{_host()}-{os.getpid()}-"
-        handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -97,32 +91,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically; NaN is refused, keys keep their order."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def leftovers(folder: Path) -> list[Path]:
-    """Temporary files below a folder whose writer is dead: left by a kill, of no use to anybody."""
-    found = []
-    for place, _, names in os.walk(folder):
-        for name in names:
-            match = _TEMPORARY.match(name)
-            if match and match["host"] == _host() and not is_alive(int(match["process"])):
-                found.append(Path(place) / name)
-    return found
-
-
-def is_alive(process: int) -> bool:
-    """Whether there is a process of this number on this machine."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9_]", "_", socket.gethostname())
 
 
 def _number_in(text: str) -> int | None:

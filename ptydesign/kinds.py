@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptydesign import machine
+from ptydesign import functions, machine
 from ptydesign.errors import InputError, nearest
 from ptydesign.study import cost
 from ptydesign.study.file import DEFAULT_KIND, DEFAULT_SCALE, RENAMED, SCALES, kind_of
 from ptydesign.study.kind import Kind, Run, load
-from ptydesign.study.recover import put_in_order
 from ptydesign.study.tables import read_settings
 
 KINDS = {
@@ -29,9 +28,8 @@ KINDS = {
 }
 RULES = Path(__file__).parent / "study" / "study.smk"  # Snakemake's rules of all kinds
 
-OPTIONS = ("scale",)
+OPTIONS = ("scale", "allow_code")
 ALL = "all"  # the target that is all studies
-DRY = {"-n", "--dry-run", "--dryrun", "-np"}  # Snakemake shows what it would do, and nothing is changed
 
 
 def find_kind(name: str) -> Kind:
@@ -65,6 +63,8 @@ def load_studies(studies: Path, config: Mapping[str, Any], arguments: Sequence[s
         if name not in OPTIONS:
             raise InputError(f"--config {name}", "is not a known option", config[name], nearest(str(name), OPTIONS))
     scale = str(config.get("scale", DEFAULT_SCALE))
+    if str(config.get("allow_code", False)).lower() == "true":  # for the jobs, too: each reads this configuration
+        functions.allow()
     _check_folder(root)
     known = {file.parent.name: file.parent for file in sorted(Path(studies).glob("*/study.yaml"))}
     asked = {Path(word).name for word in arguments if word.startswith(f"{studies.name}/")}
@@ -80,11 +80,6 @@ def load_studies(studies: Path, config: Mapping[str, Any], arguments: Sequence[s
             print(f"warning: {known[name]} is left out: {error}", file=sys.stderr)
             continue
         found[run.resolved.results.name] = run
-    for run in found.values():
-        if run.resolved.study.study in asked:
-            cost.check_size(run.kind, run.resolved)
-    if asked and not DRY & set(arguments):
-        put_in_order(root, [run for run in found.values() if run.resolved.study.study in asked])
     return found
 
 
@@ -115,6 +110,12 @@ def overview(studies: Path, scale: str, root: Path, cores: int) -> Iterator[str]
     yield f"Time and memory are estimates for {cores} cores at scale {scale} (scales: {', '.join(SCALES)})."
     yield f"To run one: snakemake {folders[0]} --config scale={scale}"
     yield f"To run all: snakemake {ALL}"
+
+
+def check_sizes(runs: Iterable[Run]) -> None:
+    """Refuse studies that take more than anybody has machines for. Raises InputError."""
+    for run in runs:
+        cost.check_size(run.kind, run.resolved)
 
 
 def check_fits(runs: Iterable[Run], cores: int) -> None:

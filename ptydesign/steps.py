@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptydesign import functions
 from ptydesign.arguments import Parser
 from ptydesign.errors import InputError, nearest
+from ptydesign.files import check_room
 
 if TYPE_CHECKING:
     from ptydesign.study.kind import Kind, Run, Step, Which
 
 RESOLVE = "resolve"  # the step that every study has
+LEAST_BYTES = 64 * 2**20  # room on the disk without which no job begins: a retry of one that filled it ends at once
 # What was before a step's name in its command of earlier versions, and steps that had another name.
 FORMER_PREFIX = {
     "experiment": "",
@@ -54,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(str(options.study), f"must be a study of the kind {kind.name}", run.kind.name, mend)
     which = {} if step is None else step.find(run.resolved, {name: getattr(options, name) for name in step.names})
     _check_expected(run, words[1], which, options)
+    check_room(options.root, LEAST_BYTES)
     if step is None:
         _resolve(run, options.cores)
         return 0
@@ -92,6 +96,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", default="preview", help="smoke, preview (default) or paper")
     parser.add_argument("--root", type=Path, default=Path("results"), help="folder of all results (default: results)")
     parser.add_argument("--cores", type=int, default=_cores(), help="cores of the whole study, for its estimates")
+    functions.add_option(parser)
 
 
 def _resolve(run: Run, cores: int) -> None:

@@ -367,6 +367,7 @@ class Score:
     ssim: {Gaussian width in px: value}. region_a: (y0, x0, y1, x1) in the specimen's frame. data_range: the truth's
     range in rad, used by SSIM and PSNR. contrast: the truth's contrast as the reconstruction shows it, a least-squares
     factor that noise leaves unbiased; 1 is quantitative (reported, never applied). shift_a: (y, x) that was removed.
+    own: {name of a user's function: value}.
     """
 
     ssim: dict[float, float]
@@ -379,3 +380,4 @@ class Score:
     data_range: float
     pixel_a: tuple[float, float]
     shift_a: tuple[float, float]
+    own: dict[str, float] = field(default_factory=dict)

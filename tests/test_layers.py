@@ -37,6 +37,7 @@ def test_every_package_is_in_a_layer():
         ("h5py", {"hdf5.py", "instruments"}),
         ("abtem", {"simulate"}),
         ("skopt", {"design"}),
+        ("optuna", {"design", "experiment"}),
         (
             "matplotlib",
             {

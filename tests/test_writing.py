@@ -1,10 +1,7 @@
-"""What a disk refuses is a sentence, and what a kill leaves is found."""
+"""What a disk refuses is a sentence."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -43,20 +40,3 @@ def test_a_folder_in_the_way_is_a_sentence(tmp_path):
         io.write_text(tmp_path / "file" / "below.txt", "x")
     with pytest.raises(InputError, match="must be a file that can be written"):
         io.write_text(tmp_path / ("x" * 300), "x")
-
-
-def test_what_a_kill_leaves_is_found_and_what_is_being_written_is_not(tmp_path):
-    code = (
-        "import os, signal, sys; from pathlib import Path; from ptydesign import files\n"
-        "with files.atomic(Path(sys.argv[1])) as part: part.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    path = tmp_path / "deep" / "table.csv"
-    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
-    (left,) = files.leftovers(tmp_path)
-    assert left.parent == path.parent
-    assert not path.exists()
-    left.unlink()
-    with files.atomic(path) as part:
-        assert part.exists()
-        assert files.leftovers(tmp_path) == []
-    assert os.listdir(path.parent) == ["table.csv"]

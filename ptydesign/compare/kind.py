@@ -26,6 +26,7 @@ from ptydesign.experiment.kind import POTENTIAL, POTENTIAL_FILE, SIMULATED
 from ptydesign.experiment.resolve import Resolved, resolved
 from ptydesign.experiment.search import Runner
 from ptydesign.experiment.trial import Trial
+from ptydesign.functions import plain_name
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
 from ptydesign.study import cost, tables
@@ -60,6 +61,7 @@ class OnePlan(SimulatedStudy):
     objective: ObjectiveConfig
     """Which of the scores counts."""
     scored: ClassVar[tuple[int, ...]] = ()  # besides the last sweep
+    patience: ClassVar[None] = None
 
 
 class CompareStudy(SimulatedStudy):
@@ -224,7 +226,7 @@ def scores(objective: Mapping[str, Any]) -> list[str]:
     """Columns of the scores that are compared; the first one is the objective."""
     columns = {"ssim": ssim_column(objective["width_px"])}
     names = dict.fromkeys([objective["metric"], "psnr_db", "frc_area", "mse_rad2"])
-    return [columns.get(name, name) for name in names]
+    return [columns.get(name, plain_name(name)) for name in names]
 
 
 def _jobs(resolved: Resolved) -> list[Which]:

@@ -129,6 +129,11 @@ def propose(
     observations = [o for each in rounds for o in each]
     if config.method == "random":
         return _random_points(space, observations, n, _stream(seed, RANDOM, len(rounds))), {}
+    if config.method == "optuna":
+        from ptydesign.design import by_optuna
+
+        points = by_optuna.ask(space, config, rounds, objective_values(config, observations), n, seed)
+        return _different(space, points, [o.point for o in observations], _stream(seed, BATCH, len(rounds))), {}
     memory = _recall(state, space, config, rounds, seed)
     while memory.rounds < len(rounds):
         memory = _advance(space, config, rounds, memory, seed)

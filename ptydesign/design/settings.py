@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ptydesign.config import Strict, one_of
-from ptydesign.errors import InputError, nearest
+from ptydesign.errors import NOTHING, InputError, nearest
 
-METHODS = ("bo", "random")
+METHODS = ("bo", "random", "optuna")
+# Optuna's samplers -> the packages that each needs, and whether it takes several objectives
+SAMPLERS = {
+    "gp": (("optuna", "torch"), True),
+    "tpe": (("optuna",), True),
+    "cmaes": (("optuna", "cmaes"), False),
+    "nsga2": (("optuna",), True),
+}
 ACQUISITIONS = ("gp_hedge", "EI", "LCB", "PI")
 LIARS = ("cl_min", "cl_mean", "cl_max")
 DESIGNS = ("hammersley", "halton", "sobol", "latin", "random")
@@ -42,7 +50,10 @@ class SearchConfig(Strict):
     """How a search chooses its points. The defaults are those of Cao et al. (Sci. Rep. 12:12284, 2022)."""
 
     method: Annotated[str, _known(METHODS, "method"), one_of(METHODS)] = "bo"
-    """Bayesian optimisation (bo) or random points."""
+    """Bayesian optimisation (bo), random points, or one of Optuna's samplers (optuna)."""
+    sampler: Annotated[str | None, _known((None, *SAMPLERS), "sampler"), one_of((*SAMPLERS, None))] = None
+    """Of Optuna: Gaussian process (gp), tree-structured Parzen estimator (tpe), CMA-ES (cmaes) or NSGA-II (nsga2, for
+    several objectives)."""
     initial: int = Field(100, ge=1)
     """Number of first points, spread over the space."""
     initial_design: Annotated[str, _known(DESIGNS, "initial_design"), one_of(DESIGNS)] = "hammersley"
@@ -70,6 +81,24 @@ class SearchConfig(Strict):
     candidates: int = Field(2000, ge=10, le=100_000)
     """Random points at which the acquisition is tried before it is refined by gradients."""
 
+    @model_serializer(mode="wrap")
+    def _leave_out_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Written as before there was Optuna where it isn't used: rounds that are done stay valid."""
+        return {k: v for k, v in handler(self).items() if k != "sampler" or v is not None}
+
+    @model_validator(mode="after")
+    def _complete(self) -> SearchConfig:
+        if (self.method == "optuna") != (self.sampler is not None):
+            rule = "is required for the method optuna" if self.sampler is None else "is for the method optuna only"
+            mend = f"Choose from: {', '.join(SAMPLERS)}." if self.sampler is None else "Leave it out."
+            raise InputError("sampler", rule, NOTHING if self.sampler is None else self.sampler, mend)
+        missing = [name for name in SAMPLERS[self.sampler][0] if not find_spec(name)] if self.sampler else []
+        if missing:
+            extra = "optuna-gp" if "torch" in missing else "optuna"
+            mend = f"pip install -c constraints.txt -e '.[{extra}]'"
+            raise InputError("sampler", f"needs {' and '.join(missing)}, not installed here", self.sampler, mend)
+        return self
+
     @model_validator(mode="after")
     def _bounded(self) -> SearchConfig:
         if self.initial > MAX_POINTS:
@@ -85,13 +114,29 @@ class SearchConfig(Strict):
         return self
 
 
+def check_sampler(config: SearchConfig, ordered: Sequence[bool], costs: int) -> None:
+    """Refuse a search that its method can't make. ordered: of each parameter, whether its values have an order. costs:
+    objectives besides the score. Raises InputError, with fields of a study."""
+    several = [name for name, (_, many) in SAMPLERS.items() if many]
+    if costs and config.method == "bo":
+        mend = f"Use optuna with a sampler of {', '.join(several)}, or random."
+        raise InputError("search.method", "has one objective only", config.method, mend)
+    if costs and config.sampler is not None and config.sampler not in several:
+        raise InputError("search.sampler", "has one objective only", config.sampler, f"Choose {', '.join(several)}.")
+    if config.sampler == "cmaes" and (len(ordered) < 2 or not all(ordered)):
+        mend = f"Choose {', '.join(several)}, or fix the words outside the space."
+        raise InputError("search.sampler", "needs two or more numbers to search, and no words", config.sampler, mend)
+
+
 @dataclass(frozen=True)
 class Observation:
-    """A finished trial. value: objective, to be maximised; None (or not finite) if the trial failed, for `reason`."""
+    """A finished trial. value: objective, to be maximised; None (or not finite) if the trial failed, for `reason`.
+    costs: further objectives, to be minimised, which are known of a failed trial, too."""
 
     point: Mapping[str, Any]
     value: float | None
     reason: str = ""
+    costs: tuple[float, ...] = ()
 
     @property
     def failed(self) -> bool:

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from ptydesign import io, units
-from ptydesign.experiment import scope
+from ptydesign.experiment import objectives, scope
 from ptydesign.experiment.config import OPTIMISED, StudyConfig
 from ptydesign.experiment.images import kept_images
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.search import cached
 from ptydesign.experiment.trial import judged, objective_value
+from ptydesign.functions import plain_name
 from ptydesign.score import metrics
 from ptydesign.simulate.specimen import ImageSample, build_atoms
 from ptydesign.study.draws import difference, summarise, verdict
@@ -57,7 +58,26 @@ def collect(resolved: Resolved) -> list[Path]:
         frames["two_by_two"] = pd.DataFrame(_two_by_two(study, validation))
     if study.map is not None:
         frames["map"] = trials[is_map]
+    if study.objective.against:
+        frames["pareto"] = _pareto(study, trials)
     return write_tables(resolved.results, frames, images, digits=None)
+
+
+def _pareto(study: StudyConfig, trials: pd.DataFrame) -> pd.DataFrame:
+    """Scored trials of the searches with their objectives; front: which no other of their dose beats in all of them."""
+    names, costs = list(study.space.root), [objectives.COLUMNS[name] for name in study.objective.against]
+    kept = trials[(trials["search"] != scope.MAP) & (trials["status"] == "ok")].copy()
+    found = [
+        objectives.costs_at(study, {n: row[n] for n in names}, row["dose_e_per_a2"]) for row in kept.to_dict("records")
+    ]
+    for name, column in objectives.COLUMNS.items():
+        if column in costs:
+            kept[column] = [one[name] for one in found]
+    kept["front"] = False
+    for _, group in kept.groupby("dose_e_per_a2"):
+        kept.loc[group.index, "front"] = objectives.front(group["objective"], [group[c] for c in costs])
+    places = ["dose_e_per_a2", "search", "round", "index"]
+    return kept[list(dict.fromkeys([*places, *names, "objective", *costs, "front"]))]
 
 
 def _trial_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
@@ -153,6 +173,7 @@ def score_columns(study: StudyConfig, record: dict[str, Any]) -> dict[str, Any]:
         "objective": objective_value(study, record),
         **{ssim_column(width): ssim.get(f"{width:g}") for width in study.score.ssim_widths_px},
         **{name: scores.get(name) for name in ("psnr_db", "mse_rad2", "frc_area", "contrast")},
+        **{plain_name(name): scores.get(name) for name in study.score.functions},
         "positions": record.get("positions"),
         "sweeps": best.get("sweeps", record.get("sweeps")),
         "fluence_mean": record.get("fluence_mean"),

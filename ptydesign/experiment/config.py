@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ptydesign.config import Count, Strict, one_of
-from ptydesign.design.settings import SearchConfig
+from ptydesign.design.settings import SearchConfig, check_sampler
 from ptydesign.design.space import SpaceConfig
-from ptydesign.errors import InputError, nearest
+from ptydesign.errors import NOTHING, InputError, nearest
 from ptydesign.experiment.points import is_path, of_experiment
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
+from ptydesign.score.own import METRICS
 from ptydesign.simulate.potential import PotentialConfig
 from ptydesign.simulate.specimen import SampleConfig
 from ptydesign.study.acquisition import DOSE_LIMIT, VARIABLE, ExperimentConfig, some_numbers
@@ -129,11 +139,37 @@ class MapConfig(Strict):
 class ObjectiveConfig(Strict):
     """What the search maximises."""
 
-    metric: Literal["ssim", "psnr_db", "frc_area", "mse_rad2"] = "ssim"
-    """Score against the truth: SSIM, PSNR, area of the ring correlation, or (its negative) mean squared error of the
-    phase."""
+    metric: METRICS.annotation_of(("ssim", "psnr_db", "frc_area", "mse_rad2")) = "ssim"
+    """Score against the truth: SSIM, PSNR, area of the ring correlation, (its negative) mean squared error of the
+    phase, or one of `score.functions`."""
     width_px: float = Field(1.5, gt=0)
     """Standard deviation of SSIM's window in reconstruction pixels that counts; one of `score.ssim_widths_px`."""
+
+
+class SearchObjective(ObjectiveConfig):
+    """What the search maximises, and what it costs."""
+
+    against: tuple[Literal["dose", "time"], ...] = ()
+    """Further objectives, to be minimised, which give a Pareto front: the dose, which the space must vary as
+    applied_dose_e_per_a2, and the time of the scan. They need the search's method optuna or random."""
+    current_pa: PositiveFloat | None = None
+    """Current of the beam in pA, for the time: a position takes as long as its electrons do."""
+    least_dwell_us: float = Field(0.0, ge=0)
+    """Shortest dwell time in microseconds, for the time: what the detector's frame rate allows."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """One objective is written as it was before there could be more: rounds that are done stay valid."""
+        more = {"against": (), "current_pa": None, "least_dwell_us": 0.0}
+        return {k: v for k, v in handler(self).items() if k not in more or getattr(self, k) != more[k]}
+
+    @model_validator(mode="after")
+    def _complete(self) -> SearchObjective:
+        if len(set(self.against)) < len(self.against):
+            raise InputError("against", "must differ", list(self.against), "List each once.")
+        if "time" in self.against and self.current_pa is None:
+            raise InputError("current_pa", "is required for the time", NOTHING, "Give the beam's current in pA.")
+        return self
 
 
 def check_objective(objective: ObjectiveConfig, score: ScoreConfig) -> None:
@@ -142,6 +178,9 @@ def check_objective(objective: ObjectiveConfig, score: ScoreConfig) -> None:
     if objective.metric == "ssim" and objective.width_px not in widths:
         rule = f"must be one of score.ssim_widths_px {list(widths)}"
         raise InputError("objective.width_px", rule, objective.width_px, "Choose one of them, or add it there.")
+    if ":" in objective.metric and objective.metric not in score.functions:
+        rule = f"must be one of score.functions {list(score.functions)}"
+        raise InputError("objective.metric", rule, objective.metric, "Choose one of them, or add it there.")
 
 
 class JobsConfig(Strict):
@@ -198,11 +237,14 @@ class StudyConfig(SimulatedStudy):
     """Plan of reconstruction of all trials, where the space doesn't vary it."""
     score: ScoreConfig = ScoreConfig()
     """How reconstructions are scored against the truth."""
-    objective: ObjectiveConfig = ObjectiveConfig()
-    """Which of the scores the search maximises."""
+    objective: SearchObjective = SearchObjective()
+    """Which of the scores the search maximises, and against what."""
     scored_sweeps: tuple[PositiveInt, ...] | None = Field(None, min_length=1)
     """Numbers of sweeps after which a trial is scored, rising; the best of them by the objective counts, so that every
     design is judged by its own best stop. null is a series up to the plan's sweeps, in steps of 1.4 to 2 times."""
+    patience: PositiveInt | None = None
+    """Numbers of sweeps in a row with a score below the best, after which a trial of a search ends, since more sweeps
+    only fit noise; null goes on to the plan's end. `python -m benchmarks trials` shows what it saves and costs."""
     jobs: JobsConfig = JobsConfig()
     """How work is cut into jobs."""
     compare_with: Literal["cao2022"] | None = None
@@ -224,6 +266,11 @@ class StudyConfig(SimulatedStudy):
                 rule = f"must be one of the study's doses {list(self.doses_e_per_a2)}"
                 raise InputError(f"{name}.dose_e_per_a2", rule, section.dose_e_per_a2, "Choose one of them.")
         check_objective(self.objective, self.score)
+        against = self.objective.against
+        check_sampler(self.search, [d.ordered for d in self.space.root.values()], len(against))
+        if "dose" in against and "applied_dose_e_per_a2" not in self.space.root:
+            mend = "Add applied_dose_e_per_a2 with its range to the space."
+            raise InputError("objective.against", "needs a space that varies the dose", list(against), mend)
         self._check_scored_sweeps()
         return self
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 from ptydesign.experiment import estimate, scope
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import Resolved, resolve
 from ptydesign.experiment.search import version_of
-from ptydesign.experiment.trial import study_inputs
+from ptydesign.experiment.trial import path_inputs, study_inputs
 from ptydesign.study import cost, rounds
 from ptydesign.study.kind import Kind, Step, Which, Work
 from ptydesign.study.tables import table_files
@@ -60,7 +61,7 @@ def _trial(resolved: Resolved) -> dict[str, Any]:
     content = resolved.content
     study = resolved.study
     own = {name: content[name] for name in ("experiment", "seed")}
-    return {**study_inputs(study, resolved.key), "scored_sweeps": list(study.scored), **own}
+    return {**study_inputs(study, resolved.key), **path_inputs(study), **own}
 
 
 def _model(resolved: Resolved) -> dict[str, Any]:
@@ -72,7 +73,8 @@ def _proposed(resolved: Resolved, search: str, round_: int) -> dict[str, Any]:
     content, found = resolved.content, _searches(resolved)[search]
     if round_ > 0:
         config = {n: v for n, v in content["search"].items() if n not in ("initial", "initial_design", "points")}
-        return {**_model(resolved), "search": config, "n": found.sizes[round_]}
+        other = {"optuna": version("optuna")} if config["method"] == "optuna" else {}
+        return {**_model(resolved), "search": config, "n": found.sizes[round_], **other}
     if found.kind == scope.MAP:
         return {**versions("design"), "map": content["map"]}
     first = {**versions("design"), "space": content["space"], "seed": content["seed"], "n": found.sizes[0]}

@@ -19,7 +19,7 @@ DECISION = "search/bo-{dose}/decision.json"
 VALIDATION = "validation/{dose}-{simulator}.json"
 TABLES = (
     "trials", "contenders", "decisions", "validation", "recommended", "summary", "gains", "two_by_two",
-    "convergence", "map",
+    "convergence", "pareto", "map",
 )  # fmt: skip
 
 
@@ -114,7 +114,11 @@ def validations(study: StudyConfig) -> Iterable[Which]:
 
 def tables(study: StudyConfig) -> list[str]:
     """Tables that the study makes."""
-    left = {"map": study.map is None, "two_by_two": study.tuned_space is None}
+    left = {
+        "map": study.map is None,
+        "pareto": not study.objective.against,
+        "two_by_two": study.tuned_space is None,
+    }
     return [name for name in TABLES if not left.get(name, False)]
 
 

@@ -13,6 +13,7 @@ from ptydesign.errors import InputError
 from ptydesign.experiment import scope
 from ptydesign.experiment.checks import map_point
 from ptydesign.experiment.config import StudyConfig
+from ptydesign.experiment.objectives import costs_at
 from ptydesign.experiment.points import experiment_at, plan_at
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.scope import Search, find_search
@@ -133,8 +134,16 @@ def choose(resolved: Resolved, search: str) -> Path:
 
 def observations(resolved: Resolved, search: Search, round_: int) -> list[Observation]:
     """What a finished round found, in the order in which it was proposed."""
-    found = rounds.read_round(resolved.results, search, round_)
-    return [Observation(r["point"], objective_value(resolved.study, r), r["reason"]) for r in found]
+    found, study = rounds.read_round(resolved.results, search, round_), resolved.study
+    return [
+        Observation(
+            r["point"],
+            objective_value(study, r),
+            r["reason"],
+            tuple(costs_at(study, r["point"], search.dose_e_per_a2).values()),
+        )
+        for r in found
+    ]
 
 
 def trial_at(study: StudyConfig, point: Mapping[str, Any], dose_e_per_a2: float, **more: Any) -> Trial:

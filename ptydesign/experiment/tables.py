@@ -11,6 +11,7 @@ import pandas as pd
 
 from ptydesign.errors import InputError
 from ptydesign.experiment.config import OPTIMISED
+from ptydesign.functions import plain_name
 from ptydesign.study import tables
 from ptydesign.study.quantities import score_label, ssim_column
 from ptydesign.study.tables import REDO
@@ -37,13 +38,15 @@ _COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("dose_e_per_a2", "n", "ssim_mean", "ssim_std", "psnr_db_mean", "psnr_db_std"),
     ),
     "convergence": (("search",), ("dose_e_per_a2", "trials", "best_objective")),
+    "pareto": (("search",), ("dose_e_per_a2", "objective")),
     "map": (("status", "reason"), ("dose_e_per_a2", "psnr_db")),
 }
+OPTIONAL = ("map", "pareto", "two_by_two")
 
 
 @dataclass(frozen=True)
 class ExperimentTables(tables.Tables):
-    """`trials`, `validation`, `recommended`, `summary`, `convergence`; `map`, None for a study that has none."""
+    """`trials`, `validation`, `recommended`, `summary`, `convergence`; `map` and `pareto`, None where there is none."""
 
     @property
     def doses(self) -> list[float]:
@@ -84,7 +87,7 @@ class ExperimentTables(tables.Tables):
         """What the search maximised, in words."""
         objective = self.study["objective"]
         metric = objective["metric"]
-        label = score_label(ssim_column(objective["width_px"]) if metric == "ssim" else metric)
+        label = score_label(ssim_column(objective["width_px"]) if metric == "ssim" else plain_name(metric))
         return f"−{label}" if metric == "mse_rad2" else label
 
     @property
@@ -160,7 +163,7 @@ def read_tables(folder: Path) -> ExperimentTables:
     wrong."""
     folder = Path(folder)
     texts = {name: str for columns, _ in _COLUMNS.values() for name in columns}
-    found = tables.read_tables(folder, list(_COLUMNS), ("map", "two_by_two"), texts, ExperimentTables)
+    found = tables.read_tables(folder, list(_COLUMNS), OPTIONAL, texts, ExperimentTables)
     for name, frame in found.frames.items():
         found.frames[name] = _checked(folder / f"tables/{name}.csv", name, frame, found.study)
     references = set(found["summary"]["design"]) - {OPTIMISED}
@@ -179,8 +182,9 @@ def extent_a(group: dict[str, dict[str, Any]], array: str) -> tuple[float, float
 
 
 def _checked(path: Path, name: str, frame: pd.DataFrame | None, study: dict[str, Any]) -> pd.DataFrame | None:
-    """A table with text and finite numbers where they must be; of a study without a map, None for the map."""
-    if name == "map" and not study["map"]:
+    """A table with text and finite numbers where they must be; None for one that the study doesn't make."""
+    unused = {"map": not study["map"], "pareto": not study["objective"].get("against")}
+    if unused.get(name):
         return None
     if frame is None and name == "two_by_two":
         return None

@@ -36,6 +36,7 @@ def import_file(
     *,
     format: str | None = None,
     raw: str | None = None,
+    loader: str | None = None,
     mask: str | Path | None = None,
     positions: str | Path | None = None,
     positions_unit: str = "a",
@@ -46,11 +47,12 @@ def import_file(
 ) -> Dataset:
     """A file of an instrument (or `file.h5:array`, `.npy`, a folder of frames) as a Dataset.
 
-    format: RosettaSciIO's name of it; raw: layout of a raw binary. mask: file with (ky, kx), in the detector's own
-    orientation. positions: file with (position, 2) (y, x), in `positions_unit` (a, nm, or px of the reconstruction);
-    without it the scan is a raster. probe: file with a complex first guess (y, x) or (mode, y, x) in real space, on the
-    patterns' pixels. vacuum: file with the intensity of the beam without a specimen on the detector: it gives centre,
-    aperture and intensity of the first guess. All arrays as `files.read_array` reads them.
+    format: RosettaSciIO's name of it; raw: layout of a raw binary; loader: a function of your own that reads it, as
+    file.py:name. mask: file with (ky, kx), in the detector's own orientation. positions: file with (position, 2)
+    (y, x), in `positions_unit` (a, nm, or px of the reconstruction); without it the scan is a raster. probe: file with
+    a complex first guess (y, x) or (mode, y, x) in real space, on the patterns' pixels. vacuum: file with the intensity
+    of the beam without a specimen on the detector: it gives centre, aperture and intensity of the first guess. All
+    arrays as `files.read_array` reads them.
     memory_gib: what may be taken (default: half of what is free). lazy: patterns are read when they are asked for;
     else they are in memory, or mapped from a temporary file if they take more than half of the bound.
 
@@ -61,7 +63,7 @@ def import_file(
         raise InputError("vacuum", "can't be used with a probe", str(vacuum), "Give one of the two.")
     bound = memory.bound_bytes(memory_gib)
     where = None if positions is None else _read_positions(positions, positions_unit)
-    frames = read_frames(file, format, c.scan_shape, raw, c.scan_last)
+    frames = read_frames(file, format, c.scan_shape, raw, c.scan_last, loader)
     block = memory.block_bytes(bound, 4 * np.prod(frames.pixels) + frames.frame_bytes)
     order = order_of(frames, c.scan_shape, c.reshape, c.skip_frames, c.scan_crop, None if where is None else len(where))
     good = np.ones(frames.pixels, bool) if frames.good is None else frames.good

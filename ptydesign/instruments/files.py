@@ -8,7 +8,7 @@ import numpy as np
 
 from ptydesign.errors import InputError
 from ptydesign.instruments.frames import Frames
-from ptydesign.instruments.readers import arrays, hdf5, raw, rosetta, zarrs
+from ptydesign.instruments.readers import arrays, hdf5, own, raw, rosetta, zarrs
 
 HOLDERS = (*hdf5.SUFFIXES, ".npz", ".zarr")  # files that hold several arrays: FILE:NAME
 BY_ROSETTA = (".emd",)  # HDF5 that RosettaSciIO knows better, unless an array in it is named
@@ -32,17 +32,21 @@ def read_frames(
     scan_shape: tuple[int, int] | None = None,
     layout: str | None = None,
     scan_last: bool = False,
+    loader: str | None = None,
 ) -> Frames:
     """The patterns of a file, to be read in parts.
 
     format: a name of RosettaSciIO's, where the suffix leaves a choice. scan_shape: (rows, columns), for readers that
     would guess it. layout: of a raw binary, as `raw.layout_of` reads it. scan_last: the array's last axes are the scan.
+    loader: a function of the user's that reads the file, as file.py:name.
     Raises InputError for a file that is missing, unknown, unreadable, or holds no stack of patterns.
     """
     path, name = split(source)
     if not path.exists():
         raise InputError("file", "must exist", str(path), "Check the path.")
     suffix = path.suffix.lower()
+    if loader is not None:
+        return own.read(path, loader, scan_last)
     if layout is not None:
         return raw.read(path, raw.layout_of(layout))
     if format is not None:

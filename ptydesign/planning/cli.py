@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ptydesign import functions
 from ptydesign.errors import InputError
 
 
@@ -102,3 +103,4 @@ def _output(one: argparse.ArgumentParser) -> None:
 def _plan(one: argparse.ArgumentParser) -> None:
     one.add_argument("plan", type=Path, help="plan file (YAML), or a study's folder")
     one.add_argument("--scale", default="preview", help="smoke, preview (default) or paper")
+    functions.add_option(one)

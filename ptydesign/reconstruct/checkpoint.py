@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ptydesign import io
+from ptydesign import functions, io
 from ptydesign.errors import InputError
 from ptydesign.reconstruct import cores
 from ptydesign.reconstruct.plan import Plan
@@ -119,10 +119,16 @@ def save(path: Path, saved: Saved, who: Mapping[str, Any], plan: Plan) -> None:
     io.write_hdf5(path, "checkpoint", arrays, attributes)
 
 
-def load(path: Path, who: Mapping[str, Any]) -> Saved:
-    """Read a checkpoint. Raises InputError if it belongs to another plan, dataset or seed, or is no checkpoint."""
+def load(path: Path, who: Mapping[str, Any], plan: Plan) -> Saved:
+    """Read a checkpoint. Raises InputError if it belongs to another plan, dataset or seed, or is no checkpoint.
+
+    plan: says which function of the user's has another source now."""
     known = ("state/*", "memory/*", "batch_positions")
     arrays, attributes = io.read_hdf5(path, "checkpoint", known, ("batch_positions",))
+    if other := functions.changed(attributes["plan"], plan.model_dump(mode="json")):
+        rule = f"must be resumed with the source of {other[0]} that the checkpoint was made with"
+        mend = "Restore the file, or start anew without this checkpoint."
+        raise InputError(str(path), rule, "another one", mend)
     for name, value in who.items():
         if attributes["identity"][name] != value:
             raise InputError(

@@ -11,16 +11,21 @@ weight keeps its meaning when the pixel changes. Neighbouring slices are compare
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from ptydesign.functions import Place, Registry, guarded
+from ptydesign.reconstruct import tried
 from ptydesign.reconstruct.shapes import Scalar
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2
 
 Steps = Float[Array, "2 mode ny nx"]
+CostFunction = Callable[[ReconState, Scalar], Scalar]
 EPS = 1e-3  # rad, or 1/A: below this, L1 costs turn into L2
 
 
@@ -130,16 +135,48 @@ def probe_phase_tv(state: ReconState, counts: Scalar) -> Scalar:
     return jnp.sum(length - EPS * _safe_root(jnp.sum(weights**2, axis=0))) / counts
 
 
-COSTS: dict[str, Callable[[ReconState, Scalar], Scalar]] = {
-    "layer_tikhonov": layer_tikhonov,
-    "layer_tv": layer_tv,
-    "object_l1": object_l1,
-    "object_l2": object_l2,
-    "object_phase_l1": object_phase_l1,
-    "object_spectrum_l1": object_spectrum_l1,
-    "object_tikhonov": object_tikhonov,
-    "object_tv": object_tv,
-    "probe_l2": probe_l2,
-    "probe_phase_tikhonov": probe_phase_tikhonov,
-    "probe_phase_tv": probe_phase_tv,
-}
+def _taken(function: Any, place: Place) -> CostFunction:
+    """A user's cost, tried on a random state and on vacuum."""
+    call = guarded(function, place)
+
+    def cost(state: ReconState, counts: Scalar) -> Scalar:
+        value = call(state, counts)
+        tried.shaped(place, value, (), "one number")
+        return value
+
+    random, vacuum = tried.states(np.float64)
+
+    @jax.jit
+    def both(at: tuple[Array, Array]) -> tuple[Array, Any]:
+        return jax.value_and_grad(lambda a: cost(random.replace(object=a[0], probe=a[1]), jnp.asarray(50.0)))(at)
+
+    with jax.enable_x64(True):
+        for words, state in (("", random), (" of vacuum, from which runs start", vacuum)):
+            value, slopes = both((state.object, state.probe))
+            tried.finite(place, value, f"values{words}")
+            for leaf in slopes:
+                tried.finite(place, leaf, f"gradients{words}")
+        tried.gradient(place, both, (random.object, random.probe), "object and probe")
+        if not any(np.any(leaf) for leaf in both((random.object, random.probe))[1]):
+            mend = "It may not round, compare, or stop gradients."
+            raise place.error("must depend on object or probe", "a gradient of zero everywhere", mend)
+    return cost
+
+
+COSTS: Registry[CostFunction] = Registry(
+    "cost",
+    {
+        "layer_tikhonov": layer_tikhonov,
+        "layer_tv": layer_tv,
+        "object_l1": object_l1,
+        "object_l2": object_l2,
+        "object_phase_l1": object_phase_l1,
+        "object_spectrum_l1": object_spectrum_l1,
+        "object_tikhonov": object_tikhonov,
+        "object_tv": object_tv,
+        "probe_l2": probe_l2,
+        "probe_phase_tikhonov": probe_phase_tikhonov,
+        "probe_phase_tv": probe_phase_tv,
+    },
+    _taken,
+)

@@ -12,6 +12,7 @@ from pydantic import Field, GetJsonSchemaHandler, TypeAdapter, ValidationError, 
 from ptydesign.errors import InputError, nearest
 from ptydesign.reconstruct import cores
 from ptydesign.reconstruct.context import Context, Group, Groups, Options
+from ptydesign.reconstruct.noise import NOISE_MODELS
 from ptydesign.reconstruct.refinements import Refinements
 from ptydesign.reconstruct.regularise import AnyConstraint, values_of
 from ptydesign.reconstruct.resample import Resample
@@ -35,8 +36,9 @@ class EngineConfig(Refinements):
     noise."""
     batches: Literal["compact", "sparse", "random"] = "sparse"
     """Which positions form a group: neighbours, ones that are far apart, or any."""
-    noise: Literal["amplitude", "anscombe", "poisson", "gaussian"] = "amplitude"
-    """Noise model of the likelihood; Poisson is right for counted electrons."""
+    noise: NOISE_MODELS.annotation = "amplitude"
+    """Noise model of the likelihood; Poisson is right for counted electrons. A function of your own is named as
+    file.py:name."""
     offset: float = Field(1e-3, gt=0)
     """What keeps the noise model finite in dark pixels, in mean counts per pixel; more gives dark pixels less
     weight."""
@@ -142,7 +144,7 @@ class EngineConfig(Refinements):
             refine_intensity=self.refine_intensity,
             refine_tilt=self.refine_tilt,
             refine_thickness=self.refine_thickness,
-            constraints=tuple((c.kind, c.every) for c in self.constraints),
+            constraints=tuple((c.name, c.every) for c in self.constraints),
             accelerated=self.acceleration > 0,
         )
 

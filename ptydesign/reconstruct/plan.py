@@ -13,7 +13,9 @@ from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.correction import Correction
 from ptydesign.reconstruct.engines import ENGINES
+from ptydesign.reconstruct.observers import OBSERVERS
 from ptydesign.reconstruct.schedule import Budget
+from ptydesign.reconstruct.starts import OBJECT_STARTS, PROBE_STARTS
 
 EngineSettings = Annotated[
     functools.reduce(operator.or_, (engine.config for engine in ENGINES.values())), Field(discriminator="engine")
@@ -23,6 +25,8 @@ EngineSettings = Annotated[
 class ProbeStart(Strict):
     """The first guess of the probe: nominal optics (or the dataset's own guess) and further modes."""
 
+    method: PROBE_STARTS.annotation = "nominal"
+    """The dataset's own guess, else the probe of its optics; or a function of your own, named as file.py:name."""
     mode_powers: tuple[float, ...] = ()
     """Fraction of the total power of each mode after the first, which has the rest; [0.1, 0.05] makes three modes. More
     modes take up partial coherence."""
@@ -39,9 +43,9 @@ class ProbeStart(Strict):
         return self
 
     @model_serializer(mode="wrap")
-    def _leave_out_no_opr(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """A plan without OPR is written as it was before there was any."""
-        return {k: v for k, v in handler(self).items() if (k, v) != ("opr_modes", 0)}
+    def _leave_out_unused(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """A plan without OPR, and one that starts from the nominal probe, is written as before there was a choice."""
+        return {k: v for k, v in handler(self).items() if (k, v) not in (("opr_modes", 0), ("method", "nominal"))}
 
     @property
     def modes(self) -> int:
@@ -52,9 +56,10 @@ class ProbeStart(Strict):
 class ObjectStart(Strict):
     """The first guess of the object in `slices` slices of `slice_thickness_a`."""
 
-    method: Literal["vacuum", "ssb", "parallax", "com", "wdd"] = "vacuum"
+    method: OBJECT_STARTS.annotation = "vacuum"
     """Vacuum, or a direct reconstruction, whose phase is shared out evenly among the slices: single sideband, parallax
-    (tilt-corrected bright field), integrated centre of mass, or Wigner distribution deconvolution."""
+    (tilt-corrected bright field), integrated centre of mass, or Wigner distribution deconvolution; or a function of
+    your own, named as file.py:name."""
     slices: int = Field(1, ge=1)
     """Number of slices; 1 is a projection."""
     slice_thickness_a: float = Field(0.0, ge=0)
@@ -115,11 +120,13 @@ class Plan(Strict):
     """Engines that run one after the other, each from the state that the one before left."""
     budget: Budget = Budget()
     """Limits of all engines together."""
+    observers: tuple[OBSERVERS.own_annotation, ...] = ()
+    """Functions of your own, named as file.py:name, that are called after each sweep with (sweep, loss, state)."""
 
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        # plans from before there were budgets and corrections keep their hash
-        empty = {"budget": Budget(), "correction": Correction(), "calibrate": Calibrate()}
+        # plans from before there were these sections keep their hash
+        empty = {"budget": Budget(), "correction": Correction(), "calibrate": Calibrate(), "observers": ()}
         return {n: v for n, v in handler(self).items() if n not in empty or getattr(self, n) != empty[n]}
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from ptydesign.reconstruct import propagation
 from ptydesign.reconstruct.context import Context, Group, Groups, Options
 from ptydesign.reconstruct.fisher import Curvatures, Slopes, change_of_pattern, scores, steps_of
 from ptydesign.reconstruct.forward import chunk_size, exit_waves, over_chunks, probes_of, take, views
+from ptydesign.reconstruct.noise import NOISE_MODELS
 from ptydesign.reconstruct.refinements import Refinements
 from ptydesign.reconstruct.shapes import Index, Indices, Members, Modes, Points, Scalar
 from ptydesign.types import ReconState
@@ -86,13 +87,8 @@ def with_prior(
 def prior_weight(state: ReconState, context: Context) -> Float[Array, " 2"]:
     """Of a squared departure (y, x) in px in the loss; zero where there is no prior."""
     spread = context.parameters["position_error_a"] / state.pixel_a
-    half = half_likelihood(context.options.noise)
-    return jnp.where(spread > 0, half / jnp.where(spread > 0, spread, 1.0) ** 2, 0.0)
-
-
-def half_likelihood(noise: str) -> float:
-    """The amplitude models' likelihood is half of the Poisson one: what a prior's weight must be multiplied with."""
-    return 0.5 if noise in ("amplitude", "anscombe") else 1.0
+    scale = NOISE_MODELS[context.options.noise].poisson
+    return jnp.where(spread > 0, scale / jnp.where(spread > 0, spread, 1.0) ** 2, 0.0)
 
 
 def group(state: ReconState, members: Group, context: Context) -> ReconState:

@@ -11,16 +11,18 @@ import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from ptydesign.config import Strict, one_of
-from ptydesign.errors import InputError, nearest
+from ptydesign.config import Strict
+from ptydesign.errors import InputError
+from ptydesign.functions import Place, Registry, guarded
+from ptydesign.reconstruct import tried
 from ptydesign.reconstruct.costs import COSTS
 from ptydesign.reconstruct.shapes import Canvas, Index, Modes, Scalar
 from ptydesign.types import ReconState
@@ -35,6 +37,11 @@ class ConstraintConfig(Strict):
 
     every: Literal["group", "sweep"] = "sweep"
     """Whether it is applied after each group or after each sweep."""
+
+    @property
+    def name(self) -> str:
+        """Of its function in CONSTRAINTS."""
+        return self.kind
 
 
 class ObjectAmplitude(ConstraintConfig):
@@ -282,42 +289,93 @@ class Constraint:
     apply: Callable[[ReconState, Values], ReconState]
 
 
-CONSTRAINTS: dict[str, Constraint] = {
-    "deramp": Constraint(Deramp, deramp),
-    "layer_blur": Constraint(LayerBlur, layer_blur),
-    "object_amplitude": Constraint(ObjectAmplitude, object_amplitude),
-    "object_lowpass": Constraint(ObjectLowpass, object_lowpass),
-    "orthogonal_modes": Constraint(OrthogonalModes, orthogonal_modes),
-    "positivity": Constraint(Positivity, positivity),
-    "probe_aperture": Constraint(ProbeAperture, probe_aperture),
-    "probe_support": Constraint(ProbeSupport, probe_support),
-}
+def _taken(function: Any, place: Place) -> Constraint:
+    """A user's constraint; what it gives is checked whenever it is compiled."""
+    call = guarded(function, place)
+
+    def apply(state: ReconState, values: Values) -> ReconState:
+        after = call(state, values)
+        tried.same_kind(place, state, after)
+        return after
+
+    return Constraint(OwnConstraint, apply)
+
+
+CONSTRAINTS: Registry[Constraint] = Registry(
+    "constraint",
+    {
+        "deramp": Constraint(Deramp, deramp),
+        "layer_blur": Constraint(LayerBlur, layer_blur),
+        "object_amplitude": Constraint(ObjectAmplitude, object_amplitude),
+        "object_lowpass": Constraint(ObjectLowpass, object_lowpass),
+        "orthogonal_modes": Constraint(OrthogonalModes, orthogonal_modes),
+        "positivity": Constraint(Positivity, positivity),
+        "probe_aperture": Constraint(ProbeAperture, probe_aperture),
+        "probe_support": Constraint(ProbeSupport, probe_support),
+    },
+    _taken,
+)
+
+
+class OwnConstraint(ConstraintConfig):
+    """A function of your own, (state, values) -> state."""
+
+    kind: Literal["function"]
+    """Which regulariser this is; `function` is your own."""
+    function: CONSTRAINTS.own_annotation
+    """Its name, as file.py:name."""
+    values: dict[str, float] = Field({})
+    """Numbers that it gets by name. Other numbers compile nothing, and each may have a schedule."""
+
+    @model_validator(mode="after")
+    def _tried(self) -> OwnConstraint:
+        try:
+            _try(self.function, tuple(self.values.items()))
+        except InputError as error:
+            raise InputError("function", f"{error.field} {error.rule}", error.value, error.mend) from None
+        return self
+
+    @property
+    def name(self) -> str:
+        """Of its function in CONSTRAINTS."""
+        return self.function
+
+
+@functools.lru_cache
+def _try(name: str, values: tuple[tuple[str, float], ...]) -> None:
+    """Try a user's constraint on a random state, on vacuum, and on what it gave."""
+    place, apply = CONSTRAINTS.place(name), jax.jit(CONSTRAINTS[name].apply)
+    given = {k: jnp.asarray(v, jnp.float32) for k, v in values}
+    for state in (jax.tree.map(jnp.asarray, one) for one in tried.states()):
+        after = apply(state, given)
+        for item in ("object", "probe"):
+            tried.finite(place, getattr(after, item), f"values of the {item}")
+        apply(after, given)
+    if apply._cache_size() > 1:
+        rule = "must give arrays of the same types as it gets"
+        raise place.error(rule, "a state that is compiled anew", "Use .astype(state.object.dtype), for instance.")
+
 
 AnyConstraint = Annotated[
-    functools.reduce(operator.or_, (item.config for item in CONSTRAINTS.values())), Field(discriminator="kind")
+    functools.reduce(operator.or_, (*(item.config for item in CONSTRAINTS.values()), OwnConstraint)),
+    Field(discriminator="kind"),
 ]
 
 
 class Cost(Strict):
     """A cost in the gradient engine: a weight times a function of object or probe; `costs.py` has the formulas."""
 
-    kind: Annotated[str, one_of(COSTS)]
+    kind: COSTS.annotation
     """Name of the cost; `layer_` costs compare neighbouring slices, `_tv` is total variation, `_tikhonov` the squared
-    gradient."""
+    gradient. A function of your own is named as file.py:name."""
     weight: float = Field(ge=0)
     """Weight relative to the negative log-likelihood per measured electron; 0 switches it off without recompilation."""
-
-    @field_validator("kind")
-    @classmethod
-    def _known(cls, kind: str) -> str:
-        if kind not in COSTS:
-            raise InputError("kind", "must be a known cost", kind, nearest(kind, COSTS))
-        return kind
 
 
 def values_of(name: str, items: Sequence[Strict]) -> dict[str, float]:
     """The continuous settings of a list of regularisers, as flat names: `costs.0.weight`."""
-    return {f"{name}.{i}.{k}": v for i, item in enumerate(items) for k, v in item if isinstance(v, float)}
+    own = ((i, {**dict(item), **getattr(item, "values", {})}) for i, item in enumerate(items))
+    return {f"{name}.{i}.{k}": v for i, settings in own for k, v in settings.items() if isinstance(v, float)}
 
 
 def constrain(state: ReconState, constraints: Sequence[tuple[str, str]], when: str, parameters: Values) -> ReconState:

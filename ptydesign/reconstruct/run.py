@@ -30,6 +30,7 @@ from ptydesign.reconstruct.context import Context, Groups, Parameters
 from ptydesign.reconstruct.engine import Engine, EngineConfig, Memory
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.forward import Problem
+from ptydesign.reconstruct.observers import OBSERVERS, Observer
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import fit_spectrum, resample_dataset, resample_state
 from ptydesign.reconstruct.schedule import Clock
@@ -37,7 +38,6 @@ from ptydesign.reconstruct.start import start_state
 from ptydesign.reconstruct.sweep import one_sweep, sweep_in_chunks
 from ptydesign.types import Dataset, Outcome, ReconState
 
-Observer = Callable[[int, float, ReconState], None]
 Meter = Callable[[float, float], None]
 
 DIVERGED = 10.0  # times the first sweep's loss
@@ -67,7 +67,8 @@ def reconstruct(
 ) -> tuple[ReconState, History, Outcome]:
     """Reconstruct a dataset.
 
-    observers are called after each sweep with (sweep, loss, state); a state is valid during the call only. meter is
+    observers are called after each sweep with (sweep, loss, state); a state is valid during the call only. A
+    reconstruction ends when one returns True, as if it were the sweep of `most`. meter is
     called before them with what is spent so far, (GFLOP, seconds). A diverged run is an outcome, not an exception. The
     result is a function of (dataset, plan, seed) on one kind of machine, except where the plan limits seconds.
     checkpoints: where to write them; resume: a checkpoint of the same dataset, plan and seed to go on from, with the
@@ -81,6 +82,7 @@ def reconstruct(
         rule = "must have been searched: `calibrated` of reconstruct.calibrate gives the plan to reconstruct with"
         raise InputError("calibrate", rule, dict(plan.calibrate.offsets), "Leave it out here.")
     x64 = plan.precision == "double"
+    observers = [*observers, *(OBSERVERS[name]() for name in plan.observers)]
     with jax.enable_x64(True) if x64 else nullcontext():
         real = np.float64 if x64 else np.float32
         return _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib, meter, real, most)
@@ -104,7 +106,7 @@ def _reconstruct(
     room = capacity(count)
     hosts = _hosts(dataset, plan, room, real, chunk_gib)
     who = identity(dataset, plan, seed) if checkpoints or resume else {}
-    saved = load(resume, who) if resume else None
+    saved = load(resume, who, plan) if resume else None
     if saved is None:
         record, state = Record(), _to_device(_pad_positions(start_state(dataset, plan), room), real)
         _check_inside(state, count)
@@ -163,8 +165,9 @@ def _reconstruct(
             record.sweep += 1
             if meter is not None:
                 meter(record.work_gflop[-1], record.seconds[-1])
-            for observe in observers:
-                observe(len(record.loss), record.loss[-1], state)
+            ended = [observe(len(record.loss), record.loss[-1], state) is True for observe in observers]
+            if any(ended):
+                most = len(record.loss)
             if checkpoints and len(record.loss) % checkpoints.every == 0:
                 keep(state, memory, positions)
         if last:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Complex
 
-from ptydesign import waves
 from ptydesign.errors import InputError
-from ptydesign.reconstruct.direct import METHODS
 from ptydesign.reconstruct.opr import start_basis
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import CANVAS_MULTIPLE, MARGIN_PX, orthonormal_modes
+from ptydesign.reconstruct.starts import OBJECT_STARTS, PROBE_STARTS
 from ptydesign.types import Dataset, ReconState, blocks
 from ptydesign.units import wavelength_a
 
@@ -56,29 +55,18 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
     if plan.probe.opr_modes:
         basis = start_basis(state.probe[0], dataset.grid, plan.probe.opr_modes)
         state = state.replace(opr_modes=basis, opr_weights=np.zeros((len(dataset.positions_a), len(basis))))
-    if plan.object.method != "vacuum":
-        whole = METHODS[plan.object.method](dataset, state)
-        return state.replace(object=np.repeat(np.exp(1j * np.angle(whole) / slices)[None], slices, axis=0))
-    return state
+    found = OBJECT_STARTS[plan.object.method](dataset, state)
+    if found.ndim == 2:
+        found = np.repeat(np.exp(1j * np.angle(found) / slices)[None], slices, axis=0)
+    return state.replace(object=np.asarray(found, np.complex128))
 
 
 def start_probe(dataset: Dataset, plan: Plan) -> Complex[np.ndarray, "mode ny nx"]:
     """Probe modes (mode, ny, nx) complex128, centred, with the plan's powers and the data's mean counts."""
     grid = dataset.grid
-    if dataset.probe_guess is not None:
-        guess = np.atleast_3d(np.asarray(dataset.probe_guess, np.complex128).T).T
-        first = guess[0]
-    elif dataset.optics is not None:
-        optics = dataset.optics
-        wavelength = wavelength_a(optics.voltage_kv)
-        _check_aperture(optics.semiangle_rad, wavelength * 0.5 / max(grid.pixel_a))
-        spectrum = waves.probe_spectrum(grid, wavelength, optics.semiangle_rad, **optics.aberrations)
-        first = waves.centre_spectrum(grid, spectrum)
-        guess = first[None]
-    else:
-        raise InputError(
-            "dataset.optics", "needs nominal optics or a probe guess to start from", None, "Add one to the dataset."
-        )
+    guess = np.asarray(PROBE_STARTS[plan.probe.method](dataset), np.complex128)
+    guess = guess if guess.ndim == 3 else guess[None]
+    first = guess[0]
     modes = orthonormal_modes(first, grid, guess, plan.probe.modes)
     powers = np.asarray([1 - sum(plan.probe.mode_powers), *plan.probe.mode_powers])
     background = 0.0 if dataset.background is None else dataset.background
@@ -90,14 +78,3 @@ def start_probe(dataset: Dataset, plan: Plan) -> Complex[np.ndarray, "mode ny nx
         ]
     )
     return modes * np.sqrt(powers * counts)[:, None, None]
-
-
-def _check_aperture(semiangle_rad: float, edge_rad: float) -> None:
-    """The window's pixel can't hold a probe whose aperture is cut off by the detector's edge."""
-    if semiangle_rad > edge_rad * (1 + 1e-9):
-        raise InputError(
-            "dataset.optics.semiangle_rad",
-            f"the aperture must lie inside the detector's edge, {edge_rad:.4g} rad",
-            semiangle_rad,
-            "Correct it, or pixel_a: a detector pixel is 1/(pixels x pixel_a).",
-        )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_serializer
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.score import metrics
 from ptydesign.score.align import align, truth_range
 from ptydesign.score.metrics import Image, Rings
+from ptydesign.score.own import METRICS
 from ptydesign.score.register import affine_part
 from ptydesign.types import Score, Truth
 
@@ -33,6 +35,13 @@ class ScoreConfig(Strict):
     """Largest shift in angstrom that is removed; less than half a lattice spacing."""
     registration_px: float = Field(0.01, gt=0, le=0.5)
     """Precision of the registration in reconstruction pixels."""
+    functions: tuple[METRICS.own_annotation, ...] = ()
+    """Functions of your own, named as file.py:name, that give further scores, the greater the better."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unused(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Written as before there were functions where there are none: stored trials stay valid."""
+        return {k: v for k, v in handler(self).items() if k != "functions" or v}
 
     @field_validator("ssim_widths_px")
     @classmethod
@@ -124,6 +133,7 @@ def compare(
         data_range=data_range,
         pixel_a=pixel_a,
         shift_a=aligned.shift_a,
+        own={name: METRICS[name](image, target, pixel_a) for name in config.functions},
     )
     return Comparison(score, image, target, curve)
 

@@ -25,6 +25,7 @@ from pydantic import (
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.simulate import crystal, image
+from ptydesign.simulate.own import SAMPLES
 
 if TYPE_CHECKING:
     import ase
@@ -165,8 +166,17 @@ class ImageSample(Strict):
         return self
 
 
-SampleConfig = Annotated[BilayerSample | StructureSample | ImageSample, Field(discriminator="kind")]
-Sample = BilayerSample | StructureSample | ImageSample
+class FunctionSample(Strict):
+    """Atoms that a function of your own makes, (extent_a) -> ase.Atoms."""
+
+    kind: Literal["function"]
+    """What the sample is; `function` calls one of your own."""
+    function: SAMPLES.own_annotation
+    """Its name, as file.py:name."""
+
+
+Sample = BilayerSample | StructureSample | ImageSample | FunctionSample
+SampleConfig = Annotated[Sample, Field(discriminator="kind")]
 
 
 def check_sample(sample: Sample, base_folder: Path, extent_a: tuple[float, float] | None = None) -> Sample:
@@ -175,7 +185,7 @@ def check_sample(sample: Sample, base_folder: Path, extent_a: tuple[float, float
     extent_a: (y, x) in angstrom that the sample has to cover, if known. Raises InputError for a missing or unreadable
     file, a cell without volume, an unknown element, an image that is no real 2-D array, or a sample that is too small.
     """
-    if isinstance(sample, BilayerSample):
+    if isinstance(sample, BilayerSample | FunctionSample):
         return sample
     path = sample.file if sample.file.is_absolute() else Path(base_folder) / sample.file
     if not path.is_file():
@@ -202,6 +212,8 @@ def build_atoms(sample: Sample, extent_a: tuple[float, float]) -> ase.Atoms:
 
     if isinstance(sample, ImageSample):
         raise InputError("sample.kind", "must have atoms", "image", "Use a bilayer or a structure file.")
+    if isinstance(sample, FunctionSample):
+        return SAMPLES[sample.function](extent_a)
     if isinstance(sample, BilayerSample):
         positions, numbers, thickness_a = _bilayer(sample, extent_a)
     else:

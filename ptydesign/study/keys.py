@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
+from ptydesign.functions import NAMED
 from ptydesign.instruments.calibration import Calibration
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.study.file import DEFAULT_KIND
@@ -131,6 +132,8 @@ def _words(schema: Schema, definitions: dict[str, Schema]) -> str:
         return f"mapping to {_many(schema['additionalProperties'], definitions)}"
     if "type" not in schema:
         return "value"
+    if schema.get("pattern") == NAMED:
+        return "`file.py:name`"
     word = "path" if schema.get("format") == "path" else TYPES[schema["type"]]
     return " ".join([word, *_bounds(schema)])
 

@@ -28,6 +28,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "dose_e_per_a2": ("Dose", "e/Å²"),
     "dose": ("Dose", "e/Å²"),
     "applied_dose_e_per_a2": ("Applied dose", "e/Å²"),
+    "scan_time_s": ("Time of the scan", "s"),
 }
 
 _SUFFIXES = {

@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 
 from ptydesign import kinds
+from ptydesign import compiled
 from ptydesign.errors import InputError, said
 from ptydesign.study import leftovers, slurm, terminal
+from ptydesign.study.damage import remove_damaged
 from ptydesign.study.file import DEFAULT_SCALE, RESOLVED
 from ptydesign.study.progress import watch
 from ptydesign.study.rules import rules, step_command
@@ -28,6 +30,8 @@ os.environ["PTYDESIGN_CORES"] = str(workflow.resource_settings.nodes or workflow
 
 try:
     RUNS = kinds.load_studies(STUDIES, config, sys.argv[1:], RESULTS)
+    if MAIN:
+        kinds.check_sizes(RUNS.values())
 except InputError as error:
     print(said(error), file=sys.stderr)
     sys.exit(2)
@@ -41,6 +45,9 @@ elif MAIN and not DRY:
     _folders = [RESULTS / name for name in RUNS]
     for _words in leftovers.enter(Path(".snakemake"), [*_folders, RESULTS / FOLDER], cache_folder(RESULTS)):
         print(f"ptydesign: {_words}", file=sys.stderr)
+    compiled.remove_broken(cache_folder(RESULTS) / "jax")
+    for _run in RUNS.values():
+        remove_damaged(_run)
 
 
 onstart:
@@ -50,7 +57,7 @@ onstart:
         elif MAIN:  # the jobs of a cluster have no terminal
             watch(RUNS.values(), int(os.environ["PTYDESIGN_CORES"]))
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(said(error), file=sys.stderr)
         sys.exit(2)
 
 

@@ -1,7 +1,7 @@
 """The study's figures, drawn from its tables only. A new figure is a new module, and its name here."""
 
-from ptydesign.experiment.figures import convergence, decision, maps, reconstructions, settings, structure
+from ptydesign.experiment.figures import convergence, decision, maps, pareto, reconstructions, settings, structure
 
 FIGURES = tuple(
-    one.FIGURE for one in (reconstructions, settings, decision, structure, maps, convergence)
+    one.FIGURE for one in (reconstructions, settings, decision, pareto, structure, maps, convergence)
 )  # as in the report

@@ -100,24 +100,23 @@ def _starts(filled: np.ndarray, told: float | None) -> list[tuple[float, float, 
     return starts
 
 
-def _edge(fall: np.ndarray, seen: np.ndarray, circle: np.ndarray) -> float:
-    """Mean fall of the root of the intensity across a circle, the strongest fifth of the angles left out."""
-    y, x, radius = circle
-    if radius < LEAST_PX:
-        return 0.0
+def _edges(fall: np.ndarray, seen: np.ndarray, circles: np.ndarray) -> np.ndarray:
+    """Of each circle (n, 3): mean fall of the root of the intensity across it, the strongest fifth of the angles left
+    out; 0 for one that is too small, or too little of which is seen."""
+    y, x, radius = circles.T[..., None]
     angle = np.arange(ANGLES) * 2 * np.pi / ANGLES
     sin, cos = np.sin(angle), np.cos(angle)
     where = np.stack([y + radius * sin, x + radius * cos])
-    shape = np.array(seen.shape)[:, None]
+    shape = np.array(seen.shape)[:, None, None]
     inside = np.all((where >= 0) & (where <= shape - 1), axis=0)
-    nearest = np.clip(np.round(where).astype(int), 0, shape - 1)
-    inside &= seen[nearest[0], nearest[1]]
-    if inside.mean() < SEEN:
-        return 0.0
-    values = [ndimage.map_coordinates(part, where[:, inside], order=1, mode="nearest") for part in fall]
-    across = np.sort(values[0] * sin[inside] + values[1] * cos[inside])
-    kept = across[: max(1, int(0.8 * len(across)))]
-    return float(np.mean(kept) * np.sqrt(radius) * np.sqrt(inside.mean()))
+    inside &= seen[tuple(np.clip(np.round(where).astype(int), 0, shape - 1))]
+    along_y, along_x = (ndimage.map_coordinates(part, where, order=1, mode="nearest") for part in fall)
+    across = np.sort(np.where(inside, along_y * sin + along_x * cos, np.inf), axis=1)
+    number = inside.sum(axis=1)
+    kept = np.maximum(1, (0.8 * number).astype(int))
+    mean = np.sum(across, axis=1, where=np.arange(ANGLES) < kept[:, None]) / kept
+    believed = (circles[:, 2] >= LEAST_PX) & (number / ANGLES >= SEEN)
+    return np.where(believed, mean, 0.0) * np.sqrt(np.maximum(circles[:, 2], 0) * number / ANGLES)
 
 
 def _climbed(fall: np.ndarray, seen: np.ndarray, start: tuple[float, float, float]) -> tuple[float, np.ndarray]:
@@ -126,12 +125,12 @@ def _climbed(fall: np.ndarray, seen: np.ndarray, start: tuple[float, float, floa
     size = start[2]
     for reach in (0.35 * size, 0.12 * size, max(0.04 * size, 0.4)):  # coarse, then finer
         steps = np.array([-1.0, -0.5, 0, 0.5, 1.0]) * reach
-        tried = [best + np.array([dy, dx, dr]) for dr in steps for dy in steps for dx in steps]
-        scores = [_edge(fall, seen, circle) for circle in tried]
-        if max(scores) >= value:
-            value, best = max(scores), tried[int(np.argmax(scores))]
+        tried = best + np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)[:, [1, 2, 0]]
+        scores = _edges(fall, seen, tried)
+        if scores.max() >= value:
+            value, best = scores.max(), tried[np.argmax(scores)]
     found = optimize.minimize(
-        lambda c: -_edge(fall, seen, c), best, method="Nelder-Mead",
+        lambda c: -_edges(fall, seen, c[None])[0], best, method="Nelder-Mead",
         options={"initial_simplex": best + 0.3 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]),
                  "xatol": 0.02, "fatol": 1e-6 * max(value, 1e-12), "maxfev": 200},
     )  # fmt: skip
