@@ -1,4 +1,4 @@
-"""Observers: functions (sweep, loss, state) that look at a reconstruction after each sweep and change nothing in it."""
+"""Observers: functions (sweep, loss, state) that look at a reconstruction after each sweep; True ends it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ptydesign.errors import InputError
 from ptydesign.functions import Place, Registry, guarded
 from ptydesign.types import ReconState
 
-Observer = Callable[[int, float, ReconState], bool | None]
+Observer = Callable[[int, float, ReconState], bool | None]  # True ends the run
 
 
 def _taken(function: Any, place: Place) -> Callable[[], Observer]:
