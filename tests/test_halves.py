@@ -113,7 +113,7 @@ def test_halves_of_patterns_on_the_disk(split, data, tmp_path, monkeypatch):
     io.write_dataset(tmp_path / "data.h5", counts)
     mapped = io.read_dataset(tmp_path / "data.h5", mapped=True)
     whole = SPLITS[split](counts, 5)
-    monkeypatch.setattr("ptydesign.halves.BLOCK", 20)
+    monkeypatch.setattr("ptydesign.reconstruct.split.BLOCK", 20)
     for one, other in zip(whole, SPLITS[split](mapped, 5, tmp_path), strict=True):
         assert isinstance(other.patterns, np.memmap)
         assert other.patterns.dtype == one.patterns.dtype
