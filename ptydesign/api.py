@@ -58,7 +58,8 @@ def reconstruct_dataset(
 ) -> Reconstruction:
     """Reconstruct, and keep the plan, the seed and the provenance with the result.
 
-    progress: a bar on stderr. observers: called after each sweep with (sweep, loss, state).
+    progress: a bar on stderr. observers: called after each sweep with (sweep, loss, state); before it, those with a
+    method `spend` are told (GFLOP, seconds) since the start. True ends the run.
     checkpoints: where to write them; resume: a checkpoint of the same dataset, plan and seed to go on from.
     chunk_gib: patterns that take more stay where they are, in memory or (`read_dataset(path, mapped=True)`) on the
     disk, and are worked on in chunks of at most this size; None: more than half of the device's free memory.
@@ -74,7 +75,13 @@ def reconstruct_dataset(
     budget, fewer = plan.budget, any(engine.stop != Stop() for engine in plan.engines)
     shown = SweepBar(plan.sweeps, None, budget.seconds, budget.work_gflop, fewer) if progress else nullcontext()
     with shown as bar:
-        watching, meter = ([*observers, bar], bar.spend) if bar is not None else (observers, None)
+        watching = [*observers, bar] if bar is not None else observers
+        meters = [one.spend for one in watching if hasattr(one, "spend")]
+
+        def meter(work_gflop: float, seconds: float) -> None:
+            for spend in meters:
+                spend(work_gflop, seconds)
+
         state, history, outcome = reconstruct(dataset, plan, seed, watching, checkpoints, resume, chunk_gib, meter)
     provenance = {
         "data": dataset.provenance,
@@ -108,7 +115,7 @@ def direct_reconstruction(dataset: Dataset, method: str = "ssb", plan: Plan | No
     begin = time.perf_counter()
     content = {"engines": [{"engine": "lsqml", "noise": "poisson"}]}
     if plan is not None:
-        content = plan.model_dump(mode="json", exclude_unset=True, exclude={"object", "budget"})
+        content = plan.model_dump(mode="json", exclude_unset=True, exclude={"object", "budget", "calibrate"})
     plan = build(Plan, {**content, "object": {"method": method}}, "plan")
     corrected = plan.correction.applied(dataset)
     state = start_state(corrected, plan)

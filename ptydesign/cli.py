@@ -16,6 +16,7 @@ from ptydesign import __version__, commands, inspect_commands, steps
 from ptydesign.arguments import Parser
 from ptydesign.errors import InputError, said
 from ptydesign.planning import cli as planning
+from ptydesign.web import cli as web
 
 INPUT_ERROR = 2  # exit status
 
@@ -24,6 +25,7 @@ GROUPS = {
     "Plan a beam time": ("init", "detectors", "card", "plan"),
     "Reconstruct data": ("import", "show", "calibrate", "direct", "reconstruct", "halves", "export"),
     "Study by simulation": ("studies", "check", "figures", "report", "costs", "optuna", "keys"),
+    "See it run": ("serve",),
 }
 
 
@@ -148,6 +150,7 @@ def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     commands.add_commands(found)
     inspect_commands.add_commands(found)
     planning.add_commands(found)
+    web.add_commands(found)
     parser.epilog = _overview(found)
     return parser, tuple(found.choices)
 

@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from ptydesign import functions
 from ptydesign.errors import InputError
 
 if TYPE_CHECKING:
+    from ptydesign.reconstruct.live import Live
+    from ptydesign.reconstruct.plan import Plan
     from ptydesign.types import Dataset
 
 
@@ -108,6 +111,7 @@ def reconstruct(options: argparse.Namespace) -> int:
     from ptydesign.api import read_plan, reconstruct_dataset
     from ptydesign.reconstruct import cores
     from ptydesign.reconstruct.checkpoint import Checkpoints, cores_to_resume
+    from ptydesign.reconstruct.live import CHECKPOINT_S
     from ptydesign.reconstruct.sane import HELD_OUT, LEAST_POSITIONS, Best, for_counts, hold_out, judged
     from ptydesign.reconstruct.start import start_state
 
@@ -141,22 +145,28 @@ def reconstruct(options: argparse.Namespace) -> int:
         if options.resume is None:
             best.look(0, start_state(best.nominal, plan))
         observers.append(best)
-    result = reconstruct_dataset(
-        dataset,
-        plan,
-        options.seed,
-        not options.quiet,
-        observers,
-        checkpoints,
-        resume=options.resume,
-        chunk_gib=options.chunk_gib,
-    )
-    outcome = judged(result.outcome, result.history["loss"])
-    result = replace(result, outcome=outcome)
-    if best is not None and best.misfit:
-        history = {**result.history, "heldout_misfit": best.history(outcome.sweeps)}
-        result = replace(result, history=history)
-    io.write_reconstruction(options.output, result)
+    live = _live(options, dataset, plan) if options.live else None
+    if live is not None and path is None:
+        checkpoints = Checkpoints(live.folder / "checkpoint.h5", options.checkpoint_every, CHECKPOINT_S)
+    with live or nullcontext():
+        result = reconstruct_dataset(
+            dataset,
+            plan,
+            options.seed,
+            not options.quiet,
+            [*observers, live] if live else observers,
+            checkpoints,
+            resume=options.resume,
+            chunk_gib=options.chunk_gib,
+        )
+        outcome = judged(result.outcome, result.history["loss"])
+        result = replace(result, outcome=outcome)
+        if best is not None and best.misfit:
+            history = {**result.history, "heldout_misfit": best.history(outcome.sweeps)}
+            result = replace(result, history=history)
+        io.write_reconstruction(options.output, result)
+        if live is not None:
+            live.finish(result.outcome, result.state)
     loss, work = (result.history[name] for name in ("loss", "work_gflop"))
     done = f"loss {loss[-1]:.4g}, {work[-1]:.4g} GFLOP" if len(loss) else "no sweep"
     print(f"{options.output}: {outcome.status} after {outcome.sweeps} sweeps, {done}. {outcome.reason}")
@@ -268,6 +278,24 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
+def _live(options: argparse.Namespace, dataset: Dataset, plan: Plan) -> Live:
+    """What shows the run to viewers, in a folder beside its output."""
+    from ptydesign.reconstruct.live import SUFFIX, Live
+
+    names = ("data", "plan", "output", "resume", "checkpoint")
+    files = {f"{name}_file": getattr(options, name) and str(getattr(options, name).absolute()) for name in names}
+    folder = options.output.with_suffix(SUFFIX)
+    if (folder / "session.json").exists():
+        check_new(folder, options.overwrite or options.resume is not None, folder=True)
+    return Live(
+        folder,
+        dataset,
+        plan,
+        {"seed": options.seed, "heldout": options.heldout, **files},
+        resumed=options.resume is not None,
+    )
+
+
 def read_data(path: Path, chunk_gib: float | None = None) -> Dataset:
     """A dataset, with warnings of what looks wrong in it; its patterns stay on the disk if they are large."""
     from ptydesign import io
@@ -292,6 +320,9 @@ def _live_options(one: argparse.ArgumentParser) -> None:
     one.add_argument("--checkpoint", type=Path, help="file to keep what is needed to go on (default: none)")
     one.add_argument("--checkpoint-every", type=int, default=10, metavar="SWEEPS", help="how often (default: 10)")
     one.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from it, and keep it up to date")
+    one.add_argument(
+        "--live", action="store_true", help="show the run to `ptydesign serve`, in a folder beside the output (*.live)"
+    )
     one.add_argument("--preview", type=Path, help="picture (PNG) of the phase so far, drawn anew now and then")
     one.add_argument("--preview-every", type=int, default=10, metavar="SWEEPS", help="how often (default: 10)")
 

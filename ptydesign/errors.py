@@ -61,7 +61,7 @@ def _parts(value: object, limit: int, depth: int = 8) -> Iterable[str]:
     if isinstance(value, str):
         yield repr(value[: limit + 1])
     elif isinstance(value, int) and value.bit_length() > 4 * limit:
-        yield f"an integer of {round(value.bit_length() * 0.30103)} digits"
+        yield f"an integer of {int(value.bit_length() * 0.30103) + 1} digits"
     elif isinstance(value, Mapping | list | tuple):
         if depth == 0:
             yield "..."

@@ -45,10 +45,17 @@ class Array:
     axes: str
 
 
-def write_hdf5(path: Path, kind: str, arrays: Mapping[str, Array], attributes: Mapping[str, Any], of: str = "") -> None:
+def write_hdf5(
+    path: Path,
+    kind: str,
+    arrays: Mapping[str, Array],
+    attributes: Mapping[str, Any],
+    of: str = "",
+    packed: bool = True,
+) -> None:
     """Write arrays (names may contain groups, "a/b") and JSON-able attributes to a new HDF5 file, atomically.
 
-    of: which file of a study it is, if it is one.
+    of: which file of a study it is, if it is one. packed: smaller files, for more time.
     """
     needed = sum(array.values.nbytes for array in arrays.values())
     with atomic(path, needed) as temporary, h5py.File(temporary, "w", track_order=True) as file:
@@ -56,10 +63,9 @@ def write_hdf5(path: Path, kind: str, arrays: Mapping[str, Array], attributes: M
         file.attrs.update(kind=kind, schema=SCHEMA, ptydesign=__version__, attributes=text, of=of)
         for name, array in arrays.items():
             # shuffle + gzip 1: sparse counts shrink some twentyfold, at little time
-            packing = (
-                {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.values.size > 4096 else {}
-            )
             values = array.values
+            worth = packed and values.size > 4096
+            packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if worth else {}
             dataset = file.create_dataset(name, np.shape(values), values.dtype, track_times=False, **packing)
             found = _fill(dataset, values)
             dataset.attrs.update(units=array.units, axes=array.axes, hash=found)

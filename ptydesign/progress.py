@@ -14,8 +14,8 @@ class SweepBar:
     """A context manager and an observer of `reconstruct`: called after each sweep with (sweep, loss, state).
 
     total: sweeps of the whole plan. seconds, work_gflop: its budget, which may end it sooner; then progress is the part
-    of it that is spent. fewer: whether something else may end it, so that the time left is the most. In a terminal it
-    redraws one line; elsewhere it prints a line now and then.
+    of it that is spent. fewer: whether something else may end it, so that the time left is the most. In a terminal or
+    a notebook it redraws one line; elsewhere it prints a line now and then.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class SweepBar:
 
     def __enter__(self) -> SweepBar:
         self._start = self._printed = time.monotonic()
-        if self.file.isatty():
+        if self.file.isatty() or _in_notebook():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
@@ -95,6 +95,12 @@ class SweepBar:
             left.append(each * (self.work_gflop - self._spent_gflop) / gflop)
         most = "at most " if self.fewer else ""
         return f"loss {loss:.4g}, {each:.2g} s per sweep, {most}{duration(max(0.0, min(left)))} left"
+
+
+def _in_notebook() -> bool:
+    """Whether this is a notebook's kernel, which redraws as a terminal does."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def duration(seconds: float) -> str:

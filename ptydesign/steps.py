@@ -37,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     """Do one job of a study. Raises InputError."""
     set_threads(_given(arguments, "--threads"))
     from ptydesign import kinds
+    from ptydesign.study.progress import check_wanted
 
     words = [word for word in arguments[:2] if not word.startswith("-")]
     if not words:
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(str(options.study), f"must be a study of the kind {kind.name}", run.kind.name, mend)
     which = {} if step is None else step.find(run.resolved, {name: getattr(options, name) for name in step.names})
     _check_expected(run, words[1], which, options)
+    check_wanted(run.resolved.results / "logs")
     check_room(options.root, LEAST_BYTES)
     if step is None:
         _resolve(run, options.cores)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
+from ptydesign.shown import Exported, Shown
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def blocks(patterns: np.ndarray) -> Iterator[np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Exported):
     """What a detector gives and an operator knows.
 
     patterns: (position, ky, kx) counts, float32 or a detector's integers, zero frequency at index (0, 0); may be mapped
@@ -291,7 +292,7 @@ class Truth:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class ReconState:
+class ReconState(Shown):
     """All that a reconstruction changes; a JAX pytree of arrays only.
 
     object: (slice, y, x) complex transmission. probe: (mode, y, x) complex, centred at (ny//2, nx//2),
@@ -333,8 +334,8 @@ class ReconState:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a reconstruction ended: `status` is converged, budget_spent or diverged, or as judged afterwards above_start
-    or no_progress; `reason` is a sentence."""
+    """How a reconstruction ended: `status` is converged, budget_spent, stopped or diverged, or as judged afterwards
+    above_start or no_progress; `reason` is a sentence."""
 
     status: str
     reason: str
@@ -342,7 +343,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Reconstruction:
+class Reconstruction(Exported):
     """A finished reconstruction with all that is needed to judge and to repeat it: what a reconstruction's file holds.
 
     history: {name: (sweeps,)}, at least `loss`. nominal_positions_a: (position, 2) positions that it started from.

@@ -49,6 +49,8 @@ def test_every_package_is_in_a_layer():
                 "regularisation",
                 "tuning",
                 "pictures",
+                "notebook",
+                "web",
                 "drawing.py",
             },
         ),

@@ -58,6 +58,14 @@ class Surrogate:
         mean, std = self._model.predict(features, return_std=True)
         return self._data.mean - self._data.scale * mean, self._data.scale * std
 
+    def chances(self, points: Sequence[Mapping[str, Any]], draws: int = 4000) -> np.ndarray:
+        """(n,) probability of each of some different points that it is the best of them, by draws of the function."""
+        features = self.space.to_unit([self.space.validate_point(p) for p in points])
+        mean, covariance = self._model.predict(features, return_cov=True)
+        rng = np.random.default_rng([self._seed, 2])
+        drawn = rng.multivariate_normal(mean, covariance, draws, check_valid="ignore", method="eigh")
+        return np.bincount(np.argmin(drawn, axis=1), minlength=len(features)) / draws
+
     def best(self, observed: bool = False) -> tuple[Point, float, float]:
         """The point of the greatest mean, that mean, and its standard deviation.
 

@@ -100,7 +100,7 @@ def _evaluated(
     for index in indices:
         point = scope.point_of(resolved.study, search, points[index])
         trial = trial_at(resolved.study, point, search.dose_e_per_a2)
-        key, result = runner.run(trial, f"{search.name}/{round_}/{index}")
+        key, result = runner.run(trial, f"{search.name}/{round_}/{index}", point=points[index])
         trials.append({"index": index, "point": points[index], "key": key, **result})
     return trials
 
@@ -164,13 +164,18 @@ class Runner:
         self._simulated: tuple[Trial, Any] | None = None
 
     def run(
-        self, trial: Trial, name: str | None, save: Save | None = None, study: StudyConfig | None = None
+        self,
+        trial: Trial,
+        name: str | None,
+        save: Save | None = None,
+        study: StudyConfig | None = None,
+        point: Mapping[str, Any] | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """(key, result) of a trial.
 
         name: for the progress line; None for a trial that isn't counted. save: called with (key, comparison) before the
         record of a scored trial appears. study: the study with another plan of reconstruction; the data of one trial
-        are simulated once for all.
+        are simulated once for all. point: what a search asked for, for the progress line.
         """
         study = study or self.resolved.study
         key = trial.key(study, self.resolved.key)
@@ -188,7 +193,8 @@ class Runner:
             seconds = round(time.perf_counter() - start, 3)
         result = record["result"]
         if self.progress is not None and name is not None:
-            self.progress.done(name, trial.dose_e_per_a2, objective_value(study, result), seconds)
+            about = {"point": point, "key": key, "status": result["status"], "reason": result["reason"]}
+            self.progress.done(name, trial.dose_e_per_a2, objective_value(study, result), seconds, about)
         return key, result
 
     def _simulate(self, study: StudyConfig, potential: Any, trial: Trial) -> Any:

@@ -50,7 +50,7 @@ class Trial:
         return {
             **study_inputs(study, potential_key),
             **own,
-            **(path_inputs(study) if self.stop is None else {"stop": self.stop}),
+            **(path_inputs(study, self.repeat) if self.stop is None else {"stop": self.stop}),
             "experiment": self.experiment.model_dump(mode="json"),
             "dose_e_per_a2": self.dose_e_per_a2,
             "simulator": self.simulator,
@@ -80,10 +80,11 @@ def study_inputs(study: StudyConfig, potential_key: str) -> dict[str, Any]:
     }
 
 
-def path_inputs(study: StudyConfig) -> dict[str, Any]:
-    """What determines the path of a trial that is scored on its way. The objective does only if it ends trials."""
+def path_inputs(study: StudyConfig, repeat: int = SEARCH) -> dict[str, Any]:
+    """What determines the path of a trial that is scored on its way. The objective does only if it ends trials, those
+    of a search; draws that decide on a stop go on to the plan's end."""
     own: dict[str, Any] = {"scored_sweeps": list(study.scored)}
-    if study.patience is not None:
+    if study.patience is not None and repeat == SEARCH:
         own |= {"patience": study.patience, "objective": study.objective.model_dump(mode="json")}
     return own
 
@@ -143,7 +144,7 @@ def run_trial(
         dataset, truth = simulate(study, potential, trial)
         lap("simulate_s")
         result["positions"] = len(dataset.positions_a)
-        path = ScoredPath(study, truth, region)
+        path = ScoredPath(study, truth, region, study.patience if trial.repeat == SEARCH else None)
         observers = () if trial.stop else (path.observe,)
         known = trial.known(dataset)
         plan, found = calibrated(known, trial.plan or study.reconstruction, seed)
@@ -167,10 +168,13 @@ def run_trial(
 
 
 class ScoredPath:
-    """The scores of a reconstruction on its way. scores: by sweeps. images: of the last. seconds: spent on it."""
+    """The scores of a reconstruction on its way. scores: by sweeps. images: of the last. seconds: spent on it.
+    patience: as the study's; None goes on to the end."""
 
-    def __init__(self, study: StudyConfig, truth: Truth, region: tuple[float, float, float, float]):
-        self.study, self.truth, self.region = study, truth, region
+    def __init__(
+        self, study: StudyConfig, truth: Truth, region: tuple[float, float, float, float], patience: int | None = None
+    ):
+        self.study, self.truth, self.region, self.patience = study, truth, region, patience
         self.scores: dict[int, dict[str, Any]] = {}
         self.images: Comparison | None = None
         self.seconds = 0.0
@@ -187,7 +191,7 @@ class ScoredPath:
         with suppress(ScoreFailure):
             self.score(sweep, state)
         values = [_value(self.study, scores) for scores in self.scores.values()]
-        return passed(values, self.study.patience)
+        return passed(values, self.patience)
 
     def end(self, sweep: int, state: ReconState) -> None:
         """Score the last sweep. Raises ScoreFailure."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ptydesign.reconstruct.live import scanned_corners
 from ptydesign.score.align import flat_object
 from ptydesign.types import Reconstruction
 
@@ -16,13 +17,7 @@ def scanned(reconstruction: Reconstruction) -> tuple[slice, slice]:
 
 def scanned_part(positions: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
     """`scanned`, of positions (n, 2) in pixels of an object of this shape."""
-    shape = np.asarray(shape)
-    if not np.all(np.isfinite(positions)):
-        return slice(0, shape[0]), slice(0, shape[1])
-    low = np.clip(np.ceil(positions.min(axis=0)).astype(int), 0, shape - 1)
-    high = np.clip(np.floor(positions.max(axis=0)).astype(int) + 1, 1, shape)
-    whole = high - low < 8
-    low, high = np.where(whole, 0, low), np.where(whole, shape, high)
+    low, high = scanned_corners(positions, shape)
     return slice(low[0], high[0]), slice(low[1], high[1])
 
 

@@ -20,6 +20,7 @@ from ptydesign import io
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.planning.load import KIND, make_plan, read_plan, study_name
+from ptydesign.shown import Explored
 from ptydesign.study.child import run_to_its_end
 from ptydesign.study.file import DEFAULT_SCALE, RENAMED, folder_name
 
@@ -34,7 +35,7 @@ PROFILE = RULES.parent / "profiles" / "default"
 
 
 @dataclass(frozen=True)
-class Design:
+class Design(Explored):
     """A finished plan. folder: its results, with sheet.pdf, sheet.html, report.html and settings.json."""
 
     folder: Path

@@ -149,6 +149,18 @@ def simulated(bench: Bench, setting: Setting, electrons: float) -> Iterator[Viol
         )
 
 
+def not_that_current(bench: Bench, electrons: float, current_pa: float, possible: list[float]) -> Violation:
+    """Why one current can't give so many electrons in a pattern. possible: currents that can."""
+    dwell = electrons / PER_PA_US / current_pa
+    shortest, longest = bench.shortest_dwell_us(), bench.instrument.dwell_us.high
+    return Violation(
+        "current and dwell time",
+        f"must be possible: dwell times of {shortest:.4g} to {longest:.4g} us, and the detector's count rates",
+        f"{current_pa:g} pA for {dwell:.4g} us",
+        (f"a current of {' or '.join(f'{one:g}' for one in possible)} pA" if possible else "",),
+    )
+
+
 def no_current(bench: Bench, setting: Setting, electrons: float, mean: float) -> Violation:
     """Why no current and dwell time give so many electrons in a pattern. mean: counts of a bright pixel."""
     step, detector, instrument = setting.step_a, bench.detector, bench.instrument

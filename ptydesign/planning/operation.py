@@ -54,15 +54,21 @@ class Operation:
         return (self.shape[1] * self.dwell_us + bench.instrument.flyback_us) * 1e-6
 
 
-def operate(bench: Bench, setting: Setting, dose_e_per_a2: float) -> Operation:
-    """Current, dwell time and all that follows. Violations are listed, not raised."""
+def operate(bench: Bench, setting: Setting, dose_e_per_a2: float, current_pa: float | None = None) -> Operation:
+    """Current, dwell time and all that follows. Violations are listed, not raised.
+
+    current_pa: that one, whether it can be or not; None: the largest that is possible.
+    """
     electrons = sampling.electrons_per_pattern(dose_e_per_a2, setting.step_a)
     alpha, pixel = setting.semiangle_mrad, bench.physical_pixel_mrad(setting.camera)
     counts = sampling.counts_per_bright_pixel(electrons, alpha * MRAD, pixel * MRAD)
     found = [*constraints.optics(bench, setting), *constraints.counts(bench, setting, counts)]
     shape = bench.scan_shape(setting.step_a)
-    current = _current(bench, electrons, counts)
+    possible = _currents(bench, electrons, counts)
+    current = current_pa or next(iter(possible), None)
     dwell = time_s = rate = None
+    if current is not None and current not in possible:
+        found.append(constraints.not_that_current(bench, electrons, current, possible))
     if current is None:
         found.append(constraints.no_current(bench, setting, electrons, counts))
     else:
@@ -75,15 +81,16 @@ def operate(bench: Bench, setting: Setting, dose_e_per_a2: float) -> Operation:
     return Operation(setting, dose_e_per_a2, electrons, current, dwell, shape, time_s, counts, rate, size, tuple(found))
 
 
-def _current(bench: Bench, electrons: float, counts: float) -> float | None:
-    """The largest current in pA that dwell times, frame rate and count rates allow."""
+def _currents(bench: Bench, electrons: float, counts: float) -> list[float]:
+    """Currents in pA that dwell times, frame rate and count rates allow, the largest first."""
     per_pixel = bench.detector.rate_per_px_s or math.inf
     per_s = bench.detector.hits_per_s or math.inf
+    found = []
     for current in bench.timed_currents(electrons):
         dwell_s = electrons / PER_PA_US / current * 1e-6
         if counts / dwell_s <= per_pixel and electrons / dwell_s <= per_s:
-            return current
-    return None
+            found.append(current)
+    return found
 
 
 def expert(bench: Bench) -> Setting:

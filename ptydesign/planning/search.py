@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ class Runners:
     ) -> tuple[str, dict[str, Any], float | None]:
         """(key, result, objective) of a trial; the result says which sweep counts, and its scores."""
         runner = self._of(setting, thickness)
-        key, result = runner.run(trial, name, save)
+        key, result = runner.run(trial, name, save, point=asdict(setting))
         study = runner.resolved.study
         return key, {**result, **judged(study, result)}, objective_value(study, result)
 

@@ -199,7 +199,7 @@ def calibrate(
     seed: int = 0,
     sweeps: int = SWEEPS,
     rounds: int = 2,
-    report: Callable[[Curve], None] = lambda curve: None,
+    report: Callable[[Curve], None] | None = None,
 ) -> tuple[dict[str, Curve], Plan]:
     """Search each parameter in turn, with those found before as they were found, and go round again.
 
@@ -218,7 +218,8 @@ def calibrate(
                 curves[name] = dataclasses.replace(curve, told=first[name])
                 if curve.known:
                     centres[name], widths[name] = curve.best, max(4 * curve.error, widths[name] / 4)
-            report(curves[name])
+            if report is not None:
+                report(curves[name])
     found = {parameters[n].path: float(f"{c.best:.6g}") for n, c in curves.items() if c.doubted}
     return curves, with_values(content, found)
 

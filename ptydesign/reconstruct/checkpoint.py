@@ -37,14 +37,20 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where and how often to write a checkpoint: after every `every` sweeps, and at the end of a run."""
+    """Where and how often to write a checkpoint: after every `every` sweeps, but not within `seconds` of the last one,
+    and at the end of a run."""
 
     path: Path
     every: int = 10
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise InputError("every", "must be at least 1 sweep", self.every, "Give a positive number.")
+
+    def due(self, sweep: int, seconds: float) -> bool:
+        """Whether to write one after a sweep, so many seconds after the last one."""
+        return sweep % self.every == 0 and seconds >= self.seconds
 
 
 @dataclass

@@ -16,6 +16,7 @@ from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.observers import OBSERVERS
 from ptydesign.reconstruct.schedule import Budget
 from ptydesign.reconstruct.starts import OBJECT_STARTS, PROBE_STARTS
+from ptydesign.shown import Shown
 
 EngineSettings = Annotated[
     functools.reduce(operator.or_, (engine.config for engine in ENGINES.values())), Field(discriminator="engine")
@@ -102,7 +103,7 @@ class Calibrate(Strict):
         return self
 
 
-class Plan(Strict):
+class Plan(Shown, Strict):
     """A plan: how a dataset is reconstructed."""
 
     model_config = ConfigDict(title="plan")

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ptydesign.study.kind import Run
 
+from ptydesign.errors import InputError
+from ptydesign.session import Session
+
 EVERY_S = 10.0  # between two lines
+MOST_REASON = 400  # characters: a line stays below a page
 PAUSE_S = 60.0  # longer without a trial: the study was stopped in between
 STALLED_S = 1800.0  # without a trial, on a cluster: time to look
 
@@ -36,13 +40,21 @@ class Progress:
         self.folder = Path(results) / "logs"
         self.total, self.cores, self.version = total, max(1, cores), version
 
-    def done(self, name: str, dose: float, value: float | None, seconds: float | None) -> None:
-        """Note a trial: a unique name, its objective (None if it failed), its wall time (None if it was stored)."""
+    def done(
+        self, name: str, dose: float, value: float | None, seconds: float | None, about: Mapping[str, Any] | None = None
+    ) -> None:
+        """Note a trial: a unique name, its objective (None if it failed), its wall time (None if it was stored).
+
+        about: for viewers: its point, key, status, and reason, which is cut short. Raises InputError once a stop is
+        asked for: the trial is stored by then.
+        """
         trials = self.read()
         new = name not in trials
-        entry = self._note({"trial": name, "dose": dose, "value": value, "s": seconds})
+        about = {name: v[:MOST_REASON] if isinstance(v, str) else v for name, v in (about or {}).items()}
+        entry = self._note({"trial": name, "dose": dose, "value": value, "s": seconds, **about})
         trials[name] = _newer(trials.get(name), entry)
         self._show(trials, new)
+        check_wanted(self.folder)
 
     def spare(self, name: str, trials: int) -> None:
         """Note that so many trials of those that `total` counts aren't needed. name: a unique one, as of a trial."""
@@ -82,6 +94,14 @@ class Progress:
                 return
             stamp.touch()
         print(progress_line(trials, total, self.cores, self.unit), file=sys.stderr, flush=True)
+
+
+def check_wanted(folder: Path) -> None:
+    """Raise InputError if a stop is asked for in a folder of logs."""
+    session = Session(folder)
+    if session.asked_to_stop:
+        mend = f"Its snakemake command goes on with it; for one step by hand remove {session.stop_file}."
+        raise InputError("study", "must not be asked to stop", "a stop", mend)
 
 
 def _newer(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ptydesign.study.file import DEFAULT_SCALE, RESOLVED
 from ptydesign.study.progress import watch
 from ptydesign.study.rules import rules, step_command
 from ptydesign.study.store import FOLDER, cache_folder
+from ptydesign.study.watched import Watched
 
 PYTHON = sys.executable
 STUDIES, RESULTS = Path("studies"), Path("results")
@@ -36,6 +37,7 @@ except InputError as error:
     print(said(error), file=sys.stderr)
     sys.exit(2)
 
+WATCHED = Watched(RUNS, sys.argv[1:], STUDIES, int(os.environ["PTYDESIGN_CORES"]))
 if MAIN:
     slurm.remember_jobs()
     terminal.tell_less(logger, jobs=workflow.output_settings.verbose or workflow.output_settings.printshellcmds)
@@ -56,9 +58,19 @@ onstart:
             kinds.check_fits(RUNS.values(), int(os.environ["PTYDESIGN_CORES"]))
         elif MAIN:  # the jobs of a cluster have no terminal
             watch(RUNS.values(), int(os.environ["PTYDESIGN_CORES"]))
+        if MAIN:
+            WATCHED.begin()
     except InputError as error:
         print(said(error), file=sys.stderr)
         sys.exit(2)
+
+
+onsuccess:
+    WATCHED.end(True)
+
+
+onerror:
+    WATCHED.end(False)
 
 
 wildcard_constraints:

@@ -144,7 +144,9 @@ class Runner:
             record = {"inputs": trial.inputs(), "result": result, "cost": {"seconds": seconds}}
             self.store.put(key, record)
         if self.progress is not None:
-            self.progress.done(name, trial.budget.value, objective_value(self.study, record["result"]), seconds)
+            result = record["result"]
+            about = {"point": trial.values, "key": key, "status": result["status"], "reason": result["reason"]}
+            self.progress.done(name, trial.budget.value, objective_value(self.study, result), seconds, about)
         return {"key": key, **record["result"]}
 
 

@@ -1,0 +1,208 @@
+"""Stopping, going on and starting: by the same command lines that a user types, in processes that outlive this server.
+
+What is started follows from checked pieces, never from a command line that a file in the folder holds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import ptydesign
+import ptydesign.study
+from ptydesign import files, hdf5
+from ptydesign.config import build
+from ptydesign.errors import InputError
+from ptydesign.reconstruct.live import SUFFIX
+from ptydesign.reconstruct.plan import Plan
+from ptydesign.session import RUNNING, Session
+from ptydesign.study.file import FOLDER_NAME, SCALES, folder_name
+from ptydesign.web.folder import Folder
+
+RULES = Path(ptydesign.study.__file__).parent / "study.smk"
+PROFILE = RULES.parent / "profiles" / "default"
+LOG = "page.txt"  # in a study's logs: what its snakemake said
+PLAN_SUFFIX = ".plan.yaml"
+TAIL = 1500  # characters of what it said that are shown
+
+
+@dataclass
+class Started:
+    """A process that was started here, and where it writes."""
+
+    process: subprocess.Popen
+    log: Path
+
+    def failed(self) -> str:
+        """What it said if it ended badly; empty if it runs or ended well."""
+        code = self.process.poll()
+        if not code:
+            return ""
+        try:
+            said = self.log.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            said = ""
+        errors = [line for line in said.splitlines() if line.startswith("error: ")]
+        return errors[-1].removeprefix("error: ") if errors else said[-TAIL:].strip() or f"It ended with {code}."
+
+
+def session_of(run: Path) -> Session:
+    """The session of a study's results folder, or of a reconstruction's."""
+    return Session(run if run.name.endswith(SUFFIX) else run / "logs")
+
+
+def stop(run: Path) -> None:
+    """Ask a run to end after its sweep, or its trials. Raises InputError if it doesn't run."""
+    session = session_of(run)
+    if session.state() != RUNNING:
+        raise InputError("run", "must be running to be stopped", session.state() or "nothing", "Reload the page.")
+    session.ask_to_stop()
+
+
+def go_on(folder: Folder, run: Path) -> Started:
+    """Go on with a run where it was. Raises InputError if it runs, or if its files are not in the folder."""
+    session = session_of(run)
+    if session.state() == RUNNING:
+        raise InputError("run", "must not be running to go on", run.name, "Stop it first.")
+    said = session.read()
+    if run.name.endswith(SUFFIX):
+        data, plan, output = (_inside(folder, said, name) for name in ("data_file", "plan_file", "output_file"))
+        checkpoint = run / "checkpoint.h5"
+        for name in ("checkpoint_file", "resume_file"):
+            if said.get(name):
+                checkpoint = _inside(folder, said, name)
+        resume = ["--resume", str(checkpoint)] if checkpoint.is_file() else []
+        seed = said.get("seed", 0)
+        words = ["reconstruct", str(data), str(plan), "-o", str(output), "--live", "--overwrite", "--quiet", *resume]
+        if isinstance(said.get("heldout"), int | float):
+            words += ["--heldout", str(said["heldout"])]
+        return _start(_ptydesign(*words, "--seed", str(int(seed))), output.parent, run / "log.txt")
+    scale = str(said.get("scale", "preview"))
+    study = str(said.get("study") or run.name.removesuffix(f"-{scale}"))
+    return start_study(folder, run.parent.parent / "studies" / study, scale)
+
+
+def start_study(folder: Folder, study: Path, scale: str, cores: int | None = None, executor: str = "") -> Started:
+    """Start a study of a workspace (the folder that holds studies/), here or through an executor of Snakemake's.
+
+    Raises InputError for a study that breaks a rule, for one that runs, and for an unknown scale or executor.
+    """
+    from ptydesign import kinds
+
+    study = folder.find(folder.name(study.resolve()) if study.exists() else str(study))
+    workspace = study.parent.parent
+    if study.parent.name != "studies" or not re.fullmatch(FOLDER_NAME, study.name):
+        rule = "must be a folder in studies/"
+        raise InputError("study", rule, folder.name(study), "Put it there: studies/NAME/study.yaml.")
+    if scale not in SCALES:
+        raise InputError("scale", f"must be one of {', '.join(SCALES)}", scale, "Choose one.")
+    if executor and not re.fullmatch(r"[a-z][a-z0-9-]{0,40}", executor):
+        raise InputError("executor", "must be the name of an executor of Snakemake's", executor, "As slurm.")
+    results = workspace / "results" / folder_name(study.name, scale)
+    if session_of(results).state() == RUNNING:
+        raise InputError("study", "must not be running already", study.name, "Look at it on the list of runs.")
+    kinds.open_study(study, scale, workspace / "results")
+    words = ["-m", "snakemake", "--snakefile", str(RULES), "--workflow-profile", str(PROFILE)]
+    words += ["--cores", str(cores) if cores else "all", *(["--executor", executor] if executor else [])]
+    words += [f"studies/{study.name}", "--config", f"scale={scale}"]
+    return _start([sys.executable, *words], workspace, results / "logs" / LOG)
+
+
+def start_reconstruction(
+    folder: Folder, data: str, plan: str, output: str, seed: int = 0, calibration: str = "", threads: int | None = None
+) -> Started:
+    """Start a reconstruction. data: name of a dataset, or of an instrument's file, which is imported with `calibration`
+    (YAML) first; plan: its text; output: name of the file to write, in the folder. Raises InputError."""
+    source = folder.find(data)
+    check_plan(plan)
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}", output):
+        rule = "must be a file's name of letters, digits, _, - and ."
+        raise InputError("output", rule, output or "nothing", "As silicon_1.h5.")
+    target = folder.path / (output if output.endswith(".h5") else f"{output}.h5")
+    live = target.with_suffix(SUFFIX)
+    for path in (target, live):
+        if path.exists():
+            raise InputError("output", "must not exist yet", path.name, "Give another name.")
+    plan_file = target.with_suffix(PLAN_SUFFIX)
+    commands = []
+    if source.suffix != ".h5" or not _is_dataset(source):
+        check_calibration(calibration)
+        calibrated = target.with_suffix(".calibration.yaml")
+        imported = target.with_suffix(".data.h5")
+        files.write_text(calibrated, calibration)
+        commands.append(_ptydesign("import", str(source), "-o", str(imported), "--calibration", str(calibrated)))
+        source = imported
+    files.write_text(plan_file, plan)
+    words = ["reconstruct", str(source), str(plan_file), "-o", str(target), "--live", "--quiet", "--seed", str(seed)]
+    commands.append(_ptydesign(*words, *(["--threads", str(threads)] if threads else [])))
+    if len(commands) == 1:
+        return _start(commands[0], folder.path, live / "log.txt")
+    line = " && ".join(shlex.join(command) for command in commands)
+    return _start(["/bin/sh", "-c", line], folder.path, live / "log.txt")
+
+
+def check_plan(text: str) -> Plan:
+    """The plan of a text. Raises InputError naming the field."""
+    return build(Plan, _yaml(text, "plan"), "plan")
+
+
+def check_calibration(text: str) -> None:
+    """Raise InputError for a text that is no calibration, naming the field."""
+    from ptydesign.instruments.calibration import Calibration
+
+    build(Calibration, _yaml(text, "calibration"), "calibration")
+
+
+def _yaml(text: str, name: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f"line {where.line + 1}" if where else "this text"
+        raise InputError(name, "must be YAML", line, str(getattr(error, "problem", ""))) from None
+    if not isinstance(content, dict):
+        raise InputError(name, "must be keys with values", text[:60] or "nothing", "As `engines: [...]`.")
+    return content
+
+
+def _is_dataset(path: Path) -> bool:
+    try:
+        return hdf5.kind_of(path) == "dataset"
+    except InputError:
+        return False
+
+
+def _inside(folder: Folder, said: dict[str, Any], name: str) -> Path:
+    """A file that a session names, in the folder. Raises InputError for one elsewhere."""
+    path = Path(str(said.get(name) or "nothing")).resolve()
+    if not path.is_relative_to(folder.path):
+        mend = "Type its command again, or serve a folder that holds all of its files."
+        raise InputError(name.removesuffix("_file"), "must lie in the folder that the page shows", str(path), mend)
+    return path
+
+
+def _ptydesign(*words: str) -> list[str]:
+    return [sys.executable, "-m", "ptydesign", *words]
+
+
+def _start(command: Sequence[str], directory: Path, log: Path) -> Started:
+    """Start a process of its own session, so that neither Ctrl-C nor the end of this server ends it."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    package = str(Path(ptydesign.__file__).parent.parent)
+    paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            list(command), cwd=directory, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            start_new_session=True, env=environment,
+        )  # fmt: skip
+    return Started(process, log)

@@ -1,0 +1,250 @@
+"""The trials of a study, as they come, and what the surrogate makes of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ptydesign import io
+from ptydesign.config import build
+from ptydesign.design.settings import Observation, SearchConfig
+from ptydesign.design.space import Space, build_space
+from ptydesign.errors import InputError
+from ptydesign.session import Session
+from ptydesign.study.quantities import words_and_unit
+from ptydesign.study.rounds import best_so_far
+from ptydesign.study.store import PointStore
+from ptydesign.study.tables import read_settings
+from ptydesign.web.lines import Lines
+from ptydesign.web.runs import latest
+
+if TYPE_CHECKING:
+    from ptydesign.design.surrogate import Surrogate
+
+COLUMNS = ("number", "trial", "search", "dose", "value", "best", "seconds", "status", "reason", "key")
+MOST_FITTED = 600  # trials of one surrogate: fitting takes the cube of their number
+CONTENDERS = 8
+DRAWS = 4000  # of the surrogate, for the chance of being best
+SLICE = 61  # points of a slice
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The surrogate along one parameter, the others held at the best trial. values: of the parameter; mean, std: of
+    the score without noise."""
+
+    name: str
+    values: list[Any]
+    mean: np.ndarray
+    std: np.ndarray
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a search's trials say together. contenders: (trial's number, point, mean, std, chance of being best), the
+    likeliest first; fitted, of: trials that it knows, and that there are."""
+
+    slices: tuple[Slice, ...]
+    contenders: tuple[tuple[int, dict[str, Any], float, float, float], ...]
+    fitted: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """A search's surrogate. numbers: of the trials that it knows; of: how many there are."""
+
+    surrogate: Surrogate
+    numbers: tuple[int, ...]
+    of: int
+
+    def along(self, name: str, point: Mapping[str, Any]) -> Slice:
+        """The surrogate along one parameter, the others as in a point."""
+        space = self.surrogate.space
+        dimension = space.dimensions[space.names.index(name)]
+        values = list(dimension.values) if dimension.size <= SLICE else _even(dimension, point[name])
+        return Slice(name, values, *self.surrogate.predict([{**point, name: value} for value in values]))
+
+
+class Trials:
+    """The trials of one results folder; `update` reads what is new."""
+
+    def __init__(self, results: Path):
+        self.results = Path(results)
+        self.study, self.made = read_settings(self.results)
+        self.session = Session(self.results / "logs")
+        self._lines = Lines(self.results / "logs" / "progress.jsonl")
+        self.frame = pd.DataFrame(columns=COLUMNS)
+        self.parameters: list[str] = []
+        self._models: dict[str, Model] = {}
+        self.update()
+
+    @property
+    def kind(self) -> str:
+        """Of the study."""
+        return str(self.made.get("kind", "experiment"))
+
+    @property
+    def title(self) -> str:
+        """Of the study."""
+        return str(self.study.get("title", self.results.name))
+
+    def update(self) -> bool:
+        """Read new trials; True if there are any."""
+        if not self._lines.update() and len(self.frame):
+            return False
+        noted = latest(self._lines.items, self.session.read().get("version"))
+        trials = {name: item for name, item in noted.items() if "spared" not in item}
+        rows, points = [], []
+        for item in sorted(trials.values(), key=lambda one: _number(one.get("t")) or 0.0):
+            name, point = str(item["trial"]), item.get("point")
+            value = _number(item.get("value"))
+            status = str(item.get("status") or ("ok" if value is not None else "failed"))
+            search = name.rsplit("/", 2)[0] if name.count("/") > 1 else name.rpartition("/")[0]
+            rows.append((len(rows) + 1, name, search, _number(item.get("dose")), value, None, _number(item.get("s")),
+                         status, str(item.get("reason") or ""), str(item.get("key") or "")))  # fmt: skip
+            points.append(_scalars(point) if isinstance(point, dict) else {})
+        frame = pd.DataFrame(rows, columns=COLUMNS)
+        for _, part in frame.groupby("search"):
+            frame.loc[part.index, "best"] = best_so_far(
+                [None if v is None or np.isnan(v) else v for v in part["value"]]
+            )
+        given = pd.DataFrame(points, index=frame.index)
+        varied = [n for n in given.columns if given[n].nunique(dropna=True) > 1 and n not in COLUMNS]
+        order = [*(self.study.get("space") or {})]
+        self.parameters = sorted(varied, key=lambda n: order.index(n) if n in order else len(order))
+        self.frame = pd.concat([frame, given[[n for n in given.columns if n not in COLUMNS]]], axis=1)
+        return True
+
+    @property
+    def searches(self) -> list[str]:
+        """Names of the searches: of trials whose points differ."""
+        if not self.parameters:
+            return []
+        different = self.frame.groupby("search", sort=False)[self.parameters].nunique().max(axis=1)
+        return list(different.index[different > 1])
+
+    def failures(self) -> list[tuple[str, int]]:
+        """(reason, how many trials), the most frequent first."""
+        bad = self.frame[self.frame["status"] != "ok"]
+        counts = bad["reason"].replace("", "no reason recorded").value_counts()
+        return [(str(reason), int(count)) for reason, count in counts.items()]
+
+    def space(self, dose: float | None) -> Space:
+        """The space of the searches at a dose. Raises InputError for a study that has none."""
+        if self.kind in ("planning", "plan"):
+            from ptydesign.planning.config import PlanningStudy
+            from ptydesign.planning.instrument import Bench
+            from ptydesign.planning.space import make_space
+
+            return make_space(Bench(build(PlanningStudy, self.study, "resolved.yaml")), dose)
+        space = self.study.get("space")
+        if not isinstance(space, dict):
+            raise InputError("space", "must be in the study's settings", "nothing", "This study has no search.")
+        return build_space(space)
+
+    def model(self, search: str) -> Model:
+        """The surrogate of a search's trials; some seconds for hundreds, at once if no trial is new. Raises InputError
+        for too few."""
+        from ptydesign.design.surrogate import surrogate
+
+        part = self.frame[self.frame["search"] == search]
+        known = self._models.get(search)
+        if known is not None and known.of == len(part):
+            return known
+        doses = part["dose"].dropna().unique()
+        space = self.space(float(doses[0]) if len(doses) else None)
+        part = part[part[[n for n in space.names if n in part]].notna().all(axis=1)]
+        seen, numbers = [], []
+        for row in _spread(part, MOST_FITTED).to_dict("records"):
+            with suppress(InputError, KeyError):
+                point = space.validate_point({name: row[name] for name in space.names})
+                seen.append(Observation(point, None if pd.isna(row["value"]) else row["value"], row["reason"]))
+                numbers.append(row["number"])
+        config = build(SearchConfig, {**self.study.get("search", {}), "method": "bo"}, "search")
+        model = surrogate(space, config, seen, int(self.study.get("seed", 0)))
+        self._models[search] = Model(model, tuple(numbers), len(part))
+        return self._models[search]
+
+    def fit(self, search: str) -> Fit:
+        """What the trials of a search say together. Raises InputError as `model`."""
+        known = self.model(search)
+        model, seen = known.surrogate, known.surrogate.observations
+        best, _, _ = model.best(observed=True)
+        slices = tuple(known.along(name, best) for name in model.space.names)
+        good = [i for i, one in enumerate(seen) if not one.failed]
+        mean, _ = model.predict([seen[i].point for i in good])
+        first: dict[tuple, int] = {}
+        for place in np.argsort(-mean, kind="stable"):
+            first.setdefault(tuple(seen[good[place]].point.values()), good[place])
+        top = list(first.values())[:CONTENDERS]
+        points = [dict(seen[i].point) for i in top]
+        mean, std = model.predict(points)
+        chance = model.chances(points, DRAWS)
+        found = [(known.numbers[i], p, float(m), float(s), float(c))
+                 for i, p, m, s, c in zip(top, points, mean, std, chance, strict=True)]  # fmt: skip
+        return Fit(slices, tuple(sorted(found, key=lambda one: -one[4])), len(seen), known.of)
+
+    def pictures(self) -> dict[str, str]:
+        """Trials that keep pictures: name -> key."""
+        store = PointStore(self.results.parent)
+        keys = dict(zip(self.frame["trial"], self.frame["key"], strict=True))
+        return {name: key for name, key in keys.items() if _is_key(key) and store.images_path(key).is_file()}
+
+    def picture(self, key: str) -> dict[str, np.ndarray]:
+        """(y, x) images of a trial by name. Raises InputError if it keeps none."""
+        if not _is_key(key):
+            raise InputError("key", "must be a trial's", key, "Choose a trial of the list.")
+        groups = io.read_images(PointStore(self.results.parent).images_path(key))
+        found = {name: a for group in groups.values() for name, a in group["arrays"].items()}
+        return {name: np.asarray(a, float) for name, a in found.items() if np.ndim(a) == 2 and not np.iscomplexobj(a)}
+
+
+def label(name: str) -> str:
+    """`Scan step (Å)`; the end of a plan's path, `engines.0.object_step`."""
+    words, unit = words_and_unit(name.rpartition(".")[2])
+    return f"{words} ({unit})" if unit else words
+
+
+def recommendation(results: Path) -> dict[str, Any]:
+    """The recommended setting of a finished plan, in the microscope's units; empty if there is none."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        content = json.loads((Path(results) / "tables" / "recommendation.json").read_text(encoding="utf-8"))
+        return dict(content["recommended"])
+    return {}
+
+
+def _spread(part: pd.DataFrame, most: int) -> pd.DataFrame:
+    """All trials, or the better half of `most`, and as many of the others, evenly over the search."""
+    if len(part) <= most:
+        return part
+    best = part.nlargest(most // 2, "value").index
+    others = part.index.difference(best)
+    even = others[np.linspace(0, len(others) - 1, most - len(best)).astype(int)]
+    return part.loc[best.union(even)]
+
+
+def _even(dimension: Any, place: Any) -> list[Any]:
+    return sorted({*dimension.from_features(np.linspace(0.0, 1.0, SLICE)[:, None]), place})
+
+
+def _scalars(point: dict[str, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in point.items() if isinstance(value, int | float | str)}
+
+
+def _is_key(key: Any) -> bool:
+    return isinstance(key, str) and len(key) == 32 and set(key) <= set("0123456789abcdef")
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None

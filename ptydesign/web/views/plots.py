@@ -1,0 +1,125 @@
+"""Bokeh figures that several views share: images with pixel values, and plain plots, in one look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import panel as pn
+from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMapper, Range1d
+from bokeh.plotting import figure
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
+GREYS = [f"#{g:02x}{g:02x}{g:02x}" for g in range(256)]
+MOST_SHOWN = 640  # pixels of an image along an axis that are sent to a browser; more are averaged
+
+
+def palette(name: str) -> list[str]:
+    """256 colours of a map of matplotlib, or of greys."""
+    return GREYS if name == "gray" else [to_hex(colour) for colour in colormaps[name](np.linspace(0, 1, 256))]
+
+
+def plain(title: str = "", **options: Any) -> figure:
+    """An empty plot."""
+    options = {"height": 240, "tools": "pan,wheel_zoom,box_zoom,reset,save", "sizing_mode": "stretch_width"} | options
+    plot = figure(title=title, **options)
+    plot.toolbar.logo = None
+    plot.toolbar.autohide = True
+    plot.title.text_font_size = "12.5px"
+    plot.title.text_font_style = "bold"
+    plot.outline_line_color = "#dfe5e9"
+    plot.grid.grid_line_color = "#eef1f3"
+    for axis in plot.axis:
+        axis.axis_label_text_font_style = "normal"
+        axis.axis_label_text_font_size = "12px"
+        axis.minor_tick_line_color = None
+        axis.axis_line_color = axis.major_tick_line_color = "#9aa7b1"
+    return plot
+
+
+class Image:
+    """A figure of one image (y, x) with square pixels, y pointing down, values under the pointer, and a colour bar.
+
+    pixel: (y, x) size of a pixel; origin: (y, x) of the first pixel's corner; unit: of both. `show` changes the image.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        unit: str = "Å",
+        value: str = "",
+        colours: str = "gray",
+        size: int = 300,
+        ranges: tuple[Range1d, Range1d] | None = None,
+        bar: bool = True,
+    ):
+        self._shape: tuple | None = None
+        self._colours, self._gamma = palette(colours), 1.0
+        self.keep_ranges = False  # of an image that follows another one's zoom
+        self.mapper = LinearColorMapper(palette=self._colours, low=0, high=1, nan_color="#d8dee3")
+        self.source = ColumnDataSource({"image": [np.zeros((1, 1))], "x": [0], "y": [0], "w": [1], "h": [1]})
+        x_range, y_range = ranges or (Range1d(0, 1), Range1d(1, 0))
+        self.figure = plain(
+            title=title, frame_height=size, frame_width=size, width=size + (86 if bar else 44), height=size + 66,
+            sizing_mode="fixed", x_range=x_range, y_range=y_range, tools="pan,wheel_zoom,box_zoom,reset,save",
+            active_scroll="wheel_zoom",
+        )  # fmt: skip
+        self.figure.grid.visible = False
+        self.figure.axis.major_label_text_font_size = "10px"
+        self.figure.xaxis.axis_label = f"x ({unit})"
+        self.figure.min_border = 2
+        self.figure.image("image", "x", "y", "w", "h", source=self.source, color_mapper=self.mapper, level="image")
+        tips = [("value", "@image{0.0000 a}"), (f"x, y ({unit})", "$x{0.00}, $y{0.00}")]
+        self.figure.add_tools(HoverTool(tooltips=tips))
+        if bar:
+            bar_ = ColorBar(color_mapper=self.mapper, width=8, title=value, title_text_font_size="10px", padding=4,
+                            major_label_text_font_size="10px", title_text_font_style="normal")  # fmt: skip
+            self.figure.add_layout(bar_, "right")
+
+    @property
+    def pane(self) -> pn.pane.Bokeh:
+        """The figure, to be placed on a page."""
+        return pn.pane.Bokeh(self.figure, width=self.figure.width, height=self.figure.height, margin=(4, 8, 4, 0))
+
+    def show(
+        self,
+        image: np.ndarray,
+        pixel: tuple[float, float] = (1.0, 1.0),
+        origin: tuple[float, float] = (0.0, 0.0),
+        limits: tuple[float, float] | None = None,
+    ) -> None:
+        """Show an image; limits of its colours, or the percentiles that leave out a thousandth at either end."""
+        image = np.asarray(image, np.float32)
+        factor = -(-max(image.shape) // MOST_SHOWN)
+        if factor > 1:
+            ny, nx = (n // factor * factor for n in image.shape)
+            image = image[:ny, :nx].reshape(ny // factor, factor, nx // factor, factor).mean(axis=(1, 3))
+            pixel = (pixel[0] * factor, pixel[1] * factor)
+        height, width = image.shape[0] * pixel[0], image.shape[1] * pixel[1]
+        low, high = limits or self.percentiles(image)
+        self.mapper.update(low=low, high=high)
+        # with y pointing down, a figure's first row is at its top
+        self.source.data = {"image": [image], "x": [origin[1]], "y": [origin[0]], "w": [width], "h": [height]}
+        if not self.keep_ranges and self._shape != (height, width, *origin):  # else a zoom stays
+            self._shape = (height, width, *origin)
+            middle, half = (origin[0] + height / 2, origin[1] + width / 2), max(height, width) / 2
+            left, right, top, bottom = middle[1] - half, middle[1] + half, middle[0] - half, middle[0] + half
+            self.figure.x_range.update(start=left, end=right, reset_start=left, reset_end=right)
+            self.figure.y_range.update(start=bottom, end=top, reset_start=bottom, reset_end=top)
+
+    def set_gamma(self, gamma: float) -> None:
+        """Bend the colours: below 1, small values show more."""
+        if gamma != self._gamma:
+            self._gamma = gamma
+            places = np.rint(np.linspace(0, 1, 256) ** gamma * 255).astype(int)
+            self.mapper.palette = [self._colours[place] for place in places]
+
+    @staticmethod
+    def percentiles(image: np.ndarray, low: float = 0.1, high: float = 99.9) -> tuple[float, float]:
+        """Limits that leave out the extremes."""
+        finite = image[np.isfinite(image)]
+        if not finite.size:
+            return 0.0, 1.0
+        ends = np.percentile(finite, (low, high))
+        return float(ends[0]), float(ends[1]) if ends[1] > ends[0] else float(ends[0]) + 1e-9

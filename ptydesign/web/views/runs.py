@@ -1,0 +1,118 @@
+"""The list of runs."""
+
+from __future__ import annotations
+
+from html import escape
+
+import panel as pn
+
+from ptydesign.web import jobs
+from ptydesign.web.runs import RECONSTRUCTION, UNREADABLE, WAITING, Run
+from ptydesign.web.site import Site
+from ptydesign.web.views import shell
+
+EVERY_MS = 2000
+MOST_DATASETS = 40  # that are listed
+MOST_CARDS = 12  # of runs that run
+
+
+def view(site: Site) -> pn.Template:
+    """The page."""
+    running = pn.Column(sizing_mode="stretch_width", margin=0)
+    table = shell.html()
+    shown: dict[str, object] = {}
+
+    def update() -> None:
+        runs = site.runs.find()
+        active = [run for run in runs if run.state == "running"][:MOST_CARDS]
+        names = [run.name for run in active]
+        if names != shown.get("active"):
+            shown["cards"] = {run.name: shell.html() for run in active}
+            rows = [
+                pn.Row(shown["cards"][run.name], jobs_button(site, run), sizing_mode="stretch_width") for run in active
+            ]
+            running[:] = ([shell.html("<h2>Running</h2>")] if rows else []) + rows
+            shown["active"] = names
+        for run in active:
+            text = card(run)
+            if shown["cards"][run.name].object != text:
+                shown["cards"][run.name].object = text
+        text = rest([run for run in runs if run.name not in names]) + datasets(site.runs.datasets())
+        if table.object != text:
+            table.object = text
+
+    update()
+    pn.state.add_periodic_callback(update, EVERY_MS)
+    return shell.page("Runs", "/", str(site.folder.path), running, table)
+
+
+def jobs_button(site: Site, run: Run) -> pn.widgets.Button:
+    """Stop a run that runs."""
+    button = pn.widgets.Button(name="Stop", button_type="light", width=90, disabled=not site.may_act, margin=(12, 6))
+
+    def stop(_: object) -> None:
+        jobs.stop(site.folder.find(run.name))
+        button.name, button.disabled = "Stopping", True
+
+    button.on_click(stop)
+    return button
+
+
+def address_of(run: Run) -> str:
+    """The page that shows a run."""
+    return "/reconstruction" if run.sort == RECONSTRUCTION else "/study"
+
+
+def card(run: Run) -> str:
+    """A run that runs."""
+    left = f", about {shell.duration(run.left_s)} left" if run.left_s is not None else ""
+    unit = "sweeps" if run.sort == RECONSTRUCTION else "trials"
+    failed = f", {run.failed} failed" if run.failed else ""
+    of = f" of {run.total}" if run.total else ""
+    title = shell.link(address_of(run), run.title, run=run.name)
+    return (
+        f'<div style="background:#fff;border:1px solid #e1e6ea;border-radius:6px;padding:9px 12px">'
+        f"{shell.state(run.state)} &nbsp;<b>{title}</b> "
+        f'<span class="quiet">{escape(run.name)}, {escape(run.kind)}; last sign {shell.ago(run.spoke)}</span>'
+        f'<div style="display:flex;gap:14px;align-items:center;margin-top:7px"><div style="flex:1">'
+        f"{shell.bar(run.done, run.total)}</div><span>{run.done}{of} {unit}{failed}{left}</span></div></div>"
+    )
+
+
+def datasets(names: list[str]) -> str:
+    """Links to the datasets."""
+    if not names:
+        return ""
+    links = ", ".join(shell.link("/dataset", name, run=name) for name in names[:MOST_DATASETS])
+    more = f" and {len(names) - MOST_DATASETS} more" if len(names) > MOST_DATASETS else ""
+    return f"<h2 style='margin-top:14px'>Datasets</h2><p>{links}{more}</p>"
+
+
+def rest(runs: list[Run]) -> str:
+    """The table of all others; those that could not be read last."""
+    if not runs:
+        return shell.note(
+            "No other runs in this folder. A study writes results/, a reconstruction with --live a folder *.live."
+        )
+    lines = []
+    for run in sorted(runs, key=lambda run: (run.state == UNREADABLE, run.state == WAITING)):
+        words = shell.link(address_of(run), run.title, run=run.name) if run.state != UNREADABLE else escape(run.title)
+        if run.state == WAITING:
+            words = shell.link("/start", run.title, study=run.name)
+        of = f"/{run.total}" if run.total and run.total != run.done else ""
+        count = f"{run.done}{of}" if run.done or run.total else ""
+        best = f"{run.best:.4g}" if run.best is not None else ""
+        what = "loss " if run.sort == RECONSTRUCTION and best else ""
+        lines.append(
+            f"<tr><td>{shell.state(run.state)}</td><td>{words}<div class=quiet>{escape(run.name)}</div></td>"
+            f"<td>{escape(run.sort)}<div class=quiet>{escape(run.kind) if run.kind != run.sort else ''}</div></td>"
+            f"<td class=number>{count}</td><td class=number>{run.failed or ''}</td>"
+            f"<td class=number>{what}{best}</td><td>{shell.ago(run.spoke)}</td>"
+            f"<td class=quiet>{escape(run.reason)}</td></tr>"
+        )
+    return (
+        "<h2>All others</h2><table><thead><tr><th>State<th>Run<th>Sort<th class=number>Trials or sweeps"
+        "<th class=number>Failed<th class=number>Best<th>Last sign<th>Why</tr></thead><tbody>"
+        + "".join(lines)
+        + "</tbody></table>"
+    )

@@ -1,0 +1,129 @@
+"""The plan explorer: what settings mean, a pattern as the simulator has it, plans that it writes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+from plan_files import write_plan
+
+from ptydesign.errors import InputError
+from ptydesign.planning.load import read_plan
+from ptydesign.planning.operation import expert, operate
+from ptydesign.planning.resolve import detected_dose, make_bench, to_experiment_config
+from ptydesign.simulate.detector import apply_mtf, choose_window
+from ptydesign.simulate.jax_simulator import intensities
+from ptydesign.study.acquisition import to_experiment
+from ptydesign.types import Potential
+from ptydesign.web.explorer import Explorer, moved
+from ptydesign.web.pattern import Specimen
+
+
+@pytest.fixture(scope="module")
+def explorer(tmp_path_factory):
+    return Explorer(write_plan(tmp_path_factory.mktemp("plan") / "mine.yaml"), "smoke")
+
+
+def test_controls_are_what_the_instrument_has(explorer):
+    assert explorer.controls["semiangle_mrad"].choices == (20, 25)
+    assert explorer.controls["current_pa"].choices == (1, 4, 20)
+    step = explorer.controls["step_a"]
+    assert (step.low, step.high) == (1.2, 3)
+
+
+def test_dose_and_dwell_time_follow_each_other(explorer):
+    knobs = explorer.start()
+    assert knobs.dose_e_per_a2 == pytest.approx(8000)
+    stepped = moved(explorer, knobs, {"step_a": 2 * knobs.step_a})
+    assert stepped.dose_e_per_a2 == pytest.approx(8000), "a step keeps the dose"
+    assert stepped.dwell_us == pytest.approx(4 * knobs.dwell_us)
+    longer = moved(explorer, knobs, {"dwell_us": 2 * knobs.dwell_us})
+    assert longer.dose_e_per_a2 == pytest.approx(16000)
+    assert moved(explorer, knobs, {"dose_e_per_a2": 100.0}).dose_e_per_a2 == pytest.approx(100)
+
+
+def test_the_answer_is_the_cards_and_the_plans(explorer):
+    knobs = explorer.start()
+    answer = explorer.answer(knobs)
+    assert answer.operation == replace(operate(explorer.bench, expert(explorer.bench), 8000.0), setting=answer.setting)
+    electrons = next(row for row in answer.card.rows if row.name == "Electrons per pattern")
+    assert electrons.value == pytest.approx(8000 * knobs.step_a**2)
+    assert answer.probe.intensity.sum() == pytest.approx(1)
+    middle = np.unravel_index(np.argmax(answer.probe.intensity), answer.probe.intensity.shape)
+    assert np.hypot(*(np.subtract(middle, 16) * answer.probe.pixel_a)) < answer.probe.radius_a
+    inside = np.isfinite(answer.probe.phase_rad).sum() * answer.probe.pixel_mrad**2
+    assert inside == pytest.approx(np.pi * knobs.semiangle_mrad**2, rel=0.25)
+
+
+def test_a_current_that_cannot_be_is_red(explorer):
+    knobs = moved(explorer, explorer.start(), {"current_pa": 20.0, "dose_e_per_a2": 100.0})
+    answer = explorer.answer(knobs)
+    assert answer.card.status == "red"
+    named = {violation.name for violation in answer.operation.violations}
+    assert "current and dwell time" in named
+
+
+def test_an_answer_takes_a_fraction_of_300_ms(explorer):
+    knobs = explorer.start()
+    explorer.answer(knobs)
+    begin = time.process_time()
+    for defocus in (-1.0, -2.0, -3.0):
+        explorer.answer(moved(explorer, knobs, {"defocus_nm": defocus}))
+    assert (time.process_time() - begin) / 3 < 0.1
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+def test_a_pattern_is_the_simulators(explorer, slices):
+    knobs = explorer.start()
+    operation = operate(explorer.bench, explorer.setting(knobs), knobs.dose_e_per_a2)
+    for source in (None, 1.0):
+        config = to_experiment_config(explorer.bench, operation, source_factor=source)
+        config = config.model_copy(update={"source_size_a": 0.2 if source else 0.0, "drift_a": (0.0, 0.0)})
+        experiment = to_experiment(config, detected_dose(explorer.bench, 8000.0))
+        pixel = explorer.bench.pixel_a(operation.setting) / 2
+        rng = np.random.default_rng(0)
+        values = 20 * rng.random((1, slices, 288, 288)).astype(np.float32)
+        potential = Potential(values, (pixel, pixel), np.full(slices, 15.0))
+        window = choose_window(experiment, potential.pixel_a, 15.0 * (slices - 1))
+        middle = np.asarray(potential.grid.extent_a)[None] / 2
+        expected = apply_mtf(intensities(potential, experiment, middle, window, periodic=True)[0], experiment.detector)
+        found = Specimen(potential, 80.0).mean_pattern(experiment)
+        np.testing.assert_allclose(found, expected, atol=2e-4 * expected.max())
+
+
+def test_it_writes_plans_that_are_good_and_compares_with_them(explorer, tmp_path):
+    knobs = moved(explorer, explorer.start(), {"semiangle_mrad": 25.0, "step_a": 1.5, "defocus_nm": -3.0})
+    path = tmp_path / "new.yaml"
+    explorer.write(knobs, path)
+    bench = make_bench(read_plan(path, "smoke")[0])
+    assert expert(bench) == explorer.setting(knobs)
+    before = path.read_text()
+    explorer.path.with_suffix(".yaml").read_text()
+    with pytest.raises(InputError, match="must not exist yet"):
+        explorer.write(explorer.start(), path)
+    assert path.read_text() == before
+    again = Explorer(path, "smoke")
+    again.write(moved(again, knobs, {"defocus_nm": -2.0}), path)
+    text = path.read_text()
+    assert text.count("expert:") == 1
+    assert yaml.safe_load(text)["expert"]["defocus_nm"] == -2.0
+
+
+def test_comments_of_a_plan_stay(tmp_path):
+    path = write_plan(tmp_path / "mine.yaml")
+    path.write_text("# for Tuesday\n" + path.read_text() + "expert:\n  semiangle_mrad: 20\n  step_a: 2\n# the end\n")
+    one = Explorer(path, "smoke")
+    one.write(one.start(), path)
+    text = path.read_text()
+    assert "# for Tuesday" in text
+    assert "# the end" in text
+    assert text.count("expert:") == 1
+
+
+def test_a_camera_that_does_not_reach_the_resolution_says_so(tmp_path):
+    one = Explorer(write_plan(tmp_path / "p.yaml", instrument__pixels_mrad=[4.0, 0.5]), "smoke")
+    with pytest.raises(InputError, match="resolution"):
+        one.pattern(moved(one, one.start(), {"camera": 0.5}))

@@ -1,0 +1,208 @@
+"""What the page finds in a folder: states, progress, foreign files, names that lead outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+import web_runs
+
+from ptydesign import session as sessions
+from ptydesign.errors import InputError
+from ptydesign.session import Session
+from ptydesign.study.progress import Progress
+from ptydesign.study.watched import last_error
+from ptydesign.web import jobs
+from ptydesign.web.folder import Folder
+from ptydesign.web.runs import Runs, by_sweep
+from ptydesign.web.trials import Trials
+
+
+def found(folder):
+    return {run.name: run for run in Runs(Folder(folder)).find()}
+
+
+def test_a_study_is_found_with_its_progress(tmp_path):
+    web_runs.study(tmp_path, trials=30)
+    run = found(tmp_path)["results/lowdose"]
+    assert (run.state, run.done, run.total, run.failed) == ("done", 30, 30, 4)
+    assert run.best == max(Trials(tmp_path / "results/lowdose").frame["value"].dropna())
+
+
+def test_a_running_study_is_seen_until_it_goes_silent(tmp_path, monkeypatch):
+    results = web_runs.study(tmp_path, trials=10, state="running")
+    run = found(tmp_path)["results/lowdose"]
+    assert run.state == "running"
+    assert time.time() - run.spoke < 10
+    os.utime(results / "logs/.alive", (0, time.time() - 2 * sessions.SILENT_S))
+    assert found(tmp_path)["results/lowdose"].state == "silent"
+    assert "killed" in found(tmp_path)["results/lowdose"].reason
+
+
+def test_trials_that_a_decision_spares_are_not_waited_for(tmp_path):
+    results = web_runs.study(tmp_path, trials=10, state="running")
+    Progress(results, 10, 2, "v").spare("decision/1000", 3)
+    run = found(tmp_path)["results/lowdose"]
+    assert (run.done, run.total) == (10, 7)
+    assert len(Trials(results).frame) == 10
+
+
+def test_a_study_that_did_not_begin_waits(tmp_path):
+    (tmp_path / "studies/mine").mkdir(parents=True)
+    (tmp_path / "studies/mine/study.yaml").write_text("title: Mine\n")
+    assert found(tmp_path)["studies/mine"].state == "waiting"
+
+
+def test_foreign_and_broken_files_are_named_and_break_nothing(tmp_path):
+    web_runs.study(tmp_path)
+    (tmp_path / "results/odd").mkdir()
+    (tmp_path / "results/odd/resolved.yaml").write_text("[1, 2")
+    (tmp_path / "notes.h5").write_bytes(b"no HDF5")
+    (tmp_path / "x.live").mkdir()
+    (tmp_path / "plan.yaml").write_text("engines: []")  # resolved.yaml used to be called so
+    logs = tmp_path / "results/lowdose/logs/progress.jsonl"
+    with logs.open("ab") as file:
+        file.write(
+            b'\xff\xfe\n[1]\n{"trial": 3}\n{"trial": "bo-1000/9/9", "of": "v", "value": "high", "t": null}\n{"tri'
+        )
+    runs = found(tmp_path)
+    assert runs["results/odd"].state == "unreadable"
+    assert runs["x.live"].state == "unreadable"
+    assert runs["results/lowdose"].done == 31
+    assert len(runs) == 3
+    assert len(Trials(tmp_path / "results/lowdose").frame) == 31
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "results/../../secret", "link", "", "a\0b", "nothing"])
+def test_names_outside_of_the_folder_are_refused(tmp_path, name):
+    (tmp_path / "secret").mkdir()
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(InputError) as caught:
+        Folder(inside).find(name)
+    assert "secret/" not in str(caught.value)
+
+
+def test_links_are_not_followed(tmp_path):
+    web_runs.study(tmp_path / "other")
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside/link").symlink_to(tmp_path / "other")
+    assert found(tmp_path / "inside") == {}
+
+
+def test_a_first_look_at_twenty_runs_and_5000_trials_is_quick(tmp_path):
+    for number in range(20):
+        web_runs.study(tmp_path, f"run{number}", trials=250)
+    begin = time.process_time()
+    runs = Runs(Folder(tmp_path))
+    assert sum(run.done for run in runs.find()) == 5000
+    first = time.process_time() - begin
+    begin = time.process_time()
+    runs.find()
+    again = time.process_time() - begin
+    assert first < 1.0, "half of the two seconds that a first view may take"
+    assert again < first / 3, "what did not change is not read again"
+
+
+def test_trials_are_read_as_they_come(tmp_path):
+    results = web_runs.study(tmp_path, trials=5, state="running")
+    trials = Trials(results)
+    assert list(trials.frame["number"]) == [1, 2, 3, 4, 5]
+    web_runs.lines(
+        results / "logs/progress.jsonl",
+        {"trial": "bo-1000/0/5", "of": "v", "dose": 1000.0, "value": 2.0, "s": 1.0, "t": 4e9, "point": {"step_a": 1.0}},
+    )
+    assert trials.update()
+    assert trials.frame["best"].iloc[-1] == 2.0
+    assert trials.frame["step_a"].iloc[-1] == 1.0
+    assert trials.parameters == ["step_a", "semiangle_mrad", "defocus_nm", "detector_pixels"]
+
+
+def test_the_surrogate_finds_what_the_trials_hold(tmp_path):
+    trials = Trials(web_runs.study(tmp_path, trials=60))
+    fit = trials.fit("bo-1000")
+    assert [one.name for one in fit.slices] == list(web_runs.SPACE)
+    defocus = next(one for one in fit.slices if one.name == "defocus_nm")
+    assert abs(defocus.values[int(defocus.mean.argmax())] + 55) < 20, "the made-up score is best at -55 nm"
+    chances = [chance for *_, chance in fit.contenders]
+    assert sum(chances) == pytest.approx(1)
+    assert chances == sorted(chances, reverse=True)
+    assert trials.model("bo-1000") is trials.model("bo-1000"), "fitted once"
+
+
+def test_sweeps_after_a_resume_replace_the_lost_ones():
+    items = [{"sweep": n, "loss": 1.0} for n in range(1, 8)] + [{"sweep": 6, "loss": 2.0}]
+    assert [(one["sweep"], one["loss"]) for one in by_sweep(items)] == [(n, 1.0) for n in range(1, 6)] + [(6, 2.0)]
+
+
+def test_a_stop_ends_jobs_after_their_trial(tmp_path):
+    progress = Progress(tmp_path, 3, 1, "v")
+    progress.done("a/0/0", 1.0, 0.5, 1.0)
+    Session(tmp_path / "logs").ask_to_stop()
+    with pytest.raises(InputError, match="stop"):
+        progress.done("a/0/1", 1.0, 0.6, 1.0)
+    assert len(progress.read()) == 2, "the trial itself is noted"
+    Session(tmp_path / "logs").begin()
+    progress.done("a/0/2", 1.0, 0.7, 1.0)
+
+
+def test_only_a_run_that_runs_is_stopped(tmp_path):
+    results = web_runs.study(tmp_path)
+    with pytest.raises(InputError, match="running"):
+        jobs.stop(results)
+    running = web_runs.study(tmp_path, "other", state="running")
+    jobs.stop(running)
+    assert Session(running / "logs").asked_to_stop
+
+
+def test_a_session_ends_only_by_its_own_process(tmp_path):
+    session = Session(tmp_path)
+    session.begin(kind="x")
+    session.file.write_text(json.dumps({**session.read(), "pid": -1}))
+    session.end("done")
+    assert session.read()["state"] == "running"
+
+
+def test_a_command_in_a_foreign_session_is_not_run(tmp_path):
+    folder = Folder(tmp_path)
+    live = tmp_path / "mine.live"
+    live.mkdir()
+    said = {"state": "stopped", "command": ["touch", str(tmp_path / "owned")], "data_file": "/etc/passwd",
+            "plan_file": "/etc/passwd", "output_file": str(tmp_path / "x.h5")}  # fmt: skip
+    (live / "session.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match="must lie in the folder"):
+        jobs.go_on(folder, live)
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("field, changes", [
+    ("output", {"output": "../x.h5"}), ("output", {"output": "data.h5"}), ("name", {"data": "/etc/passwd"}),
+    ("plan", {"plan": "engines: [{engine: epi}]"}), ("plan", {"plan": "a: [b"}), ("plan", {"plan": "words"}),
+])  # fmt: skip
+def test_bad_starts_are_refused_before_anything_is_written(tmp_path, field, changes):
+    web_runs.dataset(tmp_path)
+    given = {"data": "data.h5", "plan": "engines: [{engine: epie, sweeps: 1}]", "output": "new.h5", **changes}
+    with pytest.raises(InputError) as caught:
+        jobs.start_reconstruction(Folder(tmp_path), **given)
+    assert caught.value.field.startswith(field)
+    assert [path.name for path in tmp_path.iterdir()] == ["data.h5"]
+
+
+def test_bad_studies_are_refused(tmp_path):
+    (tmp_path / "studies/mine").mkdir(parents=True)
+    (tmp_path / "studies/mine/study.yaml").write_text("title: [")
+    folder = Folder(tmp_path)
+    for study, scale, executor in (("mine", "smoke", ""), ("mine", "huge", ""), ("mine", "smoke", "slurm; rm")):
+        with pytest.raises(InputError):
+            jobs.start_study(folder, tmp_path / "studies" / study, scale, None, executor)
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_last_error_of_the_logs_is_told(tmp_path):
+    (tmp_path / "a.log").write_text("error: an old one\n")
+    os.utime(tmp_path / "a.log", (1, 1))
+    (tmp_path / "b.log").write_text("Traceback\nptydesign.x.ScoreError: no peak\nfooter\n")
+    assert last_error(tmp_path) == "b.log: ptydesign.x.ScoreError: no peak"
