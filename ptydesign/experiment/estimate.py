@@ -37,7 +37,7 @@ def trial_work(
     reconstruction = sweeps * SWEEP_TRANSFORMS * transform(side**2)
     pixel = (study.potential.pixel_a, study.potential.pixel_a)
     experiment = to_experiment(config, study.doses_e_per_a2[0])
-    window = choose_window(experiment, pixel)
+    window = choose_window(experiment, pixel, fine=simulator == "abtem")
     waves = slices * configurations * probe_count(experiment)
     factor = ABTEM_FACTOR if simulator == "abtem" else 1.0
     simulation = factor * waves * SIMULATION_TRANSFORMS * transform(math.prod(window.grid.shape))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ptydesign import waves
 from ptydesign.grids import Grid
-from ptydesign.types import Detector, Experiment, Optics
+from ptydesign.types import Experiment, Optics
 from ptydesign.units import wavelength_a
 
 SUBPIXELS = 32  # on a side, by which a detector pixel on the aperture's edge is divided
@@ -96,9 +96,13 @@ def disc(experiment: Experiment) -> np.ndarray:
     """(ny, nx) fractions of a beam without specimen on each detector pixel, corner-centred."""
     detector, optics = experiment.detector, experiment.optics
     radius = optics.semiangle_rad / wavelength_a(optics.voltage_kv)
-    covered = np.zeros(detector.pixels)
-    for y, x in _subpixels():
-        covered += _covered(detector, radius, y, x)
+    ky, kx = detector.grid.frequencies()
+    pixel = np.asarray(detector.grid.reciprocal_pixel)
+    distance = np.hypot(ky, kx) - radius
+    covered = (distance <= 0).astype(float)
+    edge = np.nonzero(np.abs(distance) <= np.hypot(*pixel))
+    y, x = _subpixels().T * pixel[:, None]
+    covered[edge] = (np.hypot(ky[edge[0]] + y, kx[0, edge[1]][:, None] + x) <= radius).mean(axis=1)
     return covered / covered.sum()
 
 
@@ -108,10 +112,3 @@ def _subpixels() -> np.ndarray:
     first = (np.arange(number) + 0.5) / number
     second = (np.arange(number) * 0.6180339887498949) % 1
     return np.stack([first, second], axis=1) - 0.5
-
-
-def _covered(detector: Detector, radius: float, y: float, x: float) -> np.ndarray:
-    (ny, nx), (height, width) = detector.pixels, detector.grid.extent_a
-    ky = (np.fft.fftfreq(ny, 1 / ny)[:, None] + y) / height
-    kx = (np.fft.fftfreq(nx, 1 / nx)[None, :] + x) / width
-    return ky**2 + kx**2 <= radius**2
