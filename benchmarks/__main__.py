@@ -26,7 +26,7 @@ def main() -> None:
         nargs="*",
         default=["speed", "quality", "memory"],
         help="speed, quality, memory (default: these three); by themselves: profile (one core), kills, mutations, "
-        "corruptions",
+        "corruptions, trials",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("docs/results/benchmarks"), help="folder (default: %(default)s)"
@@ -37,12 +37,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12.0, help="of each run that is judged by its error")
     parser.add_argument("--count", type=int, default=None, help="of mutations (1000) or corruptions (300)")
     parser.add_argument("--place", type=Path, default=None, help="empty folder to work in (default: a temporary one)")
+    parser.add_argument("--designs", type=int, default=60, help="of which trials are timed (default: 60)")
     parser.add_argument("--kills", type=int, default=100, help="of studies of all kinds (default: 100)")
     parser.add_argument("--kinds", nargs="+", help="of studies to kill (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
     options = parser.parse_args()
     if {"mutations", "corruptions"} & set(options.parts):
         break_files(options)
+        return
+    if "trials" in options.parts:
+        from benchmarks import trials
+
+        options.out.mkdir(parents=True, exist_ok=True)
+        trials.run(options.out, f"{processor()}, one core, beside other work", options.designs)
         return
     if "kills" in options.parts:
         kill_studies(options)

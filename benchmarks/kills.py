@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ptydesign.files import leftovers
+from ptydesign.study.leftovers import temporary_files
 
 ROOT = Path(__file__).parents[1]
 # One study of each kind.
@@ -83,7 +83,7 @@ class Place:
     @property
     def leftovers(self) -> list[Path]:
         """Temporary files and locks."""
-        return [*leftovers(self.folder / "results"), *(self.folder / ".snakemake" / "locks").glob("*")]
+        return [*temporary_files(self.folder / "results"), *(self.folder / ".snakemake" / "locks").glob("*")]
 
 
 @dataclass

@@ -126,6 +126,12 @@ def band_limit(grid: Grid, fraction: float = BAND_LIMIT, taper: float = 0.02) ->
     return 0.5 * (1 + np.cos(np.pi * np.clip(beyond / (taper * nyquist), 0, 1)))
 
 
+def band_limit_of(grid: Grid, pixel_a: float) -> Float[np.ndarray, "ny nx"]:
+    """The band limit, as above, that belongs to another pixel than the grid's; shape grid.shape."""
+    part = max(grid.pixel_a) / pixel_a
+    return band_limit(grid, BAND_LIMIT * part, 0.02 * part)
+
+
 def propagator(
     frequencies: tuple[Float[Array | np.ndarray, "ny 1"], Float[Array | np.ndarray, "1 nx"]],
     wavelength_a: Number,

@@ -61,6 +61,7 @@ class OnePlan(SimulatedStudy):
     objective: ObjectiveConfig
     """Which of the scores counts."""
     scored: ClassVar[tuple[int, ...]] = ()  # besides the last sweep
+    patience: ClassVar[None] = None
 
 
 class CompareStudy(SimulatedStudy):

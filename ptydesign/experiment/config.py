@@ -242,6 +242,9 @@ class StudyConfig(SimulatedStudy):
     scored_sweeps: tuple[PositiveInt, ...] | None = Field(None, min_length=1)
     """Numbers of sweeps after which a trial is scored, rising; the best of them by the objective counts, so that every
     design is judged by its own best stop. null is a series up to the plan's sweeps, in steps of 1.4 to 2 times."""
+    patience: PositiveInt | None = None
+    """Numbers of sweeps in a row with a score below the best, after which a trial of a search ends, since more sweeps
+    only fit noise; null goes on to the plan's end. `python -m benchmarks trials` shows what it saves and costs."""
     jobs: JobsConfig = JobsConfig()
     """How work is cut into jobs."""
     compare_with: Literal["cao2022"] | None = None

@@ -14,7 +14,7 @@ from ptydesign.experiment.checks import map_point
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.points import experiment_at
 from ptydesign.simulate.coherence import probe_count
-from ptydesign.simulate.detector import choose_window
+from ptydesign.simulate.window import choose_window
 from ptydesign.study.acquisition import ExperimentConfig, at_point, to_experiment
 from ptydesign.study.cost import transform
 

@@ -19,7 +19,7 @@ from ptydesign.experiment import estimate, scope
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import Resolved, resolve
 from ptydesign.experiment.search import version_of
-from ptydesign.experiment.trial import study_inputs
+from ptydesign.experiment.trial import path_inputs, study_inputs
 from ptydesign.study import cost, rounds
 from ptydesign.study.kind import Kind, Step, Which, Work
 from ptydesign.study.tables import table_files
@@ -61,7 +61,7 @@ def _trial(resolved: Resolved) -> dict[str, Any]:
     content = resolved.content
     study = resolved.study
     own = {name: content[name] for name in ("experiment", "seed")}
-    return {**study_inputs(study, resolved.key), "scored_sweeps": list(study.scored), **own}
+    return {**study_inputs(study, resolved.key), **path_inputs(study), **own}
 
 
 def _model(resolved: Resolved) -> dict[str, Any]:

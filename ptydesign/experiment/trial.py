@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ class Trial:
         return {
             **study_inputs(study, potential_key),
             **own,
-            **({"scored_sweeps": list(study.scored)} if self.stop is None else {"stop": self.stop}),
+            **(path_inputs(study, self.repeat) if self.stop is None else {"stop": self.stop}),
             "experiment": self.experiment.model_dump(mode="json"),
             "dose_e_per_a2": self.dose_e_per_a2,
             "simulator": self.simulator,
@@ -77,6 +78,15 @@ def study_inputs(study: StudyConfig, potential_key: str) -> dict[str, Any]:
         "score": study.score.model_dump(mode="json"),
         "versions": versions(*FIELD_TRIAL),
     }
+
+
+def path_inputs(study: StudyConfig, repeat: int = SEARCH) -> dict[str, Any]:
+    """What determines the path of a trial that is scored on its way. The objective does only if it ends trials, those
+    of a search; draws that decide on a stop go on to the plan's end."""
+    own: dict[str, Any] = {"scored_sweeps": list(study.scored)}
+    if study.patience is not None and repeat == SEARCH:
+        own |= {"patience": study.patience, "objective": study.objective.model_dump(mode="json")}
+    return own
 
 
 def scored_region_a(
@@ -125,12 +135,6 @@ def run_trial(
         now = time.perf_counter()
         cost[name], start = round(now - start, 4), now
 
-    kept: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-
-    def keep(sweep: int, loss: float, state: ReconState) -> None:
-        if sweep in study.scored:
-            kept[sweep] = np.asarray(state.object), np.asarray(state.pixel_a), np.asarray(state.origin_a)
-
     try:
         planned = to_experiment(trial.experiment, trial.dose_e_per_a2)
         mean, least = fluence(planned, region, (extent[0] / 2, extent[1] / 2))
@@ -140,7 +144,8 @@ def run_trial(
         dataset, truth = simulate(study, potential, trial)
         lap("simulate_s")
         result["positions"] = len(dataset.positions_a)
-        observers = () if trial.stop else (keep,)
+        path = ScoredPath(study, truth, region, study.patience if trial.repeat == SEARCH else None)
+        observers = () if trial.stop else (path.observe,)
         known = trial.known(dataset)
         plan, found = calibrated(known, trial.plan or study.reconstruction, seed)
         if found:
@@ -148,38 +153,68 @@ def run_trial(
             lap("calibrate_s")
         state, _, outcome = reconstruct(known, plan, seed, observers, most=trial.stop)
         lap("reconstruct_s")
+        cost["reconstruct_s"] = round(cost["reconstruct_s"] - path.seconds, 4)
         result["sweeps"] = int(outcome.sweeps)
         if outcome.status == "diverged":
             return {**result, "status": "diverged", "reason": outcome.reason}, cost, None
-        kept[int(outcome.sweeps)] = state.object, state.pixel_a, state.origin_a
-        path = list(_scored(study, kept, truth, region))
-        lap("score_s")
+        path.end(int(outcome.sweeps), state)
+        cost["score_s"] = round(path.seconds, 4)
     except (InputError, ScoreFailure, FloatingPointError) as error:
         return {**result, "reason": str(error)}, cost, None
-    if not path:
+    if not path.scores:
         return {**result, "reason": "a score is not finite"}, cost, None
-    result["path"] = [{"sweeps": sweeps, "scores": scores} for sweeps, scores, _ in path]
-    return {**result, "status": "ok"}, cost, path[-1][2]
+    result["path"] = [{"sweeps": sweeps, "scores": scores} for sweeps, scores in path.scores.items()]
+    return {**result, "status": "ok"}, cost, path.images
 
 
-def _scored(
-    study: StudyConfig, kept: Mapping[int, tuple], truth: Truth, region: tuple[float, float, float, float]
-) -> Iterator[tuple[int, dict[str, Any], Comparison]]:
-    """(sweeps, scores, images) of the states that were kept; one before the last that can't be scored is left out."""
-    from ptydesign.score.compare import compare
-    from ptydesign.score.metrics import ScoreFailure
+class ScoredPath:
+    """The scores of a reconstruction on its way. scores: by sweeps. images: of the last. seconds: spent on it.
+    patience: as the study's; None goes on to the end."""
 
-    for sweeps, (object_, pixel_a, origin_a) in sorted(kept.items()):
-        try:
-            comparison = compare(object_, pixel_a, origin_a, truth, region, study.score)
-        except ScoreFailure:
-            if sweeps == max(kept):
-                raise
-            continue
+    def __init__(
+        self, study: StudyConfig, truth: Truth, region: tuple[float, float, float, float], patience: int | None = None
+    ):
+        self.study, self.truth, self.region, self.patience = study, truth, region, patience
+        self.scores: dict[int, dict[str, Any]] = {}
+        self.images: Comparison | None = None
+        self.seconds = 0.0
+
+    def observe(self, sweep: int, loss: float, state: ReconState) -> bool:
+        """Score a sweep if the study names it, and say whether the best one has passed for good.
+
+        What can't be scored is left out: it may be later.
+        """
+        from ptydesign.score.metrics import ScoreFailure
+
+        if sweep not in self.study.scored:
+            return False
+        with suppress(ScoreFailure):
+            self.score(sweep, state)
+        values = [_value(self.study, scores) for scores in self.scores.values()]
+        return passed(values, self.patience)
+
+    def end(self, sweep: int, state: ReconState) -> None:
+        """Score the last sweep. Raises ScoreFailure."""
+        if sweep not in self.scores:
+            self.score(sweep, state)
+
+    def score(self, sweep: int, state: ReconState) -> None:
+        """Score a state, unless a score is not finite."""
+        from ptydesign.score.compare import compare
+
+        start = time.perf_counter()
+        arrays = (np.asarray(array) for array in (state.object, state.pixel_a, state.origin_a))
+        comparison = compare(*arrays, self.truth, self.region, self.study.score)
         scores = _scores(comparison)
         numbers = [*scores["ssim"].values(), *(v for v in scores.values() if isinstance(v, float))]
         if all(math.isfinite(value) for value in numbers):
-            yield sweeps, scores, comparison
+            self.scores[sweep], self.images = scores, comparison
+        self.seconds += time.perf_counter() - start
+
+
+def passed(values: Sequence[float], patience: int | None) -> bool:
+    """Whether the last `patience` values of a path are all below its best; None: never."""
+    return patience is not None and len(values) - 1 - int(np.argmax(values or [0.0])) >= patience
 
 
 def _scores(comparison: Comparison) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ptydesign.errors import InputError
 from ptydesign.functions import Place, Registry, guarded
 from ptydesign.types import ReconState
 
-Observer = Callable[[int, float, ReconState], bool | None]  # True ends the run
+Observer = Callable[[int, float, ReconState], bool | None]
 
 
 def _taken(function: Any, place: Place) -> Callable[[], Observer]:

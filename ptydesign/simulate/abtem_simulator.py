@@ -2,7 +2,8 @@
 
 Slow, and independent: shared with the JAX simulator are only where the windows lie (`scan`), the integration over
 detector pixels, and the quadrature of partial coherence. abTEM has no windowed probes, so its multislice runs on the
-piece of the whole specimen's band-limited transmission function that lies in the window. Precision is float64.
+piece of the whole specimen's band-limited transmission function that lies in the window, on the potential's own pixel.
+Precision is float64.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import numpy as np
 
 from ptydesign.errors import InputError
 from ptydesign.simulate.coherence import focal_points, source_points
-from ptydesign.simulate.detector import Window, integrate
+from ptydesign.simulate.integrate import pattern, pixels_of, probe_spectrum
 from ptydesign.simulate.scan import check_windows
+from ptydesign.simulate.window import Window
 from ptydesign.types import Experiment, Optics, Potential
 from ptydesign.units import KV, MRAD
 
@@ -37,7 +39,12 @@ def intensities(
     positions_a = np.asarray(positions_a, np.float64)
     offsets, offset_weights = source_points(experiment)
     changes, focal_weights = focal_points(experiment)
+    if max(window.ratio) > 1:
+        raise InputError("window", "must have the potential's pixel", window.grid.pixel_a, "Make it with fine=True.")
     check_windows(potential, (positions_a[:, None] + offsets).reshape(-1, 2), window.grid, periodic)
+    everything = tuple(np.fft.fftfreq(size, 1 / size) for size in window.grid.shape)
+    of_probe = np.abs(probe_spectrum(window.grid, experiment.optics)) ** 2
+    pixels = pixels_of(experiment, window.grid, everything, of_probe)
     total = np.zeros((len(positions_a), *experiment.detector.pixels))
     settings = {"precision": "float64", "fft": "numpy", "device": "cpu", "diagnostics.progress_bar": False}
     with abtem.config.set(settings):
@@ -48,9 +55,9 @@ def intensities(
                 for offset, offset_weight in zip(offsets, offset_weights, strict=True):
                     local, rest_a = _crop(transmission, position + offset, potential, window)
                     for probe, focal_weight in zip(probes, focal_weights, strict=True):
-                        pattern = _pattern(probe, local, rest_a, window)
+                        fine, direct = _pattern(probe, local, rest_a, window)
                         weight = offset_weight * focal_weight / len(potential.slices_va)
-                        total[index] += weight * integrate(pattern, window, experiment.detector)
+                        total[index] += weight * pattern(fine * pixels.kept, direct, pixels)
     return total.astype(np.float32)
 
 
@@ -58,15 +65,9 @@ def _probe(optics: Optics, defocus_change_a: float, window: Window):
     """abTEM's probe for these optics, as large as the window. abTEM's axes are (x, y), its angles mrad, energy eV."""
     import abtem
 
-    class Edge(abtem.transfer.Aperture):
-        """abTEM's soft edge in intensity instead of amplitude, see `waves.aperture`."""
-
-        def _evaluate_from_angular_grid(self, alpha, phi):
-            return np.sqrt(super()._evaluate_from_angular_grid(alpha, phi))
-
     energy = optics.voltage_kv * KV
     return abtem.Probe(
-        aperture=Edge(semiangle_cutoff=optics.semiangle_rad / MRAD, energy=energy, soft=True),
+        aperture=abtem.transfer.Aperture(semiangle_cutoff=optics.semiangle_rad / MRAD, energy=energy, soft=True),
         energy=energy,
         extent=window.grid.extent_a[::-1],
         gpts=window.grid.shape[::-1],
@@ -115,8 +116,11 @@ def _crop(transmission, position_a: np.ndarray, potential: Potential, window: Wi
     return slices, (x, y)
 
 
-def _pattern(probe, slices: list, probe_position_a: tuple[float, float], window: Window) -> np.ndarray:
-    """Fine pattern, window.grid.shape, corner-centred, of abTEM's multislice, as a fraction of the incident electrons.
+def _pattern(
+    probe, slices: list, probe_position_a: tuple[float, float], window: Window
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of abTEM's multislice: the fine pattern, window.grid.shape, corner-centred, as a fraction of the incident
+    electrons, and the part of these that leave undeflected, ().
 
     Waves.multislice of abTEM 1.0.11 fails on transmission functions and would band-limit a cropped potential, whose
     edges don't match; its steps take them as they are.
@@ -126,8 +130,13 @@ def _pattern(probe, slices: list, probe_position_a: tuple[float, float], window:
     from abtem.multislice import FresnelPropagator, conventional_multislice_step
 
     wave = probe.build(scan=abtem.CustomScan(np.array([probe_position_a])), lazy=False)
+    incident = np.fft.fft2(wave.array.reshape(window.grid.shape[::-1])).T
     propagator, antialias = FresnelPropagator(), AntialiasAperture()
     for transmission in slices:
         wave = conventional_multislice_step(wave, transmission, propagator, antialias)
-    far = wave.diffraction_patterns(max_angle=None, fftshift=False)
-    return np.swapaxes(far.array.reshape(window.grid.shape[::-1]), -1, -2)
+    leaving = np.fft.fft2(wave.array.reshape(window.grid.shape[::-1])).T
+    (ky, kx), thickness_a = window.grid.frequencies(), sum(one.slice_thickness[0] for one in slices)
+    free = incident * np.exp(-1j * np.pi * wave.wavelength * thickness_a * (ky**2 + kx**2))
+    everything = np.sum(np.abs(incident) ** 2)
+    fine = np.abs(leaving) ** 2 / everything
+    return fine, np.abs(np.vdot(free, leaving) / everything) ** 2

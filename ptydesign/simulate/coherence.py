@@ -13,7 +13,9 @@ from ptydesign.units import wavelength_a
 
 TOLERANCE = 0.01  # of a quadrature, for the fringe that varies fastest
 MOST_POINTS = 31
-LEFT_OUT = 1e-3  # of the electrons, in probes that are too weak to be kept
+# Of the electrons, in probes that are too weak to be kept. Patterns are within 1 % (L2) of all probes: a weak one looks
+# much like the sum of the strong ones, which are scaled to all electrons.
+LEFT_OUT = 0.05
 
 
 def phases_rad(experiment: Experiment) -> tuple[float, float]:

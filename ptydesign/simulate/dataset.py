@@ -12,8 +12,9 @@ from scipy.fft import next_fast_len
 from ptydesign import __version__
 from ptydesign.errors import InputError, nearest
 from ptydesign.simulate.coherence import source_points
-from ptydesign.simulate.detector import MAX_MEAN_COUNTS, Window, apply_mtf, check_detector, choose_window, readout
+from ptydesign.simulate.detector import MAX_MEAN_COUNTS, apply_mtf, check_detector, readout
 from ptydesign.simulate.scan import check_scan, half_extent_a, raster, true_positions
+from ptydesign.simulate.window import Window, choose_window
 from ptydesign.types import Dataset, Experiment, Potential, Truth
 from ptydesign.units import interaction_parameter
 
@@ -108,7 +109,7 @@ def simulate_doses(
     for one in experiments:
         check_experiment(one)
     thickness = float(np.sum(potential.thickness_a[:-1]))
-    window = choose_window(experiment, potential.pixel_a, thickness)
+    window = choose_window(experiment, potential.pixel_a, thickness, fine=simulator == "abtem")
     if centre_a is None:
         centre_a = tuple(size / 2 for size in potential.grid.extent_a)
     nominal = raster(experiment.scan, centre_a)
@@ -156,10 +157,12 @@ def required_shape(
     needed = np.zeros(2, int)
     for experiment in experiments:
         check_experiment(experiment)
-        window = choose_window(experiment, pixel_a, thickness_a)
         reach = half_extent_a(experiment.scan) + source_points(experiment)[0].max(axis=0)
-        pixels = 2 * np.ceil(reach / np.asarray(pixel_a)).astype(int) + 2  # 2: rounding to whole pixels on both sides
-        needed = np.maximum(needed, pixels + np.asarray(window.grid.shape))
+        for fine in (False, True):  # either simulator's
+            grid = choose_window(experiment, pixel_a, thickness_a, fine).grid
+            # 2: rounding to whole pixels on both sides
+            sides = [2 * r + (n + 2) * p for r, n, p in zip(reach, grid.shape, grid.pixel_a, strict=True)]
+            needed = np.maximum(needed, np.ceil(np.asarray(sides) / pixel_a).astype(int))
     return next_fast_len(int(needed[0])), next_fast_len(int(needed[1]))
 
 
@@ -179,7 +182,6 @@ def _provenance(experiment: Experiment, seed: int, simulator: str, window: Windo
         "simulator": simulator,
         "seed": int(seed),
         "window_px": list(window.grid.shape),
-        "window_factor": list(window.factor),
-        "oversample": list(window.oversample),
+        "window_pixel_a": list(window.grid.pixel_a),
         "experiment": asdict(experiment),
     }

@@ -13,8 +13,8 @@ import numpy as np
 from ptydesign import waves
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
-from ptydesign.simulate.detector import probe_radius_a
 from ptydesign.simulate.scan import JITTER_MARGIN_SIGMA, raster
+from ptydesign.simulate.window import probe_radius_a
 from ptydesign.types import Experiment
 from ptydesign.units import wavelength_a
 

@@ -1,33 +1,39 @@
 """Multislice simulation of 4D-STEM patterns with JAX: batched, float32, compiled once for each window shape.
 
-The model is that of `waves`: T = BL[exp(i sigma V)] on the whole specimen; in the window
-psi <- ifft2(BL p(dz) fft2(T psi)) after every slice but the last; the pattern is |BL fft2(T psi)|^2. BL is the
-band limit at 2/3 of the simulation's Nyquist frequency. The same holds for a single slice (strong phase
-approximation): its transmission and its pattern are band-limited too, so that nothing beyond
-1/(3 pixel) is ever simulated; give the potential a pixel of at most half the detector's to fill the detector's corners.
+The model is that of `waves`: T = BL[exp(i sigma V)] on the specimen; in the window psi <- ifft2(BL p(dz) fft2(T psi))
+after every slice but the last; the pattern is |BL fft2(T psi)|^2. BL is the band limit at 2/3 of the Nyquist frequency
+of the potential's pixel. The same holds for a single slice (strong phase approximation): its transmission and its
+pattern are band-limited too, so that nothing beyond 1/(3 pixel) is ever simulated; give the potential a pixel of at
+most half the detector's to fill the detector's corners.
+
+Many rows of the first and the last transform hold nothing: a probe's spectrum has few, and the detector doesn't see
+all. They are left out, along x first, which is why spectra here are transposed: (kx, ky).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ptydesign import waves
 from ptydesign.grids import Grid
 from ptydesign.simulate.coherence import incoherent_probes
-from ptydesign.simulate.detector import Window, integrate
+from ptydesign.simulate.integrate import pattern, pixels_of, probe_spectrum
 from ptydesign.simulate.scan import check_windows
+from ptydesign.simulate.transmission import transmissions
+from ptydesign.simulate.window import Window, seen
 from ptydesign.types import Experiment, Potential
-from ptydesign.units import interaction_parameter, wavelength_a
+from ptydesign.units import wavelength_a
 
-BLOCK = 32  # positions of one compiled call; the last block is padded, so any number of positions compiles once
+BLOCK = 16  # positions of one compiled call; the last block is padded, so any number of positions compiles once
+FEW, MOST = 3 / 8, 7 / 8  # parts of a window's frequencies: those of a probe, and those that a detector sees
 
 
+@threadpool_limits.wrap(limits=1)  # small products: threads would cost more than they save
 def intensities(
     potential: Potential,
     experiment: Experiment,
@@ -43,95 +49,143 @@ def intensities(
     only if the specimen is declared `periodic`; else that is an InputError.
     """
     positions_a = np.asarray(positions_a, np.float64)
-    check_windows(potential, positions_a, window.grid, periodic)
-    spectra = _probes(experiment, window.grid)
-    limit = jnp.asarray(waves.band_limit(window.grid), jnp.float32)
-    steps = _propagators(potential, experiment, window.grid)
-    drift, times = _drift(experiment, window.grid, len(positions_a))
-    pad = window.grid.shape if periodic else (0, 0)
-    total = np.zeros((len(positions_a), *experiment.detector.pixels), np.float32)
-    origins, shifts = _corners(positions_a, potential, window.grid, pad, periodic)
-    for transmission in _transmissions(potential, experiment.optics.voltage_kv, pad):
+    grid, detector = window.grid, experiment.detector
+    check_windows(potential, positions_a, grid, periodic)
+    spectra = _probes(experiment, grid)
+    ky, kx = (
+        _lowest(_enough(n, MOST, k * w)) for n, k, w in zip(grid.shape, seen(detector), grid.extent_a, strict=True)
+    )
+    pixels = pixels_of(experiment, grid, (ky, kx), (np.abs(spectra) ** 2).sum(axis=0)[np.ix_(ky, kx)])
+    limit = waves.band_limit_of(grid, max(potential.pixel_a))
+    steps = _propagators(potential, experiment, grid, limit)
+    probes, leaving = _transposed(spectra, experiment, grid, float(np.sum(potential.thickness_a[:-1])))
+    passed = jnp.asarray(limit.T[np.ix_(kx, ky)] ** 2, jnp.float32)
+    drift, times = _drift(experiment, grid, len(positions_a), probes.shape[1])
+    total = np.zeros((len(positions_a), *detector.pixels), np.float32)
+    here = np.asarray if jax.default_backend() == "cpu" else jnp.asarray
+    voltage_kv = experiment.optics.voltage_kv
+    for transmission, origin_a in transmissions(potential, voltage_kv, window, positions_a, periodic):
+        corners, shifts = _corners(positions_a - origin_a, window, potential.grid if periodic else None)
         for start in range(0, len(positions_a), BLOCK):
             part = slice(start, start + BLOCK)
-            patterns = _block(
-                transmission,
-                spectra,
-                steps,
-                limit,
-                drift,
-                _filled(origins[part]),
-                _filled(shifts[part]),
-                _filled(times[part]),
-                window=window,
-                detector=replace(experiment.detector, background_e_per_px=0.0, mtf_nyquist=1.0),
-            )
-            total[part] += np.asarray(patterns)[: len(origins[part])]
+            places = tuple(_filled(rows[part]) for rows in (corners, shifts, times))
+            fine, direct = _block(transmission, probes, leaving, steps, passed, drift, places, grid=grid)
+            patterns = pattern(here(fine).swapaxes(-1, -2), here(direct) / pixels.kept, pixels)
+            total[part] += np.asarray(patterns)[: len(corners[part])]
     return total / len(potential.slices_va)
 
 
-@partial(jax.jit, static_argnames=("window", "detector"))
-def _block(transmission, spectra, steps, limit, drift, origins, shifts, times, *, window, detector):
-    """Patterns (BLOCK, *detector.pixels) of the windows whose pixel (0, 0) is `origins` (BLOCK, 2) of the specimen.
+@partial(jax.jit, static_argnames="grid")
+def _block(transmission, probes, leaving, steps, passed, drift, places, *, grid):
+    """Fine patterns (BLOCK, kx, ky) that the detector sees, and what of them leaves undeflected (BLOCK,).
 
-    drift: (y, x) phase that the probe's spectrum gains over the scan, or None; times: (BLOCK, 1) in [-1/2, 1/2].
+    probes: (probe, kx, ky), the lowest kx; leaving: the same after the specimen's thickness, normalised. steps:
+    propagators. passed: (kx, ky) of the detector, a factor of intensities. drift: (kx, ky) phase that the probes gain
+    over the scan, or None. places: the windows' pixel (0, 0) in the specimen, the shift of the probes, and the time in
+    [-1/2, 1/2].
     """
-    grid = window.grid
-    slices = transmission.shape[0]
+    slices, few = transmission.shape[0], probes.shape[1]
+    ky, kx = grid.frequencies()
+    kx = kx[0, _lowest(few)]
 
-    def pattern(place):
-        origin, shift, time = place
-        local = jax.lax.dynamic_slice(transmission, (0, origin[0], origin[1]), (slices, *grid.shape))
-        ramp = waves.shift_phase(grid, shift)
+    def fine(place):
+        corner, shift, time = place
+        local = jax.lax.dynamic_slice(transmission, (0, corner[0], corner[1]), (slices, *grid.shape))
+        turn = jnp.exp(-2j * jnp.pi * jnp.float32(kx)[:, None] * shift[1])
+        turn = turn * jnp.exp(-2j * jnp.pi * jnp.float32(ky)[:, 0] * shift[0])
         if drift is not None:
-            ramp = ramp * jnp.exp(1j * time[0] * drift)
+            turn = turn * jnp.exp(1j * time[0] * drift)
 
-        def add(total, spectrum):
-            exit_wave = waves.multislice(waves.ifft2(spectrum * ramp), local, steps)
-            far = waves.fft2(exit_wave) * limit
-            return total + (far.real**2 + far.imag**2), None
+        def add(total, probe):
+            entering, left = probe
+            wave = waves.multislice(_to_specimen(entering * turn, grid), local, steps)
+            far = _to_detector(wave, *passed.shape)
+            both = min(few, passed.shape[0]), passed.shape[1]
+            overlap = jnp.sum(jnp.conj(_fitted(left * turn, both)) * _fitted(far, both))
+            intensity, direct = total
+            return (intensity + _squared(far) * passed, direct + _squared(overlap)), None
 
-        fine, _ = jax.lax.scan(add, jnp.zeros(grid.shape, jnp.float32), spectra)
-        return integrate(fine, window, detector)
+        nothing = jnp.zeros(passed.shape, jnp.float32), jnp.zeros((), jnp.float32)
+        return jax.lax.scan(add, nothing, (probes, leaving))[0]
 
     # On a CPU one window at a time stays in its cache; a GPU wants many at once.
     together = None if jax.default_backend() == "cpu" else BLOCK
-    return jax.lax.map(pattern, (origins, shifts, times), batch_size=together)
+    return jax.lax.map(fine, places, batch_size=together)
 
 
-@jax.jit
-def _transmission(slices_va: jax.Array, sigma: float, limit: jax.Array) -> jax.Array:
-    """Band-limited transmission (slices, y, x) of a projected potential in V A."""
-    return jax.lax.map(lambda v: waves.ifft2(waves.fft2(jnp.exp(1j * sigma * v)) * limit), slices_va)
+def _to_specimen(spectrum, grid: Grid):
+    """The wave (y, x) of a spectrum (kx, ky) of which only the lowest kx are given."""
+    along_y = jnp.fft.ifft(spectrum, norm="ortho")
+    return jnp.fft.ifft(_fitted(along_y, grid.shape[::-1]).T, norm="ortho")
 
 
-def _transmissions(potential: Potential, voltage_kv: float, pad: tuple[int, int]) -> Iterator[jax.Array]:
-    """The transmission (slices, y + pad, x + pad) of one configuration after the other, continued periodically."""
-    limit = jnp.asarray(waves.band_limit(potential.grid), jnp.float32)
-    for slices_va in potential.slices_va:
-        transmission = _transmission(jnp.asarray(slices_va, jnp.float32), interaction_parameter(voltage_kv), limit)
-        yield jnp.pad(transmission, ((0, 0), (0, pad[0]), (0, pad[1])), mode="wrap") if any(pad) else transmission
+def _to_detector(wave, kx: int, ky: int):
+    """The lowest (kx, ky) of a wave's (y, x) spectrum."""
+    along_x = jnp.fft.fft(wave, norm="ortho").T
+    return _fitted(jnp.fft.fft(_fitted(along_x, (kx, wave.shape[0])), norm="ortho"), (kx, ky))
 
 
-def _probes(experiment: Experiment, grid: Grid) -> jax.Array:
-    """Spectra (probe, y, x) complex64 of the incoherent probes, centred at pixel (ny//2, nx//2)."""
+def _fitted(spectrum, shape: tuple[int, int]):
+    """A corner-centred spectrum cut, or filled up with zeros, to a shape."""
+    for axis, size in enumerate(shape):
+        have = spectrum.shape[axis]
+        if have == size:
+            continue
+        least = min(have, size)
+        first = jax.lax.slice_in_dim(spectrum, 0, least - least // 2, axis=axis)
+        last = jax.lax.slice_in_dim(spectrum, have - least // 2, have, axis=axis)
+        gap = [size - least if n == axis else length for n, length in enumerate(spectrum.shape)]
+        spectrum = jnp.concatenate([first, jnp.zeros(gap, spectrum.dtype), last], axis)
+    return spectrum
+
+
+def _squared(wave):
+    return wave.real**2 + wave.imag**2
+
+
+def _enough(size: int, part: float, highest: float) -> int:
+    """How many of a transform's frequencies to keep: a part of them if that reaches beyond `highest`, else all."""
+    few = 2 * int(part * size / 2)
+    return few if few // 2 > highest else size
+
+
+def _lowest(count: int) -> np.ndarray:
+    """Frequencies as integers, corner-centred: indices into a larger transform."""
+    return np.fft.fftfreq(count, 1 / count).round().astype(int)
+
+
+def _probes(experiment: Experiment, grid: Grid) -> np.ndarray:
+    """Spectra (probe, y, x) complex128 of the incoherent probes, centred at pixel (ny//2, nx//2)."""
     optics = experiment.optics
-    wavelength = wavelength_a(optics.voltage_kv)
-    spectrum = waves.probe_spectrum(grid, wavelength, optics.semiangle_rad, **optics.aberrations)
+    spectrum = probe_spectrum(grid, optics)
     inside = np.nonzero(spectrum)
     ky, kx = (np.broadcast_to(k, grid.shape)[inside] for k in grid.frequencies())
-    angles = np.stack([ky, kx]) * wavelength / optics.semiangle_rad
+    angles = np.stack([ky, kx]) * wavelength_a(optics.voltage_kv) / optics.semiangle_rad
     probes = incoherent_probes(spectrum[inside], angles, experiment)
     spectra = np.zeros((len(probes), *grid.shape), np.complex128)
     spectra[:, *inside] = probes
     # The half-window shift in float64 on the host: float32 phases would lose digits.
     (ky, kx), (cy, cx) = grid.frequencies(), (size // 2 * p for size, p in zip(grid.shape, grid.pixel_a, strict=True))
-    to_centre = np.exp(-2j * np.pi * (ky * cy + kx * cx))
-    return jnp.asarray(spectra * to_centre, jnp.complex64)
+    return spectra * np.exp(-2j * np.pi * (ky * cy + kx * cx))
 
 
-def _drift(experiment: Experiment, grid: Grid, count: int) -> tuple[jax.Array | None, np.ndarray]:
-    """The phase (y, x) that a probe's spectrum gains from the first to the last position, None for none; and the time
+def _transposed(
+    spectra: np.ndarray, experiment: Experiment, grid: Grid, thickness_a: float
+) -> tuple[jax.Array, jax.Array]:
+    """The probes (probe, kx, ky), and the same after a thickness of nothing, each with a norm of one, complex64."""
+    optics = experiment.optics
+    wavelength = wavelength_a(optics.voltage_kv)
+    edge = optics.semiangle_rad / wavelength * grid.extent_a[1] + 1  # the aperture's is a pixel soft
+    columns = _lowest(_enough(grid.shape[1], FEW, edge))
+    spectra = spectra.swapaxes(-1, -2)[:, columns]
+    ky, kx = grid.frequencies()
+    free = np.exp(-1j * np.pi * wavelength * thickness_a * (ky**2 + kx**2)).T[columns]
+    norms = np.sqrt((np.abs(spectra) ** 2).sum(axis=(1, 2), keepdims=True))
+    return jnp.asarray(spectra, jnp.complex64), jnp.asarray(spectra * free / norms, jnp.complex64)
+
+
+def _drift(experiment: Experiment, grid: Grid, count: int, few: int) -> tuple[jax.Array | None, np.ndarray]:
+    """The phase (kx, ky) that a probe's spectrum gains from the first to the last position, None for none; and the time
     (count, 1) of each position in [-1/2, 1/2]. Aberrations are linear in their coefficients, so this is exact."""
     times = np.linspace(-0.5, 0.5, count, dtype=np.float32)[:, None]
     optics = experiment.optics
@@ -140,13 +194,12 @@ def _drift(experiment: Experiment, grid: Grid, count: int) -> tuple[jax.Array | 
         return None, times
     angle = optics.astigmatism_angle_rad
     phase = waves.aberration_phase(grid, wavelength_a(optics.voltage_kv), **change, astigmatism_angle_rad=angle)
-    return -jnp.asarray(phase, jnp.float32), times
+    return -jnp.asarray(phase.T[_lowest(few)], jnp.float32), times
 
 
-def _propagators(potential: Potential, experiment: Experiment, grid: Grid) -> jax.Array:
+def _propagators(potential: Potential, experiment: Experiment, grid: Grid, limit: np.ndarray) -> jax.Array:
     """Band-limited propagators (slices - 1, y, x) complex64 between the slices, computed in float64."""
     wavelength = wavelength_a(experiment.optics.voltage_kv)
-    limit = waves.band_limit(grid)
     steps = np.zeros((len(potential.thickness_a) - 1, *grid.shape), np.complex64)
     with jax.enable_x64(True):
         for step, distance in zip(steps, potential.thickness_a, strict=False):  # none after the last slice
@@ -154,19 +207,17 @@ def _propagators(potential: Potential, experiment: Experiment, grid: Grid) -> ja
     return jnp.asarray(steps)
 
 
-def _corners(
-    positions_a: np.ndarray, potential: Potential, grid: Grid, pad: tuple[int, int], periodic: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel (position, 2) of each window's corner in the specimen, and what is left to shift the probe by in angstrom.
+def _corners(places_a: np.ndarray, window: Window, around: Grid | None) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel (position, 2) of each window's corner in the transmission, and what is left to shift the probe by in A.
 
-    The probe's window centre is pixel (ny//2, nx//2); the rest is within half a pixel.
+    The probe's window centre is pixel (ny//2, nx//2); the rest is within half a pixel. around: a specimen that repeats.
     """
-    pixel = np.asarray(potential.pixel_a)
-    nearest = np.rint(positions_a / pixel).astype(int)
-    rest = positions_a - nearest * pixel
-    corner = nearest - np.asarray(grid.shape) // 2
-    if periodic:
-        corner = corner % np.asarray(potential.grid.shape)
+    pixel = np.asarray(window.grid.pixel_a)
+    nearest = np.rint(places_a / pixel).astype(int)
+    rest = places_a - nearest * pixel
+    corner = nearest - np.asarray(window.grid.shape) // 2
+    if around is not None and max(window.ratio) == 1:
+        corner = corner % np.asarray(around.shape)
     return corner.astype(np.int32), rest.astype(np.float32)
 
 

@@ -106,20 +106,19 @@ def check_windows(potential: Potential, positions_a: np.ndarray, window: Grid, p
         raise InputError(
             "positions_a", "must be finite (y, x) of one or more positions", positions_a.shape, "Correct the positions."
         )
-    have, want = np.asarray(potential.grid.shape), np.asarray(window.shape)
-    pixel = np.asarray(potential.pixel_a)
-    if not np.allclose(pixel, window.pixel_a, rtol=1e-6):
-        raise InputError(
-            "window.grid", "must have the potential's pixel", window.pixel_a, f"Make it for pixels of {tuple(pixel)} A."
-        )
+    pixel, want = np.asarray(window.pixel_a), np.asarray(window.shape)
+    extent = np.asarray(potential.grid.extent_a)
+    have = np.floor(extent / pixel + 1e-6).astype(int)
     low = np.rint(positions_a.min(axis=0) / pixel).astype(int) - want // 2
     high = np.rint(positions_a.max(axis=0) / pixel).astype(int) - want // 2 + want
     if np.any(want > have) if periodic else (np.any(low < 0) or np.any(high > have)):
+        first, last = low * pixel, high * pixel
         raise InputError(
             "potential",
             "must hold the scan and the window around every position",
-            f"{have[0]} x {have[1]} px; needed are rows {low[0]} to {high[0]}, columns {low[1]} to {high[1]}",
-            f"Make it {int(np.max(high - low))} px or more and centre the scan, or take less field or defocus.",
+            f"{extent[0]:.1f} x {extent[1]:.1f} A; needed are y from {first[0]:.1f} to {last[0]:.1f} A, x from "
+            f"{first[1]:.1f} to {last[1]:.1f} A",
+            f"Make it {np.max(last - first):.1f} A or more and centre the scan, or take less field or defocus.",
         )
 
 

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import platform
+import re
 import shutil
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
-from ptydesign import files
-
 NOTES, LOCKS = Path("runs"), Path("locks")  # in .snakemake
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?")  # as ptydesign.files.atomic calls them
+ABANDONED_S = 24 * 3600.0  # a temporary file of that age belongs to nobody, whoever else uses its folder
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Note:
 def enter(snakemake: Path, results: Iterable[Path], cache: Path) -> list[str]:
     """Note that this process runs here, after what dead runs left is removed; returns what to tell of it.
 
-    snakemake: the folder `.snakemake`. results, cache: folders whose temporary files go if their writer is dead.
+    snakemake: the folder `.snakemake`. results: folders whose temporary files are removed if nobody else runs here.
+    cache: another one, which other folders' runs may share: only files of yesterday are removed.
     """
     notes = {file: note for file in sorted((snakemake / NOTES).glob("*.json")) if (note := _read(file))}
     dead = [file for file, note in notes.items() if note.here and not note.alive]
@@ -61,7 +66,8 @@ def enter(snakemake: Path, results: Iterable[Path], cache: Path) -> list[str]:
         shutil.rmtree(snakemake / LOCKS, ignore_errors=True)
         killed = ", ".join(str(notes[file].pid) for file in dead)
         told.append(f"the lock of a run that was killed (process {killed}) is removed")
-    found = [path for folder in (*results, cache) for path in files.leftovers(folder)]
+    found = [path for folder in results for path in temporary_files(folder)]
+    found += [path for path in temporary_files(cache) if _age_s(path) > ABANDONED_S]
     for path in found:
         path.unlink(missing_ok=True)
     for folder in snakemake.glob("tmp.*"):  # scripts of jobs that went to a cluster
@@ -74,6 +80,12 @@ def enter(snakemake: Path, results: Iterable[Path], cache: Path) -> list[str]:
 def forget(snakemake: Path) -> None:
     """Remove all notes: somebody said that nobody runs here (`snakemake --unlock`)."""
     shutil.rmtree(snakemake / NOTES, ignore_errors=True)
+
+
+def temporary_files(folder: Path) -> Iterator[Path]:
+    """Files that were being written, in a folder and below."""
+    for place, _, files in os.walk(folder):
+        yield from (Path(place) / file for file in files if TEMPORARY.fullmatch(file))
 
 
 def _goes_on(note: Note) -> str:
@@ -97,3 +109,9 @@ def _read(file: Path) -> Note | None:
         return Note(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def _age_s(path: Path) -> float:
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime
+    return 0.0

@@ -11,7 +11,7 @@ READ_LAYOUTS = (1, 2, 3)  # of results folders that can be gone on with, drawn a
 HASHED_LAYOUT = 3  # from which on all files have hashes
 
 ALGORITHMS = {
-    "simulate": 3,  # samples, potentials, scan, detector, both simulators
+    "simulate": 4,  # samples, potentials, scan, detector, both simulators
     "field": 2,  # how far a scan goes beyond what is scored, and at which sweep
     "reconstruct": 3,
     "score": 1,

@@ -17,8 +17,9 @@ import numpy as np
 from ptydesign import __version__, io
 from ptydesign.errors import InputError
 from ptydesign.simulate.dataset import SIMULATORS
-from ptydesign.simulate.detector import Window, apply_mtf, readout
+from ptydesign.simulate.detector import apply_mtf, readout
 from ptydesign.simulate.scan import raster, raster_shape, true_positions
+from ptydesign.simulate.window import Window
 from ptydesign.types import Dataset, Experiment, Optics, Potential
 
 KIND = "patterns"
@@ -64,7 +65,7 @@ def write_chunk(
         "first": part.start,
         "experiment": asdict(experiment),
         "window_px": list(window.grid.shape),
-        "window_factor": list(window.factor),
+        "window_pixel_a": list(window.grid.pixel_a),
     }
     arrays = {"mean": io.Array(mean, "fraction of incident electrons", "position,ky,kx")}
     io.write_hdf5(path, KIND, arrays, attributes, of)

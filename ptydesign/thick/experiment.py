@@ -10,8 +10,8 @@ from scipy.fft import next_fast_len
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
 from ptydesign.simulate.dataset import check_experiment
-from ptydesign.simulate.detector import Window, choose_window
 from ptydesign.simulate.thick import Shape
+from ptydesign.simulate.window import Window, choose_window
 from ptydesign.study.acquisition import OPERATOR_NAMES, ExperimentConfig, field_at, to_experiment
 from ptydesign.types import Detector, Experiment
 
@@ -59,7 +59,7 @@ def fitted_experiment(config: ExperimentConfig, grid: Grid, where: str, point: d
 def window_of(experiment: Experiment, grid: Grid, shape: Shape, where: str, point: dict) -> Window:
     """The window of the simulation. Raises InputError if it is larger than the supercell."""
     try:
-        window = choose_window(experiment, grid.pixel_a, shape.thickness_a)
+        window = choose_window(experiment, grid.pixel_a, shape.thickness_a, supercell=grid.shape)
     except InputError as error:
         raise in_operators_words(error, where, point) from None
     for have, want, name in zip(grid.extent_a, window.grid.extent_a, "yx", strict=True):

@@ -10,9 +10,9 @@ from typing import Any
 from ptydesign.grids import Grid
 from ptydesign.simulate.crystal import read_structure
 from ptydesign.simulate.defects import Placed, Vacancy
-from ptydesign.simulate.detector import Window
 from ptydesign.simulate.potential import file_digest
 from ptydesign.simulate.thick import Shape, place_defects, slice_thicknesses
+from ptydesign.simulate.window import Window
 from ptydesign.study.checked import Checked, check_results
 from ptydesign.study.file import folder_name, in_file, load_study
 from ptydesign.study.store import seed_of

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ptydesign.simulate.coherence import probe_count
-from ptydesign.simulate.detector import choose_window
+from ptydesign.simulate.window import choose_window
 from ptydesign.study.cost import transform
 from ptydesign.study.kind import Work
 from ptydesign.tuning import scope

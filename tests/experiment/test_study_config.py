@@ -18,8 +18,8 @@ from ptydesign.experiment.checks import extremes, potential_shape
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import resolve
 from ptydesign.simulate.dataset import check_experiment
-from ptydesign.simulate.detector import choose_window
 from ptydesign.simulate.scan import raster
+from ptydesign.simulate.window import choose_window
 from ptydesign.study.acquisition import ExperimentConfig, at_point, to_experiment
 from ptydesign.study.file import SCALES, folder_name, load_study
 from ptydesign.study.versions import LAYOUT

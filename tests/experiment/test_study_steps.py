@@ -16,7 +16,7 @@ from ptydesign.experiment.decide import decide_winner
 from ptydesign.experiment.estimate import trial_work
 from ptydesign.experiment.kind import KIND, words
 from ptydesign.experiment.resolve import resolve
-from ptydesign.experiment.trial import Trial, judged, objective_value, run_trial, scored_region_a
+from ptydesign.experiment.trial import Trial, judged, objective_value, passed, run_trial, scored_region_a
 from ptydesign.kinds import load_studies
 from ptydesign.study import progress as progress_module
 from ptydesign.study.acquisition import at_point
@@ -203,6 +203,28 @@ def test_a_trial_is_judged_by_its_best_stop(study, potential):
         assert ended["sweeps"] == sweeps
         assert [one["sweeps"] for one in ended["path"]] == [sweeps]
         assert objective_value(study.study, ended) == pytest.approx(value, abs=1e-6)
+
+
+def test_a_trial_ends_when_its_best_sweep_has_passed(study, potential):
+    trial = Trial(study.study.experiment, 20.0)  # so faint that more sweeps only fit noise
+    scored = study.study.model_copy(update={"scored_sweeps": (1, 2, 3, 4)})
+    whole, _, _ = run_trial(scored, potential, trial)
+    values = [one["scores"]["ssim"]["1.5"] for one in whole["path"]]
+    first = next(n for n in range(1, 5) if passed(values[:n], 1) or n == 4)
+    impatient = scored.model_copy(update={"patience": 1})
+    ended, _, _ = run_trial(impatient, potential, trial)
+    assert ended["path"] == whole["path"][:first]
+    assert ended["sweeps"] == first < 4
+    assert trial.key(scored, study.key) != trial.key(impatient, study.key)
+    assert replace(trial, stop=2).key(scored, study.key) == replace(trial, stop=2).key(impatient, study.key)
+
+
+def test_a_best_value_has_passed_after_so_many_worse_ones():
+    assert not passed([], 1)
+    assert not passed([1.0, 2.0, 1.9], 2)
+    assert passed([1.0, 2.0, 1.9, 1.95], 2)
+    assert not passed([1.0, 2.0, 1.9, 1.95, 2.1], 2)
+    assert not passed([3.0, 2.0, 1.0], None)
 
 
 def test_trials_serve_every_objective(study):

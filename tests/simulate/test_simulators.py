@@ -8,10 +8,12 @@ import pytest
 from specimens import gaussian_atoms
 
 from ptydesign.errors import InputError
+from ptydesign.grids import Grid
 from ptydesign.simulate import abtem_simulator, jax_simulator
 from ptydesign.simulate.dataset import check_experiment, required_shape, simulate
-from ptydesign.simulate.detector import make_window
+from ptydesign.simulate.integrate import pattern, pixels_of, probe_spectrum
 from ptydesign.simulate.scan import raster, true_positions
+from ptydesign.simulate.window import Window, choose_window
 from ptydesign.types import Detector, Experiment, Optics, Potential, Scan
 from ptydesign.units import interaction_parameter
 
@@ -35,7 +37,7 @@ EXPERIMENT = Experiment(
     dose_e_per_a2=1e4,
 )
 POTENTIAL = gaussian_atoms((180, 225), (0.2, 0.15), slices=6, thickness_a=25.0, volt_a3=200.0, width_a=0.25)
-WINDOW = make_window(EXPERIMENT, POTENTIAL.pixel_a, (3, 2))
+WINDOW = Window(Grid((120, 144), POTENTIAL.pixel_a))  # 3 and 2 times the detector's
 
 
 def _positions(scan: Scan = EXPERIMENT.scan) -> np.ndarray:
@@ -57,6 +59,20 @@ def test_simulators_agree(reference):
     assert _difference(ours, reference) < 1e-5
     assert np.abs(ours - reference).max() < 1e-5 * reference.max()
     assert 0.95 < ours.sum(axis=(1, 2)).min() <= ours.sum(axis=(1, 2)).max() < 1.0001
+
+
+def test_chosen_window_is_as_good_as_a_large_one_of_abtem():
+    """Non-square, aberrated, multislice; and in one slice on a coarser pixel than abTEM's."""
+    optics = replace(OPTICS, coma_a=5e3, cs_a=3e5)
+    experiment = replace(EXPERIMENT, optics=optics)
+    for slices, shape, large in ((4, (340, 460), (280, 360)), (1, (340, 440), (250, 300))):
+        potential = gaussian_atoms(shape, (0.2, 0.15), slices=slices, thickness_a=12.0, volt_a3=200.0, width_a=0.25)
+        positions = np.array([[34.1, 33.3], [32.85, 34.2]])
+        window = choose_window(experiment, potential.pixel_a, 12.0 * (slices - 1))
+        assert max(window.ratio) > 1.5 if slices == 1 else max(window.ratio) == 1
+        ours = jax_simulator.intensities(potential, experiment, positions, window)
+        theirs = abtem_simulator.intensities(potential, experiment, positions, Window(Grid(large, potential.pixel_a)))
+        assert _difference(ours, theirs) < 3e-3
 
 
 def _with_optics(**change) -> dict:
@@ -120,11 +136,10 @@ def test_a_swapped_detector_axis_is_seen(reference, turn):
 
 
 def test_window_as_large_as_the_specimen_is_abtems_own_multislice():
-    """No crop, no integration of ours: abTEM's Waves.multislice on the whole potential, absolute positions."""
+    """No crop of ours: abTEM's Waves.multislice on the whole potential, absolute positions."""
     potential = gaussian_atoms((60, 108), (0.2, 0.15), slices=4, thickness_a=20.0, volt_a3=60.0)
-    window = make_window(EXPERIMENT, potential.pixel_a, (1, 1))
-    window = replace(window, factor=(3, 3), grid=potential.grid)  # of a detector with a third of the window
-    detector = Detector((10, 18), (0.4, 0.3))
+    window = Window(potential.grid)
+    detector = Detector((10, 18), (0.4, 0.3))  # a third of the window
     positions = np.array([[1.3, 2.2], [6.01, 15.9], [11.7, 8.0]])
     experiment = replace(EXPERIMENT, detector=detector)
     ours = jax_simulator.intensities(potential, experiment, positions, window, periodic=True)
@@ -135,14 +150,17 @@ def test_window_as_large_as_the_specimen_is_abtems_own_multislice():
         probe = abtem_simulator._probe(OPTICS, 0.0, window)
         scan = abtem.CustomScan(positions[:, ::-1])
         exit_waves = probe.build(scan=scan, lazy=False).multislice(whole)
-        fine = np.swapaxes(np.abs(np.fft.fft2(exit_waves.array)) ** 2, 1, 2) / np.prod(potential.grid.shape)
-    theirs = np.zeros_like(ours)
-    for y, row in enumerate(np.fft.fftfreq(10, 1 / 10).astype(int)):
-        for x, column in enumerate(np.fft.fftfreq(18, 1 / 18).astype(int)):
-            rows, columns = np.arange(3 * row - 1, 3 * row + 2), np.arange(3 * column - 1, 3 * column + 2)
-            theirs[:, y, x] = fine[:, rows[:, None] % 60, columns % 108].sum(axis=(1, 2))
-    scale = theirs.sum() / ours.sum()  # abTEM's waves come with another factor
-    assert _difference(ours * scale, theirs) < 1e-4
+        leaving = np.swapaxes(np.fft.fft2(exit_waves.array), 1, 2)
+        entering = np.swapaxes(np.fft.fft2(probe.build(scan=scan, lazy=False).array), 1, 2)
+    everything = np.sum(np.abs(entering[0]) ** 2)
+    ky, kx = potential.grid.frequencies()
+    free = entering * np.exp(-1j * np.pi * 0.0417571 * 80.0 * (ky**2 + kx**2))  # after all slices
+    direct = np.abs(np.sum(np.conj(free) * leaving, axis=(1, 2)) / everything) ** 2
+    of_probe = np.abs(probe_spectrum(potential.grid, OPTICS)) ** 2
+    all_of_it = tuple(np.fft.fftfreq(size, 1 / size) for size in potential.grid.shape)
+    pixels = pixels_of(experiment, potential.grid, all_of_it, of_probe)
+    theirs = pattern(np.abs(leaving) ** 2 / everything * pixels.kept, direct, pixels)
+    assert _difference(ours, theirs) < 1e-4
 
 
 @pytest.mark.parametrize("slices", [1, 2])
@@ -150,7 +168,7 @@ def test_few_slices_are_band_limited_alike(slices):
     """Strong phase approximation: same rule; a detector pixel as small as the potential's brings the limit in sight."""
     potential = gaussian_atoms((150, 160), (0.2, 0.2), slices=slices, volt_a3=500.0, width_a=0.12)
     experiment = replace(EXPERIMENT, detector=Detector((20, 32), (0.2, 0.2)))
-    window = make_window(experiment, potential.pixel_a, (3, 3))
+    window = Window(Grid((60, 96), potential.pixel_a))
     positions = np.array([[15.0, 16.0], [14.2, 15.1]])
     ours = jax_simulator.intensities(potential, experiment, positions, window)
     theirs = abtem_simulator.intensities(potential, experiment, positions, window)
@@ -158,8 +176,8 @@ def test_few_slices_are_band_limited_alike(slices):
     ky, kx = experiment.detector.grid.frequencies()
     beyond = np.hypot(ky, kx) > 2 / 3 * 2.5 + 0.2
     assert beyond.sum() > 100
-    assert ours[:, beyond].max() == 0
-    assert theirs[:, beyond].max() < 1e-30
+    assert ours[:, beyond].max() < 1e-4 * ours.max()
+    assert theirs[:, beyond].max() < 1e-4 * theirs.max()
     assert np.all(ours[:, ~beyond].sum(axis=1) > 0.9)
 
 
@@ -169,8 +187,8 @@ def test_partial_coherence_and_phonons_agree():
     positions = _positions()[:1]
     ours = jax_simulator.intensities(potential, experiment, positions, WINDOW)
     theirs = abtem_simulator.intensities(potential, experiment, positions, WINDOW)
-    # abTEM's has all points of the quadrature, ours the fewest probes that keep all but 0.1 % of it
-    assert _difference(ours, theirs) < 2e-3
+    # abTEM's has all points of the quadrature, ours the fewest probes that keep all but 5 % of the electrons
+    assert _difference(ours, theirs) < 1e-2
     assert _difference(ours, jax_simulator.intensities(potential, EXPERIMENT, positions, WINDOW)) > 5e-3
 
 
@@ -198,12 +216,27 @@ def test_quadrature_is_the_mean_over_a_source_and_foci():
         * jax_simulator.intensities(POTENTIAL, _with_optics(defocus_a=120.0 + 40 * s)["experiment"], positions, WINDOW)
         for s, w in zip(t, weights, strict=True)
     )
-    assert _difference(ours, dense) < 3e-3
+    assert _difference(ours, dense) < 1e-2
     ours = jax_simulator.intensities(POTENTIAL, replace(EXPERIMENT, source_size_a=0.3), positions, WINDOW)
     offsets = 0.3 * np.stack(np.meshgrid(t, t, indexing="ij"), axis=-1).reshape(-1, 1, 2)
     many = jax_simulator.intensities(POTENTIAL, EXPERIMENT, (positions + offsets).reshape(-1, 2), WINDOW)
     dense = np.einsum("s,spyx->pyx", np.outer(weights, weights).ravel(), many.reshape(-1, *ours.shape))
-    assert _difference(ours, dense) < 3e-3
+    assert _difference(ours, dense) < 1e-2
+
+
+def test_four_waves_stand_for_a_source_of_many(monkeypatch):
+    """Within 1 % of the patterns of nearly all the probes of the quadrature."""
+    from ptydesign.simulate import coherence
+
+    experiment = replace(EXPERIMENT, source_size_a=0.27)
+    few = jax_simulator.intensities(POTENTIAL, experiment, _positions()[:4], WINDOW)
+    assert len(jax_simulator._probes(experiment, WINDOW.grid)) <= 4
+    monkeypatch.setattr(coherence, "LEFT_OUT", 1e-3)
+    assert len(jax_simulator._probes(experiment, WINDOW.grid)) >= 9
+    monkeypatch.setattr(coherence, "LEFT_OUT", 1e-5)
+    many = jax_simulator.intensities(POTENTIAL, experiment, _positions()[:4], WINDOW)
+    assert _difference(few, many) < 1e-2
+    assert _difference(jax_simulator.intensities(POTENTIAL, EXPERIMENT, _positions()[:4], WINDOW), many) > 2e-2
 
 
 def test_moving_specimen_and_scan_together_changes_nothing():
@@ -273,7 +306,7 @@ def test_dataset_is_what_an_operator_knows(specimen):
     assert dataset.grid == DESIGN.detector.grid
     assert dataset.electrons_per_pattern == 8000
     assert dataset.provenance["seed"] == 5
-    assert dataset.provenance["window_px"] == [240, 192]
+    assert dataset.provenance["window_px"] == [128, 128]
     sigma = interaction_parameter(80)
     np.testing.assert_allclose(truth.phase_rad, sigma * specimen.slices_va[0], rtol=1e-6)
     assert truth.phase_rad.dtype == np.float32
@@ -286,7 +319,7 @@ def test_total_counts_are_the_dose(specimen):
     total = dataset.patterns.sum(dtype=float)
     assert total < expected + 4 * math.sqrt(expected)
     assert total > 0.995 * expected - 4 * math.sqrt(expected)
-    window = make_window(DESIGN, specimen.pixel_a, (3, 3))  # another one than the dataset's
+    window = choose_window(DESIGN, specimen.pixel_a, fine=True)  # another one than the dataset's
     fraction = jax_simulator.intensities(specimen, DESIGN, truth.positions_a, window)
     assert abs(total - 8000 * fraction.sum(dtype=float)) < 4 * math.sqrt(expected)
 

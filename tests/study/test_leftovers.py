@@ -26,7 +26,7 @@ def place(tmp_path):
     (tmp_path / "results" / "x").mkdir(parents=True)
     with io.atomic(tmp_path / "results" / "x" / "table.csv") as temporary:
         os.link(temporary, tmp_path / "left")
-        name = temporary.name.replace(f"-{os.getpid()}-", f"-{dead_process()}-")  # of a writer that was killed
+        name = temporary.name
     (tmp_path / "left").rename(tmp_path / "results" / "x" / name)
     (tmp_path / "results" / "x" / "table.csv").write_text("a")
     return tmp_path
@@ -47,7 +47,7 @@ def enter(place: Path) -> list[str]:
 def left(place: Path) -> tuple[int, int]:
     """Locks and temporary files."""
     locks = place / ".snakemake" / "locks"
-    return len(list(locks.glob("*"))), len([p for p in (place / "results" / "x").iterdir() if p.name.startswith(".")])
+    return len(list(locks.glob("*"))), len(list(leftovers.temporary_files(place / "results")))
 
 
 def dead_process() -> int:
@@ -99,3 +99,12 @@ def test_a_lock_without_a_note_is_left_to_snakemake(place):
     """Of a run that this version did not start: who knows."""
     enter(place)
     assert left(place)[0] == 1
+
+
+def test_only_old_files_of_a_cache_that_others_share_are_removed(place):
+    (place / "cache").mkdir()
+    for name, age in ((".p.h5.abcdefgh.h5", 0), (".q.h5.abcdefgh.h5", 2 * leftovers.ABANDONED_S)):
+        (place / "cache" / name).write_text("")
+        os.utime(place / "cache" / name, (time.time() - age,) * 2)
+    enter(place)
+    assert [path.name for path in (place / "cache").iterdir()] == [".p.h5.abcdefgh.h5"]
