@@ -334,7 +334,7 @@ class ReconState(Shown):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a reconstruction ended: `status` is converged, budget_spent, stopped or diverged, or as judged afterwards
+    """How a reconstruction ended: `status` is converged, budget_spent or diverged, or as judged afterwards
     above_start or no_progress; `reason` is a sentence."""
 
     status: str

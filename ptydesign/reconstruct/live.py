@@ -112,11 +112,13 @@ class Live:
 
     def finish(self, outcome: Outcome, state: ReconState) -> None:
         """The run is over: its last iteration, and how it ended."""
-        how = {"stopped": STOPPED, "diverged": FAILED}.get(outcome.status, DONE)
+        how, reason = FAILED if outcome.status == "diverged" else DONE, outcome.reason
+        if self._stop and outcome.sweeps < self._plan.sweeps and how == DONE:
+            how, reason = STOPPED, f"Stopped after sweep {outcome.sweeps}, as asked; it goes on from its checkpoint."
         with suppress(OSError, InputError):
             if outcome.sweeps:
                 write_iteration(self.folder, outcome.sweeps, state, len(self._dataset.positions_a))
-            self.session.end(how, outcome.reason, outcome=outcome.status, cost_s=round(self.cost_s, 3))
+            self.session.end(how, reason, outcome=outcome.status, cost_s=round(self.cost_s, 3))
 
 
 def iterations(folder: Path) -> list[Path]:

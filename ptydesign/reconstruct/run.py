@@ -115,7 +115,7 @@ def _reconstruct(
         record, state = saved.record, _to_device(saved.state, real)
         rng.bit_generator.state = saved.rng
     clock = Clock(record.seconds[-1] if record.seconds else 0.0)
-    stopped, kept_s = False, clock.seconds
+    kept_s = clock.seconds
 
     def keep(state: ReconState, memory: Memory, positions: np.ndarray) -> None:
         if checkpoints:
@@ -148,9 +148,6 @@ def _reconstruct(
         while True:
             cost = work_gflop(engine, settings, count, state, record.sweep)
             outcome, last = _ended(plan, settings, record, clock, cost, most)
-            if outcome is None and stopped:
-                reason = f"Stopped after sweep {len(record.loss)}, as asked; it can go on from its checkpoint."
-                outcome, last = Outcome("stopped", reason, len(record.loss)), True
             if outcome is not None:
                 break
             indices, counts = _groups(positions, settings, rng, room)

@@ -124,7 +124,7 @@ class Best:
 
 def judged(outcome: Outcome, loss: np.ndarray) -> Outcome:
     """An outcome that says so if the loss (sweep,) ended above its start, or hardly below it."""
-    if outcome.status in ("diverged", "stopped") or len(loss) < 2:
+    if outcome.status == "diverged" or len(loss) < 2:
         return outcome
     first, last = float(loss[0]), float(loss[-1])
     if last > first:
