@@ -67,10 +67,10 @@ def reconstruct(
 ) -> tuple[ReconState, History, Outcome]:
     """Reconstruct a dataset.
 
-    observers are called after each sweep with (sweep, loss, state); a state is valid during the call only, and True
-    ends the run: it is then `stopped`, and its checkpoint is what it goes on from. meter is called before them with
-    what is spent so far, (GFLOP, seconds). A diverged run is an outcome, not an exception. The result is a function
-    of (dataset, plan, seed) on one kind of machine, except where the plan limits seconds.
+    observers are called after each sweep with (sweep, loss, state); a state is valid during the call only. A
+    reconstruction ends when one returns True, as if it were the sweep of `most`. meter is
+    called before them with what is spent so far, (GFLOP, seconds). A diverged run is an outcome, not an exception. The
+    result is a function of (dataset, plan, seed) on one kind of machine, except where the plan limits seconds.
     checkpoints: where to write them; resume: a checkpoint of the same dataset, plan and seed to go on from, with the
     result that an unbroken run would have had. Raises InputError if it is another's.
     chunk_gib: patterns that take more stay on the host and reach the device in chunks of at most so many GiB, with the
@@ -166,8 +166,9 @@ def _reconstruct(
             record.sweep += 1
             if meter is not None:
                 meter(record.work_gflop[-1], record.seconds[-1])
-            for observe in observers:
-                stopped = bool(observe(len(record.loss), record.loss[-1], state)) or stopped
+            ended = [observe(len(record.loss), record.loss[-1], state) is True for observe in observers]
+            if any(ended):
+                most = len(record.loss)
             if checkpoints and checkpoints.due(len(record.loss), clock.seconds - kept_s):
                 keep(state, memory, positions)
                 kept_s = clock.seconds
