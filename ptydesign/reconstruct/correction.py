@@ -50,7 +50,7 @@ class Correction(Strict):
     semiangle_mrad: float | None = Field(None, gt=0, lt=200)
     """Semi-angle of the aperture in mrad, instead of the dataset's; not with a guess of the probe."""
     rotation_deg: float = 0.0
-    """Degrees by which the scan's positions are turned further, as `--rotation-deg` of import."""
+    """Angle in degrees by which the scan's positions are turned further, as `--rotation-deg` of import."""
     scan_scale: float = Field(1.0, gt=0.1, lt=10)
     """Factor of the distances between positions."""
     scan_aspect: float = Field(1.0, gt=0.1, lt=10)

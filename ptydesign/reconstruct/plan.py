@@ -87,8 +87,8 @@ class Calibrate(Strict):
 
     model_config = ConfigDict(title="calibrate")
     offsets: dict[str, tuple[float, ...]] = Field(default_factory=dict)
-    """{parameter as of `ptydesign calibrate`, for instance defocus_nm: [three or more rising offsets from what the data
-    were told]}, searched in this order."""
+    """Offsets from what the data were told, three or more rising ones for each parameter of `ptydesign calibrate`, as
+    {defocus_nm: [-4, -2, 0, 2, 4]}; they are searched in this order."""
     positions: PositiveInt = Field(100, le=100_000)
     """How many patterns are used, those in the scan's middle."""
     sweeps: PositiveInt = Field(5, le=1000)

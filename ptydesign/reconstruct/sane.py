@@ -43,7 +43,7 @@ def for_counts(plan: Plan, dataset: Dataset) -> tuple[Plan, list[str]]:
     their noise, and the probe as it is known: a probe that is refined takes up noise.
     """
     counts = counts_per_bright_pixel(dataset)
-    if counts >= FEW:
+    if counts >= FEW or counts == 0:  # without any count there is nothing to reconstruct, which the engine says
         return plan, []
     wanted: dict[str, object] = {}
     if "method" not in plan.object.model_fields_set:

@@ -51,7 +51,7 @@ def intensities(
     positions_a = np.asarray(positions_a, np.float64)
     grid, detector = window.grid, experiment.detector
     check_windows(potential, positions_a, grid, periodic)
-    spectra = _probes(experiment, grid)
+    spectra = probe_spectra(experiment, grid)
     ky, kx = (
         _lowest(_enough(n, MOST, k * w)) for n, k, w in zip(grid.shape, seen(detector), grid.extent_a, strict=True)
     )
@@ -154,7 +154,7 @@ def _lowest(count: int) -> np.ndarray:
     return np.fft.fftfreq(count, 1 / count).round().astype(int)
 
 
-def _probes(experiment: Experiment, grid: Grid) -> np.ndarray:
+def probe_spectra(experiment: Experiment, grid: Grid) -> np.ndarray:
     """Spectra (probe, y, x) complex128 of the incoherent probes, centred at pixel (ny//2, nx//2)."""
     optics = experiment.optics
     spectrum = probe_spectrum(grid, optics)

@@ -20,7 +20,7 @@ ALGORITHMS = {
     "decision": 1,  # contenders of a search, and draws that decide which wins
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 3,  # tables
-    "figures": 9,  # figures and report
+    "figures": 10,  # figures and report
     "planning": 5,  # cards, draws of errors, choice, limits
     "bound": 6,  # the Cramer-Rao bound of a plan
     "tolerance": 2,  # what a tolerance says

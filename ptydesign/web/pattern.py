@@ -9,8 +9,10 @@ import numpy as np
 from scipy import fft
 
 from ptydesign import waves
-from ptydesign.simulate.coherence import incoherent_probes
-from ptydesign.simulate.detector import Window, apply_mtf, choose_window, integrate
+from ptydesign.simulate.detector import apply_mtf
+from ptydesign.simulate.integrate import pattern, pixels_of
+from ptydesign.simulate.jax_simulator import probe_spectra
+from ptydesign.simulate.window import choose_window
 from ptydesign.types import Experiment, Potential
 from ptydesign.units import interaction_parameter, wavelength_a
 
@@ -31,14 +33,19 @@ class Specimen:
     def mean_pattern(self, experiment: Experiment) -> np.ndarray:
         """(ny, nx) of the detector: the fraction of the electrons that each pixel gets, before the noise,
         corner-centred. Raises InputError for what can't be simulated."""
-        window = choose_window(experiment, self.pixel_a, float(np.sum(self.thickness_a[:-1])))
-        grid = window.grid
+        thickness_a = float(np.sum(self.thickness_a[:-1]))
+        grid = choose_window(experiment, self.pixel_a, thickness_a, fine=True).grid
         corner = np.asarray(self.transmission.shape[-2:]) // 2 - np.asarray(grid.shape) // 2
         local = self._window(corner, grid.shape)
         limit = waves.band_limit(grid).astype(np.float32)
         propagators = {step: _propagator(grid, experiment, step) * limit for step in set(self.thickness_a[:-1])}
-        fine = np.zeros(grid.shape, np.float32)
-        for spectrum in _probes(experiment, window):
+        spectra = probe_spectra(experiment, grid)
+        everything = tuple(np.fft.fftfreq(size, 1 / size) for size in grid.shape)
+        pixels = pixels_of(experiment, grid, everything, (np.abs(spectra) ** 2).sum(axis=0))
+        leaving = spectra * _propagator(grid, experiment, thickness_a)
+        leaving /= np.sqrt((np.abs(leaving) ** 2).sum(axis=(1, 2), keepdims=True))
+        fine, direct = np.zeros(grid.shape, np.float32), 0.0
+        for spectrum, undeflected in zip(spectra.astype(np.complex64), leaving, strict=True):
             wave = fft.ifft2(spectrum, norm="ortho", workers=WORKERS)
             for number, transmission in enumerate(local):
                 wave = wave * transmission
@@ -47,7 +54,9 @@ class Specimen:
                     wave = fft.ifft2(far, workers=WORKERS)
             far = fft.fft2(wave, norm="ortho", workers=WORKERS) * limit
             fine += far.real**2 + far.imag**2
-        return apply_mtf(integrate(fine, window, experiment.detector), experiment.detector)
+            direct += float(np.abs(np.sum(np.conj(undeflected) * far)) ** 2)
+        found = pattern(fine, np.asarray(direct / pixels.kept), pixels)
+        return apply_mtf(found, experiment.detector)
 
     def _window(self, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """(slice, y, x) of the transmission, continued periodically."""
@@ -62,18 +71,3 @@ def _propagator(grid, experiment: Experiment, distance_a: float) -> np.ndarray:
     ky, kx = grid.frequencies()
     phase = -np.pi * wavelength_a(experiment.optics.voltage_kv) * distance_a * (ky**2 + kx**2)
     return np.exp(1j * phase).astype(np.complex64)
-
-
-def _probes(experiment: Experiment, window: Window) -> np.ndarray:
-    """(probe, y, x) complex64 spectra of the incoherent probes, centred at the window's middle pixel."""
-    optics, grid = experiment.optics, window.grid
-    wavelength = wavelength_a(optics.voltage_kv)
-    spectrum = waves.probe_spectrum(grid, wavelength, optics.semiangle_rad, **optics.aberrations)
-    inside = np.nonzero(spectrum)
-    frequencies = [np.broadcast_to(k, grid.shape)[inside] for k in grid.frequencies()]
-    probes = incoherent_probes(spectrum[inside], np.stack(frequencies) * wavelength / optics.semiangle_rad, experiment)
-    middle = [size // 2 * pixel for size, pixel in zip(grid.shape, grid.pixel_a, strict=True)]
-    ramp = np.exp(-2j * np.pi * sum(k * m for k, m in zip(frequencies, middle, strict=True)))
-    spectra = np.zeros((len(probes), *grid.shape), np.complex64)
-    spectra[:, *inside] = probes * ramp
-    return spectra

@@ -147,8 +147,8 @@ def test_numbers_in_the_tables_are_those_of_the_draws(finished):
     other = tables.values("psnr_db", 2000, ("wide", "epie"))
     row = tables.row("psnr_db", 2000, ("wide", "epie"))
     assert row["mean"] == pytest.approx(np.mean(other), rel=1e-5)
-    assert row["difference_mean"] == pytest.approx(np.mean(other - base), rel=1e-4)
-    assert row["difference_std"] == pytest.approx(np.std(other - base, ddof=1), rel=1e-4)
+    assert row["difference_mean"] == pytest.approx(np.mean(other - base), abs=1e-4)  # six digits of the table
+    assert row["difference_std"] == pytest.approx(np.std(other - base, ddof=1), abs=1e-4)
     assert pd.isna(tables.row("psnr_db", 2000, ("expert", "lsqml"))["difference_mean"])
 
 
@@ -194,6 +194,7 @@ def failing(finished, tmp_path):
     study = opened(tmp_path, draws=3, doses_e_per_a2=[500, 2000]).resolved.study
     content = yaml.safe_load((run.resolved.results / "resolved.yaml").read_text())
     content |= {"draws": 3, "doses_e_per_a2": [500.0, 2000.0]}
+    content["resolved"]["layout"] = 2  # from before files had hashes
     (folder / "resolved.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     draws = pd.DataFrame(synthetic(study))
     draws.to_csv(folder / "tables/draws.csv", index=False)

@@ -168,12 +168,12 @@ def defects(*found):
         (
             lambda c: c["potential"]["thermal"].update(sigma_a=-1),
             "potential.thermal.sigma_a",
-            "must be a 1-D rms displacement in A, greater than 0; got -1.0. Give one as 0.08, or leave thermal out",
+            "must be a 1-D rms displacement in A, at most 2 and greater than 0; got -1.0. Give one as 0.08",
         ),
         (
             lambda c: c["potential"]["thermal"]["sigma_a"].update(Si=-1),
             "potential.thermal.sigma_a.Si",
-            "must be a 1-D rms displacement in A, at least 0; got -1.0. Give one as 0.08",
+            "must be a 1-D rms displacement in A, at most 2 and at least 0; got -1.0. Give one as 0.08",
         ),
         (
             lambda c: c["potential"]["thermal"]["sigma_a"].update(Si=None),

@@ -118,12 +118,13 @@ def test_keys_and_seeds_follow_content(study):
 
 def test_store_ignores_half_written_records(tmp_path):
     store = PointStore(tmp_path)
-    store.put("abc", {"result": {"status": "ok"}})
-    assert store.get("abc")["result"]["status"] == "ok"
-    store.path("abc").write_text('{"result": {"sta')
-    assert store.get("abc") is None
+    key = digest({"dose": 1})
+    store.put(key, {"inputs": {"dose": 1}, "result": {"status": "ok"}})
+    assert store.get(key)["result"]["status"] == "ok"
+    store.path(key).write_text('{"result": {"sta')
+    assert store.get(key) is None
     assert store.get("missing") is None
-    assert [p.name for p in store.path("abc").parent.iterdir()] == ["abc.json"]
+    assert [p.name for p in store.path(key).parent.iterdir()] == [f"{key}.json"]
 
 
 def test_proposals_are_a_pure_function_of_the_history(study):

@@ -268,7 +268,7 @@ BAD = {
         {"instrument__defocus_nm": {"low": -2e5, "high": 0}}, "instrument.defocus_nm",
         "in angstrom, write {low: -20000, high: 0}",
     ),
-    "no defocus": ({"instrument__defocus_nm": {"low": 0, "high": 1e12}}, "instrument.defocus_nm", "Give nm"),
+    "no defocus": ({"instrument__defocus_nm": {"low": 0, "high": 1e12}}, "instrument.defocus_nm", "another unit"),
     "too many pixels": ({"detector": {"name": "K3"}}, "detector.bin", "bin: 8"),
     "twice": ({"instrument__apertures_mrad": [20, 20]}, "instrument.apertures_mrad", "once"),
     "range": ({"instrument__defocus_nm": {"low": 5, "high": -5}}, "instrument.defocus_nm", "must not exceed high"),

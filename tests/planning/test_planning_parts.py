@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from pathlib import Path
 
@@ -385,9 +384,7 @@ def test_tables_are_in_the_microscopes_sign(tmp_path):
     content = {"parameter": "defocus_nm", "value": -4.0, "score": 0.8, "low": -5.0, "high": -2.0, "more": [True, False]}
     tried = [(-5.0, 0.79), (-2.0, 0.78), (-1.0, 0.5)]
     content["tried"] = [{"value": v, "score": s, "possible": True} for v, s in tried]
-    path = resolved.results / "tolerance"
-    path.mkdir(parents=True)
-    (path / "defocus_nm.json").write_text(json.dumps(content))
+    resolved.write_json("tolerance/defocus_nm.json", content)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scope, "parameters", lambda plan: ["defocus_nm"])
         rows = list(collect._tolerance(resolved))

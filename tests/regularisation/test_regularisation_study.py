@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 from finished import Study
-from synthetic_study import rewrite
+from synthetic_study import rewrite, sign_settings
 from thick_files import DIVERGES, pictures, says_how_to_reproduce, section
 
 
@@ -74,6 +74,7 @@ def test_a_study_that_compares_nothing_says_which_figures_it_has_none_of(copied)
     text = file.read_text()
     vary = text[text.index("\nvary:") : text.index("\ntuning:")]
     file.write_text(text.replace(vary, "\nvary: []"))
+    sign_settings(file)
     rewrite(copied.results, "summary", lambda frame: frame[frame["item"] == "epie"])
     page = copied.report()
     assert "Error against iteration: not drawn, because no setting is varied alone" in page

@@ -226,9 +226,9 @@ def test_no_thermal_motion_can_be_written_out():
 
 
 def test_a_potential_beyond_the_memory_is_refused_at_once(atoms):
-    thermal = {"kind": "frozen_phonons", "sigma_a": 0.1, "configurations": 10**9}
+    thermal = {"kind": "frozen_phonons", "sigma_a": 0.1, "configurations": 10**4}
     with pytest.raises(InputError, match="half of this machine's memory"):
-        potential_of_atoms(atoms, PotentialConfig(thermal=thermal), GRID)
+        potential_of_atoms(atoms, PotentialConfig(thermal=thermal), Grid((50_000, 50_000), GRID.pixel_a))
 
 
 def test_element_without_scattering_factors(atoms):

@@ -230,9 +230,9 @@ def test_four_waves_stand_for_a_source_of_many(monkeypatch):
 
     experiment = replace(EXPERIMENT, source_size_a=0.27)
     few = jax_simulator.intensities(POTENTIAL, experiment, _positions()[:4], WINDOW)
-    assert len(jax_simulator._probes(experiment, WINDOW.grid)) <= 4
+    assert len(jax_simulator.probe_spectra(experiment, WINDOW.grid)) <= 4
     monkeypatch.setattr(coherence, "LEFT_OUT", 1e-3)
-    assert len(jax_simulator._probes(experiment, WINDOW.grid)) >= 9
+    assert len(jax_simulator.probe_spectra(experiment, WINDOW.grid)) >= 9
     monkeypatch.setattr(coherence, "LEFT_OUT", 1e-5)
     many = jax_simulator.intensities(POTENTIAL, experiment, _positions()[:4], WINDOW)
     assert _difference(few, many) < 1e-2

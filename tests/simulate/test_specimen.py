@@ -343,7 +343,7 @@ def test_check_sample_finds_files_from_the_base_folder(silicon):
 
 def test_absurd_thickness_is_refused_before_atoms_are_made(silicon):
     with pytest.raises(InputError, match="20,000,000 atoms"):
-        check_sample(structure(silicon, thickness_a=1e7), silicon.parent, (100.0, 100.0))
+        check_sample(structure(silicon, thickness_a=1e6), silicon.parent, (100.0, 100.0))
 
 
 @pytest.mark.parametrize(

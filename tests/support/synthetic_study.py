@@ -17,6 +17,8 @@ from ptydesign.experiment.kind import KIND
 from ptydesign.io import Array, write_images
 from ptydesign.study import figures
 from ptydesign.study.page import write_page
+from ptydesign.study.records import HASH_LINE, file_hash, text_hash, write_record
+from ptydesign.study.tables import HASHES
 
 DOSES = (100.0, 500.0, 1000.0, 5000.0, 50000.0)
 SPACE = {
@@ -363,7 +365,21 @@ def rewrite(folder: Path, table: str, change) -> Path:
     frame = pd.read_csv(path)
     changed = change(frame)
     (frame if changed is None else changed).to_csv(path, index=False)
+    sign(folder)
     return path
+
+
+def sign(folder: Path) -> None:
+    """Let a folder of results say the hashes that its tables have now, if it says any."""
+    if (folder / HASHES).is_file():
+        files = [path for path in (folder / "tables").iterdir() if path.suffix in (".csv", ".h5")]
+        write_record(folder, HASHES, {"files": {path.name: file_hash(path) for path in files}})
+
+
+def sign_settings(file: Path) -> None:
+    """Let resolved.yaml say the hash that its settings have now."""
+    text, line, _ = file.read_text().rpartition(HASH_LINE)
+    file.write_text(f"{text}{line}{text_hash(text)}\n")
 
 
 def scale_column(column, factor):

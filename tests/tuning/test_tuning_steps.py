@@ -101,7 +101,15 @@ def test_the_same_seeds_give_identical_tables_without_a_stored_trial(finished, t
     again = resolved_in(tmp_path)
     run_all(again)
     for file in COLLECT.files(again):
-        assert (again.results / file).read_bytes() == (finished.results / file).read_bytes(), file
+        one, other = again.results / file, finished.results / file
+        if file.endswith(".h5"):  # says the name of its study
+            one, other = (io.read_images(path) for path in (one, other))
+            assert one.keys() == other.keys()
+            for name, group in one.items():
+                for array, found in group["arrays"].items():
+                    np.testing.assert_array_equal(found.values, other[name]["arrays"][array].values)
+        elif not file.endswith("hashes.json"):  # of these files
+            assert one.read_bytes() == other.read_bytes(), file
 
 
 def test_every_figure_and_the_report_are_made(finished):

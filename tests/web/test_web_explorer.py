@@ -14,8 +14,9 @@ from ptydesign.errors import InputError
 from ptydesign.planning.load import read_plan
 from ptydesign.planning.operation import expert, operate
 from ptydesign.planning.resolve import detected_dose, make_bench, to_experiment_config
-from ptydesign.simulate.detector import apply_mtf, choose_window
+from ptydesign.simulate.detector import apply_mtf
 from ptydesign.simulate.jax_simulator import intensities
+from ptydesign.simulate.window import choose_window
 from ptydesign.study.acquisition import to_experiment
 from ptydesign.types import Potential
 from ptydesign.web.explorer import Explorer, moved
