@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ptydesign.experiment import scope
-from ptydesign.experiment.points import of_experiment
+from ptydesign.experiment.points import experiment_at, of_experiment
 from ptydesign.experiment.resolve import Resolved
-from ptydesign.experiment.search import Runner, trial_at
-from ptydesign.experiment.trial import common_stop, value_at
+from ptydesign.experiment.search import Runner, study_at
+from ptydesign.experiment.trial import Trial, common_stop, value_at
 from ptydesign.study.decide import Standing, decide
 from ptydesign.study.progress import Progress
 
@@ -31,9 +31,10 @@ class Draws:
 
     def draw(self, place: int, number: int) -> None:
         """Make draw `number`, 1, 2, ..., of the design at a place."""
-        dose = scope.winner(self.study, self.dose).dose_e_per_a2
-        trial = trial_at(self.study, self.points[place], dose, repeat=FIRST + number)
-        key, result = self.runner.run(trial, f"decision/{self.dose}/{self.name}/{place}/{number}")
+        point, dose = self.points[place], scope.winner(self.study, self.dose).dose_e_per_a2
+        trial = Trial(experiment_at(self.study.experiment, point), dose, repeat=FIRST + number)
+        name = f"decision/{self.dose}/{self.name}/{place}/{number}"
+        key, result = self.runner.run(trial, name, study=study_at(self.study, point))
         self.found[place][number] = {"number": number, "key": key, **result}
 
     def stop(self, place: int) -> int | None:

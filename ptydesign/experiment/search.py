@@ -17,7 +17,7 @@ from ptydesign.experiment.objectives import costs_at
 from ptydesign.experiment.points import experiment_at, plan_at
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.scope import Search, find_search
-from ptydesign.experiment.trial import Trial, judged, objective_value, run_trial, simulate_trial, study_inputs
+from ptydesign.experiment.trial import Trial, objective_value, run_trial, simulate_trial, study_inputs
 from ptydesign.study import rounds
 from ptydesign.study.draws import Save
 from ptydesign.study.progress import Progress
@@ -99,8 +99,9 @@ def _evaluated(
     runner, trials = Runner(resolved, progress), []
     for index in indices:
         point = scope.point_of(resolved.study, search, points[index])
-        trial = trial_at(resolved.study, point, search.dose_e_per_a2)
-        key, result = runner.run(trial, f"{search.name}/{round_}/{index}", point=points[index])
+        trial = Trial(experiment_at(resolved.study.experiment, point), search.dose_e_per_a2)
+        one = study_at(resolved.study, point)
+        key, result = runner.run(trial, f"{search.name}/{round_}/{index}", study=one, point=points[index])
         trials.append({"index": index, "point": points[index], "key": key, **result})
     return trials
 
@@ -146,11 +147,10 @@ def observations(resolved: Resolved, search: Search, round_: int) -> list[Observ
     ]
 
 
-def trial_at(study: StudyConfig, point: Mapping[str, Any], dose_e_per_a2: float, **more: Any) -> Trial:
-    """The trial of a point. more: further fields of it, as `repeat`."""
-    return Trial(
-        experiment_at(study.experiment, point), dose_e_per_a2, plan=plan_at(study.reconstruction, point), **more
-    )
+def study_at(study: StudyConfig, point: Mapping[str, Any]) -> StudyConfig:
+    """The study with the plan of reconstruction that a point asks for."""
+    plan = plan_at(study.reconstruction, point)
+    return study if plan is None else study.model_copy(update={"reconstruction": plan})
 
 
 class Runner:
@@ -199,20 +199,11 @@ class Runner:
 
     def _simulate(self, study: StudyConfig, potential: Any, trial: Trial) -> Any:
         """The data of a trial; those of the last one are at hand. None are while others are made: they are large."""
-        data = replace(trial, plan=None, stop=None)
+        data = replace(trial, stop=None)
         if self._simulated is None or self._simulated[0] != data:
             self._simulated = None
             self._simulated = data, simulate_trial(study, potential, trial)
         return self._simulated[1]
-
-    def stop(self, trial: Trial) -> int | None:
-        """The sweep after which draws of a trial's design end: the best one of this trial, whose noise no draw has.
-
-        A search has run it already; of a design that it didn't try it is run now. None: it failed, so that each draw
-        is judged by its own best sweep.
-        """
-        _, result = self.run(trial, None)
-        return judged(self.resolved.study, result).get("sweeps")
 
     def potential(self) -> Any:
         """The study's potential, from the cache."""

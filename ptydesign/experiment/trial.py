@@ -13,7 +13,6 @@ import numpy as np
 
 from ptydesign.errors import InputError
 from ptydesign.experiment.config import StudyConfig
-from ptydesign.reconstruct.plan import Plan
 from ptydesign.study.acquisition import ExperimentConfig, to_experiment
 from ptydesign.study.store import digest, seed_of
 from ptydesign.study.versions import FIELD_TRIAL, versions
@@ -28,15 +27,13 @@ SEARCH = 0  # `repeat` of a search's trials; fresh draws are 1, 2, ...
 @dataclass(frozen=True)
 class Trial:
     """What determines a trial, apart from the study. repeat: 0 in a search, 1... for fresh draws. stop: the
-    sweep after which the reconstruction ends and is scored; None: it is scored at all sweeps that the study names.
-    plan: of reconstruction, where it isn't the study's."""
+    sweep after which the reconstruction ends and is scored; None: it is scored at all sweeps that the study names."""
 
     experiment: ExperimentConfig
     dose_e_per_a2: float
     simulator: str = "jax"
     repeat: int = SEARCH
     stop: int | None = None
-    plan: Plan | None = None
 
     def seed(self, study: StudyConfig) -> int:
         """Seed of noise, position errors and the reconstruction's shuffling, keyed by content: the same for all plans
@@ -46,10 +43,8 @@ class Trial:
 
     def inputs(self, study: StudyConfig, potential_key: str) -> dict[str, Any]:
         """Everything that determines the result."""
-        own = {} if self.plan is None else {"reconstruction": self.plan.model_dump(mode="json")}
         return {
             **study_inputs(study, potential_key),
-            **own,
             **(path_inputs(study, self.repeat) if self.stop is None else {"stop": self.stop}),
             "experiment": self.experiment.model_dump(mode="json"),
             "dose_e_per_a2": self.dose_e_per_a2,
@@ -147,7 +142,7 @@ def run_trial(
         path = ScoredPath(study, truth, region, study.patience if trial.repeat == SEARCH else None)
         observers = () if trial.stop else (path.observe,)
         known = trial.known(dataset)
-        plan, found = calibrated(known, trial.plan or study.reconstruction, seed)
+        plan, found = calibrated(known, study.reconstruction, seed)
         if found:
             result["calibrated"] = {name: round(curve.best, 4) for name, curve in found.items()}
             lap("calibrate_s")

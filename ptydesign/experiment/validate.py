@@ -11,7 +11,7 @@ from ptydesign.experiment.config import OPTIMISED, StudyConfig
 from ptydesign.experiment.images import keep_images
 from ptydesign.experiment.points import experiment_at, is_path
 from ptydesign.experiment.resolve import Resolved
-from ptydesign.experiment.search import Runner, trial_at
+from ptydesign.experiment.search import Runner, study_at
 from ptydesign.experiment.trial import Trial
 from ptydesign.study.draws import Save, fresh_draws
 from ptydesign.study.progress import Progress
@@ -43,16 +43,18 @@ def validate(resolved: Resolved, dose: str, simulator: str, progress: Progress |
     draws = study.validation.repeats if simulator == "jax" else 1
     records = []
     for design, (point, stop) in designs(resolved, dose).items():
-        trial = trial_at(study, point, value, simulator=simulator, stop=stop)
+        trial = Trial(experiment_at(study.experiment, point), value, simulator, stop=stop)
+        one = study_at(study, point)
 
         def run(
             number: int,
             save: Save | None,
             design: str = design,
             trial: Trial = trial,
+            one: StudyConfig = one,
         ) -> Any:
             name = f"validation/{dose}/{simulator}/{design}/{number}"
-            key, result = runner.run(replace(trial, repeat=number), name, save)
+            key, result = runner.run(replace(trial, repeat=number), name, save, one)
             yield {"key": key, **result}
 
         records += [

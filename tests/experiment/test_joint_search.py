@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -15,9 +14,10 @@ from ptydesign.experiment import scope
 from ptydesign.experiment import search as steps
 from ptydesign.experiment.collect import collect
 from ptydesign.experiment.decide import decide_winner
-from ptydesign.experiment.points import plan_at
+from ptydesign.experiment.points import experiment_at, plan_at
 from ptydesign.experiment.resolve import resolve
-from ptydesign.experiment.search import trial_at
+from ptydesign.experiment.search import study_at
+from ptydesign.experiment.trial import Trial
 from ptydesign.experiment.validate import validate
 
 ENGINE, NOISE, RATE = (f"reconstruction.engines.0.{name}" for name in ("engine", "noise", "object_rate"))
@@ -81,13 +81,16 @@ def test_plans_of_points(study):
     assert (plan.engines[0].engine, plan.engines[0].object_rate, plan.engines[0].noise) == ("gradient", 0.02, "poisson")
     assert plan.engines[0].sweeps == study.study.reconstruction.engines[0].sweeps
     assert plan_at(study.study.reconstruction, {"step_a": 2.0}) is None
-    trials = [trial_at(study.study, point, 2000.0) for point in (LSQML, GRADIENT)]
-    assert trials[0].seed(study.study) == trials[1].seed(study.study)  # the same data
-    assert trials[0].key(study.study, "x") != trials[1].key(study.study, "x")
+    lsqml, gradient = (study_at(study.study, point) for point in (LSQML, GRADIENT))
+    trial = Trial(experiment_at(study.study.experiment, LSQML), 2000.0)
+    assert trial == Trial(experiment_at(study.study.experiment, GRADIENT), 2000.0)  # the same data
+    assert trial.key(lsqml, "x") != trial.key(gradient, "x")
     # a point that says what the plan says anyway is the same trial
     own = study.study.reconstruction.engines[0]
-    same = trial_at(study.study, {"step_a": 2.0, NOISE: own.noise}, 2000.0)
-    assert same.key(study.study, "x") == replace(same, plan=None).key(study.study, "x")
+    assert trial.key(study_at(study.study, {NOISE: own.noise}), "x") == trial.key(study.study, "x")
+    # sweeps that are searched are scored up to their own end
+    short = study_at(study.study, {"reconstruction.engines.0.sweeps": 2})
+    assert (short.scored[-1], study.study.scored[-1]) == (2, 4)
 
 
 def test_both_designs_have_a_reconstruction_of_their_own(study):
