@@ -48,12 +48,12 @@ class Progress:
         about: for viewers: its point, key, status, and reason, which is cut short. Raises InputError once a stop is
         asked for: the trial is stored by then.
         """
-        trials = self.read()
+        trials, total = self.read()
         new = name not in trials
         about = {name: v[:MOST_REASON] if isinstance(v, str) else v for name, v in (about or {}).items()}
         entry = self._note({"trial": name, "dose": dose, "value": value, "s": seconds, **about})
         trials[name] = _newer(trials.get(name), entry)
-        self._show(trials, new)
+        self._show(trials, total, new)
         check_wanted(self.folder)
 
     def spare(self, name: str, trials: int) -> None:
@@ -72,21 +72,24 @@ class Progress:
             os.close(handle)
         return entry
 
-    def read(self) -> dict[str, dict[str, Any]]:
-        """What is noted so far by name: trials, and how many others are spared."""
+    def read(self) -> tuple[dict[str, dict[str, Any]], int]:
+        """The trials noted so far by name, and how many there are to be: `total` less those that are spared."""
         trials: dict[str, dict[str, Any]] = {}
+        spared: dict[str, int] = {}
         with suppress(OSError):
             for line in (self.folder / "progress.jsonl").read_text(encoding="utf-8").splitlines():
                 with suppress(ValueError, KeyError, TypeError):
                     entry = json.loads(line)
-                    if entry["of"] == self.version:
+                    if entry["of"] != self.version:
+                        continue
+                    if "spared" in entry:
+                        spared[entry["trial"]] = entry["spared"]
+                    else:
                         trials[entry["trial"]] = _newer(trials.get(entry["trial"]), entry)
-        return trials
+        return trials, self.total - sum(spared.values())
 
-    def _show(self, noted: dict[str, dict[str, Any]], new: bool) -> None:
+    def _show(self, trials: dict[str, dict[str, Any]], total: int, new: bool) -> None:
         """Print, unless any job of this study printed within the last seconds."""
-        trials = {name: entry for name, entry in noted.items() if "spared" not in entry}
-        total = self.total - sum(entry.get("spared", 0) for entry in noted.values())
         last = new and len(trials) == total
         stamp = self.folder / ".progress"
         with suppress(OSError):
@@ -106,8 +109,7 @@ def check_wanted(folder: Path) -> None:
 
 def _newer(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
     """The new entry; a trial that came from the store keeps the time that it took."""
-    stored = "spared" not in new and new["s"] is None
-    return {**old, "value": new["value"]} if old is not None and stored else new
+    return {**old, "value": new["value"]} if old is not None and new["s"] is None else new
 
 
 def seconds_left(trials: dict[str, dict[str, Any]], total: int, cores: int) -> float | None:
@@ -161,9 +163,9 @@ def _follow(followed: Sequence[Progress]) -> None:
     while True:
         time.sleep(EVERY_S)
         for index, one in enumerate(followed):
-            if (trials := one.read()) != known[index]:
-                known[index], changed = trials, time.monotonic()
-                _tell(progress_line(trials, one.total, one.cores, one.unit))
+            if (noted := one.read()) != known[index]:
+                known[index], changed = noted, time.monotonic()
+                _tell(progress_line(*noted, one.cores, one.unit))
         if time.monotonic() - changed > STALLED_S:
             changed = time.monotonic()
             _tell(stalled(STALLED_S / 60))

@@ -298,6 +298,11 @@ def test_progress_counts_each_trial_once_and_survives_a_cut_line(tmp_path, capsy
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "ptydesign: 2/3 trials, best 0.5 at 10 e/A^2, 1 failed, about 1 s left"
     assert progress_line({}, 3, 2) == "ptydesign: 0/3 trials"
+    progress.spare("decision", 1)  # in an earlier run, too
+    progress.spare("decision", 1)
+    trials, total = progress.read()
+    assert (len(trials), total) == (2, 2)
+    assert progress_line(trials, total, 2) == "ptydesign: 2/2 trials, best 0.5 at 10 e/A^2, 1 failed"
 
 
 def test_settings_of_a_step_leave_out_what_it_does_not_depend_on(study):
