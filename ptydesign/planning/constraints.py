@@ -138,7 +138,15 @@ def counts(bench: Bench, setting: Setting, mean: float) -> Iterator[Violation]:
 
 
 def simulated(bench: Bench, setting: Setting, electrons: float) -> Iterator[Violation]:
-    """What a simulation can count in a pattern."""
+    """What a simulation can scan, and count in a pattern."""
+    largest = bench.largest_step_a
+    if setting.step_a > largest * (1 + 1e-9):
+        yield Violation(
+            "simulated piece",
+            f"a step must be at most half of the piece that is simulated, {largest:g} A",
+            f"{setting.step_a:g} A",
+            (_step(bench, largest, "or less"), f"simulation.field_of_view_a of {2 * setting.step_a:.3g} A or more"),
+        )
     if electrons > MAX_MEAN_COUNTS:
         yield Violation(
             "simulated counts",

@@ -25,7 +25,7 @@ from ptydesign.planning.load import load
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import day_reconstruction, trial_reconstruction
 from ptydesign.planning.resolution import reached_resolution_a
-from ptydesign.planning.resolve import Mode, PlanningResolved, mode_study, to_experiment_config
+from ptydesign.planning.resolve import Mode, PlanningResolved, expert_at, mode_study, to_experiment_config
 from ptydesign.planning.search import tolerances
 from ptydesign.planning.sheet import _tolerance, defocus_words
 from ptydesign.planning.space import make_space
@@ -350,6 +350,19 @@ def test_scene_has_the_truth_of_the_sample(tmp_path):
     values = [screen_value(make_scene(resolved, setting, dose, potential), 1.1) for dose in (20, 2000, 2e5)]
     assert values == sorted(values, reverse=True)
     assert 0 < values[-1] < values[0] < 1
+
+
+def test_a_rule_of_thumb_wider_than_the_piece_takes_the_largest_step_that_it_holds(tmp_path):
+    """Else the plan would stop at its first job: no step of the space is so large."""
+    wide = {"instrument__step_a": {"low": 1.2, "high": 9}, "expert": {"step_a": 5}}
+    resolved = resolved_of(tmp_path, **wide)
+    limit = resolved.study.goal.dose_limit
+    assert resolved.bench.largest_step_a == 3.5
+    assert expert_at(resolved.bench, limit).step_a <= 3.5
+    own = operate(resolved.bench, Setting(80, 20, -4, 5, 4.0), limit)
+    assert "simulated piece" in {violation.name for violation in own.violations}
+    first = search.points_of(resolved, next(iter(scope.searches(resolved.study).values())), 0)[0]
+    assert make_space(resolved.bench, limit).validate_point(first[0])
 
 
 def test_a_plan_without_room_is_refused(tmp_path):
