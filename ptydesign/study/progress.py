@@ -155,11 +155,12 @@ def progress_of(run: Run, cores: int) -> Progress | None:
 def watch(runs: Iterable[Run], jobs: int) -> None:
     """Show the progress of studies whose jobs run elsewhere, until this process ends. jobs: at a time."""
     followed = [found for run in runs if (found := progress_of(run, jobs)) is not None]
-    threading.Thread(target=_follow, args=(followed,), daemon=True).start()
+    known = [one.read() for one in followed]  # here: what ends while the thread starts is told, too
+    threading.Thread(target=_follow, args=(followed, known), daemon=True).start()
 
 
-def _follow(followed: Sequence[Progress]) -> None:
-    known, changed = [one.read() for one in followed], time.monotonic()
+def _follow(followed: Sequence[Progress], known: list[Any]) -> None:
+    changed = time.monotonic()
     while True:
         time.sleep(EVERY_S)
         for index, one in enumerate(followed):
