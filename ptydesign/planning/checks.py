@@ -126,6 +126,14 @@ def _check_expert(bench: Bench) -> None:
             raise InputError(f"expert.{name}", rule, value, f"The nearest is {best:g}.")
 
 
+def _assumed(bench: Bench) -> str:
+    """Numbers of the gun that are used and aren't given."""
+    one = bench.instrument
+    used = {"reduced_brightness_a_per_m2_sr_v": one.source_at is None, "energy_spread_ev": bool(one.cc_mm)}
+    values = {"reduced_brightness_a_per_m2_sr_v": one.gun.brightness, "energy_spread_ev": one.gun.spread_ev}
+    return ", ".join(f"{name} {values[name]:g}" for name in one.gun.assumed if used[name])
+
+
 def _warnings(bench: Bench) -> list[str]:
     found = []
     unverified = [n for n, source in bench.detector.sources.items() if "(unverified)" in source]
@@ -134,6 +142,9 @@ def _warnings(bench: Bench) -> list[str]:
             f"numbers of {bench.detector.name} that are nominal, not checked: {', '.join(unverified)} "
             "(`ptydesign detectors`)"
         )
+    gun = bench.instrument.gun
+    if gun is not None and (assumed := _assumed(bench)):
+        found.append(f"numbers of the gun that are typical of {gun.kind}, not yours: {assumed}: give your own")
     limits = bench.instrument.defocus_nm
     alpha = max(bench.instrument.apertures_mrad) * MRAD
     depth_nm = wavelength_a(max(bench.instrument.voltages_kv)) / alpha**2 / NM

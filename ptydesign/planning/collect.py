@@ -20,7 +20,7 @@ from ptydesign.planning import scope
 from ptydesign.planning.card import make_card
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
-from ptydesign.planning.reconstruction import day_reconstruction
+from ptydesign.planning.reconstruction import day_reconstruction, probe_powers
 from ptydesign.planning.resolve import PlanningResolved, expert_name
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.scope import EXPERT_DESIGN, LIMIT_DESIGNS, RECOMMENDED
@@ -85,7 +85,7 @@ def _scores(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _robustness(resolved: PlanningResolved, robust: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    names = ("drift", "drift_angle_rad", "source", "thickness")
+    names = ("drift", "drift_angle_rad", "source", "focal_spread", "thickness")
     for design, content in robust.items():
         for trial in content["trials"]:
             yield {
@@ -200,10 +200,11 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
     """All that the sheet says, in the microscope's units and sign."""
     plan, bench = resolved.study, resolved.bench
     limit, rate = plan.goal.dose_limit, resolved.read_json("card.json")["fft_units_per_s"]
-    found, cards = {}, []
+    found, cards, beams = {}, [], {}
     for name, design in ((RECOMMENDED, chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
         setting = Setting(**robust[design]["setting"])
         operation = operate(bench, setting, limit)
+        beams[name] = beam = bench.beam(setting, operation.current_pa)
         called = RECOMMENDED if name == RECOMMENDED else expert_name(plan)
         cards.append(make_card(bench, operation, called, rate).content())
         found[name] = {
@@ -217,6 +218,8 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
             "dose_e_per_a2": limit,
             "electrons_per_pattern": operation.electrons,
             "current_pa": operation.current_pa,
+            "source_size_a": beam.source_size_a,
+            "focal_spread_nm": beam.focal_spread_nm,
             "dwell_us": operation.dwell_us,
             "scan_shape": list(operation.shape),
             "field_of_view_a": list(plan.goal.field_of_view_a),
@@ -226,6 +229,7 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
             **next(s for s in summaries if s["design"] == design),
             "measured_error_rad": _measured_error(robust[design]),
         }
+    powers = probe_powers(bench, beams[RECOMMENDED])
     limits = {d: resolved.read_json(f"limits/{d}.json") for d in LIMIT_DESIGNS}
     return {
         **found,
@@ -233,7 +237,7 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
         "tolerance": _shown_tolerance(resolved),
         "limits": limits,
         "cards": cards,
-        "reconstruction": day_reconstruction(plan, robust[chosen].get("sweeps")).model_dump(mode="json"),
+        "reconstruction": day_reconstruction(plan, robust[chosen].get("sweeps"), powers).model_dump(mode="json"),
         "warnings": list(resolved.warnings),
     }
 

@@ -11,6 +11,7 @@ from ptydesign.config import Count, Strict
 from ptydesign.design.settings import SearchConfig
 from ptydesign.errors import InputError
 from ptydesign.planning.detectors import DetectorNumbers
+from ptydesign.planning.gun import GunConfig, SourceAt
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.simulate.specimen import SampleConfig
 from ptydesign.study.file import FOLDER_NAME
@@ -101,10 +102,19 @@ class InstrumentConfig(Strict):
     """Time in microseconds that is lost after each line of the scan."""
     drift_a_per_min: float = Field(0.0, ge=0)
     """Drift of the stage in angstrom per minute, after it has settled."""
+    gun: GunConfig | None = None
+    """The electron gun: source size and focal spread then follow from it for each voltage, aperture and current."""
     source_size_a: float = Field(0.0, ge=0, le=5)
-    """Size of the demagnified source at the specimen in angstrom, 1-D rms."""
+    """Size of the demagnified source at the specimen in angstrom, 1-D rms, as it was measured; instead of the gun's
+    brightness."""
+    source_at: SourceAt | None = None
+    """The setting at which `source_size_a` was measured: it then scales to other currents, apertures and voltages as
+    that of a gun does. null: it is the same at all settings."""
     focal_spread_nm: float = Field(0.0, ge=0)
     """Focal spread in nm, 1-D rms; from energy spread and chromatic aberration."""
+    cc_mm: float = Field(0.0, ge=0, le=20)
+    """Chromatic aberration Cc of the probe in mm, instead of `focal_spread_nm`: the spread follows from it and the
+    gun's energies."""
     cs_mm: float = Field(0.0, ge=-10, le=10)
     """Spherical aberration C3 in mm; 0 for a corrected microscope."""
     defocus_error_nm: float = Field(2.0, ge=0)
@@ -175,6 +185,31 @@ class InstrumentConfig(Strict):
             rule = "one of camera_lengths_mm and pixels_mrad is needed, and only one"
             given, mend = ("both", "Keep the one that is calibrated.") if self.pixels_mrad else ("neither", "Add one.")
             raise InputError("camera_lengths_mm", rule, given, mend)
+        return self
+
+    @model_validator(mode="after")
+    def _one_source(self) -> InstrumentConfig:
+        """The size of the source and the focal spread, each from one place."""
+        if self.source_at is not None and not self.source_size_a:
+            rule = "is where source_size_a was measured, which isn't given"
+            raise InputError(
+                "source_at", rule, self.source_at.model_dump(), "Give source_size_a too, or a gun instead."
+            )
+        if self.gun is not None and self.source_size_a and self.source_at is None:
+            rule = "must say with a gun at which setting it was measured: it depends on the current"
+            mend = "Add source_at: {voltage_kv: ..., semiangle_mrad: ..., current_pa: ...}, or leave source_size_a out."
+            raise InputError("source_size_a", rule, self.source_size_a, mend)
+        if self.gun is not None and self.source_at is not None and self.gun.reduced_brightness_a_per_m2_sr_v:
+            rule = "must be left out where a source was measured, from which it follows"
+            mend = "Keep it, or source_size_a with source_at."
+            value = self.gun.reduced_brightness_a_per_m2_sr_v
+            raise InputError("gun.reduced_brightness_a_per_m2_sr_v", rule, value, mend)
+        if self.cc_mm and self.focal_spread_nm:
+            rule = "must be left out where focal_spread_nm is given, which follows from it"
+            raise InputError("cc_mm", rule, self.cc_mm, "Keep the one that was measured.")
+        if self.cc_mm and self.gun is None:
+            rule = "needs a gun, whose energies it spreads"
+            raise InputError("cc_mm", rule, self.cc_mm, "Add gun: {kind: schottky}, or give focal_spread_nm instead.")
         return self
 
 
@@ -250,14 +285,15 @@ class RobustnessConfig(Strict):
     """How candidates are tried again under errors that nobody sets on purpose.
 
     A draw has its own noise, a defocus error (normal, instrument.defocus_error_nm), drift (0 to 2 times the
-    instrument's, any direction), the source (0.5 to 1.5 times its size) and focal spread, and for a specimen in slices
-    a mistilt (normal) and a thickness (thinner, as planned, thicker).
+    instrument's, any direction), source size and focal spread (each 0.5 to 1.5 times as large as planned), and for a
+    specimen in slices a mistilt (normal) and a thickness (thinner, as planned, thicker). What is known, source size and
+    focal spread as planned among it, is in every trial.
     """
 
     candidates: Annotated[int, Field(ge=1, le=100)] = 3
     """How many designs are tried again: the winner and those next to it."""
     repeats: Count = 3
-    """Simulations of each design with fresh noise and no error; two or more give a spread."""
+    """Simulations of each design as it is planned, with fresh noise; two or more give a spread."""
     tolerance_repeats: Count = 1
     """Simulations with fresh noise of each value that is tried for a tolerance."""
     draws: Count = 30
@@ -302,12 +338,13 @@ class PlanningStudy(Strict):
     search: SearchConfig = SearchConfig(initial=12, points=24, batch=8)
     """How many settings are tried and how they are chosen."""
     errors: Literal["all", "none"] = "all"
-    """What every trial of the search has beside its noise: `all` a draw of `robustness`'s errors of its own, so that
-    the search's model learns the mean score on a real day; `none`: all is as planned, the objective of Cao et al."""
+    """What every trial of the search has beside its noise and what is known of the instrument (source size, focal
+    spread, drift): `all` a draw of `robustness`'s errors of its own, so that the search's model learns the mean score
+    on a real day; `none`: all is as planned, the objective of Cao et al."""
     reconstruction: Plan | None = None
     """Plan of reconstruction of the trials, and of the day; null searches the defocus by the data, within 2.5 times
     `instrument.defocus_error_nm`, and takes LSQ-ML, or gradient descent in slices of 20 A for a thick sample, which
-    refine the positions if the instrument has drift or jitter."""
+    refine the positions if the instrument has drift or jitter, and have as many probe modes as the card asks for."""
     robustness: RobustnessConfig = RobustnessConfig()
     """How the best designs are tried again under errors."""
     chunk: Count = 4

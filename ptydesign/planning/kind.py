@@ -25,7 +25,7 @@ from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.load import load
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import in_slices, thickness_a
-from ptydesign.planning.resolve import PlanningResolved, expert_at, to_experiment_config
+from ptydesign.planning.resolve import PlanningResolved, expert_at, for_beam, to_experiment_config
 from ptydesign.planning.search import version_of
 from ptydesign.planning.space import make_space, setting_of
 from ptydesign.planning.tables import TABLE_FILES
@@ -263,26 +263,26 @@ def memory(resolved: PlanningResolved) -> dict[str, float]:
 def work(resolved: PlanningResolved) -> dict[str, Work]:
     """Of each step, by the mean work of settings that can be done at the dose limit."""
     plan, searches = resolved.study, _searches(resolved).values()
-    coherent, incoherent = _typical_work(resolved)
+    each = _typical_work(resolved)
     once = [s.sizes[r] for s in searches for r in range(len(s.sizes)) if s.whole(r)]
     shared = sum(s.total for s in searches) - sum(once)
     designs, repeats, draws = len(scope.designs(plan)), plan.robustness.repeats, plan.robustness.draws
     looks = scope.tolerance_trials(plan)
 
-    def of(trials: int, slow: int = 0, chain: float = 0.0) -> Work:
-        return Work(trials * coherent + slow * incoherent, TRIAL_S * (trials + slow), chain)
+    def of(trials: int, chain: int = 0) -> Work:
+        return Work(trials * each, TRIAL_S * trials, chain * each)
 
     return {
-        ROUND.name: of(sum(once), chain=sum(once) * coherent),
+        ROUND.name: of(sum(once), sum(once)),
         EVALUATE.name: of(shared),
-        ROBUST.name: of(designs * repeats, designs * draws, repeats * coherent + draws * incoherent),
+        ROBUST.name: of(designs * (repeats + draws), repeats + draws),
         TOLERANCE.name: of(looks),
-        LIMITS.name: Work(BOUND_TRIALS * len(scope.LIMIT_DESIGNS) * coherent, chain=BOUND_TRIALS * coherent),
+        LIMITS.name: Work(BOUND_TRIALS * len(scope.LIMIT_DESIGNS) * each, chain=BOUND_TRIALS * each),
     }
 
 
-def _typical_work(resolved: PlanningResolved) -> tuple[float, float]:
-    """Mean work of a trial over settings that can be done: coherent, and with source size and focal spread."""
+def _typical_work(resolved: PlanningResolved) -> float:
+    """Mean work of a trial over settings that can be done."""
     bench, limit = resolved.bench, resolved.study.goal.dose_limit
     space = make_space(bench, limit)
     points = space.from_cube(np.random.default_rng(0).random((estimate.SAMPLES, len(space.names))))
@@ -290,11 +290,9 @@ def _typical_work(resolved: PlanningResolved) -> tuple[float, float]:
     each = []
     for setting in settings or [expert_at(bench, limit)]:
         study, operation = resolved.of(setting).study, operate(bench, setting, limit)
-        configs = [study.experiment] * 2
-        if operation.current_pa is not None:
-            configs = [to_experiment_config(bench, operation, source_factor=factor) for factor in (None, 1.0)]
-        each.append([estimate.trial_work(study, config, _slices(resolved)) for config in configs])
-    return tuple(np.mean(each, axis=0).tolist())
+        config = study.experiment if operation.current_pa is None else to_experiment_config(bench, operation)
+        each.append(estimate.trial_work(for_beam(bench, study, config), config, _slices(resolved)))
+    return float(np.mean(each))
 
 
 def _slices(resolved: PlanningResolved) -> int:

@@ -11,7 +11,7 @@ from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.planning.checks import check_plan
 from ptydesign.planning.config import PlanningStudy
-from ptydesign.planning.resolve import LARGEST_SOURCE, PlanningResolved
+from ptydesign.planning.resolve import PlanningResolved
 from ptydesign.study.checked import check_results
 from ptydesign.study.file import DEFAULT_SCALE, RENAMED, build_study, folder_name, in_file, load_study
 
@@ -109,9 +109,6 @@ def _checked(plan: PlanningStudy, folder: Path) -> tuple[PlanningStudy, list[str
         field, value, mend = MODE_FIELDS.get(name, f"simulation ({section}.{name})"), error.value, error.mend
         if field == WINDOW:
             mend = WINDOW_MEND
-        if name == "source_size_a":
-            value = plan.instrument.source_size_a
-            mend += f" Draws of errors have up to {LARGEST_SOURCE:g} times as much."
         raise InputError(field, error.rule, value, mend) from None
     if not modes:
         rule = "no voltage and camera length hold an aperture and reach it"

@@ -1,7 +1,8 @@
 """A setting at a dose: the current and the dwell time that give it, all that follows, and which constraint binds.
 
 The dose fixes the product of current and dwell time. The largest current that dwell limits, frame rate and count rates
-allow gives the shortest scan.
+allow gives the shortest scan. Where the source grows with the current, the largest current whose source is fine enough
+for the goal is taken, as an operator does, if the time limit leaves that long.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def operate(bench: Bench, setting: Setting, dose_e_per_a2: float, current_pa: fl
     found = [*constraints.optics(bench, setting), *constraints.counts(bench, setting, counts)]
     shape = bench.scan_shape(setting.step_a)
     possible = _currents(bench, electrons, counts)
-    current = current_pa or next(iter(possible), None)
+    current = current_pa or _chosen(bench, setting, possible, electrons, shape)
     dwell = time_s = rate = None
     if current is not None and current not in possible:
         found.append(constraints.not_that_current(bench, electrons, current, possible))
@@ -73,9 +74,9 @@ def operate(bench: Bench, setting: Setting, dose_e_per_a2: float, current_pa: fl
         found.append(constraints.no_current(bench, setting, electrons, counts))
     else:
         dwell = electrons / PER_PA_US / current
-        time_s = sampling.scan_time_s(shape[0] * shape[1], 1e6 / dwell, shape[0], bench.instrument.flyback_us * 1e-6)
+        time_s = _scan_time_s(bench, shape, dwell)
         rate = counts / (dwell * 1e-6)
-        found += constraints.time(bench, setting, time_s, shape)
+        found += [*constraints.time(bench, setting, time_s, shape), *constraints.coherence(bench, setting, current)]
     found += constraints.simulated(bench, setting, electrons)
     size = shape[0] * shape[1] * bench.detector.bytes_per_pattern(electrons) / 1e9
     return Operation(setting, dose_e_per_a2, electrons, current, dwell, shape, time_s, counts, rate, size, tuple(found))
@@ -91,6 +92,23 @@ def _currents(bench: Bench, electrons: float, counts: float) -> list[float]:
         if counts / dwell_s <= per_pixel and electrons / dwell_s <= per_s:
             found.append(current)
     return found
+
+
+def _chosen(
+    bench: Bench, setting: Setting, possible: list[float], electrons: float, shape: tuple[int, int]
+) -> float | None:
+    """The current to take of those that are possible (the largest first): the largest; where the source grows with it,
+    the largest whose source is fine enough, or the smallest, of those that keep the time limit."""
+    if not bench.source_varies:
+        return next(iter(possible), None)
+    limit = bench.goal.time_limit_s or math.inf
+    timed = [i for i in possible if _scan_time_s(bench, shape, electrons / PER_PA_US / i) <= limit]
+    fine = [i for i in timed if bench.source_a(setting, i) <= bench.good_source_a]
+    return next(iter([*fine[:1], *timed[-1:], *possible]), None)
+
+
+def _scan_time_s(bench: Bench, shape: tuple[int, int], dwell_us: float) -> float:
+    return sampling.scan_time_s(shape[0] * shape[1], 1e6 / dwell_us, shape[0], bench.instrument.flyback_us * 1e-6)
 
 
 def expert(bench: Bench) -> Setting:

@@ -23,6 +23,8 @@ FIELDS = {
     "window": "instrument.defocus_nm",
     "aperture": "instrument.apertures_mrad",
     "detector edge": "goal.resolution_a",
+    "source size": "instrument.source_size_a",
+    "focal spread": "instrument.focal_spread_nm",
 }
 SMALLER_HELPS = ("beam current", "counts per frame", "count rate", "simulated counts")
 
@@ -45,6 +47,10 @@ def check_possible(bench: Bench) -> None:
     field = FIELDS.get(violation.name, DOSES)
     if violation.name == "window" and bench.instrument.cs_mm:
         field = "instrument.cs_mm"
+    if violation.name == "source size" and bench.source_varies:
+        field = "instrument.currents_pa"
+    if violation.name == "focal spread" and bench.instrument.cc_mm:
+        field = "instrument.cc_mm"
     raise InputError(field, rule, violation.value, " ".join([first, *more]))
 
 

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ptydesign.experiment.checks import extremes, potential_shape
+from ptydesign.experiment.checks import Place, extremes, potential_shape
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import Resolved as StudyResolved
 from ptydesign.planning import constraints
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.config import PlanningStudy
-from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.gun import MOST_TIMES
+from ptydesign.planning.instrument import Beam, Bench, Setting
 from ptydesign.planning.operation import Operation, expert, feasible_near, operate
-from ptydesign.planning.reconstruction import in_slices, trial_reconstruction
+from ptydesign.planning.reconstruction import in_slices, probe_powers, trial_reconstruction
+from ptydesign.simulate.coherence import largest_source_a, largest_spread_a
 from ptydesign.simulate.detector import MAX_MEAN_COUNTS
 from ptydesign.simulate.potential import potential_key
 from ptydesign.simulate.specimen import StructureSample
@@ -30,7 +33,6 @@ from ptydesign.study.checked import Checked
 from ptydesign.units import MM, MRAD, NM
 
 SSIM_WIDTH_A = 0.375  # of SSIM's Gaussian, the same length whatever the pixel: 1.5 px of 0.25 A, as Cao et al.
-LARGEST_SOURCE = 1.5  # times the instrument's, among errors
 # Largest pixel of a simulation. Patterns of a projected zeolite at 300 kV differ by 1.3 % (L2) from those on a third of
 # it: below their counting noise up to about 1e6 electrons in a pattern.
 FINEST_A = 0.2
@@ -76,7 +78,7 @@ class PlanningResolved(Checked):
 
     def _study(self, mode: Mode) -> StudyResolved:
         study = mode_study(self.bench, mode)
-        shape = potential_shape(study, extremes(study))
+        shape = potential_shape(study, _with_sources(self.bench, mode, extremes(study)))
         key = potential_key(study.sample, study.potential, shape, study.seed)
         return StudyResolved(study, self.results, shape, key)
 
@@ -133,8 +135,6 @@ def mode_study(bench: Bench, mode: Mode) -> StudyConfig:
         experiment={
             **_experiment(bench, base),
             "drift_a": (drift, drift),
-            "source_size_a": LARGEST_SOURCE * instrument.source_size_a,
-            "focal_spread_nm": instrument.focal_spread_nm,
         },
         doses_e_per_a2=doses,
         space=space,
@@ -153,6 +153,19 @@ def _reached_nm(bench: Bench, setting: Setting) -> tuple[float, float]:
     low, high = (min(max(limit, -most), most) for limit in bench.underfocus_nm)
     margin = 2 * 3 * bench.instrument.defocus_error_nm
     return low - margin, high + margin + 1e-3
+
+
+def _with_sources(bench: Bench, mode: Mode, places: Iterable[Place]) -> Iterator[Place]:
+    """Points with the largest source and focal spread that trials have with their aperture."""
+    for where, point in places:
+        aperture = point.get("semiangle_mrad", bench.instrument.apertures_mrad[0])
+        setting = Setting(mode.voltage_kv, aperture, 0.0, 1.0, mode.camera)
+        beam = mode.voltage_kv, aperture * MRAD
+        size = MOST_TIMES * bench.source_a(setting, max(bench.instrument.currents_pa))
+        spread = MOST_TIMES * bench.focal_spread_nm(mode.voltage_kv) * NM
+        # what can't be simulated isn't: `constraints.coherence`
+        size, spread = min(size, largest_source_a(*beam)), min(spread, largest_spread_a(*beam))
+        yield where, {**point, "source_size_a": size, "focal_spread_nm": spread / NM}
 
 
 def _inside(bench: Bench, mode: Mode) -> list[float]:
@@ -177,31 +190,44 @@ def _experiment(bench: Bench, setting: Setting) -> dict[str, Any]:
     }
 
 
-def scanned_a(bench: Bench, setting: Setting) -> tuple[float, float]:
-    """(y, x) of the scan that is simulated for a setting: the piece and its margin, apart from the drift's."""
-    return ExperimentConfig(**_experiment(bench, setting)).scanned_a
+def scanned_a(bench: Bench, operation: Operation) -> tuple[float, float]:
+    """(y, x) of the scan that is simulated for an operation: the piece and its margin, apart from the drift's."""
+    return ExperimentConfig(**_beam(bench, operation)).scanned_a
+
+
+def _beam(bench: Bench, operation: Operation) -> dict[str, Any]:
+    """Fields of an experiment without drift, source and focal spread as planned."""
+    setting = operation.setting
+    return {**_experiment(bench, setting), **bench.beam(setting, operation.current_pa)._asdict()}
 
 
 def to_experiment_config(
     bench: Bench,
     operation: Operation,
-    drift_factor: float = 1.0,
+    drift: float = 1.0,
     drift_angle_rad: float = math.pi / 4,
-    source_factor: float | None = None,
+    source: float = 1.0,
+    focal_spread: float = 1.0,
 ) -> ExperimentConfig:
     """The acquisition that is simulated for an operation: the piece, with the drift that it sees when the lines of the
-    scan on the day are as long as they are. drift_angle_rad: from +y towards +x. source_factor: of the instrument's
-    source size, with which its focal spread comes too; None for a coherent beam, which is several times quicker to
-    simulate (a search has it; draws of errors don't)."""
-    fields = _experiment(bench, operation.setting)
-    rows = math.ceil(scanned_a(bench, operation.setting)[0] / operation.setting.step_a) + 1
-    drift = drift_factor * bench.instrument.drift_a_per_min / 60 * rows * operation.line_time_s(bench)
-    drift = min(drift, min(fields["field_of_view_a"]) / 8)  # beyond, no scan would be kept
-    parts = (drift * math.cos(drift_angle_rad), drift * math.sin(drift_angle_rad))
-    if source_factor is not None:
-        fields["source_size_a"] = source_factor * bench.instrument.source_size_a
-        fields["focal_spread_nm"] = bench.instrument.focal_spread_nm
+    scan on the day are as long as they are. drift_angle_rad: from +y towards +x. drift, source, focal_spread: factors
+    of what is planned."""
+    fields = _beam(bench, operation)
+    rows = math.ceil(scanned_a(bench, operation)[0] / operation.setting.step_a) + 1
+    moved = drift * bench.instrument.drift_a_per_min / 60 * rows * operation.line_time_s(bench)
+    moved = min(moved, min(fields["field_of_view_a"]) / 8)  # beyond, no scan would be kept
+    fields["source_size_a"] *= source
+    fields["focal_spread_nm"] *= focal_spread
+    parts = (moved * math.cos(drift_angle_rad), moved * math.sin(drift_angle_rad))
     return ExperimentConfig(**fields, drift_a=parts)
+
+
+def for_beam(bench: Bench, study: StudyConfig, planned: ExperimentConfig) -> StudyConfig:
+    """A mode's study with the probe modes that a beam needs as it is planned."""
+    powers = probe_powers(bench, Beam(*(getattr(planned, name) for name in Beam._fields)))
+    if not powers:
+        return study
+    return study.model_copy(update={"reconstruction": trial_reconstruction(bench.plan, powers)})
 
 
 def detected_dose(bench: Bench, dose_e_per_a2: float) -> float:

@@ -12,6 +12,7 @@ import yaml
 from ptydesign import io
 from ptydesign.planning.cautions import cautions
 from ptydesign.planning.config import PlanningStudy
+from ptydesign.planning.gun import FWHM
 from ptydesign.planning.instrument import Bench
 from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.tables import PlanningTables
@@ -106,6 +107,7 @@ def settings(tables: PlanningTables, bench: Bench) -> list[dict[str, str]]:
         row("Scan", f"{columns} × {rows} positions (x × y)", f"{fov[1] / 10:g} × {fov[0] / 10:g} nm"),
         row("Dwell time", f"{item['dwell_us']:.4g} µs", f"{1e6 / item['dwell_us']:.4g} frames/s"),
         row("Beam current", f"{item['current_pa']:g} pA", electrons),
+        *([row("Source size", *source_words(item, bench))] if item.get("source_size_a") else []),
         row("Camera length" if unit == "mm" else "Camera", f"{setting['camera']:g} {unit}", pixel, "camera", unit),
         row(
             "Scan rotation",
@@ -115,6 +117,16 @@ def settings(tables: PlanningTables, bench: Bench) -> list[dict[str, str]]:
         row("Dose", f"{item['dose_e_per_a2']:g} e/Å²", "current × dwell / step²"),
         row("Time", f"{item['scan_time_s']:.3g} s", f"{item['file_gb']:.2g} GB"),
     ]
+
+
+def source_words(item: dict[str, Any], bench: Bench) -> tuple[str, str]:
+    """The source at the specimen, and what it follows from."""
+    size, one = item["source_size_a"], bench.instrument
+    spread = f"; focal spread {item['focal_spread_nm']:.2g} nm" if item.get("focal_spread_nm") else ""
+    note = "as the plan says"
+    if bench.source_varies:
+        note = "measured, scaled to this current" if one.source_at else f"{one.gun.kind} at this current"
+    return f"{size:.2g} Å rms, {FWHM * size:.2g} Å FWHM", note + spread
 
 
 def defocus_words(item: dict[str, Any], bench: Bench) -> str:
