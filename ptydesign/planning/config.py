@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from ptydesign.config import Count, Strict
 from ptydesign.design.settings import SearchConfig
-from ptydesign.errors import InputError
+from ptydesign.errors import InputError, nearest
 from ptydesign.planning.detectors import DetectorNumbers
 from ptydesign.planning.gun import GunConfig, SourceAt
 from ptydesign.reconstruct.plan import Plan
@@ -123,6 +123,8 @@ class InstrumentConfig(Strict):
     """Random error of each scan position along y and x in angstrom, 1-D rms."""
     conventions: Conventions = Conventions()
     """How the microscope's software counts defocus and rotation."""
+    sources: dict[str, str] = Field(default_factory=dict)
+    """Where numbers are from, by the names of their fields; for an instrument that is kept as a file."""
 
     @field_validator("voltages_kv", "apertures_mrad", "currents_pa", "camera_lengths_mm", "pixels_mrad")
     @classmethod
@@ -186,6 +188,14 @@ class InstrumentConfig(Strict):
             given, mend = ("both", "Keep the one that is calibrated.") if self.pixels_mrad else ("neither", "Add one.")
             raise InputError("camera_lengths_mm", rule, given, mend)
         return self
+
+    @field_validator("sources")
+    @classmethod
+    def _of_fields(cls, sources: dict[str, str]) -> dict[str, str]:
+        for name in sources:
+            if name not in cls.model_fields:
+                raise InputError("sources", "must name fields of the instrument", name, nearest(name, cls.model_fields))
+        return sources
 
     @model_validator(mode="after")
     def _one_source(self) -> InstrumentConfig:
@@ -312,6 +322,11 @@ class RobustnessConfig(Strict):
     """A draw counts as failed below this SSIM, instead of `failed_below`: the worst picture that still serves."""
 
 
+def _or_a_name(schema: dict[str, Any]) -> None:
+    """The schema of a section that a plan may also include by name."""
+    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, {"type": "string"}]
+
+
 class PlanningStudy(Strict):
     """An experiment that is planned before beam time, at one scale."""
 
@@ -325,8 +340,9 @@ class PlanningStudy(Strict):
     """Start of all random numbers; another seed repeats the study with other noise."""
     sample: SampleConfig
     """The specimen, as you expect it."""
-    instrument: InstrumentConfig
-    """The microscope: what can be set, and what is wrong with it."""
+    instrument: InstrumentConfig = Field(json_schema_extra=_or_a_name)
+    """The microscope: what can be set, and what is wrong with it. A name is that of a file in `instruments/`, beside
+    the plan or in the folder that one works in, or of an example; a path counts from the plan's folder."""
     detector: DetectorChoice
     """The detector and its binning."""
     goal: GoalConfig

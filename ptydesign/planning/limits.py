@@ -20,7 +20,7 @@ from ptydesign.grids import Grid, crop_spectrum
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import trial_reconstruction
-from ptydesign.planning.resolve import PlanningResolved, detected_dose, scanned_a, to_experiment_config
+from ptydesign.planning.resolve import PlanningResolved, detected_dose, still_config
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.scope import EXPERT_DESIGN, RECOMMENDED
 from ptydesign.planning.search import find_search, read_round
@@ -69,8 +69,8 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
     grid = Grid((size, size), (pixel, pixel))
     wavelength = wavelength_a(setting.voltage_kv)
     field = plan.simulation.field_of_view_a
-    operation = operate(bench, setting, dose_e_per_a2)
-    scanned = scanned_a(bench, operation)
+    planned = still_config(bench, operate(bench, setting, dose_e_per_a2))
+    scanned = planned.scanned_a
     canvas = tuple(_even(math.ceil(extent / pixel) + size) for extent in scanned)
     slices, each_a = trial_reconstruction(plan).final_slices
     phase = _object(potential, pixel, canvas, slices) * interaction_parameter(setting.voltage_kv)
@@ -85,10 +85,8 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
     if slices > 1:
         one = np.asarray(waves.propagator(grid.frequencies(), wavelength, each_a))
         steps = np.repeat(one[None], slices - 1, axis=0)
-    beam = to_experiment(to_experiment_config(bench, operation), dose_e_per_a2)
-    imaging = limits.make_imaging(
-        grid, positions, electrons, np.abs(spectrum) > 0, 0.0, steps, coherence=_coherence(grid, spectrum, beam)
-    )
+    coherence = _coherence(grid, spectrum, to_experiment(planned, dose_e_per_a2))
+    imaging = limits.make_imaging(grid, positions, electrons, np.abs(spectrum) > 0, 0.0, steps, coherence=coherence)
     unknowns = limits.Unknowns(np.asarray(phase, np.float32), limits.probe_unknowns(spectrum))
     return Scene(unknowns, imaging, _window(canvas, field, pixel), pixel)
 

@@ -190,15 +190,11 @@ def _experiment(bench: Bench, setting: Setting) -> dict[str, Any]:
     }
 
 
-def scanned_a(bench: Bench, operation: Operation) -> tuple[float, float]:
-    """(y, x) of the scan that is simulated for an operation: the piece and its margin, apart from the drift's."""
-    return ExperimentConfig(**_beam(bench, operation)).scanned_a
-
-
-def _beam(bench: Bench, operation: Operation) -> dict[str, Any]:
-    """Fields of an experiment without drift, source and focal spread as planned."""
+def still_config(bench: Bench, operation: Operation) -> ExperimentConfig:
+    """The acquisition as it is planned, source and focal spread included, of a specimen that doesn't drift."""
     setting = operation.setting
-    return {**_experiment(bench, setting), **bench.beam(setting, operation.current_pa)._asdict()}
+    beam = bench.beam(setting, operation.current_pa)._asdict()
+    return ExperimentConfig(**{**_experiment(bench, setting), **beam})
 
 
 def to_experiment_config(
@@ -212,14 +208,16 @@ def to_experiment_config(
     """The acquisition that is simulated for an operation: the piece, with the drift that it sees when the lines of the
     scan on the day are as long as they are. drift_angle_rad: from +y towards +x. drift, source, focal_spread: factors
     of what is planned."""
-    fields = _beam(bench, operation)
-    rows = math.ceil(scanned_a(bench, operation)[0] / operation.setting.step_a) + 1
+    planned = still_config(bench, operation)
+    rows = math.ceil(planned.scanned_a[0] / planned.step_a) + 1
     moved = drift * bench.instrument.drift_a_per_min / 60 * rows * operation.line_time_s(bench)
-    moved = min(moved, min(fields["field_of_view_a"]) / 8)  # beyond, no scan would be kept
-    fields["source_size_a"] *= source
-    fields["focal_spread_nm"] *= focal_spread
-    parts = (moved * math.cos(drift_angle_rad), moved * math.sin(drift_angle_rad))
-    return ExperimentConfig(**fields, drift_a=parts)
+    moved = min(moved, min(planned.field_of_view_a) / 8)  # beyond, no scan would be kept
+    wrong = {
+        "source_size_a": source * planned.source_size_a,
+        "focal_spread_nm": focal_spread * planned.focal_spread_nm,
+        "drift_a": (moved * math.cos(drift_angle_rad), moved * math.sin(drift_angle_rad)),
+    }
+    return planned.model_copy(update=wrong)
 
 
 def for_beam(bench: Bench, study: StudyConfig, planned: ExperimentConfig) -> StudyConfig:

@@ -152,7 +152,7 @@ def normal_points(highest_rad: float, field: str, width_a: float) -> tuple[np.nd
         f"experiment.{field}",
         f"must leave some coherence: at most {MOST_RAD:g} rad of phase within this aperture can be simulated",
         width_a,
-        f"Take {0.99 * width_a * MOST_RAD / highest_rad:.2g} or less, or a smaller aperture.",
+        f"Take {0.99 * width_a * MOST_RAD / highest_rad:.3g} or less, or a smaller aperture.",
     )
 
 

@@ -60,7 +60,7 @@ def test_quadrature_is_a_normal_mean(highest):
 
 
 def test_too_much_focal_spread_is_refused():
-    with pytest.raises(InputError, match=r"12\.5 rad.*Take 2e"):
+    with pytest.raises(InputError, match=r"12\.5 rad.*Take 206 or less"):
         normal_points(60.0, "focal_spread_a", 1000.0)
 
 
