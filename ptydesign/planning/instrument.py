@@ -18,6 +18,7 @@ from ptydesign.planning.gun import focal_spread_nm, scaled_source_a, source_rms_
 from ptydesign.units import MM, MRAD, NM, wavelength_a
 
 MM_PER_UM = 1e-3
+DIGITS = 6  # of what is computed of a beam and goes into trials: machines differ in the last ones
 GOOD_SOURCE = 0.3  # of the resolution that is wanted: a source (rms) that hardly shows
 PER_PA_US = 1e-18 / elementary_charge  # electrons in a picoampere and microsecond
 
@@ -122,14 +123,18 @@ class Bench:
         if not self.source_varies:
             return one.source_size_a
         at = setting.voltage_kv, setting.semiangle_mrad, current_pa or min(one.currents_pa)
-        if one.source_at is not None:
-            return scaled_source_a(one.source_size_a, one.source_at, *at)
-        return source_rms_a(one.gun.brightness, *at)
+        scaled = one.source_at is not None
+        size = (
+            scaled_source_a(one.source_size_a, one.source_at, *at) if scaled else source_rms_a(one.gun.brightness, *at)
+        )
+        return round(size, DIGITS)
 
     def focal_spread_nm(self, voltage_kv: float) -> float:
         """Focal spread, 1-D rms."""
         one = self.instrument
-        return focal_spread_nm(one.cc_mm, one.gun.spread_ev, voltage_kv) if one.cc_mm else one.focal_spread_nm
+        if not one.cc_mm:
+            return one.focal_spread_nm
+        return round(focal_spread_nm(one.cc_mm, one.gun.spread_ev, voltage_kv), DIGITS)
 
     def beam(self, setting: Setting, current_pa: float | None) -> Beam:
         """The beam of a setting as it is planned."""

@@ -19,6 +19,7 @@ from ptydesign.errors import InputError
 from ptydesign.grids import Grid
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
+from ptydesign.planning.library import find_instrument
 from ptydesign.planning.load import make_plan, read_plan
 from ptydesign.planning.operation import Operation, operate
 from ptydesign.planning.resolve import (
@@ -306,6 +307,12 @@ class Explorer:
             content["sample"]["file"] = str((self.file.parent / file).resolve())
             if path.parent.resolve() != self.file.parent.resolve():
                 text = text.replace(file, content["sample"]["file"])
+        name = content.get("instrument")
+        if isinstance(name, str):
+            kept = find_instrument(name, self.file.parent).resolve()
+            content["instrument"] = str(kept)
+            if path.parent.resolve() != self.file.parent.resolve():
+                text = re.sub(r"(?m)^(instrument:[ \t]*)\S.*$", rf"\g<1>{kept}", text)
         make_plan(content, self.plan.study, self.scale)
         files.write_text(path, text)
 

@@ -64,7 +64,9 @@ def test_too_much_focal_spread_is_refused():
         normal_points(60.0, "focal_spread_a", 1000.0)
 
 
-@pytest.mark.parametrize("source_a, spread_a, most", [(0.0, 0.0, 1), (0.2, 0.0, 9), (0.0, 60.0, 6), (0.2, 60.0, 30)])
+@pytest.mark.parametrize(
+    "source_a, spread_a, most", [(0.0, 0.0, 1), (0.2, 0.0, 9), (0.0, 60.0, 6), (0.2, 60.0, 30), (1.2, 0.0, 80)]
+)
 def test_few_incoherent_probes_have_the_mutual_coherence_of_source_and_foci(source_a, spread_a, most, monkeypatch):
     """Against the Gaussians' own: exp(-(2 pi s)^2 |q - q'|^2 / 2) exp(-(pi lambda d)^2 (q^2 - q'^2)^2 / 2)."""
     experiment = replace(EXPERIMENT, source_size_a=source_a, focal_spread_a=spread_a)
@@ -77,7 +79,8 @@ def test_few_incoherent_probes_have_the_mutual_coherence_of_source_and_foci(sour
     angles = angles[:, np.hypot(*angles) <= 1]
     spectrum = np.exp(3j * (angles**2).sum(axis=0)) / math.sqrt(angles.shape[1])
     probes = incoherent_probes(spectrum, angles, experiment)
-    assert len(probes) == probe_count(experiment) <= most
+    assert abs(len(probes) - probe_count(experiment)) <= len(probes) / 25  # on another grid
+    assert len(probes) <= most
     coherence._powers.cache_clear()
     assert fewer < len(probes) or fewer == 1
     assert len(probes) <= len(source_points(experiment)[1]) * len(focal_points(experiment)[1])
