@@ -25,6 +25,13 @@ from ptydesign.session import Session
 EVERY_S = 10.0  # between two lines
 MOST_REASON = 400  # characters: a line stays below a page
 PAUSE_S = 60.0  # longer without a trial: the study was stopped in between
+METRICS = {  # in a terminal's letters; -1: less is better, and what is maximised is its negative
+    "ssim": ("SSIM", 1),
+    "psnr_db": ("PSNR in dB", 1),
+    "frc_area": ("FRC area", 1),
+    "mse_rad2": ("MSE in rad^2", -1),
+    "heldout_misfit": ("held-out misfit", -1),
+}
 STALLED_S = 1800.0  # without a trial, on a cluster: time to look
 
 
@@ -33,10 +40,13 @@ class Progress:
 
     total: trials of the whole study. cores: how many jobs run at a time. version: hash of what determines the trials;
     lines of another version are those of an earlier configuration and don't count. unit: of what trials differ in.
+    metric: what is maximised.
     """
 
-    def __init__(self, results: Path, total: int, cores: int, version: str = "", unit: str = "e/A^2"):
-        self.unit = unit
+    def __init__(
+        self, results: Path, total: int, cores: int, version: str = "", unit: str = "e/A^2", metric: str = "ssim"
+    ):
+        self.unit, self.metric = unit, metric
         self.folder = Path(results) / "logs"
         self.total, self.cores, self.version = total, max(1, cores), version
 
@@ -96,7 +106,11 @@ class Progress:
             if not last and stamp.exists() and time.time() - stamp.stat().st_mtime < EVERY_S:
                 return
             stamp.touch()
-        print(progress_line(trials, total, self.cores, self.unit), file=sys.stderr, flush=True)
+        _tell(self.line(trials, total))
+
+    def line(self, trials: Mapping[str, Mapping[str, Any]], total: int) -> str:
+        """What the terminal shows of these trials."""
+        return progress_line(trials, total, self.cores, self.unit, self.metric)
 
 
 def check_wanted(folder: Path) -> None:
@@ -112,7 +126,7 @@ def _newer(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
     return {**old, "value": new["value"]} if old is not None and new["s"] is None else new
 
 
-def seconds_left(trials: dict[str, dict[str, Any]], total: int, cores: int) -> float | None:
+def seconds_left(trials: Mapping[str, Mapping[str, Any]], total: int, cores: int) -> float | None:
     """From the pace of the trials computed since the last long pause, which has the jobs' start in it."""
     computed = sorted((t["t"], t["s"]) for t in trials.values() if t["s"] is not None)
     if not computed or len(trials) >= total:
@@ -127,15 +141,22 @@ def seconds_left(trials: dict[str, dict[str, Any]], total: int, cores: int) -> f
     return (total - len(trials)) * pace
 
 
-def progress_line(trials: dict[str, dict[str, Any]], total: int, cores: int, unit: str = "e/A^2") -> str:
-    """`120/304 trials, best 0.912 at 10000 e/A^2, 3 failed, about 6 min left`."""
+def progress_line(
+    trials: Mapping[str, Mapping[str, Any]], total: int, cores: int, unit: str = "e/A^2", metric: str = "ssim"
+) -> str:
+    """`120/304 trials, best SSIM 0.912 at 10000 e/A^2, 3 failed, about 6 min left`.
+
+    The best is that of the latest trial's dose: scores of different doses don't compare.
+    """
     done = min(len(trials), total)
-    values = [(t["value"], t["dose"]) for t in trials.values() if t["value"] is not None]
-    best = max(values, default=None)
+    good = [t for t in trials.values() if t["value"] is not None]
     parts = [f"{done}/{total} trials"]
-    if best is not None:
-        parts.append(f"best {best[0]:.4g} at {best[1]:g} {unit}")
-    failed = len(trials) - len(values)
+    if good:
+        dose = max(good, key=lambda t: t["t"])["dose"]
+        best = max(t["value"] for t in good if t["dose"] == dose)
+        words, sign = METRICS.get(metric, (metric, 1))
+        parts.append(f"best {words} {sign * best:.4g} at {dose:g} {unit}")
+    failed = len(trials) - len(good)
     if failed:
         parts.append(f"{failed} failed")
     left = seconds_left(trials, total, cores)
@@ -148,8 +169,8 @@ def progress_of(run: Run, cores: int) -> Progress | None:
     """The progress of a study; None for a kind that doesn't count trials."""
     if run.kind.progress is None:
         return None
-    total, version, unit = run.kind.progress(run.resolved)
-    return Progress(run.resolved.results, total, cores, version, unit)
+    counted = run.kind.progress(run.resolved)
+    return Progress(run.resolved.results, counted.total, cores, counted.version, counted.unit, counted.metric)
 
 
 def watch(runs: Iterable[Run], jobs: int) -> None:
@@ -166,7 +187,7 @@ def _follow(followed: Sequence[Progress], known: list[Any]) -> None:
         for index, one in enumerate(followed):
             if (noted := one.read()) != known[index]:
                 known[index], changed = noted, time.monotonic()
-                _tell(progress_line(*noted, one.cores, one.unit))
+                _tell(one.line(*noted))
         if time.monotonic() - changed > STALLED_S:
             changed = time.monotonic()
             _tell(stalled(STALLED_S / 60))
@@ -181,4 +202,7 @@ def stalled(minutes: float) -> str:
 
 
 def _tell(words: str) -> None:
+    """To the terminal; where it is a file, with the time."""
+    if not sys.stderr.isatty():
+        words = f"{time.strftime('%H:%M:%S')} {words}"
     print(words, file=sys.stderr, flush=True)

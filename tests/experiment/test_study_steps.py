@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -296,13 +297,15 @@ def test_progress_counts_each_trial_once_and_survives_a_cut_line(tmp_path, capsy
         file.write('{"trial": "b", "of": "v", "do\n')
     progress.done("c", 100, None, 2.0)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1] == "ptydesign: 2/3 trials, best 0.5 at 10 e/A^2, 1 failed, about 1 s left"
+    assert re.sub(r"^\d\d:\d\d:\d\d ", "", lines[-1]) == (
+        "ptydesign: 2/3 trials, best SSIM 0.5 at 10 e/A^2, 1 failed, about 1 s left"
+    )
     assert progress_line({}, 3, 2) == "ptydesign: 0/3 trials"
     progress.spare("decision", 1)  # in an earlier run, too
     progress.spare("decision", 1)
     trials, total = progress.read()
     assert (len(trials), total) == (2, 2)
-    assert progress_line(trials, total, 2) == "ptydesign: 2/2 trials, best 0.5 at 10 e/A^2, 1 failed"
+    assert progress_line(trials, total, 2) == "ptydesign: 2/2 trials, best SSIM 0.5 at 10 e/A^2, 1 failed"
 
 
 def test_settings_of_a_step_leave_out_what_it_does_not_depend_on(study):
