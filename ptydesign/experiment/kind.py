@@ -222,6 +222,9 @@ KIND = Kind(
     words=words,
     **SIMULATED,
     progress=lambda resolved: Counted(
-        sum(scope.trials(resolved.study).values()), version_of(resolved), metric=resolved.study.objective.metric
+        sum(scope.trials(resolved.study).values()),
+        version_of(resolved),
+        metric=resolved.study.objective.metric,
+        parts=scope.parts(resolved.study),
     ),
 )

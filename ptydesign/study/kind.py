@@ -155,12 +155,14 @@ class Job:
 @dataclass(frozen=True)
 class Counted:
     """The trials of a study, for its progress. version: hash of what determines them. unit: of what they differ in.
-    metric: what is maximised."""
+    metric: what is maximised. parts: how many are expected of those whose names begin with `<part>/`, of which each has
+    a cost of its own; `total` is the most there can be."""
 
     total: int
     version: str
     unit: str = "e/A^2"
     metric: str = "ssim"
+    parts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
