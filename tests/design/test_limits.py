@@ -92,12 +92,12 @@ def test_product_is_that_of_the_dense_matrix(slices, background, probe_known, mt
 
 
 def test_patterns_of_incoherent_probes_add_up():
-    """Probes that are moved copies: the pattern is the mean of those at the moved positions."""
-    (unknowns, imaging), (_, plain) = small(modes=2), small()
-    pixel = 0.4 / np.array([0.7, 0.65])
-    moved = plain._replace(positions_px=plain.positions_px + pixel)
-    wanted = (patterns(unknowns, plain) + patterns(unknowns, moved)) / 2
-    np.testing.assert_allclose(patterns(unknowns, imaging), wanted, rtol=1e-6, atol=1e-9)
+    unknowns, imaging = small(2, modes=3)
+    _, plain = small(2)
+    spectrum = np.asarray(unknowns.probe[0] + 1j * unknowns.probe[1])
+    probes = [limits.probe_unknowns(spectrum * np.asarray(one), np.float64) for one in imaging.coherence]
+    wanted = sum(patterns(unknowns._replace(probe=probe), plain) for probe in probes)
+    np.testing.assert_allclose(patterns(unknowns, imaging), wanted, rtol=1e-9)
 
 
 def test_information_of_vectors():

@@ -72,7 +72,7 @@ def test_a_trial_has_the_source_of_its_setting(tmp_path, dose, aperture):
 def test_what_is_known_is_in_every_trial_and_what_is_uncertain_in_the_draws(tmp_path):
     write_plan(tmp_path / "tiny" / "study.yaml", instrument__source_size_a=0.2, instrument__focal_spread_nm=1.0)
     resolved = load(tmp_path / "tiny", "preview", tmp_path / "results")
-    planned = Runners(resolved)._trial(SETTING, 2000).experiment
+    planned = Runners(resolved).trial(SETTING, 2000).experiment
     assert (planned.source_size_a, planned.focal_spread_nm) == (0.2, 1.0)
     errors = [draw_errors(resolved, number) for number in range(20)]
     for number, one in enumerate(errors[:3]):
