@@ -46,7 +46,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Card:
-    """A setting (in the microscope's units and sign) and its rows. underfocus_nm: its defocus in ptydesign's sign."""
+    """A setting (in the microscope's units and sign) and its rows. underfocus_nm: its defocus in ptydesign's sign.
+    about: where the setting is from, in words."""
 
     title: str
     what: str
@@ -54,6 +55,7 @@ class Card:
     underfocus_nm: float
     dose_e_per_a2: float
     rows: tuple[Row, ...]
+    about: str = ""
 
     @property
     def status(self) -> str:
@@ -72,8 +74,9 @@ class Card:
         return cls(**{**fields, "rows": tuple(Row(**row) for row in content["rows"])})
 
 
-def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: float) -> Card:
-    """The card of a setting. what: which setting it is, in words. fft_units_per_s: of this machine (study.estimate)."""
+def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: float, about: str = "") -> Card:
+    """The card of a setting. what: which setting it is, in words; about: where it is from. fft_units_per_s: of this
+    machine (study.estimate)."""
     rows = [*geometry(bench, operation.setting), *_counting(bench, operation), *_time(bench, operation)]
     rows += [*_specimen(bench, operation), *_computing(bench, operation, fft_units_per_s)]
     named = {violation.name for violation in operation.violations}
@@ -92,7 +95,7 @@ def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: fl
             ),
         )  # fmt: skip
     setting, dose = operation.setting, operation.dose_e_per_a2
-    return Card(bench.plan.title, what, bench.shown(setting), setting.defocus_nm, dose, tuple(rows))
+    return Card(bench.plan.title, what, bench.shown(setting), setting.defocus_nm, dose, tuple(rows), about)
 
 
 def graded(value: float, green: float, amber: float) -> str:

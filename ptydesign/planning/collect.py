@@ -21,7 +21,7 @@ from ptydesign.planning.card import make_card
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import day_reconstruction
-from ptydesign.planning.resolve import PlanningResolved, expert_name
+from ptydesign.planning.resolve import PlanningResolved, expert_name, expert_words
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.scope import EXPERT_DESIGN, LIMIT_DESIGNS, RECOMMENDED
 from ptydesign.planning.search import read_round
@@ -205,7 +205,8 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
         setting = Setting(**robust[design]["setting"])
         operation = operate(bench, setting, limit)
         called = RECOMMENDED if name == RECOMMENDED else expert_name(plan)
-        cards.append(make_card(bench, operation, called, rate).content())
+        about = "" if name == RECOMMENDED else expert_words(plan)
+        cards.append(make_card(bench, operation, called, rate, about).content())
         found[name] = {
             "design": design,
             "setting": bench.shown(setting),
@@ -230,6 +231,7 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
     return {
         **found,
         "expert_name": expert_name(plan),
+        "expert_words": expert_words(plan),
         "tolerance": _shown_tolerance(resolved),
         "limits": limits,
         "cards": cards,

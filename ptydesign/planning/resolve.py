@@ -20,8 +20,9 @@ from ptydesign.planning import constraints
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.instrument import Bench, Setting
-from ptydesign.planning.operation import Operation, expert, feasible_near, operate
+from ptydesign.planning.operation import Operation, operate
 from ptydesign.planning.reconstruction import in_slices, trial_reconstruction
+from ptydesign.planning.thumb import expert, feasible_near, rule_for
 from ptydesign.simulate.detector import MAX_MEAN_COUNTS
 from ptydesign.simulate.potential import potential_key
 from ptydesign.simulate.specimen import StructureSample
@@ -216,9 +217,10 @@ def make_bench(plan: PlanningStudy) -> Bench:
 
 def plan_cards(plan: PlanningStudy, fft_units_per_s: float) -> list[Card]:
     """A card for the rule of thumb's setting at every dose."""
-    bench, name = Bench(plan), expert_name(plan)
+    bench, name, about = Bench(plan), expert_name(plan), expert_words(plan)
     doses = plan.goal.doses_e_per_a2
-    return [make_card(bench, operate(bench, expert_at(bench, d), d), name, fft_units_per_s) for d in doses]
+    operations = [operate(bench, expert_at(bench, dose), dose) for dose in doses]
+    return [make_card(bench, operation, name, fft_units_per_s, about) for operation in operations]
 
 
 def expert_name(plan: PlanningStudy) -> str:
@@ -226,6 +228,14 @@ def expert_name(plan: PlanningStudy) -> str:
     return "your own setting" if plan.expert.model_dump(exclude_none=True) else "rule of thumb"
 
 
+def expert_words(plan: PlanningStudy) -> str:
+    """Which rule the rule of thumb follows, with its source; nothing of a setting that is all the user's own."""
+    given = plan.expert.model_dump()
+    if all(value is not None for value in given.values()):
+        return ""
+    return f"Rule for a {rule_for(Bench(plan)).words}"
+
+
 def expert_at(bench: Bench, dose_e_per_a2: float) -> Setting:
-    """The rule of thumb's setting, with the nearest step that can be done at the dose."""
+    """The rule of thumb's setting, or the nearest that can be done at the dose."""
     return feasible_near(bench, expert(bench), dose_e_per_a2)

@@ -152,7 +152,8 @@ def expected(tables: PlanningTables) -> list[tuple[str, str]]:
     facts.append(("Score with errors", _with_spread(item["robust"], item.get("robust_std"))))
     facts.append(("Failures", _failures(item)))
     name = tables.recommendation["expert_name"]
-    facts.append((name[0].upper() + name[1:], _rule_of_thumb(item, expert)))
+    about = tables.recommendation.get("expert_words")
+    facts.append((name[0].upper() + name[1:], _rule_of_thumb(item, expert) + (f". {about}" if about else "")))
     facts.append(("Resolution as planned (correlation 0.5)", _resolution(tables)))
     facts.append(("Limit of the dose", _limit_words(tables)))
     return facts

@@ -24,7 +24,8 @@ def setting_text(card: Card, camera_unit: str) -> str:
     setting = card.setting
     side = "underfocus" if card.underfocus_nm > 0 else "overfocus" if card.underfocus_nm < 0 else "in focus"
     parts = [f"{WORDS[n]} {setting[n]:g} {UNITS[n]}" + (f" ({side})" if n == "defocus_nm" else "") for n in WORDS]
-    return ", ".join([*parts, f"camera {setting['camera']:g} {camera_unit}"])
+    about = f". {card.about}" if card.about else ""
+    return ", ".join([*parts, f"camera {setting['camera']:g} {camera_unit}"]) + about
 
 
 def print_card(card: Card, camera_unit: str) -> None:
