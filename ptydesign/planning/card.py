@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ptydesign.design import sampling
+from ptydesign.planning import aberrations
 from ptydesign.planning.constraints import MOST_LOST, most_counts
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import Operation
@@ -255,6 +256,7 @@ def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
             "lambda / (pi alpha^2): a radian at the edge of the aperture", RULE,
             _unless(value <= most, "A smaller aperture, or a smaller energy spread."),
         )  # fmt: skip
+    yield from _residual_aberrations(bench, setting)
     depth = sampling.depth_resolution_a(wavelength_a(setting.voltage_kv), setting.semiangle_mrad * MRAD)
     thickness = thickness_a(bench.plan)
     slices = trial_reconstruction(bench.plan).final_slices[0]
@@ -269,6 +271,23 @@ def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
             "Depth resolution", depth, "A", f"half the thickness, {thickness / 2:.0f} A, or less", status,
             "2 lambda / alpha^2", "depth of field of the aperture; ptychography reaches lambda/theta_max^2",
             _unless(status == GREEN, _for_depth(bench, setting, thickness)),
+        )  # fmt: skip
+
+
+def _residual_aberrations(bench: Bench, setting: Setting) -> Iterator[Row]:
+    """What alignment leaves of each aberration. Never red: the reconstruction's probe takes part of it up."""
+    given = bench.instrument.aberrations
+    for kind, phase in aberrations.residual_phases(given, setting.voltage_kv, setting.semiangle_mrad).items():
+        most, power = aberrations.QUARTER_WAVE, kind.order + 1
+        angle = setting.semiangle_mrad * (most / phase) ** (1 / power)
+        change = (
+            f"Align {kind.haider} {phase / most:.2g} times better, an aperture of {angle:.3g} mrad or less, or more "
+            "sweeps in which the probe is refined."
+        )
+        yield Row(
+            f"Residual {kind.haider}, {kind.words}", phase, "rad rms", "pi/4 = 0.785 or less at the aperture's edge",
+            graded(phase, most, math.inf), f"2 pi/lambda C alpha^{power}/{power}, C = {kind.krivanek}",
+            aberrations.HAIDER, _unless(phase <= most, change),
         )  # fmt: skip
 
 

@@ -56,7 +56,9 @@ def _fragile(tables: PlanningTables) -> str:
         "drift": "{:.2g} times the drift",
         "thickness": "{:.2g} times the thickness",
     }
-    wrong += [text.format(worst[name]) for name, text in words.items() if pd.notna(worst[name])]
+    words |= {"rotation_error_deg": "a scan turned by {:+.2g}°", "scale_error": "a scan too large by {:.1%}"}
+    words |= {"aberrations": "{}"}
+    wrong += [text.format(worst[name]) for name, text in words.items() if pd.notna(worst.get(name)) and worst[name]]
     if tilt := float(np.hypot(worst["tilt_y_mrad"], worst["tilt_x_mrad"])):
         wrong.append(f"{tilt:.0f} mrad of tilt")
     score = "a failed reconstruction" if np.isnan(worst["ssim"]) else f"{worst['ssim']:.2f}"

@@ -16,12 +16,12 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from ptydesign.experiment.images import UNITS, kept_images
-from ptydesign.planning import scope
+from ptydesign.planning import aberrations, scope
 from ptydesign.planning.card import make_card
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import day_reconstruction
-from ptydesign.planning.resolve import PlanningResolved, expert_name, expert_words
+from ptydesign.planning.resolve import AFFINE, PlanningResolved, expert_name, expert_words
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.scope import EXPERT_DESIGN, LIMIT_DESIGNS, RECOMMENDED
 from ptydesign.planning.search import read_round
@@ -85,7 +85,11 @@ def _scores(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _robustness(resolved: PlanningResolved, robust: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    names = ("drift", "drift_angle_rad", "source", "thickness")
+    names = ["drift", "drift_angle_rad", "source", "thickness"]
+    instrument = resolved.study.instrument
+    names += ["rotation_error_deg"] if instrument.rotation_error_deg else []
+    names += AFFINE if instrument.affine_error else []
+    aligned = any(instrument.aberrations.of(kind)[1] for kind in aberrations.KINDS)
     for design, content in robust.items():
         for trial in content["trials"]:
             yield {
@@ -96,6 +100,7 @@ def _robustness(resolved: PlanningResolved, robust: dict[str, Any]) -> Iterable[
                 **{name: trial[name] for name in names},
                 "tilt_y_mrad": trial["tilt_mrad"][0],
                 "tilt_x_mrad": trial["tilt_mrad"][1],
+                **({"aberrations": aberrations.shown(trial["aberrations"])} if aligned else {}),
                 **_scores(trial),
             }
 
