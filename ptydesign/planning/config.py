@@ -47,7 +47,11 @@ class Range(Strict):
 
     def if_in(self, unit: str, factor: float) -> str:
         """What to write instead of a range in another unit."""
-        return f"If it is in {unit}, write {{low: {factor * self.low:g}, high: {factor * self.high:g}}}."
+        return f"If it is in {unit}, write {self.as_in(factor)}."
+
+    def as_in(self, factor: float) -> str:
+        """As it would be written in a unit that is `factor` times as large."""
+        return f"{{low: {factor * self.low:g}, high: {factor * self.high:g}}}"
 
 
 class PositiveRange(Range):
@@ -327,3 +331,6 @@ class PlanningStudy(Strict):
     """How the best designs are tried again under errors."""
     chunk: Count = 4
     """Trials of one job; no number depends on it."""
+    meant: tuple[str, ...] = Field((), exclude=True)
+    """Fields, as `instrument.defocus_nm`, whose numbers are right although they look like another unit: nothing is
+    asked about them. No result depends on it."""

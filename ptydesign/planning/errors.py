@@ -64,7 +64,7 @@ def draw_errors(resolved: PlanningResolved, number: int) -> Errors:
     scan = np.random.default_rng(seed_of(plan.seed, "scan", number)).standard_normal(4)
     scan = np.clip(scan, -LARGEST_ERROR, LARGEST_ERROR)
     widths = (instrument.rotation_error_deg, *[instrument.affine_error] * len(AFFINE))
-    of_scan = {name: round(float(n) * w, 6) for name, n, w in zip(OF_SCAN, scan, widths, strict=True)}
+    of_scan = {name: round(float(n) * w, 6) + 0.0 for name, n, w in zip(OF_SCAN, scan, widths, strict=True)}
     drift, turned = float(rng.uniform(0, 2)), float(rng.uniform(0, 2 * math.pi))
     known = instrument.drift_direction_deg is not None
     return Errors(

@@ -183,5 +183,5 @@ def _provenance(experiment: Experiment, seed: int, simulator: str, window: Windo
         "seed": int(seed),
         "window_px": list(window.grid.shape),
         "window_pixel_a": list(window.grid.pixel_a),
-        "experiment": asdict(experiment),
+        "experiment": experiment.content,
     }

@@ -21,7 +21,7 @@ ALGORITHMS = {
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 3,  # tables
     "figures": 10,  # figures and report
-    "planning": 5,  # cards, draws of errors, choice, limits
+    "planning": 6,  # cards, draws of errors, choice, limits
     "bound": 6,  # the Cramer-Rao bound of a plan
     "tolerance": 2,  # what a tolerance says
     "dumbbells": 2,  # what is measured of them

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +62,7 @@ def write_chunk(
     """Write a chunk; see the module's text. of: which file of a study it is."""
     attributes = {
         "first": part.start,
-        "experiment": asdict(experiment),
+        "experiment": experiment.content,
         "window_px": list(window.grid.shape),
         "window_pixel_a": list(window.grid.pixel_a),
     }
@@ -115,7 +114,7 @@ def assemble(
         optics=optics,
         electrons_per_pattern=experiment.electrons_per_pattern,
         background=np.full(shape, background, np.float32) if background else None,
-        provenance={"ptydesign": __version__, "noise_seed": noise_seed, "experiment": asdict(experiment)},
+        provenance={"ptydesign": __version__, "noise_seed": noise_seed, "experiment": experiment.content},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class ThickResolved(Checked):
 
     def simulated(self, name: str) -> dict[str, Any]:
         """All of an experiment that its mean patterns depend on, JSON-able: not the dose, nor the background."""
-        content = asdict(self.experiments[name])
+        content = self.experiments[name].content
         del content["dose_e_per_a2"], content["detector"]["background_e_per_px"]
         return content
 
@@ -89,7 +89,7 @@ class ThickResolved(Checked):
 
     def noise_seed(self, name: str) -> int:
         """Seed of the counting noise, keyed by content."""
-        return seed_of(self.study.seed, "noise", asdict(self.experiments[name]))
+        return seed_of(self.study.seed, "noise", self.experiments[name].content)
 
     def specimen_settings(self) -> dict[str, Any]:
         """What the specimen and its potential depend on."""
