@@ -246,15 +246,20 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
 
 
 def _shown_tolerance(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:
-    """How far each parameter of the recommended design may be off, in the microscope's sign: `range` [low, high], and
-    whether each end may reach further (`more`: the last value that was tried kept the score, and no limit ended it)."""
+    """How far each parameter of the recommended design may be off, in the microscope's sign: `range` [low, high], what
+    ends it below and above (`ended_by`, see `tolerance`), and `limits`, [low, high] beyond which nothing was tried."""
     found, sign = {}, resolved.bench.defocus_sign
     for name in scope.parameters(resolved.study):
         content = resolved.read_json(f"tolerance/{name}.json")
-        ends, more = [content["low"], content["high"]], list(content["more"])
+        shown = {
+            "range": [content["low"], content["high"]],
+            "ended_by": list(content["ended_by"]),
+            "limits": list(content["ends"]),
+        }
         if content["parameter"] == "defocus_nm" and sign < 0:
-            ends, more = [-v + 0.0 for v in reversed(ends)], more[::-1]
-        found[content["parameter"]] = {"range": ends, "more": more}
+            shown = {key: pair[::-1] for key, pair in shown.items()}
+            shown |= {key: [-v + 0.0 for v in shown[key]] for key in ("range", "limits")}
+        found[content["parameter"]] = shown
     return found
 
 

@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ptydesign import drawing
 from ptydesign.drawing import BLUE, GREY, ORANGE, TWO_COLUMNS_IN, VERMILLION, empty_panel, panel_letter, scale_bar
+from ptydesign.planning.cautions import higher_values
 from ptydesign.planning.resolution import THRESHOLD, smoothed
 from ptydesign.planning.search import WITHIN
 from ptydesign.planning.tables import PlanningTables
@@ -220,7 +221,7 @@ def _robustness_caption(tables: PlanningTables) -> str:
 def _tolerance_caption(tables: PlanningTables) -> str:
     return (
         "The recommended design with other values of one parameter, which the operator knows, the others held: "
-        f"simulations. Dashed: {PERCENT} as planned."
+        f"simulations. Dashed: {PERCENT} as planned." + (f" {higher}." if (higher := higher_values(tables)) else "")
     )
 
 

@@ -80,7 +80,7 @@ def test_both_notations_mean_the_same(tmp_path):
     assert ours == pytest.approx(
         {"coma_a": 3000, "coma_angle_rad": math.radians(30), "star_a": 2000, "star_angle_rad": 0}
     )
-    with pytest.raises(InputError, match="instrument.aberrations.C12: is the same aberration as A1"):
+    with pytest.raises(InputError, match=r"instrument\.aberrations\.C12: is the same aberration as A1"):
         resolved_of(tmp_path, aberrations={"A1": {"nm": 1}, "C12": {"nm": 1}})
 
 

@@ -60,7 +60,7 @@ def card_of(status: str) -> Card:
         ({}, None),
         ({"reached": False}, "The goal of 1 Å is not reached"),
         ({"searched": 0.95, "planned": 0.53}, "scored 0.95 in the search and 0.53 with fresh noise"),
-        ({"kept": 1.1}, "step_a 2.2 scored 0.88 instead of 0.80"),
+        ({"kept": 1.1}, "Scan step 2.2 Å scored 0.880 instead of 0.800"),
         ({"peak": 6.3}, "reaches 6.3 rad"),
         ({"drawn": 0.4}, "0.59 instead of 0.80, in the worst draw 0.40 (defocus wrong by -4.6 nm, a source 0.9 times"),
         ({"drawn": 0.4}, "0.1 times the drift, 5 mrad of tilt)"),
