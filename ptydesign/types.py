@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import jax
@@ -112,21 +112,6 @@ class Detector:
         return Grid(self.pixels, self.pixel_a)
 
 
-# Fields of parts of an experiment that were added later.
-ADDED = {
-    "optics": {
-        "trefoil_a",
-        "trefoil_angle_rad",
-        "star_a",
-        "star_angle_rad",
-        "fourfold_a",
-        "fourfold_angle_rad",
-        "c5_a",
-    },
-    "scan": {"line_noise_a", "aspect_error", "shear_error"},
-}
-
-
 @dataclass(frozen=True)
 class Experiment:
     """One 4D-STEM acquisition. source_size_a and focal_spread_a are 1-D rms (standard deviations).
@@ -145,15 +130,6 @@ class Experiment:
     intensity_rms: float = 0.0
     defocus_drift_a: float = 0.0
     astigmatism_drift_a: float = 0.0
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """All of it as nested dicts. What later versions added is left out where it is off: seeds and stored data are
-        found by this."""
-        found = asdict(self)
-        for section, names in ADDED.items():
-            found[section] = {name: v for name, v in found[section].items() if v or name not in names}
-        return found
 
     @property
     def electrons_per_pattern(self) -> float:

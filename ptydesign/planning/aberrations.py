@@ -143,7 +143,7 @@ def fields(aberrations: Aberrations, more: Parts | None = None) -> dict[str, flo
     """The known aberrations as fields of `ExperimentConfig`, with those of a draw (`drawn`) added; none that is 0."""
     found: dict[str, float] = {}
     for kind in KINDS:
-        value = aberrations.of(kind)[0] + complex(*(more or {}).get(kind.krivanek, (0, 0)))
+        value = _value(aberrations, kind, more)
         if not value:
             continue
         found[f"{kind.field}_{kind.unit_name}"] = abs(value) if kind.fold else value.real
@@ -152,11 +152,16 @@ def fields(aberrations: Aberrations, more: Parts | None = None) -> dict[str, flo
     return found
 
 
-def keywords(aberrations: Aberrations) -> dict[str, float]:
-    """The known aberrations as keywords of `waves.aberration_phase`, in angstrom and rad."""
+def _value(aberrations: Aberrations, kind: Kind, more: Parts | None) -> complex:
+    """Known and drawn together."""
+    return aberrations.of(kind)[0] + complex(*(more or {}).get(kind.krivanek, (0, 0)))
+
+
+def keywords(aberrations: Aberrations, more: Parts | None = None) -> dict[str, float]:
+    """The same as keywords of `waves.aberration_phase`, in angstrom and rad."""
     found = {}
     for kind in KINDS:
-        value = aberrations.of(kind)[0]
+        value = _value(aberrations, kind, more)
         if value:
             found[f"{kind.field}_a"] = kind.unit_a * (abs(value) if kind.fold else value.real)
             if kind.fold:

@@ -18,7 +18,6 @@ from ptydesign.planning.tables import PlanningTables
 from ptydesign.planning.tolerance import OPEN, RANGE, SCORE
 from ptydesign.score.spread import rms_rad
 from ptydesign.study.page import environment
-from ptydesign.study.quantities import fixed
 
 RATE_DRAWS = 30  # with fewer, a rate of failures says too little
 HELPS = 0.5  # the part of its error that a design keeps at the floor's dose, up to which more dose helps
@@ -45,24 +44,17 @@ def write_sheet(tables: PlanningTables) -> None:
     from ptydesign.planning.sheet_pdf import write_pdf
 
     folder, content = tables.folder, sheet_content(tables)
-    prediction = next(one for one in FIGURES if one.name == "prediction")
+    captions = {one.name: one.caption(tables) for one in FIGURES if one.name in ("prediction", "probe")}
+    pictures = {"picture": _picture(tables, "prediction"), "probe": _picture(tables, "probe")}
+    words = {"caption": captions["prediction"], "probe_caption": captions["probe"]}
     template = environment(Path(__file__).parent).get_template("sheet.html.j2")
-    io.write_text(
-        folder / "sheet.html",
-        template.render(**content, picture=_picture(tables, "prediction"), caption=prediction.caption(tables)),
-    )
+    io.write_text(folder / "sheet.html", template.render(**content, **pictures, **words))
     write_pdf(folder / "sheet.pdf", content, tables)
     io.write_json(folder / "settings.json", {**content, "recommendation": tables.recommendation})
     calibration = yaml.safe_dump(content["calibration"], sort_keys=False)
     io.write_text(folder / "calibration.yaml", CALIBRATION_HEADER + calibration)
     day = yaml.safe_dump(tables.recommendation["reconstruction"], sort_keys=False)
     io.write_text(folder / "reconstruction.yaml", "# for `ptydesign reconstruct data.h5 reconstruction.yaml`\n" + day)
-
-
-def caption(low_rad: float, high_rad: float) -> str:
-    """What the pictures of the sheet show, with their range of grey."""
-    low, high = (fixed(round(value, 2) + 0.0, 2) for value in (low_rad, high_rad))
-    return f"Phase of the sample and of its simulated reconstructions, black {low} rad, white {high} rad."
 
 
 def plan_of(tables: PlanningTables) -> PlanningStudy:

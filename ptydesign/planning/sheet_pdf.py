@@ -16,6 +16,7 @@ from ptydesign import drawing
 from ptydesign.drawing import GREY, PALE
 from ptydesign.io import atomic
 from ptydesign.planning.tables import PlanningTables
+from ptydesign.study.quantities import fixed
 
 A4_IN = (8.27, 11.69)
 LEFT, RIGHT = 0.08, 0.94
@@ -144,7 +145,6 @@ def _ranges(tolerance: str) -> list[str]:
 def _pictures(page: _Page, tables: PlanningTables, top: float, size: float) -> float:
     """Truth and predictions in a row."""
     from ptydesign.planning.figures import names_of
-    from ptydesign.planning.sheet import caption
 
     height, scale = size * A4_IN[0] / A4_IN[1], page.scale
     shown = tables.images.get("recommended") or tables.images.get("expert")
@@ -164,6 +164,12 @@ def _pictures(page: _Page, tables: PlanningTables, top: float, size: float) -> f
         axes.set_title(words, fontsize=8 * scale)
         if number == 0:
             drawing.scale_bar(axes, width_a, height_a)
-    words = f"Figure 1. {caption(low, high)} The report (report.html) has all figures and tables."
+    words = f"Figure 1. {_caption(low, high)} The report (report.html) has all figures and tables."
     page.text(LEFT, top - 0.026 * scale - height, words, 6.5, color=GREY)
     return top - 0.04 * scale - height
+
+
+def _caption(low_rad: float, high_rad: float) -> str:
+    """What the pictures of the sheet show, with their range of grey."""
+    low, high = (fixed(round(value, 2) + 0.0, 2) for value in (low_rad, high_rad))
+    return f"Phase of the sample and of its simulated reconstructions, black {low} rad, white {high} rad."

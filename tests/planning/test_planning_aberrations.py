@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from plan_files import write_plan
+from scipy.interpolate import RegularGridInterpolator
 
 from ptydesign.errors import InputError
 from ptydesign.planning import aberrations
@@ -17,6 +18,7 @@ from ptydesign.planning.errors import draw_errors, drawn
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.load import read_plan
 from ptydesign.planning.operation import operate
+from ptydesign.planning.probes import probe_intensity
 from ptydesign.planning.reconstruction import trial_reconstruction
 from ptydesign.planning.resolve import PlanningResolved, to_experiment_config
 from ptydesign.study.acquisition import ExperimentConfig, to_experiment
@@ -182,3 +184,18 @@ def test_bound_and_explorer_have_the_known_aberrations(tmp_path):
     found = bench.aberrations_of(SETTING)
     assert found["defocus_a"] == -40
     assert (found["trefoil_a"], found["trefoil_angle_rad"]) == pytest.approx((300, math.radians(12)))
+
+
+def test_the_picture_of_a_probe_shows_its_aberrations(tmp_path):
+    """With threefold astigmatism alone a probe has three lobes: turned by 120 degrees it is the same."""
+    bench = resolved_of(tmp_path, aberrations={"A2": {"nm": 300}}).bench
+    image, pixel = probe_intensity(bench, Setting(80, 20, 0, 2.0, 4.0))
+    y, x = ((np.arange(n) - n // 2) * pixel for n in image.shape)
+    at = RegularGridInterpolator((y, x), image, method="cubic")
+    angles = np.radians(np.arange(0, 360, 5))
+    ring = np.stack([np.sin(angles), np.cos(angles)], axis=-1) * 1.2
+    values = at(ring)
+    assert np.ptp(values) > 0.2 * values.max()
+    np.testing.assert_allclose(values, np.roll(values, 24), atol=0.03 * values.max())
+    moved, _ = probe_intensity(bench, Setting(80, 20, 0, 2.0, 4.0), {"C21": (0.4, 0.0)})
+    assert np.abs(moved - image).max() > 0.1
