@@ -15,6 +15,7 @@ from ptydesign.reconstruct.plan import Plan
 from ptydesign.study.quantities import words_and_unit
 
 UNSURE = 0.1  # difference of two scores of the same setting from which they aren't scatter of noise
+UNTRIED = "without errors, and what is recommended was chosen by its score under errors, which this value has none of"
 BETTER = 1.05  # times the recommended score: a neighbour that should have been found
 FRAGILE = 0.85  # of the score as planned: what errors may leave without a word
 
@@ -97,20 +98,21 @@ def _neighbours(tables: PlanningTables) -> list[str]:
     if "kept" not in tried or not (tried["kept"] > BETTER).any():
         return []
     best = tried.loc[tried["kept"].idxmax()]
-    return [f"{_better(best)} in one simulation: the search had not ended."]
+    return [f"{_better(best)} in one simulation, {UNTRIED}: the search had not ended."]
 
 
 def higher_values(tables: PlanningTables) -> str:
-    """Why values of one parameter that score higher in the tolerance figure aren't recommended; empty if none do."""
+    """Why values of one parameter that score higher in the tolerance figure aren't recommended; empty if none do, or by
+    so much that it is a caution."""
     tried, item = tables["tolerance"], tables.recommended
-    if "kept" not in tried or not (tried["kept"] > 1).any():
+    if "kept" not in tried or not 1 < tried["kept"].max() <= BETTER:
         return ""
     best = tried.loc[tried["kept"].idxmax()]
     gain, scatter = best["ssim"] - best["ssim"] / best["kept"], item["planned_std"] or 0.0
     if gain <= 2 * scatter:
         why = f"no more than noise may do (± {scatter:.3f} from one simulation to the next)"
     else:
-        why = "without errors; what is recommended was chosen by its score under errors, which this value didn't have"
+        why = UNTRIED
     return f"{_better(best)}, {why}"
 
 

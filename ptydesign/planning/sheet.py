@@ -159,11 +159,11 @@ def _tolerance(found: dict[str, Any], setting: dict[str, Any], name: str, unit: 
 
 def _ends(found: dict[str, Any]) -> str:
     """What ends a tolerance, where it isn't the score: " (your range ends at -20)"."""
-    words = []
-    for limit, reason in zip(found["limits"], found["ended_by"], strict=True):
-        if reason == RANGE:
-            words.append(f"your range ends at {limit:.3g}")
-        elif reason not in (SCORE, OPEN):
+    pairs = list(zip(found["limits"], found["ended_by"], strict=True))
+    own = [f"{limit:.3g}" for limit, reason in pairs if reason == RANGE]
+    words = [f"your range ends at {' and '.join(own)}"] if own else []
+    for limit, reason in pairs:
+        if reason not in (RANGE, SCORE, OPEN):
             words.append(f"at {limit:.3g} by the rule {reason[0].lower() + reason[1:]}")
     return f" ({'; '.join(words)})" if words else ""
 

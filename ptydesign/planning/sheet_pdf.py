@@ -113,7 +113,7 @@ def _draw(
 
 def _settings(page: _Page, rows: list[dict[str, str]], place: float) -> float:
     """The table of what to set."""
-    columns, scale = (LEFT, 0.25, 0.45, 0.61, MEASURED), page.scale
+    columns, scale = (LEFT, 0.24, 0.465, 0.62, MEASURED), page.scale
     for left, words in zip(columns, ("", "set", "keeps 95 %, if known", "", "measured"), strict=True):
         page.text(left, place, words, 7.5, color=GREY)
     place -= 0.018 * scale

@@ -303,6 +303,8 @@ def test_what_ends_a_tolerance_is_said():
     one = {"range": [-20.0, -5.3], "ended_by": ["range", "score"], "limits": [-20.0, 20.0]}
     setting = {"defocus_nm": -8.0}
     assert _tolerance({"defocus_nm": one}, setting, "defocus_nm", "nm") == "-20 to -5.3 nm (your range ends at -20)"
+    both = {**one, "ended_by": ["range", "range"], "limits": [-20.0, -5.3]}
+    assert _tolerance({"defocus_nm": both}, setting, "defocus_nm", "nm").endswith("(your range ends at -20 and -5.3)")
     one |= {"ended_by": ["score", "Window against probe"], "limits": [-30.0, -5.3]}
     words = "-20 to -5.3 nm (at -5.3 by the rule window against probe)"
     assert _tolerance({"defocus_nm": one}, setting, "defocus_nm", "nm") == words
