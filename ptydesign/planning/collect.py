@@ -16,12 +16,12 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from ptydesign.experiment.images import UNITS, kept_images
-from ptydesign.planning import scope
+from ptydesign.planning import aberrations, scope
 from ptydesign.planning.card import make_card
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import day_reconstruction, probe_powers
-from ptydesign.planning.resolve import PlanningResolved, expert_name
+from ptydesign.planning.resolve import AFFINE, PlanningResolved, expert_name, expert_words
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.scope import EXPERT_DESIGN, LIMIT_DESIGNS, RECOMMENDED
 from ptydesign.planning.search import read_round
@@ -86,7 +86,11 @@ def _scores(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _robustness(resolved: PlanningResolved, robust: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    names = ("drift", "drift_angle_rad", "source", "focal_spread", "thickness")
+    names = ["drift", "drift_angle_rad", "source", "focal_spread", "thickness"]
+    instrument = resolved.study.instrument
+    names += ["rotation_error_deg"] if instrument.rotation_error_deg else []
+    names += AFFINE if instrument.affine_error else []
+    aligned = any(instrument.aberrations.of(kind)[1] for kind in aberrations.KINDS)
     for design, content in robust.items():
         for trial in content["trials"]:
             yield {
@@ -97,6 +101,7 @@ def _robustness(resolved: PlanningResolved, robust: dict[str, Any]) -> Iterable[
                 **{name: trial[name] for name in names},
                 "tilt_y_mrad": trial["tilt_mrad"][0],
                 "tilt_x_mrad": trial["tilt_mrad"][1],
+                **({"aberrations": aberrations.shown(trial["aberrations"])} if aligned else {}),
                 **_scores(trial),
             }
 
@@ -207,7 +212,8 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
         operation = operate(bench, setting, limit)
         beams[name] = beam = bench.beam(setting, operation.current_pa)
         called = RECOMMENDED if name == RECOMMENDED else expert_name(plan)
-        cards.append(make_card(bench, operation, called, rate).content())
+        about = "" if name == RECOMMENDED else expert_words(plan)
+        cards.append(make_card(bench, operation, called, rate, about).content())
         found[name] = {
             "design": design,
             "setting": bench.shown(setting),
@@ -235,6 +241,7 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
     return {
         **found,
         "expert_name": expert_name(plan),
+        "expert_words": expert_words(plan),
         "tolerance": _shown_tolerance(resolved),
         "limits": limits,
         "cards": cards,
@@ -244,15 +251,20 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
 
 
 def _shown_tolerance(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:
-    """How far each parameter of the recommended design may be off, in the microscope's sign: `range` [low, high], and
-    whether each end may reach further (`more`: the last value that was tried kept the score, and no limit ended it)."""
+    """How far each parameter of the recommended design may be off, in the microscope's sign: `range` [low, high], what
+    ends it below and above (`ended_by`, see `tolerance`), and `limits`, [low, high] beyond which nothing was tried."""
     found, sign = {}, resolved.bench.defocus_sign
     for name in scope.parameters(resolved.study):
         content = resolved.read_json(f"tolerance/{name}.json")
-        ends, more = [content["low"], content["high"]], list(content["more"])
+        shown = {
+            "range": [content["low"], content["high"]],
+            "ended_by": list(content["ended_by"]),
+            "limits": list(content["ends"]),
+        }
         if content["parameter"] == "defocus_nm" and sign < 0:
-            ends, more = [-v + 0.0 for v in reversed(ends)], more[::-1]
-        found[content["parameter"]] = {"range": ends, "more": more}
+            shown = {key: pair[::-1] for key, pair in shown.items()}
+            shown |= {key: [-v + 0.0 for v in shown[key]] for key in ("range", "limits")}
+        found[content["parameter"]] = shown
     return found
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from ptydesign.config import Count, Strict
 from ptydesign.design.settings import SearchConfig
 from ptydesign.errors import InputError, nearest
+from ptydesign.planning.aberrations import Aberrations
 from ptydesign.planning.detectors import DetectorNumbers
 from ptydesign.planning.gun import GunConfig, SourceAt
 from ptydesign.reconstruct.plan import Plan
@@ -47,7 +48,11 @@ class Range(Strict):
 
     def if_in(self, unit: str, factor: float) -> str:
         """What to write instead of a range in another unit."""
-        return f"If it is in {unit}, write {{low: {factor * self.low:g}, high: {factor * self.high:g}}}."
+        return f"If it is in {unit}, write {self.as_in(factor)}."
+
+    def as_in(self, factor: float) -> str:
+        """As it would be written in a unit that is `factor` times as large."""
+        return f"{{low: {factor * self.low:g}, high: {factor * self.high:g}}}"
 
 
 class PositiveRange(Range):
@@ -102,6 +107,9 @@ class InstrumentConfig(Strict):
     """Time in microseconds that is lost after each line of the scan."""
     drift_a_per_min: float = Field(0.0, ge=0)
     """Drift of the stage in angstrom per minute, after it has settled."""
+    drift_direction_deg: float | None = Field(None, ge=-360, le=360)
+    """Direction in which the stage drifts, in degrees from +x towards +y of the scan; null is not known, and every draw
+    of errors has its own."""
     gun: GunConfig | None = None
     """The electron gun: source size and focal spread then follow from it for each voltage, aperture and current."""
     source_size_a: float = Field(0.0, ge=0, le=5)
@@ -117,10 +125,20 @@ class InstrumentConfig(Strict):
     gun's energies."""
     cs_mm: float = Field(0.0, ge=-10, le=10)
     """Spherical aberration C3 in mm; 0 for a corrected microscope."""
+    aberrations: Aberrations = Aberrations()
+    """Other aberrations: what is known of them, and what is left unknown after alignment."""
     defocus_error_nm: float = Field(2.0, ge=0)
     """How well the defocus is known, one standard deviation in nm; draws of errors have it."""
     position_jitter_a: float = Field(0.0, ge=0)
     """Random error of each scan position along y and x in angstrom, 1-D rms."""
+    line_noise_a: float = Field(0.0, ge=0)
+    """Random error along y and x of whole lines of the scan, as from mains hum, in angstrom, 1-D rms."""
+    affine_error: float = Field(0.0, ge=0, le=0.1)
+    """How well the scan's calibration is known: one standard deviation of its scale, of y against x, and of its shear,
+    as fractions; draws of errors have all three."""
+    rotation_error_deg: float = Field(0.0, ge=0, le=20)
+    """How well the rotation between scan and detector is known, one standard deviation in degrees; draws of errors have
+    it."""
     conventions: Conventions = Conventions()
     """How the microscope's software counts defocus and rotation."""
     sources: dict[str, str] = Field(default_factory=dict)
@@ -295,9 +313,10 @@ class RobustnessConfig(Strict):
     """How candidates are tried again under errors that nobody sets on purpose.
 
     A draw has its own noise, a defocus error (normal, instrument.defocus_error_nm), drift (0 to 2 times the
-    instrument's, any direction), source size and focal spread (each 0.5 to 1.5 times as large as planned), and for a
-    specimen in slices a mistilt (normal) and a thickness (thinner, as planned, thicker). What is known, source size and
-    focal spread as planned among it, is in every trial.
+    instrument's, any direction unless it is known), source size and focal spread (each 0.5 to 1.5 times as large as
+    planned), what alignment leaves of aberrations, errors of the scan's scale, aspect, shear and rotation (normal), and
+    for a specimen in slices a mistilt (normal) and a thickness (thinner, as planned, thicker). What is known, source
+    size and focal spread as planned among it, is in every trial.
     """
 
     candidates: Annotated[int, Field(ge=1, le=100)] = 3
@@ -360,8 +379,12 @@ class PlanningStudy(Strict):
     reconstruction: Plan | None = None
     """Plan of reconstruction of the trials, and of the day; null searches the defocus by the data, within 2.5 times
     `instrument.defocus_error_nm`, and takes LSQ-ML, or gradient descent in slices of 20 A for a thick sample, which
-    refine the positions if the instrument has drift or jitter, and have as many probe modes as the card asks for."""
+    refine the positions if the instrument has drift, jitter or any other error of the scan, and have as many probe
+    modes as the card asks for."""
     robustness: RobustnessConfig = RobustnessConfig()
     """How the best designs are tried again under errors."""
     chunk: Count = 4
     """Trials of one job; no number depends on it."""
+    meant: tuple[str, ...] = Field((), exclude=True)
+    """Fields, as `instrument.defocus_nm`, whose numbers are right although they look like another unit: nothing is
+    asked about them. No result depends on it."""

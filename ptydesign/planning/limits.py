@@ -30,7 +30,7 @@ from ptydesign.score.spread import period_a, rms_rad
 from ptydesign.simulate.coherence import incoherent_probes
 from ptydesign.study.acquisition import to_experiment
 from ptydesign.types import Experiment, Potential
-from ptydesign.units import MM, MRAD, NM, interaction_parameter, wavelength_a
+from ptydesign.units import MRAD, interaction_parameter, wavelength_a
 
 RINGS = 8  # frequencies at which the bound is computed
 # (direction, phase) in rad of the waves whose variances are averaged; no direction is a crystal's symmetry axis
@@ -81,8 +81,7 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
     positions = np.concatenate([nominal, np.repeat(nominal[:1], room - len(nominal), axis=0)])
     electrons = np.zeros(room)
     electrons[: len(nominal)] = detected_dose(bench, dose_e_per_a2) * setting.step_a**2
-    aberrations = {"defocus_a": setting.defocus_nm * NM, "cs_a": bench.instrument.cs_mm * MM}
-    spectrum = waves.probe_spectrum(grid, wavelength, setting.semiangle_mrad * MRAD, **aberrations)
+    spectrum = waves.probe_spectrum(grid, wavelength, setting.semiangle_mrad * MRAD, **bench.aberrations_of(setting))
     steps = None
     if slices > 1:
         one = np.asarray(waves.propagator(grid.frequencies(), wavelength, each_a))

@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 from ptydesign.experiment.checks import Place, extremes, potential_shape
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import Resolved as StudyResolved
-from ptydesign.planning import constraints
+from ptydesign.planning import aberrations, constraints
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.gun import MOST_TIMES
 from ptydesign.planning.instrument import Beam, Bench, Setting
-from ptydesign.planning.operation import Operation, expert, feasible_near, operate
+from ptydesign.planning.operation import Operation, operate
 from ptydesign.planning.reconstruction import in_slices, probe_powers, trial_reconstruction
+from ptydesign.planning.thumb import expert, feasible_near, rule_for
 from ptydesign.simulate.coherence import largest_source_a, largest_spread_a
 from ptydesign.simulate.detector import MAX_MEAN_COUNTS
 from ptydesign.simulate.potential import potential_key
@@ -33,6 +34,8 @@ from ptydesign.study.checked import Checked
 from ptydesign.units import MM, MRAD, NM
 
 SSIM_WIDTH_A = 0.375  # of SSIM's Gaussian, the same length whatever the pixel: 1.5 px of 0.25 A, as Cao et al.
+LARGEST_ERROR = 3.5  # standard deviations of the scan's calibration, at which draws are cut off
+AFFINE = ("scale_error", "aspect_error", "shear_error")  # of a scan, that `instrument.affine_error` is of
 # Largest pixel of a simulation. Patterns of a projected zeolite at 300 kV differ by 1.3 % (L2) from those on a third of
 # it: below their counting noise up to about 1e6 electrons in a pattern.
 FINEST_A = 0.2
@@ -135,6 +138,9 @@ def mode_study(bench: Bench, mode: Mode) -> StudyConfig:
         experiment={
             **_experiment(bench, base),
             "drift_a": (drift, drift),
+            **aberrations.fields(instrument.aberrations, aberrations.largest(instrument.aberrations)),
+            "rotation_error_deg": LARGEST_ERROR * instrument.rotation_error_deg,
+            **dict.fromkeys(AFFINE, LARGEST_ERROR * instrument.affine_error),
         },
         doses_e_per_a2=doses,
         space=space,
@@ -186,7 +192,9 @@ def _experiment(bench: Bench, setting: Setting) -> dict[str, Any]:
         "field_of_view_a": bench.plan.simulation.field_of_view_a,
         "cs_mm": instrument.cs_mm,
         "position_jitter_a": instrument.position_jitter_a,
+        "line_noise_a": instrument.line_noise_a,
         "mtf_nyquist": mtf,
+        **aberrations.fields(instrument.aberrations),
     }
 
 
@@ -201,21 +209,22 @@ def to_experiment_config(
     bench: Bench,
     operation: Operation,
     drift: float = 1.0,
-    drift_angle_rad: float = math.pi / 4,
+    drift_angle_rad: float | None = None,
     source: float = 1.0,
     focal_spread: float = 1.0,
 ) -> ExperimentConfig:
     """The acquisition that is simulated for an operation: the piece, with the drift that it sees when the lines of the
-    scan on the day are as long as they are. drift_angle_rad: from +y towards +x. drift, source, focal_spread: factors
-    of what is planned."""
+    scan on the day are as long as they are. drift_angle_rad: from +y towards +x, None for the instrument's, or a
+    diagonal. drift, source, focal_spread: factors of what is planned."""
     planned = still_config(bench, operation)
     rows = math.ceil(planned.scanned_a[0] / planned.step_a) + 1
     moved = drift * bench.instrument.drift_a_per_min / 60 * rows * operation.line_time_s(bench)
     moved = min(moved, min(planned.field_of_view_a) / 8)  # beyond, no scan would be kept
+    angle = drift_angle(bench) if drift_angle_rad is None else drift_angle_rad
     wrong = {
         "source_size_a": source * planned.source_size_a,
         "focal_spread_nm": focal_spread * planned.focal_spread_nm,
-        "drift_a": (moved * math.cos(drift_angle_rad), moved * math.sin(drift_angle_rad)),
+        "drift_a": (moved * math.cos(angle), moved * math.sin(angle)),
     }
     return planned.model_copy(update=wrong)
 
@@ -226,6 +235,12 @@ def for_beam(bench: Bench, study: StudyConfig, planned: ExperimentConfig) -> Stu
     if not powers:
         return study
     return study.model_copy(update={"reconstruction": trial_reconstruction(bench.plan, powers)})
+
+
+def drift_angle(bench: Bench) -> float:
+    """Direction of the drift from +y towards +x in rad: the instrument's, or a diagonal where it isn't known."""
+    known = bench.instrument.drift_direction_deg
+    return math.pi / 4 if known is None else math.pi / 2 - math.radians(known)
 
 
 def detected_dose(bench: Bench, dose_e_per_a2: float) -> float:
@@ -240,9 +255,10 @@ def make_bench(plan: PlanningStudy) -> Bench:
 
 def plan_cards(plan: PlanningStudy, fft_units_per_s: float) -> list[Card]:
     """A card for the rule of thumb's setting at every dose."""
-    bench, name = Bench(plan), expert_name(plan)
+    bench, name, about = Bench(plan), expert_name(plan), expert_words(plan)
     doses = plan.goal.doses_e_per_a2
-    return [make_card(bench, operate(bench, expert_at(bench, d), d), name, fft_units_per_s) for d in doses]
+    operations = [operate(bench, expert_at(bench, dose), dose) for dose in doses]
+    return [make_card(bench, operation, name, fft_units_per_s, about) for operation in operations]
 
 
 def expert_name(plan: PlanningStudy) -> str:
@@ -250,6 +266,14 @@ def expert_name(plan: PlanningStudy) -> str:
     return "your own setting" if plan.expert.model_dump(exclude_none=True) else "rule of thumb"
 
 
+def expert_words(plan: PlanningStudy) -> str:
+    """Which rule the rule of thumb follows, with its source; nothing of a setting that is all the user's own."""
+    given = plan.expert.model_dump()
+    if all(value is not None for value in given.values()):
+        return ""
+    return f"Rule for a {rule_for(Bench(plan)).words}"
+
+
 def expert_at(bench: Bench, dose_e_per_a2: float) -> Setting:
-    """The rule of thumb's setting, with the nearest step that can be done at the dose."""
+    """The rule of thumb's setting, or the nearest that can be done at the dose."""
     return feasible_near(bench, expert(bench), dose_e_per_a2)
