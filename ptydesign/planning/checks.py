@@ -81,12 +81,16 @@ def _check_camera(bench: Bench) -> None:
 
 
 def _check_frame_rate(bench: Bench) -> None:
-    frame_us = 1e6 / bench.detector.frames_per_s
+    frame_us, read_out = 1e6 / bench.detector.frames_per_s, bench.detector.read_out_us
     longest = bench.instrument.dwell_us.high
+    if read_out is not None and read_out >= frame_us:
+        rule = f"must be shorter than a frame, {frame_us:.4g} µs at {bench.detector.frames_per_s:g} frames/s"
+        mend = f"Correct it, or give frames_per_s below {1e6 / read_out:.4g}, which has the read-out in it."
+        raise InputError("detector.override.read_out_us", rule, read_out, mend)
     if longest < frame_us * (1 - 1e-9):
         detector = bench.detector
-        rule = f"must hold a frame of {detector.name}: {detector.frames_per_s:g} frames/s take {frame_us:.4g} us each"
-        mend = f"Use {frame_us:.4g} us or more, or a detector with at least {1e6 / longest:.4g} frames/s."
+        rule = f"must hold a frame of {detector.name}: {detector.frames_per_s:g} frames/s take {frame_us:.4g} µs each"
+        mend = f"Use {frame_us:.4g} µs or more, or a detector with at least {1e6 / longest:.4g} frames/s."
         raise InputError("instrument.dwell_us.high", rule, longest, mend)
 
 
@@ -96,7 +100,7 @@ def _check_slices(plan: PlanningStudy) -> None:
         return
     thickness = thickness_a(plan)
     if slice_a > thickness * (1 + 1e-9):
-        rule = f"must not be thicker than the sample, {thickness:.4g} A"
+        rule = f"must not be thicker than the sample, {thickness:.4g} Å"
         mend = "Take thinner slices, or leave it out: the sample is then projected."
         raise InputError("simulation.slice_thickness_a", rule, slice_a, mend)
 
@@ -128,10 +132,9 @@ def _check_expert(bench: Bench) -> None:
 
 def _warnings(bench: Bench) -> list[str]:
     found = []
-    unverified = [n for n, source in bench.detector.sources.items() if "(unverified)" in source]
-    if unverified:
+    if bench.detector.nominal:
         found.append(
-            f"numbers of {bench.detector.name} that are nominal, not checked: {', '.join(unverified)} "
+            f"numbers of {bench.detector.name} that are nominal, not checked: {', '.join(bench.detector.nominal)} "
             "(`ptydesign detectors`)"
         )
     limits = bench.instrument.defocus_nm
@@ -139,7 +142,7 @@ def _warnings(bench: Bench) -> list[str]:
     depth_nm = wavelength_a(max(bench.instrument.voltages_kv)) / alpha**2 / NM
     if 0 < limits.largest < NO_DEFOCUS * depth_nm:
         found.append(
-            f"instrument.defocus_nm: {limits.largest:g} nm or less is as good as in focus, since lambda/alpha^2 is "
+            f"instrument.defocus_nm: {limits.largest:g} nm or less is as good as in focus, since λ/α² is "
             f"{depth_nm:.3g} nm or more. {limits.if_in('um', NM_PER['um'])}"
         )
     ny, nx = (n // bench.bin for n in bench.detector.pixels)
@@ -151,7 +154,7 @@ def _warnings(bench: Bench) -> list[str]:
             reach = wavelength_a(voltage) / (bench.edge_mrad(camera) * 1e-3)
             if reach > bench.goal.resolution_a:
                 found.append(
-                    f"at {voltage:g} kV, {camera:g} {bench.camera_unit} the detector's edge allows {reach:.2f} A only: "
+                    f"at {voltage:g} kV, {camera:g} {bench.camera_unit} the detector's edge allows {reach:.2f} Å only: "
                     "not used"
                 )
     return found

@@ -65,7 +65,7 @@ def drawn(
     wrong = {"defocus_nm": setting.defocus_nm + errors.defocus_nm, "scan_margin_a": believed.margin_a}
     trial = PlannedTrial(
         true.model_copy(update=wrong),
-        detected_dose(bench, dose_e_per_a2),
+        detected_dose(bench, operation),
         repeat=FIRST_REPEAT + number,
         stop=stop,
         believed=believed,

@@ -18,6 +18,7 @@ from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.search import cached
 from ptydesign.grids import Grid, crop_spectrum
 from ptydesign.planning.instrument import Setting
+from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import trial_reconstruction
 from ptydesign.planning.resolve import PlanningResolved, detected_dose, scanned_a
 from ptydesign.planning.robust import read_robust, recommended
@@ -74,7 +75,8 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
     room = capacity(len(nominal))
     positions = np.concatenate([nominal, np.repeat(nominal[:1], room - len(nominal), axis=0)])
     electrons = np.zeros(room)
-    electrons[: len(nominal)] = detected_dose(bench, dose_e_per_a2) * setting.step_a**2
+    detected = detected_dose(bench, operate(bench, setting, dose_e_per_a2))
+    electrons[: len(nominal)] = detected * setting.step_a**2
     aberrations = {"defocus_a": setting.defocus_nm * NM, "cs_a": bench.instrument.cs_mm * MM}
     spectrum = waves.probe_spectrum(grid, wavelength, setting.semiangle_mrad * MRAD, **aberrations)
     steps = None

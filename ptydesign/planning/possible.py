@@ -36,10 +36,10 @@ def check_possible(bench: Bench) -> None:
         return
     # the first broken constraint of the first such dose is named; each dose's mend is given
     violation = bound[0][1].violations[0]
-    rule = f"no setting is possible at {bound[0][0]:g} e/A^2: {violation.name} binds; {violation.rule}"
+    rule = f"no setting is possible at {bound[0][0]:g} e/Å²: {violation.name} binds; {violation.rule}"
     first, *mends = [_mend(bench, settings, dose, operation) for dose, operation in bound]
     more = [
-        f"Nor at {dose:g} e/A^2 ({operation.violations[0].name}). {mend if mend != first else ''}".strip()
+        f"Nor at {dose:g} e/Å² ({operation.violations[0].name}). {mend if mend != first else ''}".strip()
         for (dose, operation), mend in zip(bound[1:], mends, strict=True)
     ]
     field = FIELDS.get(violation.name, DOSES)
@@ -88,7 +88,7 @@ def _mend(bench: Bench, settings: list[Setting], dose_e_per_a2: float, operation
     if dose:
         # three digits towards the side where there is a setting
         shown = constraints.rounded(dose, dose > dose_e_per_a2, 3)
-        nearest = f"a dose of {shown:g} e/A^2, the nearest that is possible"
+        nearest = f"a dose of {shown:g} e/Å², the nearest that is possible"
     return constraints.offer(*(() if others else violation.choices), nearest) or violation.otherwise
 
 

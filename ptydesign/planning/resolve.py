@@ -161,8 +161,7 @@ def _inside(bench: Bench, mode: Mode) -> list[float]:
 
 def _experiment(bench: Bench, setting: Setting) -> dict[str, Any]:
     """Fields of an experiment that the setting and the instrument fix."""
-    instrument, detector = bench.instrument, bench.detector
-    mtf = detector.mtf_at(setting.voltage_kv) ** (math.sin(math.pi / 2 / bench.bin) ** 2)  # at the binned Nyquist
+    instrument = bench.instrument
     return {
         "voltage_kv": setting.voltage_kv,
         "step_a": setting.step_a,
@@ -173,7 +172,7 @@ def _experiment(bench: Bench, setting: Setting) -> dict[str, Any]:
         "field_of_view_a": bench.plan.simulation.field_of_view_a,
         "cs_mm": instrument.cs_mm,
         "position_jitter_a": instrument.position_jitter_a,
-        "mtf_nyquist": mtf,
+        "mtf_nyquist": bench.mtf(setting.voltage_kv),
     }
 
 
@@ -204,9 +203,9 @@ def to_experiment_config(
     return ExperimentConfig(**fields, drift_a=parts)
 
 
-def detected_dose(bench: Bench, dose_e_per_a2: float) -> float:
-    """The dose that the detector sees: the applied one times the DQE."""
-    return dose_e_per_a2 * (bench.detector.dqe or 1.0)
+def detected_dose(bench: Bench, operation: Operation) -> float:
+    """The dose that the detector sees: the counted part of the applied one, times the DQE."""
+    return operation.dose_e_per_a2 * operation.counted_part * (bench.detector.dqe or 1.0)
 
 
 def make_bench(plan: PlanningStudy) -> Bench:

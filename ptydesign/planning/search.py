@@ -153,8 +153,9 @@ class Runners:
 
     def _trial(self, setting: Setting, dose: float, repeat: int = 0, stop: int | None = None) -> PlannedTrial:
         bench = self.resolved.bench
-        config = to_experiment_config(bench, operate(bench, setting, dose))
-        return PlannedTrial(config, detected_dose(bench, dose), repeat=repeat, stop=stop)
+        operation = operate(bench, setting, dose)
+        config = to_experiment_config(bench, operation)
+        return PlannedTrial(config, detected_dose(bench, operation), repeat=repeat, stop=stop)
 
     def planned(
         self,

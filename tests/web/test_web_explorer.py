@@ -83,7 +83,7 @@ def test_a_pattern_is_the_simulators(explorer, slices):
     for source in (None, 1.0):
         config = to_experiment_config(explorer.bench, operation, source_factor=source)
         config = config.model_copy(update={"source_size_a": 0.2 if source else 0.0, "drift_a": (0.0, 0.0)})
-        experiment = to_experiment(config, detected_dose(explorer.bench, 8000.0))
+        experiment = to_experiment(config, detected_dose(explorer.bench, operation))
         pixel = explorer.bench.pixel_a(operation.setting) / 2
         rng = np.random.default_rng(0)
         values = 20 * rng.random((1, slices, 288, 288)).astype(np.float32)
