@@ -1,4 +1,4 @@
-"""Commands of planning: init, detectors, card, plan. Imports are inside the commands, as in `ptydesign.cli`."""
+"""Commands of planning: init, detectors, doses, card, plan. Imports are inside the commands, as in `ptydesign.cli`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ def detectors(options: argparse.Namespace) -> None:
         return
     print(detector_table([find_detector(name) for name in detector_names()]))
     print("(`ptydesign detectors NAME`: all its numbers, with their sources; ? is one that could not be verified)")
+
+
+def doses(options: argparse.Namespace) -> None:
+    """List critical doses of common specimens, with their sources."""
+    from ptydesign.planning.doses import doses_text
+
+    print(doses_text())
 
 
 def card(options: argparse.Namespace) -> None:
@@ -83,6 +90,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one = commands.add_parser("detectors", help=detectors.__doc__, description=detectors.__doc__)
     one.add_argument("name", nargs="?", help="one of them (default: all)")
     one.set_defaults(run=detectors)
+    one = commands.add_parser("doses", help=doses.__doc__, description=doses.__doc__)
+    one.set_defaults(run=doses)
     one = commands.add_parser("card", help=card.__doc__, description=card.__doc__)
     _plan(one)
     _output(one)
