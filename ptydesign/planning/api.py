@@ -112,7 +112,7 @@ def install(source: Path | str | dict[str, Any], workspace: Path, scale: str = D
     """
     if not isinstance(source, dict) and Path(source).is_dir():
         folder = Path(source)
-        read_plan(folder, scale)
+        read_plan(folder, scale, start=True)
         if folder.resolve().parent != (workspace / "studies").resolve():
             rule = f"must be a folder in {workspace / 'studies'}"
             raise InputError("plan", rule, str(folder), "Give its study.yaml, or another workspace.")
@@ -128,12 +128,12 @@ def install(source: Path | str | dict[str, Any], workspace: Path, scale: str = D
         content["sample"] = {**content["sample"], "file": str((base / file).resolve())}
     path = workspace / "studies" / name / "study.yaml"
     if not isinstance(source, dict) and path.exists() and path.resolve() == Path(source).resolve():
-        read_plan(path.parent, scale)
+        read_plan(path.parent, scale, start=True)
         return name
     if isinstance(source, dict):
-        make_plan(content, name, scale)
+        make_plan(content, name, scale, start=True)
     else:
-        read_plan(Path(source), scale)
+        read_plan(Path(source), scale, start=True)
     _check_is_plan(path, name)
     io.write_text(path, yaml.safe_dump({"kind": KIND, **content}, sort_keys=False, allow_unicode=True))
     return name

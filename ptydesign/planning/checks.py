@@ -8,7 +8,7 @@ from pathlib import Path
 from ptydesign.errors import InputError
 from ptydesign.planning.config import NM_PER, PlanningStudy
 from ptydesign.planning.instrument import Bench
-from ptydesign.planning.possible import check_possible
+from ptydesign.planning.possible import check_possible, unusable
 from ptydesign.planning.reconstruction import thickness_a
 from ptydesign.planning.space import make_space
 from ptydesign.simulate.specimen import ImageSample, check_sample
@@ -149,12 +149,11 @@ def _warnings(bench: Bench) -> list[str]:
     if (ny, nx) != (bench.pixels, bench.pixels):
         used = f"{bench.pixels} x {bench.pixels}"
         found.append(f"a pattern is a square of even pixels: the middle {used} of the {ny} x {nx} binned ones are used")
-    for voltage in bench.instrument.voltages_kv:
-        for camera in bench.cameras:
-            reach = wavelength_a(voltage) / (bench.edge_mrad(camera) * 1e-3)
-            if reach > bench.goal.resolution_a:
-                found.append(
-                    f"at {voltage:g} kV, {camera:g} {bench.camera_unit} the detector's edge allows {reach:.2f} Å only: "
-                    "not used"
-                )
+    for (voltage, camera), problem in unusable(bench).items():
+        reach = wavelength_a(voltage) / (bench.edge_mrad(camera) * 1e-3)
+        which = f"at {voltage:g} kV, {camera:g} {bench.camera_unit}"
+        if reach > bench.goal.resolution_a:
+            found.append(f"{which} the detector's edge allows {reach:.2f} Å only: not used")
+        elif problem is not None:
+            found.append(f"{which} nothing is possible ({problem.name}: {problem.rule}): not used")
     return found

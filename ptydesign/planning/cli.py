@@ -47,7 +47,7 @@ def card(options: argparse.Namespace) -> None:
     from ptydesign.planning.show import print_card, write_cards
     from ptydesign.study.cost import fft_rate
 
-    plan, warnings = read_plan(options.plan, options.scale)
+    plan, warnings = read_plan(options.plan, options.scale, start=True)
     rate = fft_rate()
     cards = plan_cards(plan, rate)
     unit = make_bench(plan).camera_unit

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 
 from ptydesign.errors import InputError
 from ptydesign.planning import constraints
+from ptydesign.planning.constraints import Violation
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import Operation, operate
 
@@ -46,6 +48,32 @@ def check_possible(bench: Bench) -> None:
     if violation.name == "window" and bench.instrument.cs_mm:
         field = "instrument.cs_mm"
     raise InputError(field, rule, violation.value, " ".join([first, *more]))
+
+
+def unusable(bench: Bench) -> dict[tuple[float, float], Violation | None]:
+    """Of each (voltage, camera): None if a setting is possible with it at a dose of the goal, or else what binds at the
+    one that comes nearest."""
+    found = {}
+    for pair in itertools.product(bench.instrument.voltages_kv, bench.cameras):
+        settings = [s for s in _grid(bench) if (s.voltage_kv, s.camera) == pair]
+        nearest = [_nearest_operation(bench, settings, dose) for dose in bench.goal.doses_e_per_a2]
+        found[pair] = None if None in nearest else nearest[0].violations[0]
+    return found
+
+
+def possible_near(bench: Bench, setting: Setting, dose_e_per_a2: float) -> Setting | None:
+    """The possible setting that differs least: in voltage, then aperture, camera, defocus, step. None if there is none
+    among those that stand for all."""
+
+    def differs(other: Setting) -> tuple[float, ...]:
+        ratios = [
+            abs(math.log(getattr(other, n) / getattr(setting, n))) for n in ("semiangle_mrad", "camera", "step_a")
+        ]
+        voltage, defocus = abs(other.voltage_kv - setting.voltage_kv), abs(other.defocus_nm - setting.defocus_nm)
+        return voltage, *ratios[:2], defocus, ratios[2]
+
+    ranked = sorted(_grid(bench), key=differs)
+    return next((one for one in ranked if operate(bench, one, dose_e_per_a2).feasible), None)
 
 
 def _grid(bench: Bench) -> list[Setting]:

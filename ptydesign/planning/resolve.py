@@ -7,20 +7,20 @@ that of `study`.
 
 from __future__ import annotations
 
-import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ptydesign.experiment.checks import extremes, potential_shape
+from ptydesign.experiment.checks import Place, extremes, potential_shape
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import Resolved as StudyResolved
-from ptydesign.planning import constraints
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import Operation, expert, feasible_near, operate
+from ptydesign.planning.possible import possible_near, unusable
 from ptydesign.planning.reconstruction import in_slices, trial_reconstruction
 from ptydesign.simulate.detector import MAX_MEAN_COUNTS
 from ptydesign.simulate.potential import potential_key
@@ -34,6 +34,9 @@ LARGEST_SOURCE = 1.5  # times the instrument's, among errors
 # Largest pixel of a simulation. Patterns of a projected zeolite at 300 kV differ by 1.3 % (L2) from those on a third of
 # it: below their counting noise up to about 1e6 electrons in a pattern.
 FINEST_A = 0.2
+
+
+OWN = "your own setting"  # what a plan's expert is called
 
 
 class Mode(NamedTuple):
@@ -62,29 +65,41 @@ class PlanningResolved(Checked):
 
     @cached_property
     def modes(self) -> dict[Mode, StudyResolved]:
-        """The optical modes that reach the resolution, each with its study."""
+        """The optical modes in which a setting is possible, each with its study."""
         bench, plan = self.bench, self.study
-        pairs = itertools.product(plan.instrument.voltages_kv, bench.cameras)
-        useful = [p for p in pairs if _reaches(bench, *p)]
+        useful = [pair for pair, problem in unusable(bench).items() if problem is None]
         factors = {1.0, *(thickness_factors(plan))}
         found = [Mode(*pair, factor) for pair in useful for factor in sorted(factors)]
         return {mode: self._study(mode) for mode in found}
 
     def of(self, setting: Setting, thickness: float = 1.0) -> StudyResolved:
         """The study that a setting belongs to."""
-        return self.modes[Mode(setting.voltage_kv, setting.camera, thickness)]
+        mode = Mode(setting.voltage_kv, setting.camera, thickness)
+        # a mode is left out if none of the settings that stand for all is possible: one between them may be
+        return self.modes.get(mode) or self._study(mode)
 
     def _study(self, mode: Mode) -> StudyResolved:
         study = mode_study(self.bench, mode)
-        shape = potential_shape(study, extremes(study))
+        shape = potential_shape(study, _places(self.bench, mode, study))
         key = potential_key(study.sample, study.potential, shape, study.seed)
         return StudyResolved(study, self.results, shape, key)
 
 
-def _reaches(bench: Bench, voltage_kv: float, camera: float) -> bool:
-    setting = Setting(voltage_kv, bench.instrument.apertures_mrad[0], 0.0, 1.0, camera)
-    names = {violation.name for violation in constraints.optics(bench, setting)}
-    return not names & {"detector edge", "aperture"}
+def _places(bench: Bench, mode: Mode, study: StudyConfig) -> Iterator[Place]:
+    """Extreme points of a mode's study, each with a defocus that its aperture can have, and the plan's own expert."""
+    setting = Setting(mode.voltage_kv, bench.instrument.apertures_mrad[0], 0.0, 1.0, mode.camera)
+    for where, point in extremes(study):
+        if "defocus_nm" in point:
+            angle = point.get("semiangle_mrad", study.experiment.semiangle_mrad)
+            low, high = _reached_nm(bench, replace(setting, semiangle_mrad=angle))
+            point = {**point, "defocus_nm": min(max(point["defocus_nm"], low), high)}
+        yield where, point
+    for dose in bench.goal.doses_e_per_a2:
+        own = expert_at(bench, dose)
+        if (own.voltage_kv, own.camera) == mode[:2]:
+            for error in (-1, 1):  # three standard deviations, twice over
+                defocus = own.defocus_nm + error * 6 * bench.instrument.defocus_error_nm
+                yield "expert", {"semiangle_mrad": own.semiangle_mrad, "defocus_nm": defocus, "step_a": own.step_a}
 
 
 def thickness_factors(plan: PlanningStudy) -> tuple[float, ...]:
@@ -147,9 +162,10 @@ def mode_study(bench: Bench, mode: Mode) -> StudyConfig:
 
 def _reached_nm(bench: Bench, setting: Setting) -> tuple[float, float]:
     """(low, high) of the underfocus that trials of a setting's mode have: what can be set and leaves the probe in the
-    window with the smallest aperture, and three standard deviations of error twice over."""
-    apertures = [angle * MRAD for angle in bench.instrument.apertures_mrad]
-    most = (bench.window_a(setting) / 2 / apertures[0] + abs(bench.instrument.cs_mm) * MM * apertures[-1] ** 2) / NM
+    window with the setting's aperture, and three standard deviations of error twice over."""
+    angle = setting.semiangle_mrad * MRAD
+    largest = bench.instrument.apertures_mrad[-1] * MRAD
+    most = (bench.window_a(setting) / 2 / angle + abs(bench.instrument.cs_mm) * MM * largest**2) / NM
     low, high = (min(max(limit, -most), most) for limit in bench.underfocus_nm)
     margin = 2 * 3 * bench.instrument.defocus_error_nm
     return low - margin, high + margin + 1e-3
@@ -222,9 +238,13 @@ def plan_cards(plan: PlanningStudy, fft_units_per_s: float) -> list[Card]:
 
 def expert_name(plan: PlanningStudy) -> str:
     """What the setting that the plan is compared with is called: the built-in rule of thumb, or the user's own."""
-    return "your own setting" if plan.expert.model_dump(exclude_none=True) else "rule of thumb"
+    return OWN if plan.expert.model_dump(exclude_none=True) else "rule of thumb"
 
 
 def expert_at(bench: Bench, dose_e_per_a2: float) -> Setting:
-    """The rule of thumb's setting, with the nearest step that can be done at the dose."""
-    return feasible_near(bench, expert(bench), dose_e_per_a2)
+    """The rule of thumb's setting, with the nearest step that can be done at the dose, or the nearest setting at all; a
+    plan's own is only moved to another step."""
+    found = feasible_near(bench, expert(bench), dose_e_per_a2)
+    if expert_name(bench.plan) == OWN or operate(bench, found, dose_e_per_a2).feasible:
+        return found
+    return possible_near(bench, found, dose_e_per_a2) or found

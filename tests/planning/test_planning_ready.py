@@ -1,0 +1,92 @@
+"""What a plan's jobs would refuse, `card` and `plan` refuse before they start, in the same words; what can't be used
+doesn't count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plan_files import write_plan
+
+from ptydesign.cli import main
+from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.load import load, read_plan
+from ptydesign.planning.operation import operate
+from ptydesign.planning.possible import possible_near, unusable
+from ptydesign.planning.resolve import Mode, expert_at
+
+CELL = Path(__file__).parents[2] / "studies" / "plan_oxide" / "SrTiO3.cif"
+SMALL_CELL = {"kind": "structure", "file": str(CELL), "zone_axis": [0, 0, 1], "repeats": [3, 3, 2]}
+IMAGE = {"kind": "image", "file": "small.npy", "pixel_a": 0.1, "quantity": "phase_rad", "voltage_kv": 80}
+FIXED = {"instrument__defocus_nm": {"low": 0, "high": 0}, "instrument__step_a": {"low": 2, "high": 2}}
+
+
+@pytest.mark.parametrize(
+    "changes, field, words",
+    [
+        ({"sample": SMALL_CELL}, "sample.repeats", "the sample must cover scan and window, 63.9 x 63.9 A (y, x)"),
+        ({"sample": IMAGE}, "sample.file", "the sample must cover scan and window, 63.9 x 63.9 A (y, x)"),
+        ({**FIXED, "search": {"initial": 200, "points": 2, "batch": 2}}, "search.initial", "must leave 200 different"),
+        ({"robustness": {"candidates": 100, "repeats": 5000, "draws": 9999}}, "studies/p", "must take at most"),
+    ],
+)
+def test_card_and_plan_refuse_in_the_same_words(tmp_path, monkeypatch, capsys, changes, field, words):
+    monkeypatch.chdir(tmp_path)
+    np.save("small.npy", np.zeros((100, 100)))
+    write_plan(Path("p.yaml"), **changes)
+    said = []
+    for command in ("card", "plan"):
+        assert main([command, "p.yaml"]) == 2
+        said.append(capsys.readouterr().err)
+    assert said[0] == said[1]
+    assert said[0].startswith(f"error: p.yaml: {field}: ")
+    assert words in said[0]
+    assert not Path("studies").exists()
+    if "sample" in changes:
+        assert "at 80 kV with the camera of 4 mrad, for a field of 7 x 8 A (simulation.field_of_view_a)" in said[0]
+
+
+def test_an_image_that_goes_on_is_large_enough(tmp_path):
+    np.save(tmp_path / "small.npy", np.zeros((100, 100)))
+    assert read_plan(write_plan(tmp_path / "p.yaml", sample={**IMAGE, "edge": "periodic"}))[0]
+
+
+def test_a_camera_that_cannot_be_used_asks_for_no_specimen(tmp_path):
+    """At 4 mrad a pixel holds too many electrons, in every setting: only the other camera has a mode."""
+    numbers = {"pixels": [128, 128], "frames_per_s": 1e4, "counts_per_frame": 4}
+    changes = {"detector__override": numbers, "instrument__pixels_mrad": [1.1, 4.0], "goal__doses_e_per_a2": [400]}
+    write_plan(tmp_path / "tiny" / "study.yaml", **changes)
+    resolved = load(tmp_path / "tiny", "preview", tmp_path / "results")
+    problems = unusable(resolved.bench)
+    assert problems[80, 1.1] is None
+    assert problems[80, 4.0].name == "counts per frame"
+    assert list(resolved.modes) == [Mode(80, 1.1)]
+    assert any("4 mrad nothing is possible (counts per frame" in words for words in resolved.warnings)
+
+
+def test_the_rule_of_thumb_is_possible_if_anything_is(tmp_path):
+    """Its camera counts too much at every step: the nearest setting with another one is taken."""
+    numbers = {"pixels": [128, 128], "frames_per_s": 1e4, "counts_per_frame": 4}
+    plan = read_plan(
+        write_plan(
+            tmp_path / "p.yaml", detector__override=numbers, goal__doses_e_per_a2=[400],
+            instrument__pixels_mrad=[1.1, 4.0], instrument__apertures_mrad=[20, 60],
+        )
+    )[0]  # fmt: skip
+    bench = Bench(plan)
+    own = Setting(80, 60, -4, 2.0, 4.0)
+    moved = possible_near(bench, own, 400)
+    assert operate(bench, moved, 400).feasible
+    assert moved.semiangle_mrad == 60
+    assert operate(bench, expert_at(bench, 400), 400).feasible
+
+
+def test_an_own_setting_that_cannot_be_set_is_refused(tmp_path, capsys):
+    override = {"pixels": [64, 64], "frames_per_s": 10000, "rate_per_px_s": 7e4}
+    changes = {"detector__override": override, "instrument__pixels_mrad": [2.0, 4.0]}
+    assert main(["card", str(write_plan(tmp_path / "p.yaml", **changes))]) == 0
+    assert main(["card", str(write_plan(tmp_path / "q.yaml", **changes, expert={"camera": 4.0}))]) == 2
+    said = capsys.readouterr().err
+    assert "expert: must be possible at 2000 e/Å²: count rate binds" in said
+    assert "Or leave expert out." in said
