@@ -42,12 +42,12 @@ def doses(options: argparse.Namespace) -> None:
 
 def card(options: argparse.Namespace) -> None:
     """Say in seconds what is possible: sampling, counts, time, drift, files, for the rule of thumb's setting."""
-    from ptydesign.planning.load import read_plan
     from ptydesign.planning.resolve import make_bench, plan_cards
     from ptydesign.planning.show import print_card, write_cards
+    from ptydesign.planning.start import read_to_start
     from ptydesign.study.cost import fft_rate
 
-    plan, warnings = read_plan(options.plan, options.scale, start=True)
+    plan, warnings = read_to_start(options.plan, options.scale)
     rate = fft_rate()
     cards = plan_cards(plan, rate)
     unit = make_bench(plan).camera_unit

@@ -17,8 +17,8 @@ from scipy.stats import spearmanr
 
 from ptydesign.experiment.images import UNITS, kept_images
 from ptydesign.planning import scope
-from ptydesign.planning.card import make_card
-from ptydesign.planning.instrument import Setting
+from ptydesign.planning.card import Card, make_card
+from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import day_reconstruction
 from ptydesign.planning.resolve import PlanningResolved, expert_name
@@ -201,12 +201,12 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
     """All that the sheet says, in the microscope's units and sign."""
     plan, bench = resolved.study, resolved.bench
     limit, rate = plan.goal.dose_limit, resolved.read_json("card.json")["fft_units_per_s"]
-    found, cards = {}, []
-    for name, design in ((RECOMMENDED, chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
-        setting = Setting(**robust[design]["setting"])
+    found = {}
+    named = {RECOMMENDED: chosen, EXPERT_DESIGN: EXPERT_DESIGN}
+    settings = {name: robust[design]["setting"] for name, design in named.items()}
+    for name, design in named.items():
+        setting = Setting(**settings[name])
         operation = operate(bench, setting, limit)
-        called = RECOMMENDED if name == RECOMMENDED else expert_name(plan)
-        cards.append(make_card(bench, operation, called, rate).content())
         found[name] = {
             "design": design,
             "setting": bench.shown(setting),
@@ -236,10 +236,20 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
         "expert_name": expert_name(plan),
         "tolerance": _shown_tolerance(resolved),
         "limits": limits,
-        "cards": cards,
+        "cards": [card.content() for card in cards_of(bench, settings, rate)],
         "reconstruction": day_reconstruction(plan, robust[chosen].get("sweeps")).model_dump(mode="json"),
         "warnings": list(resolved.warnings),
     }
+
+
+def cards_of(bench: Bench, settings: dict[str, dict[str, Any]], fft_units_per_s: float) -> list[Card]:
+    """Cards at the dose limit, of the recommended setting and of the expert's; one, if they are the same."""
+    called = {RECOMMENDED: RECOMMENDED, EXPERT_DESIGN: expert_name(bench.plan)}
+    if settings[RECOMMENDED] == settings[EXPERT_DESIGN]:
+        called = {RECOMMENDED: f"{RECOMMENDED}, {called[EXPERT_DESIGN]}"}
+    limit = bench.goal.dose_limit
+    operations = {name: operate(bench, Setting(**settings[name]), limit) for name in called}
+    return [make_card(bench, operations[name], words, fft_units_per_s) for name, words in called.items()]
 
 
 def _shown_tolerance(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ results/<study>[-<scale>]/
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ptydesign.experiment import estimate
 from ptydesign.experiment.trial import study_inputs
 from ptydesign.planning import scope
 from ptydesign.planning.config import PlanningStudy
+from ptydesign.planning.instrument import Setting
 from ptydesign.planning.load import load
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import in_slices, thickness_a
@@ -261,40 +262,51 @@ def memory(resolved: PlanningResolved) -> dict[str, float]:
 
 
 def work(resolved: PlanningResolved) -> dict[str, Work]:
-    """Of each step, by the mean work of settings that can be done at the dose limit."""
+    """Of each step: first points are spread over all settings that can be done, of which few with small steps take most
+    of the time; what is proposed and tried again isn't among these, and counts as the one in the middle."""
     plan, searches = resolved.study, _searches(resolved).values()
-    coherent, incoherent = _typical_work(resolved)
-    once = [s.sizes[r] for s in searches for r in range(len(s.sizes)) if s.whole(r)]
-    shared = sum(s.total for s in searches) - sum(once)
-    designs, repeats, draws = len(scope.designs(plan)), plan.robustness.repeats, plan.robustness.draws
+    each = _work_of_settings(resolved)
+    spread, middle = np.mean(each, axis=0).tolist(), np.median(each, axis=0).tolist()
+    own = _work_of(resolved, [expert_at(resolved.bench, plan.goal.dose_limit)])[0].tolist()
+    blurred = int(plan.errors == "all")  # whether the search has draws of errors, which a source belongs to
+    designs, repeats, draws = len(scope.designs(plan)) - 1, plan.robustness.repeats, plan.robustness.draws
     looks = scope.tolerance_trials(plan)
-
-    def of(trials: int, slow: int = 0, chain: float = 0.0) -> Work:
-        return Work(trials * coherent + slow * incoherent, TRIAL_S * (trials + slow), chain)
-
+    once = shared = 0.0
+    trials = {True: 0, False: 0}
+    for search in searches:
+        for round_, size in enumerate(search.sizes):
+            units = size * (middle if round_ else spread)[blurred]
+            once, shared = (once + units, shared) if search.whole(round_) else (once, shared + units)
+            trials[search.whole(round_)] += size
+    likely, expert = (repeats * work[0] + draws * work[1] for work in (middle, own))
     return {
-        ROUND.name: of(sum(once), chain=sum(once) * coherent),
-        EVALUATE.name: of(shared),
-        ROBUST.name: of(designs * repeats, designs * draws, repeats * coherent + draws * incoherent),
-        TOLERANCE.name: of(looks),
-        LIMITS.name: Work(BOUND_TRIALS * len(scope.LIMIT_DESIGNS) * coherent, chain=BOUND_TRIALS * coherent),
+        ROUND.name: Work(once, TRIAL_S * trials[True], once),
+        EVALUATE.name: Work(shared, TRIAL_S * trials[False]),
+        ROBUST.name: Work(designs * likely + expert, TRIAL_S * (designs + 1) * (repeats + draws), max(likely, expert)),
+        TOLERANCE.name: Work(looks * middle[0], TRIAL_S * looks),
+        LIMITS.name: Work(BOUND_TRIALS * (middle[0] + own[0]), chain=BOUND_TRIALS * max(middle[0], own[0])),
     }
 
 
-def _typical_work(resolved: PlanningResolved) -> tuple[float, float]:
-    """Mean work of a trial over settings that can be done: coherent, and with source size and focal spread."""
+def _work_of_settings(resolved: PlanningResolved) -> np.ndarray:
+    """Work of trials of settings that can be done: (setting, 2), coherent and with source size and focal spread."""
     bench, limit = resolved.bench, resolved.study.goal.dose_limit
     space = make_space(bench, limit)
     points = space.from_cube(np.random.default_rng(0).random((estimate.SAMPLES, len(space.names))))
     settings = [setting_of(bench, p) for p in points if space.allowed is None or space.allowed(p)]
-    each = []
-    for setting in settings or [expert_at(bench, limit)]:
+    return _work_of(resolved, settings or [expert_at(bench, limit)])
+
+
+def _work_of(resolved: PlanningResolved, settings: Sequence[Setting]) -> np.ndarray:
+    """(setting, 2) of some settings, as `_work_of_settings`."""
+    bench, limit, each = resolved.bench, resolved.study.goal.dose_limit, []
+    for setting in settings:
         study, operation = resolved.of(setting).study, operate(bench, setting, limit)
         configs = [study.experiment] * 2
         if operation.current_pa is not None:
             configs = [to_experiment_config(bench, operation, source_factor=factor) for factor in (None, 1.0)]
         each.append([estimate.trial_work(study, config, _slices(resolved)) for config in configs])
-    return tuple(np.mean(each, axis=0).tolist())
+    return np.asarray(each)
 
 
 def _slices(resolved: PlanningResolved) -> int:

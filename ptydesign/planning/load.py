@@ -11,7 +11,7 @@ from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.planning.checks import check_plan
 from ptydesign.planning.config import PlanningStudy
-from ptydesign.planning.ready import check_ready, check_start
+from ptydesign.planning.ready import check_ready
 from ptydesign.planning.resolve import LARGEST_SOURCE, PlanningResolved
 from ptydesign.study.checked import check_results
 from ptydesign.study.file import DEFAULT_SCALE, RENAMED, build_study, folder_name, in_file, load_study
@@ -52,10 +52,10 @@ def study_name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", Path(path).stem)
 
 
-def read_plan(path: Path, scale: str = DEFAULT_SCALE, start: bool = False) -> tuple[PlanningStudy, list[str]]:
+def read_plan(path: Path, scale: str = DEFAULT_SCALE) -> tuple[PlanningStudy, list[str]]:
     """(checked plan, warnings) of a YAML file or of a folder with a study.yaml. Raises InputError.
 
-    start: whether all that its first jobs need is checked, too (`ready.check_start`)."""
+    All that its jobs would refuse is looked for by `start.read_to_start`."""
     path = Path(path)
     if path.is_dir() and not (path / "study.yaml").is_file():
         raise InputError("plan", "must be a file, or a study's folder", str(path), "`ptydesign init` writes a plan.")
@@ -65,14 +65,12 @@ def read_plan(path: Path, scale: str = DEFAULT_SCALE, start: bool = False) -> tu
     else:
         source, plan = path, _build(read_yaml(path), str(path), study_name(path), scale)
     with in_file(source):
-        return _checked(plan, source.parent, start)
+        return _checked(plan, source.parent)
 
 
-def make_plan(
-    content: Mapping[str, Any], name: str, scale: str = DEFAULT_SCALE, start: bool = False
-) -> tuple[PlanningStudy, list[str]]:
-    """(checked plan, warnings) of a dict, as a file would hold it. start: as of `read_plan`. Raises InputError."""
-    return _checked(_build(content, "plan", name, scale), Path.cwd(), start)
+def make_plan(content: Mapping[str, Any], name: str, scale: str = DEFAULT_SCALE) -> tuple[PlanningStudy, list[str]]:
+    """(checked plan, warnings) of a dict, as a file would hold it. Raises InputError."""
+    return _checked(_build(content, "plan", name, scale), Path.cwd())
 
 
 def _check_is_plan(path: Path) -> None:
@@ -103,13 +101,13 @@ def load(folder: Path, scale: str, root: Path) -> PlanningResolved:
     return PlanningResolved(plan, results, warnings=tuple(warnings))
 
 
-def _checked(plan: PlanningStudy, folder: Path, start: bool) -> tuple[PlanningStudy, list[str]]:
+def _checked(plan: PlanningStudy, folder: Path) -> tuple[PlanningStudy, list[str]]:
     """The plan with its sample's file found from `folder`, all rules checked: also those of the studies that its trials
     belong to, which are named by the plan's own fields."""
     plan, warnings = check_plan(plan, folder)
     resolved = PlanningResolved(plan, Path())
     try:
-        resolved.modes  # noqa: B018
+        _ = resolved.modes
     except InputError as error:
         section, _, name = error.field.removeprefix(f"{plan.study}: ").rpartition(".")
         field, value, mend = MODE_FIELDS.get(name, f"simulation ({section}.{name})"), error.value, error.mend
@@ -120,6 +118,4 @@ def _checked(plan: PlanningStudy, folder: Path, start: bool) -> tuple[PlanningSt
             mend += f" Draws of errors have up to {LARGEST_SOURCE:g} times as much."
         raise InputError(field, error.rule, value, mend) from None
     check_ready(resolved)
-    if start:
-        check_start(resolved)
     return plan, warnings

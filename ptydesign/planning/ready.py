@@ -1,10 +1,9 @@
-"""What the jobs of a plan would refuse, looked for before any of them starts: the card says it as the plan does."""
+"""Whether the trials of a plan can be simulated at all: its sample is large enough, its expert's setting can be set."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ptydesign import machine
 from ptydesign.errors import InputError
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.planning.operation import operate
@@ -25,20 +24,6 @@ def check_ready(resolved: PlanningResolved) -> None:
             violation = operation.violations[0]
             rule = f"must be possible at {dose:g} e/Å²: {violation.name} binds; {violation.rule}"
             raise InputError("expert", rule, violation.value, f"{violation.mend} Or leave expert out.")
-
-
-def check_start(resolved: PlanningResolved) -> None:
-    """The searches have points to start from, and the jobs fit into this machine. About a second.
-
-    Raises InputError."""
-    from ptydesign.planning import scope, search
-    from ptydesign.planning.kind import KIND
-    from ptydesign.study import cost
-
-    for one in scope.searches(resolved.study).values():
-        search.check_first_points(resolved, one)
-    cost.check_size(KIND, resolved)
-    cost.check_memory(KIND, resolved, 1, machine.memory_bytes() / machine.GIB)
 
 
 def _check_sample(resolved: PlanningResolved, mode: Mode, one: Resolved) -> None:

@@ -95,7 +95,7 @@ def settings(tables: PlanningTables, bench: Bench) -> list[dict[str, str]]:
 
     display = f"{setting['defocus_nm']:+.1f} nm on the display"
     electrons = f"{item['electrons_per_pattern']:,.0f} electrons per pattern"
-    pixel = f"{item['pixel_mrad']:.3g} mrad per pixel as reconstructed"
+    pixel = f"{item['pixel_mrad']:.3g} mrad per pixel as reconstructed" if unit == "mm" or bench.bin > 1 else ""
     return [
         row("Voltage", f"{setting['voltage_kv']:g} kV"),
         row("Aperture (semi-angle)", f"{setting['semiangle_mrad']:g} mrad", "", "semiangle_mrad", "mrad"),

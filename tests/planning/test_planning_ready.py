@@ -3,13 +3,17 @@ doesn't count."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from plan_files import write_plan
 
 from ptydesign.cli import main
+from ptydesign.planning import kind, page
+from ptydesign.planning.collect import cards_of
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.load import load, read_plan
 from ptydesign.planning.operation import operate
@@ -45,6 +49,31 @@ def test_card_and_plan_refuse_in_the_same_words(tmp_path, monkeypatch, capsys, c
     assert not Path("studies").exists()
     if "sample" in changes:
         assert "at 80 kV with the camera of 4 mrad, for a field of 7 x 8 A (simulation.field_of_view_a)" in said[0]
+
+
+def test_one_card_where_the_rule_of_thumb_is_recommended(tmp_path):
+    bench = Bench(read_plan(write_plan(tmp_path / "p.yaml"))[0])
+    one, other = (asdict(Setting(80, 20, -4, step, 4.0)) for step in (2.0, 1.5))
+    both = cards_of(bench, {"recommended": one, "expert": other}, 1e9)
+    assert [card.what for card in both] == ["recommended", "rule of thumb"]
+    same = cards_of(bench, {"recommended": one, "expert": one}, 1e9)
+    assert [card.what for card in same] == ["recommended, rule of thumb"]
+    older = SimpleNamespace(recommendation={"cards": [same[0].content()] * 2})
+    assert len(list(page._cards(older, bench))) == 1
+
+
+def test_first_points_are_spread_and_what_follows_is_likely(tmp_path):
+    """A few settings with small steps would be most of the estimate, but nobody proposes or recommends them."""
+    write_plan(tmp_path / "tiny" / "study.yaml", instrument__step_a={"low": 0.2, "high": 3})
+    resolved = load(tmp_path / "tiny", "preview", tmp_path / "results")
+    each = kind._work_of_settings(resolved)
+    mean, middle = np.mean(each, axis=0), np.median(each, axis=0)
+    assert mean[0] > 1.5 * middle[0]
+    work = kind.work(resolved)
+    own = kind._work_of(resolved, [expert_at(resolved.bench, 8000)])[0]
+    assert work["robust"].units == pytest.approx(2 * (2 * middle[0] + 8 * middle[1]) + 2 * own[0] + 8 * own[1])
+    searched = work["round"].units + work["evaluate"].units
+    assert searched == pytest.approx(4 * mean[1] + 2 * middle[1] + 2 * mean[1] + 2 * middle[1])
 
 
 def test_an_image_that_goes_on_is_large_enough(tmp_path):
