@@ -17,7 +17,7 @@ import pandas as pd
 
 from ptydesign.experiment.checks import potential_shape
 from ptydesign.experiment.config import StudyConfig
-from ptydesign.experiment.trial import Trial, judged, run_trial
+from ptydesign.experiment.trial import Trial, judged, lengthened, run_trial
 from ptydesign.reconstruct.cores import use_cores
 from ptydesign.simulate.dataset import simulate_doses
 from ptydesign.simulate.potential import build_potential
@@ -80,15 +80,6 @@ def measure(study: StudyConfig, recommended: pd.DataFrame, seeds: int, sizes_a: 
                         )
                         print(rows[-1], flush=True)
     return pd.DataFrame(rows)
-
-
-def lengthened(study: StudyConfig, factor: int) -> StudyConfig:
-    """The study with so many times the sweeps, scored up to their end."""
-    plan = study.reconstruction
-    last = plan.engines[-1].model_copy(update={"sweeps": factor * plan.engines[-1].sweeps})
-    scored = sorted({factor * count for count in study.scored} | set(study.scored))
-    plan = plan.model_copy(update={"engines": (*plan.engines[:-1], last)})
-    return study.model_copy(update={"reconstruction": plan, "scored_sweeps": tuple(scored)})
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:

@@ -169,12 +169,12 @@ def reconstruct(options: argparse.Namespace) -> int:
             live.finish(result.outcome, result.state)
     loss, work = (result.history[name] for name in ("loss", "work_gflop"))
     done = f"loss {loss[-1]:.4g}, {work[-1]:.4g} GFLOP" if len(loss) else "no sweep"
-    print(f"{options.output}: {outcome.status} after {outcome.sweeps} sweeps, {done}. {outcome.reason}")
+    print(f"{options.output}: {outcome.words}, {done}. {outcome.reason}")
     if best is not None and best.state is not None:
         least = f"least misfit of held-out patterns, {best.misfit[best.sweep]:.4g}, after sweep {best.sweep}"
         io.write_reconstruction(beside, replace(result, state=best.state))
         print(f"{beside}: {least}; {list(best.misfit.values())[-1]:.4g} at the end")
-    return int(options.strict and outcome.status not in ("converged", "budget_spent"))
+    return int(options.strict and outcome.status not in ("converged", "all_sweeps_done", "budget_spent"))
 
 
 def halves(options: argparse.Namespace) -> None:

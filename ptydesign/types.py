@@ -334,12 +334,23 @@ class ReconState(Shown):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a reconstruction ended: `status` is converged, budget_spent or diverged, or as judged afterwards
-    above_start or no_progress; `reason` is a sentence."""
+    """How a reconstruction ended: `status` is all_sweeps_done, converged, budget_spent or diverged, or as judged
+    afterwards above_start or no_progress; `reason` is a sentence."""
 
     status: str
     reason: str
     sweeps: int
+
+    @property
+    def words(self) -> str:
+        """`all 60 sweeps done`, `converged after 12 sweeps`, ..."""
+        count = f"{self.sweeps} sweep{'s' * (self.sweeps != 1)}"
+        return {
+            "all_sweeps_done": f"all {count} done",
+            "budget_spent": f"stopped by its budget after {count}",
+            "above_start": f"ended above its start after {count}",
+            "no_progress": f"no progress in {count}",
+        }.get(self.status, f"{self.status} after {count}")
 
 
 @dataclass(frozen=True)

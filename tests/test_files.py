@@ -187,7 +187,7 @@ def test_the_command_reconstructs_as_python_does(folder, data, capsys):
     arguments = ["reconstruct", str(folder / "data.h5"), str(folder / "plan.yaml"), "-o", str(out), "--seed", "4"]
     assert main(arguments) == 0
     shown = capsys.readouterr()
-    assert "budget_spent after 2 sweeps" in shown.out
+    assert "all 2 sweeps done" in shown.out
     assert "sweep 2/2, loss" in shown.err
     written = io.read_reconstruction(out)
     again = api.reconstruct_dataset(data, api.read_plan(folder / "plan.yaml"), seed=4, progress=False)

@@ -131,7 +131,7 @@ def test_a_file_is_looked_for_beside_the_one_that_names_it(allowed, tmp_path_fac
 def test_a_noise_model_of_the_page(allowed, data, engine):
     plan = make_plan(engines=[{"engine": engine, "noise": "readout.py:readout", "group": 8, "sweeps": 8}])
     _, history, outcome = run.reconstruct(data, plan)
-    assert outcome.status == "budget_spent", outcome.reason
+    assert outcome.status == "all_sweeps_done", outcome.reason
     assert history.loss[-1] < 0.8 * history.loss[0]
     before = run.one_sweep._cache_size()
     run.reconstruct(data, plan, seed=1)

@@ -99,7 +99,7 @@ def test_strict_asks_for_a_status(few, tmp_path, capsys):
     data, _ = few
     steep = {"engines": [{"engine": "gradient", "object_rate": 2.0, "sweeps": 3}], "object": {"method": "vacuum"}}
     assert run(tmp_path, data, steep, "--heldout", "0") == 0
-    assert "above_start" in capsys.readouterr().out
+    assert "ended above its start" in capsys.readouterr().out
     assert run(tmp_path, data, steep, "--heldout", "0", "--strict") == 1
     assert run(tmp_path, data, steep, "--heldout", "0.7") == 2
     assert "between 0 and 0.5" in capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_modes_and_positions_explain_the_data_better(part):
         return api.reconstruct_dataset(part, settings, progress=False)
 
     corrected, nominal = loss(), loss(refine_positions=False)
-    assert corrected.outcome.status == nominal.outcome.status == "budget_spent"
+    assert corrected.outcome.status == nominal.outcome.status == "all_sweeps_done"
     assert corrected.history["loss"][-1] < 0.95 * nominal.history["loss"][-1]
     moved = corrected.state.positions_a - corrected.nominal_positions_a
     assert 0.1 < np.sqrt(np.mean(np.sum((moved - moved.mean(axis=0)) ** 2, axis=1))) < 4

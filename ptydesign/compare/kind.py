@@ -33,7 +33,7 @@ from ptydesign.study import cost, tables
 from ptydesign.study.acquisition import ExperimentConfig, at_point
 from ptydesign.study.draws import Save, Summary, difference, fresh_draws, summarise, verdict
 from ptydesign.study.file import FOLDER_NAME, dose_name, in_file, load_study
-from ptydesign.study.kind import Kind, Step, Which, Work
+from ptydesign.study.kind import Counted, Kind, Step, Which, Work
 from ptydesign.study.progress import Progress
 from ptydesign.study.quantities import ssim_column
 from ptydesign.study.store import PointStore, digest, seed_of
@@ -315,5 +315,7 @@ KIND = Kind(
     memory=memory,
     words=words,
     **SIMULATED,
-    progress=lambda resolved: (trials(resolved.study), digest([resolved.key, resolved.content])[:8], "e/A^2"),
+    progress=lambda resolved: Counted(
+        trials(resolved.study), digest([resolved.key, resolved.content])[:8], metric=resolved.study.objective.metric
+    ),
 )

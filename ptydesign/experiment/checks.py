@@ -66,7 +66,8 @@ def check_points(study: SimulatedStudy, score: ScoreConfig, points: Sequence[Pla
 
     Raises InputError for the first broken rule, with the field as it stands in study.yaml.
     """
-    check_sample(study.sample, folder)  # missing or unreadable file, before anything is derived from it
+    # missing or unreadable file, nothing to see: before anything is derived from it
+    check_sample(study.sample, folder, field_a=study.experiment.field_of_view_a)
     _check_pixels(study)
     _check_score(study, score)
     # the experiment's own values too: what replaces them today may be left out tomorrow

@@ -21,7 +21,7 @@ from ptydesign.experiment.resolve import Resolved, resolve
 from ptydesign.experiment.search import version_of
 from ptydesign.experiment.trial import path_inputs, study_inputs
 from ptydesign.study import cost, rounds
-from ptydesign.study.kind import Kind, Step, Which, Work
+from ptydesign.study.kind import Counted, Kind, Step, Which, Work
 from ptydesign.study.tables import table_files
 from ptydesign.study.versions import LAYOUT, versions
 
@@ -221,5 +221,10 @@ KIND = Kind(
     memory=memory,
     words=words,
     **SIMULATED,
-    progress=lambda resolved: (sum(scope.trials(resolved.study).values()), version_of(resolved), "e/A^2"),
+    progress=lambda resolved: Counted(
+        sum(scope.trials(resolved.study).values()),
+        version_of(resolved),
+        metric=resolved.study.objective.metric,
+        parts=scope.parts(resolved.study),
+    ),
 )

@@ -236,7 +236,7 @@ def _two_by_two(tables: ExperimentTables) -> Iterable[Table]:
 
 
 _OUTCOMES = {
-    "decided": "best, surely",
+    "decided": "best, 95 % sure",
     "alike": "none better by the zone",
     "budget": "draws ended",
     "alone": "one contender",

@@ -122,6 +122,16 @@ def tables(study: StudyConfig) -> list[str]:
     return [name for name in TABLES if not left.get(name, False)]
 
 
+def parts(study: StudyConfig) -> dict[str, int]:
+    """How many trials to expect of each search, and of each dose's decision, which mostly ends soon, and validation."""
+    config, doses = study.decision, [dose_name(dose) for dose in study.doses_e_per_a2]
+    most, sides = decision_trials(study), 1 if study.tuned_space is None else 2
+    soon = min(most, sides * config.first * (config.contenders + 1))
+    each = trials(study)["validation"] // len(doses)
+    found = {name: search.total for name, search in searches(study).items()}
+    return found | {f"decision/{dose}": soon for dose in doses} | {f"validation/{dose}": each for dose in doses}
+
+
 def trials(study: StudyConfig) -> dict[str, int]:
     """Number of trials of each search, of the decisions at most, and of the validation."""
     each = study.validation.repeats + int(study.validation.abtem)

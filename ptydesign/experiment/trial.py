@@ -263,6 +263,15 @@ def common_stop(study: StudyConfig, results: Sequence[Mapping[str, Any]]) -> int
     return max(means, key=means.get)
 
 
+def lengthened(study: StudyConfig, factor: int) -> StudyConfig:
+    """The study with so many times the sweeps of its last engine, scored at its own sweeps and up to their end."""
+    plan = study.reconstruction
+    last = plan.engines[-1].model_copy(update={"sweeps": factor * plan.engines[-1].sweeps})
+    scored = sorted({factor * count for count in study.scored} | set(study.scored))
+    plan = plan.model_copy(update={"engines": (*plan.engines[:-1], last)})
+    return study.model_copy(update={"reconstruction": plan, "scored_sweeps": tuple(scored)})
+
+
 def _value(study: StudyConfig, scores: Mapping[str, Any]) -> float:
     metric = study.objective.metric
     if metric == "ssim":

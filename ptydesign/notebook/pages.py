@@ -84,7 +84,7 @@ def _(item: Reconstruction) -> str:
         picture = _png(figure)
     engines = ", ".join(str(engine["engine"]) for engine in item.plan["engines"])
     rows = {
-        "Ended": f"{item.outcome.status.replace('_', ' ')} after {item.outcome.sweeps} sweeps",
+        "Ended": item.outcome.words.capitalize(),
         "Loss": number(float(loss[-1]), 4) if len(loss) else "–",
         "Engines": engines,
         **_state_rows(item.state),

@@ -164,7 +164,7 @@ def loss(result: Reconstruction) -> Figure:
         return figure
     axes.plot(np.arange(1, len(values) + 1), values, color=drawing.BLUE, marker="." if len(values) < 40 else None)
     axes.set_yscale("log" if np.nanmin(values) > 0 else "linear")
-    axes.set(xlabel="Sweep", ylabel="Loss per count", title=result.outcome.status.replace("_", " "))
+    axes.set(xlabel="Sweep", ylabel="Loss per count", title=result.outcome.words.capitalize())
     return figure
 
 

@@ -23,7 +23,7 @@ NO_DEFOCUS = 0.1  # of lambda / alpha^2: a phase of 0.3 rad at the edge of the a
 
 def check_plan(plan: PlanningStudy, folder: Path) -> tuple[PlanningStudy, list[str]]:
     """The plan with its sample's file found from `folder`, and warnings. Raises InputError for a broken rule."""
-    sample = check_sample(plan.sample, folder)
+    sample = check_sample(plan.sample, folder, field_a=plan.simulation.field_of_view_a)
     plan = plan.model_copy(update={"sample": sample})
     _check_detector(plan)
     bench = Bench(plan)

@@ -31,6 +31,7 @@ from ptydesign.study.store import PointStore
 from ptydesign.study.tables import write_tables
 
 LEAST_FOR_RANKS = 5
+LIMIT_COLUMNS = ("known_rad", "unknown_rad", "prior_rad", "object_rad", "residual", "bias_rad", "scatter_rad", "ssnr")
 
 
 def collect(resolved: PlanningResolved) -> list[Path]:
@@ -150,9 +151,9 @@ def pareto(trials: pd.DataFrame) -> pd.DataFrame:
 def _limits(resolved: PlanningResolved) -> Iterable[dict[str, Any]]:
     for design in LIMIT_DESIGNS:
         content = resolved.read_json(f"limits/{design}.json")
-        names = ("q_per_a", "known_rad", "unknown_rad", "object_rad", "residual")
-        for row in zip(*(content.get(name, []) for name in names), strict=True):
-            yield {"design": design, **dict(zip(names, row, strict=True))}
+        for place, q in enumerate(content["q_per_a"]):
+            values = {name: content[name][place] if name in content else None for name in LIMIT_COLUMNS}
+            yield {"design": design, "q_per_a": q, **values}
 
 
 def _screen(resolved: PlanningResolved) -> Iterable[dict[str, Any]]:

@@ -167,6 +167,8 @@ def limits(tables: PlanningTables) -> mpl.Figure:
         rows, colour = frame[frame["design"] == design], COLOURS[design]
         axes.plot(rows["q_per_a"], rows["known_rad"], "--", color=colour, label=f"{words}, probe known")
         axes.plot(rows["q_per_a"], rows["unknown_rad"], "-", color=colour, label=f"{words}, probe unknown")
+        axes.plot(rows["q_per_a"], rows["scatter_rad"], "^", color=colour, ms=4, label=f"{words}, scatter as simulated")
+        axes.plot(rows["q_per_a"], rows["bias_rad"], "v", mfc="none", color=colour, ms=4, label=f"{words}, bias")
     axes.plot(rows["q_per_a"], rows["object_rad"], "k.-", lw=0.8, label="the sample's own")
     axes.set(xlabel="frequency (1/Å)", ylabel="rms amplitude of a unit wave (rad)", yscale="log")
     axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -227,7 +229,9 @@ def _tolerance_caption(tables: PlanningTables) -> str:
 def _limits_caption(tables: PlanningTables) -> str:
     return (
         "Least standard deviation of a wave of the phase that the dose allows an unbiased reconstruction (Cramer-Rao), "
-        "with the probe known and unknown, and what the sample has there."
+        "with the probe known and unknown, and what the sample has there. Triangles: what the simulated repeats have: "
+        "scatter from one to the next, and bias, in which contrast that is lost to noise shows. A biased image may "
+        "scatter less than the bound."
     )
 
 

@@ -31,7 +31,7 @@ from ptydesign.planning.search import version_of
 from ptydesign.planning.space import make_space, setting_of
 from ptydesign.planning.tables import TABLE_FILES
 from ptydesign.study import cost, rounds
-from ptydesign.study.kind import Kind, Step, Which, Work
+from ptydesign.study.kind import Counted, Kind, Step, Which, Work
 from ptydesign.study.versions import ALGORITHMS, versions
 
 BOUND_TRIALS = 10  # a Cramer-Rao bound takes about as long as so many trials
@@ -345,5 +345,5 @@ KIND = Kind(
     resolves=lambda resolved: {"modes": _modes(resolved)},
     mend="Simulate a smaller field of view, bin the detector, or take thicker slices.",
     seen=("figures", "planning"),
-    progress=lambda resolved: (scope.total_trials(resolved.study), version_of(resolved), "e/A^2"),
+    progress=lambda resolved: Counted(scope.total_trials(resolved.study), version_of(resolved)),
 )

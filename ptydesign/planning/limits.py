@@ -19,12 +19,14 @@ from ptydesign.experiment.search import cached
 from ptydesign.grids import Grid, crop_spectrum
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
+from ptydesign.planning.reached import floor, spread_of
 from ptydesign.planning.reconstruction import trial_reconstruction
 from ptydesign.planning.resolve import PlanningResolved, detected_dose, scanned_a
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.scope import EXPERT_DESIGN, RECOMMENDED
 from ptydesign.planning.search import find_search, read_round
 from ptydesign.planning.space import setting_of
+from ptydesign.score.spread import period_a, rms_rad
 from ptydesign.types import Potential
 from ptydesign.units import MM, MRAD, NM, interaction_parameter, wavelength_a
 
@@ -161,23 +163,14 @@ def signal(scene: Scene, count: int, qmax: float) -> np.ndarray:
     return np.array([math.sqrt(power[ring == i].mean()) if np.any(ring == i) else 0.0 for i in range(count)])
 
 
-def phase_error_rad(q_per_a: list[float], sigma_rad: list[float], pixel_a: float) -> float:
-    """Rms error of the phase, band-limited to the last ring: sqrt(pixel^2 x integral of sigma(q)^2 2 pi q dq)."""
-    q = np.asarray(q_per_a)
-    width = q[1] - q[0]
-    return float(pixel_a * math.sqrt(np.sum(np.square(sigma_rad) * 2 * np.pi * q * width)))
-
-
 def resolution_a(q_per_a: list[float], sigma_rad: list[float], object_rad: list[float]) -> float | None:
     """1 / the highest frequency up to which the object stands above the bound in every ring; None if in none."""
-    above = np.asarray(object_rad) > np.asarray(sigma_rad)
-    last = len(above) if above.all() else int(np.argmin(above))
-    width = q_per_a[1] - q_per_a[0]
-    return float(1 / (q_per_a[last - 1] + width / 2)) if last else None
+    return period_a(np.asarray(q_per_a), np.asarray(object_rad) > np.asarray(sigma_rad))
 
 
 def write_limits(resolved: PlanningResolved, design: str) -> Path:
-    """The bound of the recommended design or of the rule of thumb, at the dose limit; write limits/<design>.json.
+    """The bound of the recommended design or of the rule of thumb at the dose limit, and what its simulations reach;
+    write limits/<design>.json.
 
     Computed twice where the rule of thumb is what is recommended.
     """
@@ -190,12 +183,21 @@ def write_limits(resolved: PlanningResolved, design: str) -> Path:
     scene = make_scene(resolved, setting, resolved.study.goal.dose_limit, potential)
     qmax = 0.5 / scene.pixel_a  # all that the reconstruction has, as its measured error
     content: dict[str, Any] = bound(scene, qmax)
-    for name in ("known", "unknown"):
-        content[f"error_{name}_rad"] = phase_error_rad(content["q_per_a"], content[f"{name}_rad"], scene.pixel_a)
+    content["prior_rad"] = with_prior(content["unknown_rad"], content["object_rad"])
+    for name in ("known", "unknown", "prior"):
+        content[f"error_{name}_rad"] = rms_rad(content["q_per_a"], content[f"{name}_rad"], scene.pixel_a)
         content[f"resolution_{name}_a"] = resolution_a(
             content["q_per_a"], content[f"{name}_rad"], content["object_rad"]
         )
+    content |= spread_of(resolved, robust[found[design]], len(content["q_per_a"]), qmax) | floor(resolved, setting)
     return resolved.write_json(f"limits/{design}.json", {"design": design, "qmax_per_a": qmax, **content})
+
+
+def with_prior(sigma_rad: list[float], object_rad: list[float]) -> list[float]:
+    """The bound for a reconstruction that may be biased and knows the object's mean power in each ring (van Trees 1968,
+    sec. 2.4): never above the error of a blank image, as the unbiased one is at low dose."""
+    variance, power = np.square(sigma_rad), np.square(object_rad)
+    return np.sqrt(variance * power / np.maximum(variance + power, 1e-30)).tolist()
 
 
 def screen_value(scene: Scene, qmax: float) -> float:

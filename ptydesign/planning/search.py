@@ -168,11 +168,14 @@ class Runners:
             self._runners[one.key] = Runner(one, self.progress)
         return self._runners[one.key]
 
-    def _trial(self, setting: Setting, dose: float, repeat: int = 0, stop: int | None = None) -> PlannedTrial:
+    def trial(
+        self, setting: Setting, dose: float, repeat: int = 0, stop: int | None = None, times: float = 1.0
+    ) -> PlannedTrial:
+        """A setting as it is planned for a dose. times: so many times the electrons, all else as it is."""
         bench = self.resolved.bench
         operation = operate(bench, setting, dose)
         config = to_experiment_config(bench, operation)
-        return PlannedTrial(config, detected_dose(bench, operation), repeat=repeat, stop=stop)
+        return PlannedTrial(config, times * detected_dose(bench, operation), repeat=repeat, stop=stop)
 
     def planned(
         self,
@@ -184,7 +187,7 @@ class Runners:
         stop: int | None = None,
     ) -> tuple[str, dict[str, Any], float | None]:
         """A setting as it is planned, nothing gone wrong."""
-        return self.run(self._trial(setting, dose, repeat, stop), setting, name, save=save)
+        return self.run(self.trial(setting, dose, repeat, stop), setting, name, save=save)
 
     def draws(
         self, setting: Setting, dose: float, name: str, draws: int, save: Save | None = None, stop: int | None = None
@@ -197,7 +200,7 @@ class Runners:
             key, result, score = self.planned(setting, dose, f"{name}{number}", number, save, stop)
             yield {"key": key, "objective": score, **result}
 
-        return fresh_draws(run, draws, save)
+        return fresh_draws(run, draws, save, every=True)
 
 
 def choose(resolved: PlanningResolved, search: str) -> Path:

@@ -15,10 +15,11 @@ from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.instrument import Bench
 from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.tables import PlanningTables
+from ptydesign.score.spread import rms_rad
 from ptydesign.study.page import environment
 
 RATE_DRAWS = 30  # with fewer, a rate of failures says too little
-DOSE_LIMITED = 2.0  # measured error over the bound, up to which the dose is what limits
+HELPS = 0.5  # the part of its error that a design keeps at the floor's dose, up to which more dose helps
 
 CALIBRATION_HEADER = """# for `ptydesign import --calibration`, in ptydesign's signs, not those of the display:
 # defocus_nm > 0 is underfocus, rotation_deg > 0 turns from +x towards +y
@@ -167,6 +168,7 @@ def expected(tables: PlanningTables) -> list[tuple[str, str]]:
     name = tables.recommendation["expert_name"]
     facts.append((name[0].upper() + name[1:], _rule_of_thumb(item, expert)))
     facts.append(("Resolution as planned (correlation 0.5)", _resolution(tables)))
+    facts.append(("Signal above noise down to (one image)", _carries(tables)))
     facts.append(("Limit of the dose", _limit_words(tables)))
     return facts
 
@@ -211,14 +213,36 @@ def _failures(item: dict[str, Any]) -> str:
 
 
 def _limit_words(tables: PlanningTables) -> str:
-    """Whether dose or algorithm limits, from the measured error and the bound of the recommended design."""
+    """What more dose would do, as it was simulated, and what the error of the recommended design consists of."""
     limit, measured = tables.recommendation["limits"]["recommended"], tables.recommended["measured_error_rad"]
-    if not limit.get("error_unknown_rad") or measured is None:
+    if limit.get("floor_error_rad") is None or measured is None:
         return "not known"
-    bound = limit["error_unknown_rad"]
-    ratio = measured / bound
-    who = "the dose limits" if ratio <= DOSE_LIMITED else "the reconstruction or the design limits, not the dose"
-    return f"phase error {measured:.3g} rad, least possible {bound:.3g} rad ({ratio:.1f} times): {who}"
+    return limit_words(measured, limit, tables.recommended["pixel_a"])
+
+
+def limit_words(measured_rad: float, limit: dict[str, Any], pixel_a: float) -> str:
+    """limit: of limits/<design>.json. measured_rad: rms error of the phase. pixel_a: of the reconstruction."""
+    floor, parts, bias, scatter = limit["floor_error_rad"], "", 0.0, 0.0
+    if "bias_rad" in limit:
+        bias, scatter = (rms_rad(limit["q_per_a"], limit[name], pixel_a) for name in ("bias_rad", "scatter_rad"))
+        parts = f" (bias {bias:.3g}, scatter {scatter:.3g})"
+    if floor > HELPS * measured_rad:
+        who = "More dose hardly helps: the setting or the reconstruction limits"
+    elif bias > scatter:
+        who = "More dose helps: contrast is lost to noise"
+    else:
+        who = "More dose helps: noise scatters"
+    return (
+        f"{who}. Phase error {measured_rad:.3g} rad{parts}; at {limit['floor_dose_e_per_a2']:g} e/Å² {floor:.3g} rad. "
+        f"The bound at this dose is {limit['error_prior_rad']:.3g} rad"
+    )
+
+
+def _carries(tables: PlanningTables) -> str:
+    limit = tables.recommendation["limits"]["recommended"]
+    if "carries_a" not in limit:
+        return "not known: it takes two repeats"
+    return "nowhere" if limit["carries_a"] is None else f"{limit['carries_a']:.2f} Å"
 
 
 def _with_spread(mean: float | None, spread: float | None) -> str:

@@ -200,7 +200,7 @@ def _ended(
     if spent:
         return Outcome("budget_spent", f"The plan's budget ended it after sweep {done}: {spent}.", done), True
     if most is not None and done >= most:
-        return Outcome("budget_spent", f"Ended after sweep {done}, as asked.", done), True
+        return Outcome("all_sweeps_done", f"Ended after sweep {done}, as asked.", done), True
     last = record.engine == len(plan.engines) - 1
     change = settings.stop.converged(own)
     if change is not None:
@@ -217,7 +217,7 @@ def _ended(
         reason = f"The budget of {settings.engine} ended it after sweep {done}: {spent}."
         return Outcome("budget_spent", reason, done), last
     if record.sweep >= settings.sweeps:
-        return Outcome("budget_spent", f"All {done} sweeps of the plan are done.", done), last
+        return Outcome("all_sweeps_done", f"All {done} sweeps of the plan are done.", done), last
     return None, False
 
 

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
-from scipy import fft
+from scipy import fft, ndimage
 
 from ptydesign.errors import InputError, describe
 
@@ -76,6 +76,56 @@ def continued(image: np.ndarray, pixel_a: float, extent_a: tuple[float, float], 
     missing = [max(0.0, need / pixel_a - have) for need, have in zip(extent_a, image.shape, strict=True)]
     pads = [(side, side) for side in (math.ceil(pixels / 2 - TOLERANCE) + 1 if pixels else 0 for pixels in missing)]
     return np.pad(image, pads, mode=EDGES[edge])
+
+
+def centred(image: np.ndarray, pixel_a: float, centre_a: tuple[float, float], edge: str | None) -> np.ndarray:
+    """The image (y, x) with the point centre_a (y, x), counted from the centre of its pixel (0, 0), in its middle.
+
+    A periodic image is rolled; one that goes on otherwise is continued on its shorter sides, and for edge None cut on
+    its longer ones. To the nearest pixel. Raises InputError for a point outside.
+    """
+    place = _pixel(image, pixel_a, centre_a)
+    if edge == "periodic":
+        return np.roll(image, [n // 2 - p for p, n in zip(place, image.shape, strict=True)], (0, 1))
+    before, after = place, [n - 1 - p for p, n in zip(place, image.shape, strict=True)]
+    if edge is None:
+        half = [min(pair) for pair in zip(before, after, strict=True)]
+        return image[tuple(slice(p - h, p + h + 1) for p, h in zip(place, half, strict=True))]
+    half = [max(pair) for pair in zip(before, after, strict=True)]
+    pads = [(h - b, h - a) for h, b, a in zip(half, before, after, strict=True)]
+    return np.pad(image, pads, mode=EDGES[edge])
+
+
+def _pixel(image: np.ndarray, pixel_a: float, centre_a: tuple[float, float]) -> tuple[int, int]:
+    place = tuple(round(centre / pixel_a) for centre in centre_a)
+    if any(not 0 <= p < n for p, n in zip(place, image.shape, strict=True)):
+        size = ", ".join(f"{(n - 1) * pixel_a:.4g}" for n in image.shape)
+        rule = f"must lie in the image, from [0, 0] to [{size}] A (y, x)"
+        raise InputError("sample.centre_a", rule, list(centre_a), "Give a point of the image.")
+    return place
+
+
+FAINT = 0.1  # of the contrast of the best place: what is scored has less, so that there is nothing to see
+
+
+def check_contrast(
+    image: np.ndarray, pixel_a: float, field_a: tuple[float, float], centre_a: tuple[float, float] | None = None
+) -> None:
+    """Raise InputError, naming the best place, if field_a (y, x) about a point of an image has hardly any contrast.
+
+    Contrast is the standard deviation in a field of this size. centre_a: (y, x) from pixel (0, 0); None: the middle."""
+    place = tuple(n // 2 for n in image.shape) if centre_a is None else _pixel(image, pixel_a, centre_a)
+    size = [min(n, max(1, round(extent / pixel_a))) for n, extent in zip(image.shape, field_a, strict=True)]
+    mean, square = (ndimage.uniform_filter(values, size) for values in (image, image**2))
+    contrast = np.sqrt(np.maximum(square - mean**2, 0))
+    inside = tuple(slice(s // 2, n - (s - 1) // 2) for s, n in zip(size, image.shape, strict=True))
+    places = contrast[inside]
+    best = np.unravel_index(np.argmax(places), places.shape)
+    here = contrast[place]
+    if here < FAINT * places[best]:
+        there = [float(f"{(p + s // 2) * pixel_a:.4g}") for p, s in zip(best, size, strict=True)]
+        rule = f"the field that is scored must have at least {FAINT:g} of the contrast of the best place of the sample"
+        raise InputError("sample.centre_a", rule, f"{here / places[best]:.2g} of it", f"Set centre_a: {there}.")
 
 
 def crop_to(image: np.ndarray, pixel_a: float, shape: tuple[int, int], target_pixel_a: float) -> np.ndarray:

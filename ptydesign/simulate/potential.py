@@ -235,7 +235,7 @@ def _from_image(sample: ImageSample, config: PotentialConfig, grid: Grid) -> Pot
             "Leave them out, or use a bilayer or a structure file.",
         )
     _check_memory(1, 1, grid)
-    values = image.continued(image.read_image(sample.file), sample.pixel_a, grid.extent_a, sample.edge)
+    values = image.continued(sample.read(), sample.pixel_a, grid.extent_a, sample.edge)
     values = image.crop_to(values, sample.pixel_a, grid.shape, config.pixel_a)
     if sample.quantity == "phase_rad":
         values = values / interaction_parameter(sample.voltage_kv)

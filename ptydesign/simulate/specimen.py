@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import (
     Field,
+    NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     SerializerFunctionWrapHandler,
@@ -148,11 +149,19 @@ class ImageSample(Strict):
     edge: Literal["periodic", "reflect", "vacuum"] | None = None
     """How an image goes on that is smaller than scan and window: again and again, mirrored, or as vacuum; null refuses
     it."""
+    centre_a: tuple[NonNegativeFloat, NonNegativeFloat] | None = None
+    """[y, x] in angstrom of the middle of what is scored, from the image's first pixel; null is the image's middle."""
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Written as before there was an `edge`: what was stored stays valid."""
-        return {name: value for name, value in handler(self).items() if name != "edge" or value is not None}
+        """Written as before there were `edge` and `centre_a`: what was stored stays valid."""
+        new = ("edge", "centre_a")
+        return {name: value for name, value in handler(self).items() if name not in new or value is not None}
+
+    def read(self) -> np.ndarray:
+        """The image (y, x) with what is scored in its middle. Raises InputError."""
+        found = image.read_image(self.file)
+        return found if self.centre_a is None else image.centred(found, self.pixel_a, self.centre_a, self.edge)
 
     @model_validator(mode="after")
     def _voltage_for_phase(self) -> ImageSample:
@@ -179,11 +188,17 @@ Sample = BilayerSample | StructureSample | ImageSample | FunctionSample
 SampleConfig = Annotated[Sample, Field(discriminator="kind")]
 
 
-def check_sample(sample: Sample, base_folder: Path, extent_a: tuple[float, float] | None = None) -> Sample:
+def check_sample(
+    sample: Sample,
+    base_folder: Path,
+    extent_a: tuple[float, float] | None = None,
+    field_a: tuple[float, float] | None = None,
+) -> Sample:
     """The sample with its file found from `base_folder`, after every check that takes seconds.
 
-    extent_a: (y, x) in angstrom that the sample has to cover, if known. Raises InputError for a missing or unreadable
-    file, a cell without volume, an unknown element, an image that is no real 2-D array, or a sample that is too small.
+    extent_a: (y, x) in angstrom that the sample has to cover, if known. field_a: (y, x) of what is scored, if known.
+    Raises InputError for a missing or unreadable file, a cell without volume, an unknown element, an image that is no
+    real 2-D array or has nothing to see in the field, or a sample that is too small.
     """
     if isinstance(sample, BilayerSample | FunctionSample):
         return sample
@@ -192,7 +207,9 @@ def check_sample(sample: Sample, base_folder: Path, extent_a: tuple[float, float
         raise InputError("sample.file", "must exist", str(path), "Give its path from the study's folder.")
     sample = sample.model_copy(update={"file": path})
     if isinstance(sample, ImageSample):
-        pixels = image.read_image(path)
+        pixels = sample.read()
+        if field_a is not None:
+            image.check_contrast(image.read_image(path), sample.pixel_a, field_a, sample.centre_a)
         if extent_a is not None and sample.edge is None:
             image.check_covers(pixels.shape, sample.pixel_a, extent_a)
     else:

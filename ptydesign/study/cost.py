@@ -84,7 +84,7 @@ def check_memory(kind: Kind, resolved: Checked, cores: int, machine_gib: float) 
 def check_size(kind: Kind, resolved: Checked) -> None:
     """Refuse a study of more trials, jobs or work than anybody has machines for. Raises InputError."""
     field, mend = f"studies/{resolved.study.study}", "Lower counts of points, repeats or draws."
-    trials = kind.progress(resolved)[0] if kind.progress is not None else 0
+    trials = kind.progress(resolved).total if kind.progress is not None else 0
     if trials > MOST_TRIALS:
         raise InputError(field, f"must take at most {MOST_TRIALS:,} trials", f"{trials:,} trials", mend)
     jobs = sum(len(list(step.each(resolved))) for step in kind.steps)

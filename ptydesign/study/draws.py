@@ -19,14 +19,14 @@ BETTER, WORSE, ALIKE, OPEN = "better", "worse", "not distinguishable", "cannot b
 LEVEL = 0.95  # of an interval
 
 
-def fresh_draws(run: Run, draws: int, save: Save | None = None) -> list[dict[str, Any]]:
+def fresh_draws(run: Run, draws: int, save: Save | None = None, every: bool = False) -> list[dict[str, Any]]:
     """Records of `draws` draws, each with the draw's number, from 1, as `repeat`.
 
     run: does one of them; it may give several records, of one dataset that is reconstructed in several ways. save: of
-    the first one's images.
+    the first one's images; with `every`, of all.
     """
     numbers = range(1, draws + 1)
-    return [{"repeat": n, **one} for n in numbers for one in run(n, save if n == 1 else None)]
+    return [{"repeat": n, **one} for n in numbers for one in run(n, save if every or n == 1 else None)]
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,19 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """The trials of a study, for its progress. version: hash of what determines them. unit: of what they differ in.
+    metric: what is maximised. parts: how many are expected of those whose names begin with `<part>/`, of which each has
+    a cost of its own; `total` is the most there can be."""
+
+    total: int
+    version: str
+    unit: str = "e/A^2"
+    metric: str = "ssim"
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Kind:
     """A kind of studies.
 
@@ -162,8 +175,8 @@ class Kind:
     each step. memory: GiB of a job, by the names that steps give. words: (resolved, estimate) -> what the study takes,
     in words. more: what resolved.yaml holds beside the settings. resolves: what that file depends on beside them. mend:
     what to do where memory doesn't suffice. seen: versions of algorithms that pictures and page depend on. also:
-    `module:name` of the function (tables) that writes what belongs to the report besides the page. progress:
-    (trials, hash of what determines them, unit of what they differ in).
+    `module:name` of the function (tables) that writes what belongs to the report besides the page. progress: what
+    there is to count while it runs.
     """
 
     name: str
@@ -183,7 +196,7 @@ class Kind:
     mend: str = "Scan fewer positions, or run it with an executor plugin."
     seen: tuple[str, ...] = ("figures",)
     also: str = ""
-    progress: Callable[[Any], tuple[int, str, str]] | None = None
+    progress: Callable[[Any], Counted] | None = None
 
     def step(self, name: str) -> Step:
         """A step by its name. Raises InputError."""

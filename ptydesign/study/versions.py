@@ -19,10 +19,10 @@ ALGORITHMS = {
     "design": 1,  # first points, proposals, surrogate
     "decision": 1,  # contenders of a search, and draws that decide which wins
     "tuning": 1,  # trials, searches and tables of tuning studies
-    "collect": 3,  # tables
-    "figures": 10,  # figures and report
+    "collect": 4,  # tables
+    "figures": 11,  # figures and report
     "planning": 5,  # cards, draws of errors, choice, limits
-    "bound": 6,  # the Cramer-Rao bound of a plan
+    "bound": 7,  # the Cramer-Rao bound of a plan, and what its simulations reach
     "tolerance": 2,  # what a tolerance says
     "dumbbells": 2,  # what is measured of them
     "best": 2,  # best-<budget>.yaml: how the plan found is written

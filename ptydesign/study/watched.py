@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ptydesign.session import DONE, FAILED, STOPPED, Session
-from ptydesign.study.kind import Run
+from ptydesign.study.kind import Counted, Run
 
 TAIL_BYTES = 4000  # of a log, in which its error stands
 
@@ -25,12 +25,12 @@ class Watched:
     def begin(self) -> None:
         """Snakemake starts its first job."""
         for run in self.runs:
-            total, version, unit = run.kind.progress(run.resolved) if run.kind.progress is not None else (0, "", "")
+            counted = run.kind.progress(run.resolved) if run.kind.progress is not None else Counted(0, "", "")
             session = _session(run)
             study = run.resolved.study
             session.begin(
                 kind=run.kind.name, study=study.study, title=study.title, scale=study.scale, cores=self.cores,
-                total=total, version=version, unit=unit,
+                total=counted.total, version=counted.version, unit=counted.unit, parts=dict(counted.parts),
             )  # fmt: skip
             self._beating.enter_context(session.beating(_end_gracefully))
 

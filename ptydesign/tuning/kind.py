@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ptydesign.study import cost
-from ptydesign.study.kind import Kind, Step, Which
+from ptydesign.study.kind import Counted, Kind, Step, Which
 from ptydesign.study.store import digest
 from ptydesign.study.tables import table_files
 from ptydesign.study.versions import TRIAL, versions
@@ -168,10 +168,11 @@ def words(resolved: Resolved, numbers: Mapping[str, Any]) -> str:
     return cost.summary(resolved, numbers, f"{plans}; {sum(trials.values())} trials ({parts})")
 
 
-def progress(resolved: Resolved) -> tuple[int, str, str]:
-    """Trials, the hash of what determines them, the unit of what they differ in."""
+def progress(resolved: Resolved) -> Counted:
+    """Trials, which differ in what a reconstruction may cost."""
     unit = "s" if resolved.study.budget.unit == scope.SECONDS else "GFLOP"
-    return sum(scope.trials(resolved.study).values()), digest(resolved.content)[:8], unit
+    total = sum(scope.trials(resolved.study).values())
+    return Counted(total, digest(resolved.content)[:8], unit, resolved.study.objective.metrics[0])
 
 
 KIND = Kind(

@@ -140,16 +140,18 @@ class Runs:
         file = path / "logs" / "progress.jsonl"
         noted = self._cached(file, str(said.get("version")), lambda p: _trials(p, said.get("version")))
         trials = {one: item for one, item in noted.items() if "spared" not in item}
+        ended = noted.keys() - trials.keys()
         values = [value for value in (_number(t.get("value")) for t in trials.values()) if value is not None]
         total = said.get("total") if isinstance(said.get("total"), int) else 0
         total -= sum(item["spared"] for item in noted.values() if isinstance(item.get("spared"), int))
         finished = (path / "report.html").exists()
         state = session.state() or (DONE if finished else STOPPED)
         cores = said.get("cores") if isinstance(said.get("cores"), int) else 1
+        parts = said.get("parts") if isinstance(said.get("parts"), dict) else {}
         left = None
         if state == "running":
             with suppress(TypeError, KeyError):
-                left = seconds_left(trials, total, max(cores, 1))
+                left = seconds_left(trials, total, max(cores, 1), parts, ended)
         return Run(
             name=name,
             sort=PLAN if kind in ("planning", "plan") else STUDY,

@@ -288,7 +288,9 @@ def tables_of(study, **frames) -> DepthTables:
 def test_the_figure_says_what_is_held(plan, words):
     rows = [("thickness", 18, 6.39), ("thickness", 24, 6.47), ("slices", 8, 19.4), ("slices", 24, 6.47)]
     frame = pd.DataFrame(rows, columns=["varied", "slices", "slice_a"])
-    frame = frame.assign(thickness_a=frame["slices"] * frame["slice_a"], true_thickness_a=155.2, status="budget_spent")
+    frame = frame.assign(
+        thickness_a=frame["slices"] * frame["slice_a"], true_thickness_a=155.2, status="all_sweeps_done"
+    )
     frame = frame.assign(misfit_seen=0.002, misfit_held_out=[0.005, 0.004, 0.01, 0.004])
     figure = thickness(tables_of({"thickness": plan}, thickness=frame))
     titles = [axes.get_title() for axes in figure.axes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import replace
 
@@ -23,7 +24,7 @@ from ptydesign.study import progress as progress_module
 from ptydesign.study.acquisition import at_point
 from ptydesign.study.cost import estimate, fft_rate
 from ptydesign.study.kind import Run
-from ptydesign.study.progress import Progress, progress_line, told
+from ptydesign.study.progress import Progress, progress_line, seconds_left, told
 from ptydesign.study.rounds import best_so_far
 from ptydesign.study.store import PointStore, digest, seed_of
 from ptydesign.study.versions import ALGORITHMS
@@ -297,13 +298,26 @@ def test_progress_counts_each_trial_once_and_survives_a_cut_line(tmp_path, capsy
         file.write('{"trial": "b", "of": "v", "do\n')
     progress.done("c", 100, None, 2.0)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1] == "ptydesign: 2/3 trials, best 0.5 at 10 e/A^2, 1 failed, about 1 s left"
-    assert progress_line({}, 3, 2) == "ptydesign: 0/3 trials"
+    assert re.sub(r"^\d\d:\d\d:\d\d ", "", lines[-1]) == (
+        "ptydesign: 2/3 trials, best SSIM 0.5 at 10 e/A^2, 1 failed, about 1 s left"
+    )
+    assert progress_line({}, 3, None) == "ptydesign: 0/3 trials"
     progress.spare("decision", 1)  # in an earlier run, too
     progress.spare("decision", 1)
-    trials, total = progress.read()
-    assert (len(trials), total) == (2, 2)
-    assert progress_line(trials, total, 2) == "ptydesign: 2/2 trials, best 0.5 at 10 e/A^2, 1 failed"
+    trials, spared = progress.read()
+    assert (len(trials), spared) == (2, {"decision": 1})
+    assert progress.line(trials, spared) == "ptydesign: 2/2 trials, best SSIM 0.5 at 10 e/A^2, 1 failed"
+
+
+def test_time_left_heeds_what_is_cheap_and_what_has_ended():
+    """Two cores, at work all the time: 4 trials of 8 s each, then cheap ones; the decision ended early."""
+    trials = {f"bo-10/0/{i}": {"s": 8.0, "t": 100.0 + i // 2 * 8} for i in range(4)}
+    parts = {"bo-10": 6, "decision/10": 5, "decision/20": 5, "validation/10": 4}
+    assert seconds_left(trials, 20, 2, parts) == pytest.approx(16 * 8 / 2)  # nothing else is known yet
+    trials |= {f"decision/10/search/0/{i}": {"s": 2.0, "t": 110.0} for i in range(2)}
+    left = 2 * 8 + 5 * 6 + 4 * 6  # what nothing is known of costs the mean of its dose, or of all
+    assert seconds_left(trials, 17, 2, parts, {"decision/10"}) == pytest.approx(left / 2)
+    assert seconds_left(trials, 6, 2, parts) is None
 
 
 def test_settings_of_a_step_leave_out_what_it_does_not_depend_on(study):
@@ -356,7 +370,7 @@ def test_long_work_says_that_it_goes_on(capfd):
         time.sleep(0.4)
     said = capfd.readouterr().err.splitlines()
     assert len(said) > 2
-    assert all(line == "ptydesign: a: potentials, 0 s so far" for line in said)
+    assert all(line.endswith("ptydesign: a: potentials, 0 s so far") for line in said)
     with told("a: quick", 60):
         pass
     assert not capfd.readouterr().err

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from plan_files import tiny_plan
@@ -18,6 +19,7 @@ from ptydesign.cli import main
 from ptydesign.config import build
 from ptydesign.instruments.calibration import Calibration
 from ptydesign.planning import show
+from ptydesign.score.spread import rms_rad
 from ptydesign.study import cost
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +44,7 @@ def test_from_file_to_sheet(tmp_path, installed):
     changes = {
         "goal__doses_e_per_a2": [4000],
         "search": {"initial": 3, "points": 2, "batch": 2},
-        "robustness": {"candidates": 1, "repeats": 1, "draws": 2},
+        "robustness": {"candidates": 1, "repeats": 2, "draws": 2},
         "instrument__conventions": {"defocus_positive": "overfocus"},
         "instrument__defocus_nm": {"low": 0, "high": 6},
     }
@@ -83,6 +85,14 @@ def test_from_file_to_sheet(tmp_path, installed):
     assert design.settings["step_a"] == found["step_a"]
     assert set(design.tables) >= {"trials", "pareto", "robustness", "limits", "screen"}
     assert set(design.tables["limits"]["design"]) == {"recommended", "expert"}
+    limit = settings["recommendation"]["limits"]["recommended"]
+    assert limit["floor_dose_e_per_a2"] == 100 * 4000
+    assert 0 < limit["floor_error_rad"] < item["measured_error_rad"]
+    limits = design.tables["limits"]
+    assert (limits["prior_rad"] <= limits[["unknown_rad", "object_rad"]].min(axis=1) * (1 + 1e-6)).all()
+    assert np.isfinite(limits[["bias_rad", "scatter_rad", "ssnr"]]).all(axis=None)
+    whole = np.hypot(*(rms_rad(limit["q_per_a"], limit[name], item["pixel_a"]) for name in ("bias_rad", "scatter_rad")))
+    assert whole == pytest.approx(item["measured_error_rad"], rel=0.4)  # they weigh the field's edges differently
     for name in ("trials", "candidates", "pareto"):  # the display's sign everywhere
         assert design.tables[name]["defocus_nm"].between(0, 6).all()
     assert len(design.tables["trials"]) == 5

@@ -96,7 +96,7 @@ def test_trials_and_the_bound_get_the_counted_part(tmp_path):
     counted = 2000 * operation.counted_part
     assert detected_dose(bench, operation) == pytest.approx(counted)
     assert drawn(resolved, SETTING, 2000, 0)[0].dose_e_per_a2 == pytest.approx(counted)
-    assert Runners(resolved)._trial(SETTING, 2000).dose_e_per_a2 == pytest.approx(counted)
+    assert Runners(resolved).trial(SETTING, 2000).dose_e_per_a2 == pytest.approx(counted)
     pixel = bench.pixel_a(SETTING) / 2
     potential = Potential(np.zeros((1, 1, 300, 300), np.float32), (pixel, pixel), np.ones(1))
     scene = make_scene(resolved, SETTING, 2000, potential)

@@ -27,7 +27,7 @@ from ptydesign.planning.reconstruction import day_reconstruction, trial_reconstr
 from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.resolve import Mode, PlanningResolved, expert_at, mode_study, to_experiment_config
 from ptydesign.planning.search import tolerances
-from ptydesign.planning.sheet import _tolerance, defocus_words
+from ptydesign.planning.sheet import _tolerance, defocus_words, limit_words
 from ptydesign.planning.space import make_space
 from ptydesign.planning.tolerance import apart, ends_of, kept_range, values_to_try
 from ptydesign.planning.trial import PlannedTrial, tilted
@@ -442,3 +442,17 @@ def test_the_day_ends_at_the_stop_that_was_best(tmp_path):
     first = whole.engines[0].sweeps
     assert [engine.sweeps for engine in day_reconstruction(two, first + 1).engines] == [first, 1]
     assert day_reconstruction(two, first).engines == day_reconstruction(two).engines  # the last engine has a sweep
+
+
+def test_what_the_sheet_says_of_the_dose():
+    """As measured on bilayer MoS2: the error is bias, and 100 times the dose takes it away."""
+    rings = {"q_per_a": [0.5, 1.5], "bias_rad": [0.1, 0.1], "scatter_rad": [0.05, 0.04], "error_prior_rad": 0.045}
+    limit = {**rings, "floor_error_rad": 0.027, "floor_dose_e_per_a2": 2e5}
+    words = limit_words(0.117, limit, 0.25)
+    assert words.startswith("More dose helps: contrast is lost to noise. Phase error 0.117 rad (bias 0.")
+    assert "at 200000 e/Å² 0.027 rad. The bound at this dose is 0.045 rad" in words
+    assert limit_words(0.117, {**limit, "floor_error_rad": 0.1}, 0.25).startswith("More dose hardly helps")
+    noisy = {**limit, "scatter_rad": [0.2, 0.2]}
+    assert limit_words(0.117, noisy, 0.25).startswith("More dose helps: noise scatters.")
+    once = {name: value for name, value in limit.items() if name not in ("bias_rad", "scatter_rad")}
+    assert "bias" not in limit_words(0.117, once, 0.25)

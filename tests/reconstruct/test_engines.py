@@ -62,7 +62,7 @@ def data():
 def test_loss_falls_and_the_object_is_found(engine, batches, noise, data):
     dataset, transmission = data
     state, history, outcome = reconstruct(dataset, plan_of(engine, batches=batches, noise=noise, sweeps=25))
-    assert outcome.status == "budget_spent", outcome.reason
+    assert outcome.status == "all_sweeps_done", outcome.reason
     assert history.loss[-1] < FALLS.get(engine, 0.3) * history.loss[0]
     contrast = np.std(np.angle(transmission))
     assert toy.phase_error(state, transmission, dataset) < 0.35 * contrast

@@ -409,3 +409,36 @@ def test_a_small_image_goes_on_beyond_its_edges(tmp_path, edge, mode):
     assert "edge" not in refused.model_dump()
     with pytest.raises(InputError, match="edge periodic"):
         check_sample(refused, tmp_path, (60.0, 80.0))
+
+
+@pytest.mark.parametrize("edge", ["periodic", "reflect", "vacuum", None])
+def test_a_point_of_an_image_comes_to_the_middle(tmp_path, edge):
+    values = np.random.default_rng(5).uniform(size=(40, 31))
+    path = tmp_path / "off.npy"
+    np.save(path, values)
+    sample = ImageSample(
+        kind="image", file=path, pixel_a=0.125, quantity="potential_va", edge=edge, centre_a=(12 * 0.125, 20 * 0.125)
+    )
+    found = build_potential(sample, PotentialConfig(pixel_a=0.125), (20, 16), 0).slices_va[0, 0]
+    np.testing.assert_allclose(found, values[2:22, 12:28], rtol=1e-6)
+    if edge is None:
+        with pytest.raises(InputError, match="edge periodic"):  # on the other side there would be enough
+            check_sample(sample, tmp_path, (30 * 0.125, 16 * 0.125))
+    outside = sample.model_copy(update={"centre_a": (1.0, 31 * 0.125)})
+    with pytest.raises(InputError, match=r"centre_a: must lie in the image, from \[0, 0\] to \[4.875, 3.75\] A"):
+        outside.read()
+
+
+def test_a_field_of_vacuum_is_refused_with_the_best_place(tmp_path):
+    """A molecule in a corner, and the middle of the image empty."""
+    values = np.zeros((120, 160))
+    values[70:90, 20:36] = np.random.default_rng(6).uniform(size=(20, 16))
+    np.save(tmp_path / "corner.npy", values)
+    sample = ImageSample(kind="image", file="corner.npy", pixel_a=0.5, quantity="potential_va", edge="vacuum")
+    with pytest.raises(InputError, match=r"sample.centre_a.*best place.*Set centre_a: \[") as refused:
+        check_sample(sample, tmp_path, field_a=(10.0, 8.0))
+    y, x = map(float, str(refused.value).rpartition("[")[2].rpartition("]")[0].split(","))
+    assert (y, x) == pytest.approx((40.0, 14.0), abs=4)  # where an edge is seen, too, contrast is higher
+    there = sample.model_copy(update={"centre_a": (y, x)})
+    assert check_sample(there, tmp_path, field_a=(10.0, 8.0)).centre_a == (y, x)
+    assert check_sample(sample, tmp_path, field_a=(50.0, 70.0)).centre_a is None  # large enough to hold it

@@ -81,7 +81,7 @@ def test_a_study_runs_to_its_report(finished):
     output = (finished / "output.txt").read_text()
     assert "20 trials" in output
     assert "estimate:" in output
-    assert re.search(r"ptydesign: \d+/20 trials, best 0\.\d+", output)
+    assert re.search(r"ptydesign: \d+/20 trials, best SSIM 0\.\d+", output)
     leftovers = [p for p in finished.rglob(".*") if re.search(r"\.(json|csv|h5|yaml|html)", p.name)]
     assert not leftovers
 
