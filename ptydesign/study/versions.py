@@ -21,7 +21,7 @@ ALGORITHMS = {
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 4,  # tables
     "figures": 11,  # figures and report
-    "planning": 5,  # cards, draws of errors, choice, limits
+    "planning": 6,  # cards, draws of errors, choice, limits
     "bound": 7,  # the Cramer-Rao bound of a plan, and what its simulations reach
     "tolerance": 2,  # what a tolerance says
     "dumbbells": 2,  # what is measured of them
