@@ -18,6 +18,7 @@ from ptydesign.errors import InputError, nearest, shown
 FILE = Path(__file__).parent / "detectors.yaml"
 USER = "given in the plan"
 UNVERIFIED = " (unverified)"
+LIMITS = ("counts_per_frame", "rate_per_px_s", "hits_per_s")
 
 
 class DetectorNumbers(Strict):
@@ -69,7 +70,7 @@ class Detector(DetectorNumbers):
 
     def source(self, field: str) -> str:
         """Where a number is from."""
-        return self.sources.get(field, "no limit known")
+        return self.sources.get(field, "no limit known" if field in LIMITS else "not known")
 
     def mtf_at(self, voltage_kv: float) -> float:
         """Modulation transfer at Nyquist at a voltage, interpolated between what is known; 1 if nothing is."""
