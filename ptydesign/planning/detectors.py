@@ -46,7 +46,7 @@ class DetectorNumbers(Strict):
     dead_time_ns: PositiveFloat | None = None
     """Time in ns that a pixel is blind after a count."""
     event_px: PositiveFloat | None = None
-    """Pixels around an electron in which a second one of the same frame is lost, of detectors that find single
+    """Area in pixels around an electron in which a second one of the same frame is lost, of detectors that find single
     electrons in sparse frames."""
     dqe: float | None = Field(None, gt=0, le=1)
     """Detective quantum efficiency at zero frequency; the dose is multiplied by it."""
