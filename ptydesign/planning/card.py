@@ -68,7 +68,7 @@ def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: fl
             0,
             Row(
                 "Current and dwell time", operation.current_pa, f"pA for {number_words(operation.dwell_us)} µs",
-                "both can be set", GREEN, "current = dose s² e / dwell, if all of the dose is counted",
+                "both can be set", GREEN, "current × time with the beam on = (dose − pre-exposure) s² e",
                 "the instrument's limits",
             ),
         )  # fmt: skip

@@ -85,7 +85,7 @@ def detector_rows(bench: Bench, operation: Operation) -> Iterator[Row]:
     value = bench.mtf(voltage)
     yield Row(
         "Contrast of the finest fringe (MTF)", value, "", f"{CONTRAST:g} or more" if known else "none known: ideal",
-        graded(value, CONTRAST, 0.0) if known else INFO, "MTF at Nyquist^(sin²(π/2 bin))",
+        graded(value, CONTRAST, 0.0) if known else INFO, "MTF at Nyquist to the power sin²(π / (2 bin))",
         detector.source("mtf_nyquist") + _beyond(known, voltage),
         unless(value >= CONTRAST, "Bin, a smaller probe in its window, or a lower voltage."),
     )  # fmt: skip
