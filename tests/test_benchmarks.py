@@ -8,7 +8,7 @@ import pytest
 import toy
 from study_files import tiny, write_study
 
-from benchmarks import fairness, floor, kills, ours, profile, quality, speed
+from benchmarks import fairness, floor, kills, ours, profile, quality, speed, stability, trends
 from benchmarks.data import Case
 from ptydesign.experiment.resolve import resolve
 
@@ -127,3 +127,47 @@ def test_kills_are_counted_by_kind_and_in_all():
     assert (whole["kills"], whole["ends"], whole["identical"], whole["left over"]) == (6, 3, 2, 1)
     assert (whole["first s"], whole["last s"]) == (1.5, 9.0)
     assert "| all |" in kills.markdown(found, "smoke")
+
+
+def test_levels_of_a_factor_are_told_apart_by_the_scatter_of_all_combinations():
+    """At 100 e/A^2 the step matters, the radius doesn't, and what more pixels do is hidden in the noise."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"step_a": s, "radius_a": r, "detector_pixels": p, "seed": seed, "dose_e_per_a2": 100.0,
+         "ssim": 0.5 - 0.05 * (s == 6.0) - 0.0001 * (r == 8.0) + noise}
+        for s in (1.0, 6.0) for r in (4.5, 8.0) for p in (48, 128)
+        for seed, noise in enumerate(rng.normal(0, 0.001, 12))
+    ]  # fmt: skip
+    found = pd.DataFrame(trends.compared(pd.DataFrame(rows))).set_index(["factor", "level"])
+    assert found.loc[("step_a", 6.0), "verdict"] == "worse"
+    assert found.loc[("step_a", 6.0), "behind"] == pytest.approx(0.05, abs=0.003)
+    assert set(found.loc["radius_a", "verdict"]) == {"best", "alike"}
+    noisy = pd.DataFrame(rows).assign(ssim=lambda t: t["ssim"] + rng.normal(0, 0.05, len(t)))
+    verdicts = pd.DataFrame(trends.compared(noisy)).set_index(["factor", "level"])["verdict"]
+    assert set(verdicts["detector_pixels"]) == {"best", "open"}
+    assert "**0.50" in trends.markdown(found.reset_index())
+
+
+def test_probes_of_the_factorial_have_their_radius():
+    from ptydesign.units import wavelength_a
+
+    defocus = trends.defocus_nm(8.0, 80)
+    assert defocus < 0
+    assert -defocus * 10 * 0.03 + 0.61 * wavelength_a(80) / 0.03 == pytest.approx(8.0)
+
+
+def test_stability_is_judged_by_true_scores():
+    table = pd.DataFrame(
+        [
+            {"dose_e_per_a2": 100.0, "rule": rule, "seed": seed, "ssim": ssim, "std": 0.01, "draws": 4}
+            for rule, scores in (("decided", (0.50, 0.51, 0.52)), ("best trial", (0.50, 0.40, 0.53)))
+            for seed, ssim in enumerate(scores)
+        ]
+    )
+    ranges = {(0, 100.0): {"step_a": [1, 3]}, (1, 100.0): {"step_a": [2, 6]}, (2, 100.0): {"step_a": [4, 6]}}
+    found = stability.summary(table, ranges).set_index("rule")
+    assert found.loc["decided", "std_over_seeds"] == pytest.approx(0.01)
+    assert found.loc["decided", "worst_behind_best"] == pytest.approx(0.03)  # the best that any rule found
+    assert found.loc["decided", "overlapping"] == "2 of 3"
+    assert found.loc["decided", "noise_of_a_mean"] == pytest.approx(0.005)
+    assert "| 100 | best trial | 3 | 0.477 |" in stability.markdown(found.reset_index())

@@ -270,10 +270,17 @@ def _ends(tables: ExperimentTables) -> tuple[float, float] | None:
 
 def _edges(tables: ExperimentTables) -> str:
     rows = tables["recommended"][tables["recommended"]["best"].notna()].to_dict("records")
-    edges = [f"{setting(r['parameter'], r['best'])} at {dose_text(r['dose_e_per_a2'])}" for r in rows if at_edge(r)]
-    if not edges:
+    doses: dict[str, list[float]] = {}
+    for row in filter(at_edge, rows):
+        doses.setdefault(setting(row["parameter"], row["best"]), []).append(row["dose_e_per_a2"])
+    if not doses:
         return ""
-    return f"Best values at an edge of the searched range, so that the optimum may lie outside: {', '.join(edges)}."
+    every = len(tables.doses)
+    edges = [
+        f"{value} at {'all doses' if len(found) == every > 1 else ', '.join(map(dose_text, found))}"
+        for value, found in doses.items()
+    ]
+    return f"Best values at an edge of the searched range, so that the optimum may lie outside: {'; '.join(edges)}."
 
 
 def _beats(tables: ExperimentTables) -> Trend:

@@ -79,7 +79,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a setting means. limits_a: (depth of field 2 lambda / alpha^2, resolution of the detector's edge)."""
+    """What a setting means. depth_of_field_a: 2 lambda / alpha^2. overlap: of neighbouring probes."""
 
     knobs: Knobs
     setting: Setting

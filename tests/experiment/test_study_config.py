@@ -152,7 +152,7 @@ def test_bad_input_names_field_and_mend(changes, field, mend, tmp_path):
         ({"sample": {"kind": "structure", "file": "a.cif", "zone_axs": [0, 0, 1]}}, "sample.zone_axs",
          {"file", "kind", "repeats", "rotation_deg", "thickness_a", "zone_axis"}),
         ({"sample": {"kind": "image", "file": "a.npy", "pixl_a": 1}}, "sample.pixl_a",
-         {"edge", "file", "kind", "pixel_a", "quantity", "thickness_a", "voltage_kv"}),
+         {"centre_a", "edge", "file", "kind", "pixel_a", "quantity", "thickness_a", "voltage_kv"}),
         ({"reconstruction__engines": [{"engine": "raar", "constraints": [{"kind": "object_lowpass", "qmx": 1}]}]},
          "reconstruction.engines.0.constraints.0.qmx", {"edge", "every", "kind", "qmax"}),
     ],
