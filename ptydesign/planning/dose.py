@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
 
+TRACE = 1e-9
 NEARLY = 0.9  # of the largest part that any possible current counts: what the current that is taken counts at least
 
 
@@ -34,8 +35,9 @@ class Share:
 
 
 def scanned(bench: Bench, dose_e_per_a2: float) -> float:
-    """What of a dose is left for the scan, e/A^2."""
-    return dose_e_per_a2 - bench.goal.pre_exposure_e_per_a2
+    """What of a dose is left for the scan, e/A^2: a trace, at least, so that less than what was spent before is just
+    impossible (a plan doesn't ask for it, but the nearest possible dose is looked for everywhere)."""
+    return max(dose_e_per_a2 - bench.goal.pre_exposure_e_per_a2, TRACE * dose_e_per_a2)
 
 
 def unblanked_us(bench: Bench, step_a: float) -> float:

@@ -133,6 +133,15 @@ def test_a_dose_rate_limits_the_current(tmp_path):
     with pytest.raises(InputError, match="dose rate") as caught:
         bench_of(tmp_path, goal__dose_rate_limit_e_per_a2_s=rate / 1e4)
     assert "current / (e π R²)" in caught.value.rule
+    assert caught.value.field.endswith("goal.dose_rate_limit_e_per_a2_s")
+
+
+def test_the_nearest_dose_is_above_what_is_spent_before(tmp_path):
+    """1 pA gives 624 electrons in a frame of 100 us: 69 e/A^2 in steps of 3 A, beside the 50 before the scan."""
+    with pytest.raises(InputError, match="frame rate") as caught:
+        bench_of(tmp_path, goal__pre_exposure_e_per_a2=50, goal__doses_e_per_a2=[60])
+    nearest = float(re.search(r"a dose of ([0-9.]+) e/Å², the nearest", caught.value.mend).group(1))
+    assert 50 + 624.15 / 9 <= nearest < 121  # three digits, upwards
 
 
 @pytest.mark.parametrize(
