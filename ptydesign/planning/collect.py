@@ -247,7 +247,7 @@ def cards_of(bench: Bench, settings: dict[str, dict[str, Any]], fft_units_per_s:
     """Cards at the dose limit, of the recommended setting and of the expert's; one, if they are the same."""
     called = {RECOMMENDED: RECOMMENDED, EXPERT_DESIGN: expert_name(bench.plan)}
     if settings[RECOMMENDED] == settings[EXPERT_DESIGN]:
-        called = {RECOMMENDED: f"{RECOMMENDED}, {called[EXPERT_DESIGN]}"}
+        called = {RECOMMENDED: f"{called[EXPERT_DESIGN]} ({RECOMMENDED})"}
     limit = bench.goal.dose_limit
     operations = {name: operate(bench, Setting(**settings[name]), limit) for name in called}
     return [make_card(bench, operations[name], words, fft_units_per_s) for name, words in called.items()]

@@ -57,7 +57,7 @@ def test_one_card_where_the_rule_of_thumb_is_recommended(tmp_path):
     both = cards_of(bench, {"recommended": one, "expert": other}, 1e9)
     assert [card.what for card in both] == ["recommended", "rule of thumb"]
     same = cards_of(bench, {"recommended": one, "expert": one}, 1e9)
-    assert [card.what for card in same] == ["recommended, rule of thumb"]
+    assert [card.what for card in same] == ["rule of thumb (recommended)"]
     older = SimpleNamespace(recommendation={"cards": [same[0].content()] * 2})
     assert len(list(page._cards(older, bench))) == 1
 
