@@ -201,7 +201,7 @@ class GoalConfig(Strict):
     pre_exposure_e_per_a2: float = Field(0.0, ge=0, le=1e9)
     """Part of each dose in e/A^2 that is spent before the scan starts, for focusing and tilting on the same place."""
     dose_rate_limit_e_per_a2_s: PositiveFloat | None = None
-    """Largest dose rate in the probe, current / (e pi R^2), in e/A^2/s, where one is known; null is no limit."""
+    """Largest dose rate in the probe, current / (e pi R^2), in e/A^2 per second, where one is known; null is no limit."""
     resolution_a: PositiveFloat = 1.0
     """Resolution that is wanted, as a period in angstrom; the detector must reach its angle."""
     time_limit_s: PositiveFloat | None = None
