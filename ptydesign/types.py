@@ -21,7 +21,8 @@ from ptydesign.shown import Exported, Shown
 
 @dataclass(frozen=True)
 class Optics:
-    """The probe-forming optics. `defocus_a` > 0 is underfocus (C10 = -defocus)."""
+    """The probe-forming optics. `defocus_a` > 0 is underfocus (C10 = -defocus). Aberrations in Krivanek's notation:
+    astigmatism C12, coma C21, cs C30, trefoil C23, star C32, fourfold (astigmatism) C34, c5 C50."""
 
     voltage_kv: float
     semiangle_rad: float
@@ -31,12 +32,18 @@ class Optics:
     coma_a: float = 0.0
     coma_angle_rad: float = 0.0
     cs_a: float = 0.0
+    trefoil_a: float = 0.0
+    trefoil_angle_rad: float = 0.0
+    star_a: float = 0.0
+    star_angle_rad: float = 0.0
+    fourfold_a: float = 0.0
+    fourfold_angle_rad: float = 0.0
+    c5_a: float = 0.0
 
     @property
     def aberrations(self) -> dict[str, float]:
         """Keywords of `waves.aberration_phase`."""
-        names = ("defocus_a", "astigmatism_a", "astigmatism_angle_rad", "coma_a", "coma_angle_rad", "cs_a")
-        return {name: getattr(self, name) for name in names}
+        return {name: value for name, value in vars(self).items() if name not in ("voltage_kv", "semiangle_rad")}
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,9 @@ class Scan:
     step_a: distance between neighbours. field_of_view_a: (y, x), covered completely.
     rotation_rad turns the raster from +x towards +y about the centre of the field; scale_error stretches it.
     jitter_a: 1-D rms of independent position errors; drift_a: (y, x) total displacement, growing
-    linearly from the first to the last position. Both are errors: true positions have them, nominal ones don't.
+    linearly from the first to the last position. line_noise_a: 1-D rms of independent errors of whole lines.
+    aspect_error stretches y further, shear_error is what is added to x for each unit of y. All these are errors: true
+    positions have them, nominal ones don't.
     """
 
     step_a: float
@@ -56,6 +65,9 @@ class Scan:
     rotation_error_rad: float = 0.0
     jitter_a: float = 0.0
     drift_a: tuple[float, float] = (0.0, 0.0)
+    line_noise_a: float = 0.0
+    aspect_error: float = 0.0
+    shear_error: float = 0.0
 
 
 def brief(self: Any) -> str:

@@ -23,6 +23,10 @@ from ptydesign.grids import Grid
 # A product of two waves limited to this fraction of Nyquist folds nothing back into it (Kirkland 2020, sec. 6.8).
 BAND_LIMIT = 2 / 3
 
+# Aberrations beyond coma and Cs: (name in keywords and `Optics`, n, m) of C_nm in Krivanek's notation (Krivanek,
+# Dellby, Lupini, Ultramicroscopy 78:1, 1999). In Haider's they are A2, S3 = C32 / 4, A3 and C5.
+HIGHER = (("trefoil", 2, 3), ("star", 3, 2), ("fourfold", 3, 4), ("c5", 5, 0))
+
 Waves = Complex[Array, "*stack ny nx"]
 Number = Float[Array, ""] | float
 
@@ -52,11 +56,13 @@ def aberration_phase(
     coma_a: float = 0.0,
     coma_angle_rad: float = 0.0,
     cs_a: float = 0.0,
+    **higher: float,
 ) -> Float[np.ndarray, "ny nx"]:
     """Aberration function chi(k) in rad, shape grid.shape, corner-centred, float64 (Kirkland 2020, ch. 2).
 
-    chi = 2 pi / lambda (a^2/2 (C10 + C12 cos 2(phi - phi12)) + a^3/3 C21 cos(phi - phi21) + a^4/4 Cs),
+    chi = 2 pi / lambda (a^2/2 (C10 + C12 cos 2(phi - phi12)) + a^3/3 C21 cos(phi - phi21) + a^4/4 Cs + ...),
     a = lambda k, C10 = -defocus, phi measured from +x towards +y.
+    higher: of `HIGHER`, as `trefoil_a` and `trefoil_angle_rad`: a^(n+1)/(n+1) C_nm cos m(phi - phi_nm) each.
     """
     ky, kx = grid.frequencies()
     alpha2 = wavelength_a**2 * (ky**2 + kx**2)
@@ -64,8 +70,15 @@ def aberration_phase(
     phi = np.arctan2(ky, kx)
     second = 0.5 * alpha2 * (-defocus_a + astigmatism_a * np.cos(2 * (phi - astigmatism_angle_rad)))
     third = alpha2 * alpha / 3 * coma_a * np.cos(phi - coma_angle_rad)
-    fourth = 0.25 * alpha2**2 * cs_a
-    return 2 * np.pi / wavelength_a * (second + third + fourth)
+    path = second + third + 0.25 * alpha2**2 * cs_a
+    known = {f"{name}{end}" for name, _, m in HIGHER for end in (("_a", "_angle_rad") if m else ("_a",))}
+    if not known.issuperset(higher):
+        raise TypeError(f"unknown aberrations {sorted(set(higher) - known)}")
+    for name, n, m in HIGHER:
+        if amplitude := higher.get(f"{name}_a", 0.0):
+            turned = np.cos(m * (phi - higher.get(f"{name}_angle_rad", 0.0)))
+            path = path + alpha ** (n + 1) / (n + 1) * amplitude * turned
+    return 2 * np.pi / wavelength_a * path
 
 
 def aperture(grid: Grid, wavelength_a: float, semiangle_rad: float) -> Float[np.ndarray, "ny nx"]:

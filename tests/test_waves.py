@@ -21,7 +21,15 @@ ABERRATIONS = {
     "coma_a": 3e4,
     "coma_angle_rad": 1.1,
     "cs_a": 4e6,
+    "trefoil_a": 800.0,
+    "trefoil_angle_rad": 0.3,
+    "star_a": 2e4,
+    "star_angle_rad": 0.9,
+    "fourfold_a": 3e4,
+    "fourfold_angle_rad": 0.2,
+    "c5_a": 5e7,
 }
+THEIRS = {"trefoil": "23", "star": "32", "fourfold": "34", "c5": "50"}  # Krivanek's indices
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +76,8 @@ def test_aberrations(kept):
         "phi21": chosen.get("coma_angle_rad", 0.0),
         "C30": chosen.get("cs_a", 0.0),
     }
+    coefficients |= {f"C{index}": chosen.get(f"{name}_a", 0.0) for name, index in THEIRS.items()}
+    coefficients |= {f"phi{THEIRS[name]}": chosen.get(f"{name}_angle_rad", 0.0) for name, _, m in waves.HIGHER if m}
     theirs = abtem.transfer.Aberrations(aberration_coefficients=coefficients, **_on_grid())._evaluate_kernel().T
     ours = np.exp(-1j * waves.aberration_phase(GRID, WAVELENGTH, **chosen))
     within = WAVELENGTH * np.hypot(*GRID.frequencies()) < 0.03
@@ -77,7 +87,8 @@ def test_aberrations(kept):
 
 def test_probe_and_its_shift():
     position = (2.31, 9.77)
-    spectrum = waves.probe_spectrum(GRID, WAVELENGTH, 0.025, **ABERRATIONS)
+    few = {name: value for name, value in ABERRATIONS.items() if name.partition("_")[0] not in THEIRS}
+    spectrum = waves.probe_spectrum(GRID, WAVELENGTH, 0.025, **few)
     assert np.sum(np.abs(spectrum) ** 2) == pytest.approx(1)
     with jax.enable_x64(True):
         shifted = spectrum * np.asarray(waves.shift_phase(GRID, np.array(position)))

@@ -29,7 +29,7 @@ from ptydesign.experiment.trial import Trial
 from ptydesign.functions import plain_name
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
-from ptydesign.study import cost, tables
+from ptydesign.study import cost, improbable, tables
 from ptydesign.study.acquisition import ExperimentConfig, at_point
 from ptydesign.study.draws import Save, Summary, difference, fresh_draws, summarise, verdict
 from ptydesign.study.file import FOLDER_NAME, dose_name, in_file, load_study
@@ -129,13 +129,16 @@ def load(folder: Path, scale: str, root: Path) -> Resolved:
 
 
 def _warnings(study: CompareStudy, folder: Path) -> Iterator[str]:
-    for name in study.designs:
+    questions = [*improbable.of_experiment(study.experiment, "experiment"), *improbable.of_thickness(study.sample)]
+    for name, design in study.designs.items():
         config = study.config(name)
+        questions += improbable.of_experiment(config, f"designs.{name}", design.point)
         yield from checks.window_warnings(config, name)
         for dose in study.doses_e_per_a2:
             yield from checks.faint_warnings(dose, config.step_a, f"the step of {name}")
     for name, plan in study.reconstructions.items():
         yield from checks.slices_warnings(study, plan, folder, f"the reconstruction {name}")
+    yield from improbable.asked(questions, study.meant)
 
 
 # the steps

@@ -20,6 +20,7 @@ from ptydesign.score.compare import ScoreConfig
 from ptydesign.score.metrics import ssim_window_px
 from ptydesign.simulate.dataset import check_experiment, required_shape
 from ptydesign.simulate.specimen import ImageSample, build_atoms, check_sample
+from ptydesign.study import improbable
 from ptydesign.study.acquisition import OPERATOR_NAMES, ExperimentConfig, at_point, field_at, to_experiment
 
 Place = tuple[str, Mapping[str, Any]]  # a section of the study, and a point of the experiment that it asks for
@@ -44,7 +45,18 @@ def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str
     warnings += margin_warnings(study, points)
     _check_faint(study, warnings)
     warnings += slices_warnings(study, study.reconstruction, folder)
+    warnings += improbable.asked(_questions(study, points), study.meant)
     return found_sample(study, points, folder), warnings
+
+
+def _questions(study: StudyConfig, points: Sequence[Place]) -> Iterator[improbable.Question]:
+    """About numbers that look like another unit."""
+    space = [at_point(study.experiment, point, where) for where, point in points if where == "space"]
+    yield from improbable.of_experiment(study.experiment, "experiment")
+    yield from (one for one in improbable.of_range(space, "space") if one.field.partition(".")[2] in study.space.root)
+    reference = study.reference.point
+    yield from improbable.of_experiment(at_point(study.experiment, reference, "reference"), "reference", reference)
+    yield from improbable.of_thickness(study.sample)
 
 
 def _check_plans(study: StudyConfig) -> None:

@@ -204,6 +204,9 @@ class SimulatedStudy(StudyFile):
     """What an experiment is where the rest of the study doesn't say otherwise."""
     doses_e_per_a2: tuple[DoseValue, ...] = Field(min_length=1)
     """Doses in e/A^2; all else is done at each of them."""
+    meant: tuple[str, ...] = Field((), exclude=True)
+    """Fields, as `experiment.defocus_nm`, whose numbers are right although they look like another unit: nothing is
+    asked about them. No result depends on it."""
 
     @field_validator("doses_e_per_a2")
     @classmethod

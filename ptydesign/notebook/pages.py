@@ -112,7 +112,7 @@ def _(item: Design) -> str:
         words, unit = words_and_unit(name)
         text = f"{number(value, 4)} {unit}" if isinstance(value, int | float) else escape(str(value))
         if name in tolerance:
-            text += f" ({' to '.join(number(end) for end in tolerance[name])})"
+            text += f" ({number(tolerance[name]['low'])} to {number(tolerance[name]['high'])})"
         rows[words] = text
     image = next((a for a in item.results.images["recommended"]["arrays"].values() if np.ndim(a) == 2), None)
     picture = ""

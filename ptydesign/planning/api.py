@@ -55,9 +55,15 @@ class Design(Explored):
         return {**item["setting"], **{name: item[name] for name in names}}
 
     @property
-    def tolerance(self) -> dict[str, list[float]]:
-        """[low, high] of each parameter within which simulations keep 95 % of the score, the others held."""
-        return {name: found["range"] for name, found in self.results.recommendation["tolerance"].items()}
+    def tolerance(self) -> dict[str, dict[str, Any]]:
+        """Of each parameter: `low` and `high`, within which simulations keep 95 % of the score, the others held; and
+        `low_ended_by`, `high_ended_by`: "range", the instrument's; "score", a loss of it; "open", the last value that
+        was tried kept it; or the name of the rule that turns red there."""
+        found = {}
+        for name, one in self.results.recommendation["tolerance"].items():
+            (low, high), (below, above) = one["range"], one["ended_by"]
+            found[name] = {"low": low, "high": high, "low_ended_by": below, "high_ended_by": above}
+        return found
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -72,7 +78,7 @@ class Design(Explored):
         return pd.read_csv(self.folder / "card.csv")
 
     def figure(self, name: str) -> Figure:
-        """A figure by name: prediction, fronts, robustness, tolerance, limits, screen."""
+        """A figure by name: prediction, probe, fronts, robustness, tolerance, limits, screen."""
         from ptydesign.planning.figures import FIGURES
         from ptydesign.study.figures import draw
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ptydesign.design import sampling
+from ptydesign.planning import aberrations
 from ptydesign.planning.card_dose import detector_rows, dose_rows
 from ptydesign.planning.constraints import MOST_LOST, most_counts
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
@@ -25,7 +26,8 @@ KNOLL = "Knoll, Radiation Detection and Measurement, ch. 4"
 
 @dataclass(frozen=True)
 class Card:
-    """A setting (in the microscope's units and sign) and its rows. underfocus_nm: its defocus in ptydesign's sign."""
+    """A setting (in the microscope's units and sign) and its rows. underfocus_nm: its defocus in ptydesign's sign.
+    about: where the setting is from, in words."""
 
     title: str
     what: str
@@ -33,6 +35,7 @@ class Card:
     underfocus_nm: float
     dose_e_per_a2: float
     rows: tuple[Row, ...]
+    about: str = ""
 
     @property
     def status(self) -> str:
@@ -51,8 +54,9 @@ class Card:
         return cls(**{**fields, "rows": tuple(Row(**row) for row in content["rows"])})
 
 
-def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: float) -> Card:
-    """The card of a setting. what: which setting it is, in words. fft_units_per_s: of this machine (study.estimate)."""
+def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: float, about: str = "") -> Card:
+    """The card of a setting. what: which setting it is, in words; about: where it is from. fft_units_per_s: of this
+    machine (study.estimate)."""
     rows = [*geometry(bench, operation.setting), *dose_rows(bench, operation), *_counting(bench, operation)]
     rows += [*detector_rows(bench, operation), *_time(bench, operation)]
     rows += [*_specimen(bench, operation), *_computing(bench, operation, fft_units_per_s)]
@@ -73,7 +77,7 @@ def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: fl
             ),
         )  # fmt: skip
     setting, dose = operation.setting, operation.dose_e_per_a2
-    return Card(bench.plan.title, what, bench.shown(setting), setting.defocus_nm, dose, tuple(rows))
+    return Card(bench.plan.title, what, bench.shown(setting), setting.defocus_nm, dose, tuple(rows), about)
 
 
 def geometry(bench: Bench, setting: Setting) -> Iterator[Row]:
@@ -228,6 +232,7 @@ def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
             "λ / (π α²): a radian at the edge of the aperture", RULE,
             unless(value <= most, "A smaller aperture, or a smaller energy spread."),
         )  # fmt: skip
+    yield from _residual_aberrations(bench, setting)
     depth = sampling.depth_resolution_a(wavelength_a(setting.voltage_kv), setting.semiangle_mrad * MRAD)
     thickness = thickness_a(bench.plan)
     slices = trial_reconstruction(bench.plan).final_slices[0]
@@ -242,6 +247,23 @@ def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
             "Depth resolution", depth, "Å", f"half the thickness, {thickness / 2:.0f} Å, or less", status,
             "2 λ / α²", "depth of field of the aperture; ptychography reaches λ/θ², θ the largest angle with signal",
             unless(status == GREEN, _for_depth(bench, setting, thickness)),
+        )  # fmt: skip
+
+
+def _residual_aberrations(bench: Bench, setting: Setting) -> Iterator[Row]:
+    """What alignment leaves of each aberration. Never red: the reconstruction's probe takes part of it up."""
+    given = bench.instrument.aberrations
+    for kind, phase in aberrations.residual_phases(given, setting.voltage_kv, setting.semiangle_mrad).items():
+        most, power = aberrations.QUARTER_WAVE, kind.order + 1
+        angle = setting.semiangle_mrad * (most / phase) ** (1 / power)
+        change = (
+            f"Align {kind.haider} {phase / most:.2g} times better, an aperture of {angle:.3g} mrad or less, or more "
+            "sweeps in which the probe is refined."
+        )
+        yield Row(
+            f"Residual {kind.haider}, {kind.words}", phase, "rad rms", "pi/4 = 0.785 or less at the aperture's edge",
+            graded(phase, most, math.inf), f"2 pi/lambda C alpha^{power}/{power}, C = {kind.krivanek}",
+            aberrations.HAIDER, unless(phase <= most, change),
         )  # fmt: skip
 
 

@@ -13,8 +13,10 @@ from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.rows import AMBER, RED
 from ptydesign.planning.tables import PlanningTables
 from ptydesign.reconstruct.plan import Plan
+from ptydesign.study.quantities import words_and_unit
 
 UNSURE = 0.1  # difference of two scores of the same setting from which they aren't scatter of noise
+UNTRIED = "without errors, and what is recommended was chosen by its score under errors, which this value has none of"
 BETTER = 1.05  # times the recommended score: a neighbour that should have been found
 FRAGILE = 0.85  # of the score as planned: what errors may leave without a word
 
@@ -57,7 +59,9 @@ def _fragile(tables: PlanningTables) -> str:
         "drift": "{:.2g} times the drift",
         "thickness": "{:.2g} times the thickness",
     }
-    wrong += [text.format(worst[name]) for name, text in words.items() if pd.notna(worst[name])]
+    words |= {"rotation_error_deg": "a scan turned by {:+.2g}°", "scale_error": "a scan too large by {:.1%}"}
+    words |= {"aberrations": "{}"}
+    wrong += [text.format(worst[name]) for name, text in words.items() if pd.notna(worst.get(name)) and worst[name]]
     if tilt := float(np.hypot(worst["tilt_y_mrad"], worst["tilt_x_mrad"])):
         wrong.append(f"{tilt:.0f} mrad of tilt")
     score = "a failed reconstruction" if np.isnan(worst["ssim"]) else f"{worst['ssim']:.2f}"
@@ -90,14 +94,33 @@ def _search(tables: PlanningTables) -> str:
 
 
 def _neighbours(tables: PlanningTables) -> list[str]:
-    """A value of one parameter that scored clearly better than the recommended one."""
+    """Of values of one parameter that scored clearly better than the recommended one, the best."""
     tried = tables["tolerance"]
     if "kept" not in tried or not (tried["kept"] > BETTER).any():
         return []
-    better = tried[tried["kept"] > BETTER]
-    best = better.loc[better["kept"].idxmax()]
-    score = f"{best['ssim']:.2f} instead of {best['ssim'] / best['kept']:.2f}"
-    return [f"{best['parameter']} {best['value']:.4g} scored {score} in one simulation: the search had not ended."]
+    best = tried.loc[tried["kept"].idxmax()]
+    return [f"{_better(best)} in one simulation, {UNTRIED}: the search had not ended."]
+
+
+def higher_values(tables: PlanningTables) -> str:
+    """Why values of one parameter that score higher in the tolerance figure aren't recommended; empty if none do, or by
+    so much that it is a caution."""
+    tried, item = tables["tolerance"], tables.recommended
+    if "kept" not in tried or not 1 < tried["kept"].max() <= BETTER:
+        return ""
+    best = tried.loc[tried["kept"].idxmax()]
+    gain, scatter = best["ssim"] - best["ssim"] / best["kept"], item["planned_std"] or 0.0
+    if gain <= 2 * scatter:
+        why = f"no more than noise may do (± {scatter:.3f} from one simulation to the next)"
+    else:
+        why = UNTRIED
+    return f"{_better(best)}, {why}"
+
+
+def _better(row: pd.Series) -> str:
+    words, unit = words_and_unit(row["parameter"])
+    value = f"{words} {row['value']:.4g} {unit}".strip()
+    return f"{value} scored {row['ssim']:.3f} instead of {row['ssim'] / row['kept']:.3f}"
 
 
 def _wraps(tables: PlanningTables) -> str:

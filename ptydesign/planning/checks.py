@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 from ptydesign.errors import InputError
 from ptydesign.planning.config import NM_PER, PlanningStudy
-from ptydesign.planning.instrument import Bench
+from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
 from ptydesign.planning.possible import check_possible, unusable
 from ptydesign.planning.reconstruction import thickness_a
 from ptydesign.planning.space import make_space
 from ptydesign.simulate.specimen import ImageSample, check_sample
+from ptydesign.study import improbable
+from ptydesign.study.improbable import Question
 from ptydesign.units import MRAD, NM, wavelength_a
 
 MM_PER = {"cm": 10.0, "m": 1000.0}  # units in which camera lengths are given too
 USUAL_MRAD = 200.0  # up to which a detector's edge is
 WIDEST_MRAD = 500.0  # no detector behind a lens sees more
 MOST_PIXELS = 512  # a side, of a pattern that is simulated
-NO_DEFOCUS = 0.1  # of lambda / alpha^2: a phase of 0.3 rad at the edge of the aperture
 
 
 def check_plan(plan: PlanningStudy, folder: Path) -> tuple[PlanningStudy, list[str]]:
@@ -91,6 +94,8 @@ def _check_frame_rate(bench: Bench) -> None:
         detector = bench.detector
         rule = f"must hold a frame of {detector.name}: {detector.frames_per_s:g} frames/s take {frame_us:.4g} µs each"
         mend = f"Use {frame_us:.4g} µs or more, or a detector with at least {1e6 / longest:.4g} frames/s."
+        if longest * 1e3 >= frame_us:
+            mend += f" {bench.instrument.dwell_us.if_in('ms', 1e3)}"
         raise InputError("instrument.dwell_us.high", rule, longest, mend)
 
 
@@ -130,6 +135,46 @@ def _check_expert(bench: Bench) -> None:
             raise InputError(f"expert.{name}", rule, value, f"The nearest is {best:g}.")
 
 
+def _questions(bench: Bench) -> Iterator[Question]:
+    """About numbers that look like another unit: of a range, what no setting could use."""
+    instrument, (low_kv, *_) = bench.instrument, bench.instrument.voltages_kv
+    limits, narrow = instrument.defocus_nm, instrument.apertures_mrad[0]
+    end = limits.low if limits.largest == -limits.low else limits.high
+    window = max(bench.window_a(Setting(low_kv, narrow, 0.0, 1.0, camera)) for camera in bench.cameras)
+    disk = 2 * limits.largest * NM * narrow * MRAD
+    yield from improbable.of_defocus("instrument.defocus_nm", end, disk, window, limits.as_in(NM_PER["angstrom"]))
+    depth_nm = wavelength_a(instrument.voltages_kv[-1]) / (instrument.apertures_mrad[-1] * MRAD) ** 2 / NM
+    if 0 < limits.largest < improbable.FOCUSED * depth_nm:
+        why = f"{limits.largest:g} nm or less is as good as in focus, since lambda/alpha^2 is {depth_nm:.3g} nm or more"
+        yield Question("instrument.defocus_nm", f"{end:g} nm", why, "um", limits.as_in(NM_PER["um"]))
+    yield from improbable.of_thickness(bench.plan.sample)
+    if instrument.camera_lengths_mm:
+        for camera in instrument.camera_lengths_mm:
+            edge = bench.edge_mrad(camera)
+            yield from improbable.of_edge("instrument.camera_lengths_mm", camera, "mm", edge, low_kv)
+    steps = instrument.step_a
+    pairs = list(itertools.product(instrument.voltages_kv, bench.cameras))
+    pixel = min(bench.pixel_a(Setting(voltage, narrow, 0.0, 1.0, camera)) for voltage, camera in pairs)
+    yield from improbable.of_step("instrument.step_a", steps.high, pixel, steps.as_in(10))
+    yield from _dwell_questions(bench)
+    day, piece = bench.goal.field_of_view_a, bench.plan.simulation.field_of_view_a
+    if all(a < b for a, b in zip(day, piece, strict=True)):
+        why = f"The scan on the day is smaller than the piece that is simulated, {list(piece)} A"
+        yield Question("goal.field_of_view_a", f"{list(day)} A", why, "nm", f"{[10 * size for size in day]}")
+
+
+def _dwell_questions(bench: Bench) -> Iterator[Question]:
+    """A dwell time that holds no electron, and no part of a frame that matters."""
+    dwell, current = bench.instrument.dwell_us, bench.instrument.currents_pa[-1]
+    electrons = current * dwell.low * PER_PA_US
+    if electrons < 1 and dwell.low * 1e3 < 1e6 / bench.detector.frames_per_s:
+        why = (
+            f"The largest current, {current:g} pA, gives {electrons:.2g} electrons in it, and a frame of "
+            f"{bench.detector.name} takes more than 1000 times as long"
+        )
+        yield Question("instrument.dwell_us", f"{dwell.low:g} us", why, "ms", dwell.as_in(1e3))
+
+
 def _warnings(bench: Bench) -> list[str]:
     found = []
     if bench.detector.nominal:
@@ -137,14 +182,7 @@ def _warnings(bench: Bench) -> list[str]:
             f"numbers of {bench.detector.name} that are nominal, not checked: {', '.join(bench.detector.nominal)} "
             "(`ptydesign detectors`)"
         )
-    limits = bench.instrument.defocus_nm
-    alpha = max(bench.instrument.apertures_mrad) * MRAD
-    depth_nm = wavelength_a(max(bench.instrument.voltages_kv)) / alpha**2 / NM
-    if 0 < limits.largest < NO_DEFOCUS * depth_nm:
-        found.append(
-            f"instrument.defocus_nm: {limits.largest:g} nm or less is as good as in focus, since λ/α² is "
-            f"{depth_nm:.3g} nm or more. {limits.if_in('um', NM_PER['um'])}"
-        )
+    found += improbable.asked(_questions(bench), bench.plan.meant)
     ny, nx = (n // bench.bin for n in bench.detector.pixels)
     if (ny, nx) != (bench.pixels, bench.pixels):
         used = f"{bench.pixels} x {bench.pixels}"

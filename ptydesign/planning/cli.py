@@ -56,7 +56,7 @@ def card(options: argparse.Namespace) -> None:
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if options.output is not None:
-        for path in write_cards(options.output, cards, unit, rate):
+        for path in write_cards(options.output, cards, unit, rate, warnings):
             print(path)
     else:
         print("(-o FOLDER writes it as card.html, card.csv and card.json)")

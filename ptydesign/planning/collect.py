@@ -16,12 +16,12 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from ptydesign.experiment.images import UNITS, kept_images
-from ptydesign.planning import scope
+from ptydesign.planning import aberrations, scope
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import day_reconstruction
-from ptydesign.planning.resolve import PlanningResolved, expert_name
+from ptydesign.planning.resolve import AFFINE, PlanningResolved, expert_name, expert_words
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.scope import EXPERT_DESIGN, LIMIT_DESIGNS, RECOMMENDED
 from ptydesign.planning.search import read_round
@@ -87,7 +87,11 @@ def _scores(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _robustness(resolved: PlanningResolved, robust: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    names = ("drift", "drift_angle_rad", "source", "thickness")
+    names = ["drift", "drift_angle_rad", "source", "thickness"]
+    instrument = resolved.study.instrument
+    names += ["rotation_error_deg"] if instrument.rotation_error_deg else []
+    names += AFFINE if instrument.affine_error else []
+    aligned = any(instrument.aberrations.of(kind)[1] for kind in aberrations.KINDS)
     for design, content in robust.items():
         for trial in content["trials"]:
             yield {
@@ -98,6 +102,7 @@ def _robustness(resolved: PlanningResolved, robust: dict[str, Any]) -> Iterable[
                 **{name: trial[name] for name in names},
                 "tilt_y_mrad": trial["tilt_mrad"][0],
                 "tilt_x_mrad": trial["tilt_mrad"][1],
+                **({"aberrations": aberrations.shown(trial["aberrations"])} if aligned else {}),
                 **_scores(trial),
             }
 
@@ -235,6 +240,7 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
     return {
         **found,
         "expert_name": expert_name(plan),
+        "expert_words": expert_words(plan),
         "tolerance": _shown_tolerance(resolved),
         "limits": limits,
         "cards": [card.content() for card in cards_of(bench, settings, rate)],
@@ -250,19 +256,27 @@ def cards_of(bench: Bench, settings: dict[str, dict[str, Any]], fft_units_per_s:
         called = {RECOMMENDED: f"{called[EXPERT_DESIGN]} ({RECOMMENDED})"}
     limit = bench.goal.dose_limit
     operations = {name: operate(bench, Setting(**settings[name]), limit) for name in called}
-    return [make_card(bench, operations[name], words, fft_units_per_s) for name, words in called.items()]
+    about = {RECOMMENDED: "", EXPERT_DESIGN: expert_words(bench.plan)}
+    if len(called) == 1:
+        about[RECOMMENDED] = about[EXPERT_DESIGN]
+    return [make_card(bench, operations[name], words, fft_units_per_s, about[name]) for name, words in called.items()]
 
 
 def _shown_tolerance(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:
-    """How far each parameter of the recommended design may be off, in the microscope's sign: `range` [low, high], and
-    whether each end may reach further (`more`: the last value that was tried kept the score, and no limit ended it)."""
+    """How far each parameter of the recommended design may be off, in the microscope's sign: `range` [low, high], what
+    ends it below and above (`ended_by`, see `tolerance`), and `limits`, [low, high] beyond which nothing was tried."""
     found, sign = {}, resolved.bench.defocus_sign
     for name in scope.parameters(resolved.study):
         content = resolved.read_json(f"tolerance/{name}.json")
-        ends, more = [content["low"], content["high"]], list(content["more"])
+        shown = {
+            "range": [content["low"], content["high"]],
+            "ended_by": list(content["ended_by"]),
+            "limits": list(content["ends"]),
+        }
         if content["parameter"] == "defocus_nm" and sign < 0:
-            ends, more = [-v + 0.0 for v in reversed(ends)], more[::-1]
-        found[content["parameter"]] = {"range": ends, "more": more}
+            shown = {key: pair[::-1] for key, pair in shown.items()}
+            shown |= {key: [-v + 0.0 for v in shown[key]] for key in ("range", "limits")}
+        found[content["parameter"]] = shown
     return found
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from ptydesign.config import Count, Strict
 from ptydesign.design.settings import SearchConfig
 from ptydesign.errors import InputError
+from ptydesign.planning.aberrations import Aberrations
 from ptydesign.planning.detectors import DetectorNumbers
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.simulate.specimen import SampleConfig
@@ -46,7 +47,11 @@ class Range(Strict):
 
     def if_in(self, unit: str, factor: float) -> str:
         """What to write instead of a range in another unit."""
-        return f"If it is in {unit}, write {{low: {factor * self.low:g}, high: {factor * self.high:g}}}."
+        return f"If it is in {unit}, write {self.as_in(factor)}."
+
+    def as_in(self, factor: float) -> str:
+        """As it would be written in a unit that is `factor` times as large."""
+        return f"{{low: {factor * self.low:g}, high: {factor * self.high:g}}}"
 
 
 class PositiveRange(Range):
@@ -103,16 +108,29 @@ class InstrumentConfig(Strict):
     """Whether the beam is off while the scan flies back; if it isn't, the flyback is part of the dose."""
     drift_a_per_min: float = Field(0.0, ge=0)
     """Drift of the stage in angstrom per minute, after it has settled."""
+    drift_direction_deg: float | None = Field(None, ge=-360, le=360)
+    """Direction in which the stage drifts, in degrees from +x towards +y of the scan; null is not known, and every draw
+    of errors has its own."""
     source_size_a: float = Field(0.0, ge=0, le=5)
     """Size of the demagnified source at the specimen in angstrom, 1-D rms."""
     focal_spread_nm: float = Field(0.0, ge=0)
     """Focal spread in nm, 1-D rms; from energy spread and chromatic aberration."""
     cs_mm: float = Field(0.0, ge=-10, le=10)
     """Spherical aberration C3 in mm; 0 for a corrected microscope."""
+    aberrations: Aberrations = Aberrations()
+    """Other aberrations: what is known of them, and what is left unknown after alignment."""
     defocus_error_nm: float = Field(2.0, ge=0)
     """How well the defocus is known, one standard deviation in nm; draws of errors have it."""
     position_jitter_a: float = Field(0.0, ge=0)
     """Random error of each scan position along y and x in angstrom, 1-D rms."""
+    line_noise_a: float = Field(0.0, ge=0)
+    """Random error along y and x of whole lines of the scan, as from mains hum, in angstrom, 1-D rms."""
+    affine_error: float = Field(0.0, ge=0, le=0.1)
+    """How well the scan's calibration is known: one standard deviation of its scale, of y against x, and of its shear,
+    as fractions; draws of errors have all three."""
+    rotation_error_deg: float = Field(0.0, ge=0, le=20)
+    """How well the rotation between scan and detector is known, one standard deviation in degrees; draws of errors have
+    it."""
     conventions: Conventions = Conventions()
     """How the microscope's software counts defocus and rotation."""
 
@@ -201,7 +219,7 @@ class GoalConfig(Strict):
     pre_exposure_e_per_a2: float = Field(0.0, ge=0, le=1e9)
     """Part of each dose in e/A^2 that is spent before the scan starts, for focusing and tilting on the same place."""
     dose_rate_limit_e_per_a2_s: PositiveFloat | None = None
-    """Largest dose rate in the probe, current / (e pi R^2), in e/A^2 per second, where one is known; null is no limit."""
+    """Largest dose rate in the probe, current / (e pi R^2), in e/A^2 per second, if one is known; null is no limit."""
     resolution_a: PositiveFloat = 1.0
     """Resolution that is wanted, as a period in angstrom; the detector must reach its angle."""
     time_limit_s: PositiveFloat | None = None
@@ -265,8 +283,9 @@ class RobustnessConfig(Strict):
     """How candidates are tried again under errors that nobody sets on purpose.
 
     A draw has its own noise, a defocus error (normal, instrument.defocus_error_nm), drift (0 to 2 times the
-    instrument's, any direction), the source (0.5 to 1.5 times its size) and focal spread, and for a specimen in slices
-    a mistilt (normal) and a thickness (thinner, as planned, thicker).
+    instrument's, any direction unless it is known), the source (0.5 to 1.5 times its size) and focal spread, what
+    alignment leaves of aberrations, errors of the scan's scale, aspect, shear and rotation (normal), and for a specimen
+    in slices a mistilt (normal) and a thickness (thinner, as planned, thicker).
     """
 
     candidates: Annotated[int, Field(ge=1, le=100)] = 3
@@ -322,8 +341,11 @@ class PlanningStudy(Strict):
     reconstruction: Plan | None = None
     """Plan of reconstruction of the trials, and of the day; null searches the defocus by the data, within 2.5 times
     `instrument.defocus_error_nm`, and takes LSQ-ML, or gradient descent in slices of 20 A for a thick sample, which
-    refine the positions if the instrument has drift or jitter."""
+    refine the positions if the instrument has drift, jitter or any other error of the scan."""
     robustness: RobustnessConfig = RobustnessConfig()
     """How the best designs are tried again under errors."""
     chunk: Count = 4
     """Trials of one job; no number depends on it."""
+    meant: tuple[str, ...] = Field((), exclude=True)
+    """Fields, as `instrument.defocus_nm`, whose numbers are right although they look like another unit: nothing is
+    asked about them. No result depends on it."""

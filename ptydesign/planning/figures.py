@@ -9,6 +9,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ptydesign import drawing
 from ptydesign.drawing import BLUE, GREY, ORANGE, TWO_COLUMNS_IN, VERMILLION, empty_panel, panel_letter, scale_bar
+from ptydesign.planning.cautions import higher_values
+from ptydesign.planning.probes import caption as probe_caption
+from ptydesign.planning.probes import draw_probes
 from ptydesign.planning.resolution import THRESHOLD, smoothed
 from ptydesign.planning.search import WITHIN
 from ptydesign.planning.tables import PlanningTables
@@ -222,7 +225,7 @@ def _robustness_caption(tables: PlanningTables) -> str:
 def _tolerance_caption(tables: PlanningTables) -> str:
     return (
         "The recommended design with other values of one parameter, which the operator knows, the others held: "
-        f"simulations. Dashed: {PERCENT} as planned."
+        f"simulations. Dashed: {PERCENT} as planned." + (f" {higher}." if (higher := higher_values(tables)) else "")
     )
 
 
@@ -241,6 +244,7 @@ def _screen_caption(tables: PlanningTables) -> str:
 
 FIGURES = (
     Figure("prediction", "What to expect", prediction, _prediction_caption),
+    Figure("probe", "The probe on its scan", draw_probes, probe_caption),
     Figure("fronts", "Quality, dose and time", fronts, _fronts_caption),
     Figure("robustness", "Designs under errors", robustness, _robustness_caption),
     Figure("tolerance", "Tolerances", tolerance, _tolerance_caption, _nothing_to_vary),

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from scipy.constants import elementary_charge
 
 from ptydesign.design import sampling
+from ptydesign.planning import aberrations
 from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.detectors import Detector, find_detector
+from ptydesign.simulate.window import rays_radius_a
+from ptydesign.types import Optics
 from ptydesign.units import MM, MRAD, NM, wavelength_a
 
 MM_PER_UM = 1e-3
@@ -92,12 +96,27 @@ class Bench:
         """Real-space window lambda / dtheta of a pattern."""
         return wavelength_a(setting.voltage_kv) / (self.pixel_mrad(setting.camera) * MRAD)
 
+    @cached_property
+    def _aberrations(self) -> dict[str, float]:
+        return aberrations.keywords(self.instrument.aberrations)
+
+    def aberrations_of(self, setting: Setting) -> dict[str, float]:
+        """Keywords of `waves.aberration_phase`: defocus, spherical aberration, and all else that is known."""
+        return {
+            "defocus_a": setting.defocus_nm * NM,
+            "cs_a": self.instrument.cs_mm * MM,
+            **self._aberrations,
+        }
+
     def probe_radius_a(self, setting: Setting) -> float:
-        """Largest |defocus a - Cs a^3| of all angles a up to alpha, and the Airy disk's 0.61 lambda / alpha, added in
-        squares."""
+        """Largest transverse aberration of a ray in the aperture, |defocus a - Cs a^3| of angles a up to alpha without
+        others, and the Airy disk's 0.61 lambda / alpha, added in squares."""
         alpha = setting.semiangle_mrad * MRAD
         airy = 0.61 * wavelength_a(setting.voltage_kv) / alpha
-        rays = sampling.geometric_radius_a(setting.defocus_nm * NM, self.instrument.cs_mm * MM, alpha)
+        if self._aberrations:
+            rays = rays_radius_a(Optics(setting.voltage_kv, alpha, **self.aberrations_of(setting)))
+        else:
+            rays = sampling.geometric_radius_a(setting.defocus_nm * NM, self.instrument.cs_mm * MM, alpha)
         return math.hypot(rays, airy)
 
     def scan_shape(self, step_a: float) -> tuple[int, int]:

@@ -28,7 +28,7 @@ from ptydesign.planning.search import find_search, read_round
 from ptydesign.planning.space import setting_of
 from ptydesign.score.spread import period_a, rms_rad
 from ptydesign.types import Potential
-from ptydesign.units import MM, MRAD, NM, interaction_parameter, wavelength_a
+from ptydesign.units import MRAD, interaction_parameter, wavelength_a
 
 RINGS = 8  # frequencies at which the bound is computed
 # (direction, phase) in rad of the waves whose variances are averaged; no direction is a crystal's symmetry axis
@@ -79,8 +79,7 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
     electrons = np.zeros(room)
     detected = detected_dose(bench, operate(bench, setting, dose_e_per_a2))
     electrons[: len(nominal)] = detected * setting.step_a**2
-    aberrations = {"defocus_a": setting.defocus_nm * NM, "cs_a": bench.instrument.cs_mm * MM}
-    spectrum = waves.probe_spectrum(grid, wavelength, setting.semiangle_mrad * MRAD, **aberrations)
+    spectrum = waves.probe_spectrum(grid, wavelength, setting.semiangle_mrad * MRAD, **bench.aberrations_of(setting))
     steps = None
     if slices > 1:
         one = np.asarray(waves.propagator(grid.frequencies(), wavelength, each_a))

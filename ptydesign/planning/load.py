@@ -36,6 +36,7 @@ MODE_FIELDS = {
     "source_size_a": "instrument.source_size_a",
     "focal_spread_nm": "instrument.focal_spread_nm",
     "position_jitter_a": "instrument.position_jitter_a",
+    "line_noise_a": "instrument.line_noise_a",
     "drift_a": "simulation.field_of_view_a",
     "cs_mm": "instrument.cs_mm",
     "experiment, space": WINDOW,

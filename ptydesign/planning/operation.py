@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from ptydesign.design import sampling
 from ptydesign.planning import constraints, dose
 from ptydesign.planning.constraints import Violation
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
-from ptydesign.units import MRAD, NM, wavelength_a
-
-EXPERT_MRAD = 21.0  # common semi-angle of ptychography
-EXPERT_WINDOW = 0.5  # of the window is filled by the expert's probe
-EXPERT_OVERLAP = 0.8  # linear
+from ptydesign.units import MRAD
 
 
 @dataclass(frozen=True)
@@ -119,40 +115,3 @@ def _currents(bench: Bench, setting: Setting, applied: float, bright: float) -> 
         if bright * rate <= per_pixel and rate <= per_s and dose.dose_rate(bench, setting, current) <= most:
             found.append(current)
     return found
-
-
-def expert(bench: Bench) -> Setting:
-    """The rule of thumb: 21 mrad or what is next to it, a probe that fills half of the window, 80 % linear overlap,
-    the camera length whose edge is just beyond twice the aperture and the resolution wanted; or what the plan says
-    for it. Chosen without looking at the dose. Then moved to the nearest step that can be done at the dose limit.
-    """
-    given = bench.plan.expert
-    voltage = given.voltage_kv or bench.instrument.voltages_kv[-1]
-    aperture = given.semiangle_mrad or min(bench.instrument.apertures_mrad, key=lambda a: abs(a - EXPERT_MRAD))
-    wanted = max(2 * aperture, wavelength_a(voltage) / bench.goal.resolution_a / MRAD)
-    by_angle = sorted(bench.cameras, key=bench.edge_mrad)
-    camera = given.camera or next((c for c in by_angle if bench.edge_mrad(c) >= wanted), by_angle[-1])
-    low, high = bench.underfocus_nm
-    start = Setting(voltage, aperture, 0.0, 1.0, camera)
-    size = EXPERT_WINDOW * bench.window_a(start) / 2 / (aperture * MRAD) / NM
-    defocus = max(low, -size) if -low >= high else min(high, size)  # overfocus where both are possible
-    if given.defocus_nm is not None:
-        defocus = bench.defocus_sign * given.defocus_nm
-    radius = bench.probe_radius_a(Setting(voltage, aperture, defocus, 1.0, camera))
-    steps = bench.instrument.step_a
-    step = given.step_a or min(max((1 - EXPERT_OVERLAP) * 2 * radius, steps.low), steps.high)
-    return Setting(voltage, aperture, round(defocus, 1), float(f"{step:.3g}"), camera)
-
-
-def feasible_near(bench: Bench, setting: Setting, dose_e_per_a2: float) -> Setting:
-    """The setting, or the same with the nearest step that can be done at this dose; unchanged if none can."""
-    if operate(bench, setting, dose_e_per_a2).feasible:
-        return setting
-    low, high = bench.instrument.step_a.low, min(bench.instrument.step_a.high, bench.largest_step_a)
-    count = 200
-    steps = [low * (high / low) ** (i / count) for i in range(count + 1)] if high > low else [low]
-    for step in sorted(steps, key=lambda s: abs(math.log(s / setting.step_a))):
-        moved = Setting(**{**asdict(setting), "step_a": float(f"{step:.3g}")})
-        if low <= moved.step_a <= high and operate(bench, moved, dose_e_per_a2).feasible:
-            return moved
-    return setting

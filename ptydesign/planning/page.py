@@ -13,9 +13,42 @@ from ptydesign.planning.sheet import expected, plan_of, settings
 from ptydesign.planning.show import MARKS, setting_text
 from ptydesign.planning.tables import PlanningTables
 from ptydesign.study.page import Cell, Page, Table
+from ptydesign.study.quantities import axis_label
 from ptydesign.study.tables import failures
 
 HIDDEN = ("reason", "status", "seed", "mse_rad2")
+# Columns of the tables -> what the report calls them; others are named by `study.quantities`.
+HEADINGS = {
+    "design": "Design",
+    "ssim": "SSIM",
+    "planned": "SSIM as planned",
+    "planned_std": "Scatter as planned (SSIM)",
+    "robust": "SSIM under errors",
+    "robust_std": "Scatter under errors (SSIM)",
+    "worst": "Worst draw (SSIM)",
+    "least": "Failed below (SSIM)",
+    "failed": "Failed",
+    "tried": "Draws of errors",
+    "unplanned": "Failed without errors",
+    "failure_low": "Failure rate, 95 % from",
+    "failure_high": "Failure rate, 95 % to",
+    "behind": "Behind the best (SSIM)",
+    "behind_low": "Behind, 95 % from (SSIM)",
+    "behind_high": "Behind, 95 % to (SSIM)",
+    "better": "Chance of being better",
+    "best": "Best under errors",
+    "camera": "Camera",
+    "current_pa": "Beam current (pA)",
+    "dwell_us": "Dwell time (µs)",
+    "index": "Trial",
+    "psnr_db": "PSNR (dB)",
+    "frc_area": "Area of the ring correlation",
+    "trials": "Trials",
+    "best_ssim": "Best SSIM",
+    "rank_correlation_first": "Rank correlation, first points",
+    "first": "First points",
+    "rank_correlation_all": "Rank correlation, all points",
+}
 
 
 def page(tables: PlanningTables) -> Page:
@@ -68,7 +101,7 @@ def _found(tables: PlanningTables, bench: Bench) -> Iterable[Table]:
 def _table(title: str, frame: pd.DataFrame, note: str = "") -> Table:
     shown = frame.drop(columns=[name for name in HIDDEN if name in frame])
     rows = [[_text(value) for value in row] for row in shown.itertuples(index=False)]
-    return Table(title, list(shown.columns), rows, note)
+    return Table(title, [HEADINGS.get(name) or axis_label(name) for name in shown.columns], rows, note)
 
 
 def _text(value: object) -> str:

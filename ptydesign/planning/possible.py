@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 
@@ -60,21 +59,6 @@ def unusable(bench: Bench) -> dict[tuple[float, float], Violation | None]:
         nearest = [_nearest_operation(bench, settings, dose) for dose in bench.goal.doses_e_per_a2]
         found[pair] = None if None in nearest else nearest[0].violations[0]
     return found
-
-
-def possible_near(bench: Bench, setting: Setting, dose_e_per_a2: float) -> Setting | None:
-    """The possible setting that differs least: in voltage, then aperture, camera, defocus, step. None if there is none
-    among those that stand for all."""
-
-    def differs(other: Setting) -> tuple[float, ...]:
-        ratios = [
-            abs(math.log(getattr(other, n) / getattr(setting, n))) for n in ("semiangle_mrad", "camera", "step_a")
-        ]
-        voltage, defocus = abs(other.voltage_kv - setting.voltage_kv), abs(other.defocus_nm - setting.defocus_nm)
-        return voltage, *ratios[:2], defocus, ratios[2]
-
-    ranked = sorted(_grid(bench), key=differs)
-    return next((one for one in ranked if operate(bench, one, dose_e_per_a2).feasible), None)
 
 
 def _grid(bench: Bench) -> list[Setting]:

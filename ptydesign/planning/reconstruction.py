@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ptydesign.planning.config import PlanningStudy
+from ptydesign.planning.config import InstrumentConfig, PlanningStudy
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.simulate.specimen import ImageSample, build_atoms
 
@@ -26,6 +26,12 @@ def in_slices(plan: PlanningStudy) -> bool:
     """Whether the sample is simulated in several slices."""
     slice_a = plan.simulation.slice_thickness_a
     return slice_a is not None and not isinstance(plan.sample, ImageSample) and thickness_a(plan) > slice_a
+
+
+def positions_wrong(instrument: InstrumentConfig) -> bool:
+    """Whether a scan has any error, so that its positions are to be refined."""
+    names = ("drift_a_per_min", "position_jitter_a", "line_noise_a", "affine_error", "rotation_error_deg")
+    return any(getattr(instrument, name) for name in names)
 
 
 def day_reconstruction(plan: PlanningStudy, stop: int | None = None) -> Plan:
@@ -48,7 +54,7 @@ def trial_reconstruction(plan: PlanningStudy) -> Plan:
         return plan.reconstruction
     error = plan.instrument.defocus_error_nm
     offsets = [round(float(error * part), 4) for part in np.linspace(-SEARCHED, SEARCHED, VALUES)]
-    refined = {"refine_positions": True} if plan.instrument.drift_a_per_min or plan.instrument.position_jitter_a else {}
+    refined = {"refine_positions": True} if positions_wrong(plan.instrument) else {}
     first: dict[str, Any] = {"calibrate": {"offsets": {"defocus_nm": offsets}}} if error else {}
     if not in_slices(plan):
         engine = {"engine": "lsqml", "batches": "compact", "noise": "poisson", "sweeps": 50, "group": 128}

@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 from ptydesign.experiment.checks import Place, extremes, potential_shape
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import Resolved as StudyResolved
+from ptydesign.planning import aberrations
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.instrument import Bench, Setting
-from ptydesign.planning.operation import Operation, expert, feasible_near, operate
-from ptydesign.planning.possible import possible_near, unusable
+from ptydesign.planning.operation import Operation, operate
+from ptydesign.planning.possible import unusable
 from ptydesign.planning.reconstruction import in_slices, trial_reconstruction
+from ptydesign.planning.thumb import expert, feasible_near, rule_for
 from ptydesign.simulate.detector import MAX_MEAN_COUNTS
 from ptydesign.simulate.potential import potential_key
 from ptydesign.simulate.specimen import StructureSample
@@ -31,12 +33,11 @@ from ptydesign.units import MM, MRAD, NM
 
 SSIM_WIDTH_A = 0.375  # of SSIM's Gaussian, the same length whatever the pixel: 1.5 px of 0.25 A, as Cao et al.
 LARGEST_SOURCE = 1.5  # times the instrument's, among errors
+LARGEST_ERROR = 3.5  # standard deviations of the scan's calibration, at which draws are cut off
+AFFINE = ("scale_error", "aspect_error", "shear_error")  # of a scan, that `instrument.affine_error` is of
 # Largest pixel of a simulation. Patterns of a projected zeolite at 300 kV differ by 1.3 % (L2) from those on a third of
 # it: below their counting noise up to about 1e6 electrons in a pattern.
 FINEST_A = 0.2
-
-
-OWN = "your own setting"  # what a plan's expert is called
 
 
 class Mode(NamedTuple):
@@ -150,6 +151,9 @@ def mode_study(bench: Bench, mode: Mode) -> StudyConfig:
             "drift_a": (drift, drift),
             "source_size_a": LARGEST_SOURCE * instrument.source_size_a,
             "focal_spread_nm": instrument.focal_spread_nm,
+            **aberrations.fields(instrument.aberrations, aberrations.largest(instrument.aberrations)),
+            "rotation_error_deg": LARGEST_ERROR * instrument.rotation_error_deg,
+            **dict.fromkeys(AFFINE, LARGEST_ERROR * instrument.affine_error),
         },
         doses_e_per_a2=doses,
         space=space,
@@ -188,7 +192,9 @@ def _experiment(bench: Bench, setting: Setting) -> dict[str, Any]:
         "field_of_view_a": bench.plan.simulation.field_of_view_a,
         "cs_mm": instrument.cs_mm,
         "position_jitter_a": instrument.position_jitter_a,
+        "line_noise_a": instrument.line_noise_a,
         "mtf_nyquist": bench.mtf(setting.voltage_kv),
+        **aberrations.fields(instrument.aberrations),
     }
 
 
@@ -201,22 +207,30 @@ def to_experiment_config(
     bench: Bench,
     operation: Operation,
     drift_factor: float = 1.0,
-    drift_angle_rad: float = math.pi / 4,
+    drift_angle_rad: float | None = None,
     source_factor: float | None = None,
 ) -> ExperimentConfig:
     """The acquisition that is simulated for an operation: the piece, with the drift that it sees when the lines of the
-    scan on the day are as long as they are. drift_angle_rad: from +y towards +x. source_factor: of the instrument's
+    scan on the day are as long as they are. drift_angle_rad: from +y towards +x, None for the instrument's, or a
+    diagonal. source_factor: of the instrument's
     source size, with which its focal spread comes too; None for a coherent beam, which is several times quicker to
     simulate (a search has it; draws of errors don't)."""
     fields = _experiment(bench, operation.setting)
     rows = math.ceil(scanned_a(bench, operation.setting)[0] / operation.setting.step_a) + 1
     drift = drift_factor * bench.instrument.drift_a_per_min / 60 * rows * operation.line_time_s(bench)
     drift = min(drift, min(fields["field_of_view_a"]) / 8)  # beyond, no scan would be kept
-    parts = (drift * math.cos(drift_angle_rad), drift * math.sin(drift_angle_rad))
+    angle = drift_angle(bench) if drift_angle_rad is None else drift_angle_rad
+    parts = (drift * math.cos(angle), drift * math.sin(angle))
     if source_factor is not None:
         fields["source_size_a"] = source_factor * bench.instrument.source_size_a
         fields["focal_spread_nm"] = bench.instrument.focal_spread_nm
     return ExperimentConfig(**fields, drift_a=parts)
+
+
+def drift_angle(bench: Bench) -> float:
+    """Direction of the drift from +y towards +x in rad: the instrument's, or a diagonal where it isn't known."""
+    known = bench.instrument.drift_direction_deg
+    return math.pi / 4 if known is None else math.pi / 2 - math.radians(known)
 
 
 def detected_dose(bench: Bench, operation: Operation) -> float:
@@ -231,20 +245,25 @@ def make_bench(plan: PlanningStudy) -> Bench:
 
 def plan_cards(plan: PlanningStudy, fft_units_per_s: float) -> list[Card]:
     """A card for the rule of thumb's setting at every dose."""
-    bench, name = Bench(plan), expert_name(plan)
+    bench, name, about = Bench(plan), expert_name(plan), expert_words(plan)
     doses = plan.goal.doses_e_per_a2
-    return [make_card(bench, operate(bench, expert_at(bench, d), d), name, fft_units_per_s) for d in doses]
+    operations = [operate(bench, expert_at(bench, dose), dose) for dose in doses]
+    return [make_card(bench, operation, name, fft_units_per_s, about) for operation in operations]
 
 
 def expert_name(plan: PlanningStudy) -> str:
     """What the setting that the plan is compared with is called: the built-in rule of thumb, or the user's own."""
-    return OWN if plan.expert.model_dump(exclude_none=True) else "rule of thumb"
+    return "your own setting" if plan.expert.model_dump(exclude_none=True) else "rule of thumb"
+
+
+def expert_words(plan: PlanningStudy) -> str:
+    """Which rule the rule of thumb follows, with its source; nothing of a setting that is all the user's own."""
+    given = plan.expert.model_dump()
+    if all(value is not None for value in given.values()):
+        return ""
+    return f"Rule for a {rule_for(Bench(plan)).words}"
 
 
 def expert_at(bench: Bench, dose_e_per_a2: float) -> Setting:
-    """The rule of thumb's setting, with the nearest step that can be done at the dose, or the nearest setting at all; a
-    plan's own is only moved to another step."""
-    found = feasible_near(bench, expert(bench), dose_e_per_a2)
-    if expert_name(bench.plan) == OWN or operate(bench, found, dose_e_per_a2).feasible:
-        return found
-    return possible_near(bench, found, dose_e_per_a2) or found
+    """The rule of thumb's setting, or the nearest that can be done at the dose."""
+    return feasible_near(bench, expert(bench), dose_e_per_a2)

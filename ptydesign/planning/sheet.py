@@ -10,11 +10,12 @@ from typing import Any
 import yaml
 
 from ptydesign import io
-from ptydesign.planning.cautions import cautions
+from ptydesign.planning.cautions import cautions, higher_values
 from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.instrument import Bench
 from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.tables import PlanningTables
+from ptydesign.planning.tolerance import OPEN, RANGE, SCORE
 from ptydesign.score.spread import rms_rad
 from ptydesign.study.page import environment
 
@@ -39,11 +40,15 @@ CHECKLIST = (
 
 def write_sheet(tables: PlanningTables) -> None:
     """Write sheet.html, sheet.pdf, settings.json, calibration.yaml and reconstruction.yaml."""
+    from ptydesign.planning.figures import FIGURES
     from ptydesign.planning.sheet_pdf import write_pdf
 
     folder, content = tables.folder, sheet_content(tables)
+    captions = {one.name: one.caption(tables) for one in FIGURES if one.name in ("prediction", "probe")}
+    pictures = {"picture": _picture(tables, "prediction"), "probe": _picture(tables, "probe")}
+    words = {"caption": captions["prediction"], "probe_caption": captions["probe"]}
     template = environment(Path(__file__).parent).get_template("sheet.html.j2")
-    io.write_text(folder / "sheet.html", template.render(**content, picture=_picture(tables, "prediction")))
+    io.write_text(folder / "sheet.html", template.render(**content, **pictures, **words))
     write_pdf(folder / "sheet.pdf", content, tables)
     io.write_json(folder / "settings.json", {**content, "recommendation": tables.recommendation})
     calibration = yaml.safe_dump(content["calibration"], sort_keys=False)
@@ -66,7 +71,7 @@ def sheet_content(tables: PlanningTables) -> dict[str, Any]:
         "instrument": plan.instrument.name,
         "detector": bench.detector.name + (f", binned {bench.bin}" if bench.bin > 1 else ""),
         "settings": settings(tables, bench),
-        "expected": [*expected(tables), *(("Caution", words) for words in cautions(tables, plan))],
+        "expected": [*expected(tables), *_higher(tables), *(("Caution", words) for words in cautions(tables, plan))],
         "checklist": list(CHECKLIST),
         "calibration": _calibration(item, plan),
         "commands": [
@@ -96,7 +101,10 @@ def settings(tables: PlanningTables, bench: Bench) -> list[dict[str, str]]:
 
     display = f"{setting['defocus_nm']:+.1f} nm on the display"
     electrons = f"{item['electrons_per_pattern']:,.0f} electrons per pattern"
-    pixel = f"{item['pixel_mrad']:.3g} mrad per pixel as reconstructed" if unit == "mm" or bench.bin > 1 else ""
+    binned, camera = bench.bin > 1, "Camera length" if unit == "mm" else "Detector pixel"
+    pixel = f"{item['pixel_mrad']:.3g} mrad per pixel" + (f", binned by {bench.bin}" if binned else "")
+    if unit == "mrad" and not binned:
+        pixel = "angle of a detector pixel"
     return [
         row("Voltage", f"{setting['voltage_kv']:g} kV"),
         row("Aperture (semi-angle)", f"{setting['semiangle_mrad']:g} mrad", "", "semiangle_mrad", "mrad"),
@@ -105,7 +113,7 @@ def settings(tables: PlanningTables, bench: Bench) -> list[dict[str, str]]:
         row("Scan", f"{columns} × {rows} positions (x × y)", f"{fov[1] / 10:g} × {fov[0] / 10:g} nm"),
         row("Dwell time", f"{item['dwell_us']:.4g} µs", _dwell_words(item)),
         row("Beam current", f"{item['current_pa']:g} pA", electrons),
-        row("Camera length" if unit == "mm" else "Camera", f"{setting['camera']:g} {unit}", pixel, "camera", unit),
+        row(camera, f"{setting['camera']:g} {unit}", pixel, "camera", unit),
         row(
             "Scan rotation",
             f"{conventions.scan_rotation_deg:g}° on the display",
@@ -144,20 +152,33 @@ def defocus_words(item: dict[str, Any], bench: Bench) -> str:
 
 
 def _tolerance(found: dict[str, Any], setting: dict[str, Any], name: str, unit: str) -> str:
-    """As "42 ± 12 nm"; "or more", "or less" where the last value that was tried still keeps the score; empty if
-    unknown."""
+    """As "42 ± 12 nm"; "or more", "or less" where the last value that was tried still keeps the score; in brackets what
+    ends it, if that isn't a loss of score; empty if unknown."""
     if name not in found:
         return ""
-    (low, high), more, value = found[name]["range"], found[name]["more"], setting[name]
+    (low, high), value = found[name]["range"], setting[name]
+    more = [reason == OPEN for reason in found[name]["ended_by"]]
     less, beyond = (" or less" if more[0] else ""), (" or more" if more[1] else "")
+    why = _ends(found[name])
     if name in ("semiangle_mrad", "camera"):
-        return f"{low:g}{less} to {high:g} {unit}{beyond}" if high > low else "this one"
+        return (f"{low:g}{less} to {high:g} {unit}{beyond}" if high > low else "this one") + why
     down, up = value - low, high - value
     if max(down, up) < 1e-9:
-        return "tight"
+        return "tight" + why
     if abs(down - up) <= 0.25 * max(down, up) and more[0] == more[1]:
-        return f"{value:.3g} ± {min(down, up):.2g} {unit}" + (" or more" if all(more) else "")
-    return f"{low:.3g}{less} to {high:.3g} {unit}{beyond}"
+        return f"{value:.3g} ± {min(down, up):.2g} {unit}" + (" or more" if all(more) else "") + why
+    return f"{low:.3g}{less} to {high:.3g} {unit}{beyond}" + why
+
+
+def _ends(found: dict[str, Any]) -> str:
+    """What ends a tolerance, where it isn't the score: " (your range ends at -20)"."""
+    pairs = list(zip(found["limits"], found["ended_by"], strict=True))
+    own = [f"{limit:.3g}" for limit, reason in pairs if reason == RANGE]
+    words = [f"your range ends at {' and '.join(own)}"] if own else []
+    for limit, reason in pairs:
+        if reason not in (RANGE, SCORE, OPEN):
+            words.append(f"at {limit:.3g} by the rule {reason[0].lower() + reason[1:]}")
+    return f" ({'; '.join(words)})" if words else ""
 
 
 def expected(tables: PlanningTables) -> list[tuple[str, str]]:
@@ -166,11 +187,18 @@ def expected(tables: PlanningTables) -> list[tuple[str, str]]:
     facts.append(("Score with errors", _with_spread(item["robust"], item.get("robust_std"))))
     facts.append(("Failures", _failures(item)))
     name = tables.recommendation["expert_name"]
-    facts.append((name[0].upper() + name[1:], _rule_of_thumb(item, expert)))
+    about = tables.recommendation.get("expert_words")
+    facts.append((name[0].upper() + name[1:], _rule_of_thumb(item, expert) + (f". {about}" if about else "")))
     facts.append(("Resolution as planned (correlation 0.5)", _resolution(tables)))
     facts.append(("Signal above noise down to (one image)", _carries(tables)))
     facts.append(("Limit of the dose", _limit_words(tables)))
     return facts
+
+
+def _higher(tables: PlanningTables) -> list[tuple[str, str]]:
+    """Values of one parameter that scored higher than the recommended one, and why they aren't recommended."""
+    words = higher_values(tables)
+    return [("Higher in the tolerance figure", words)] if words else []
 
 
 def _resolution(tables: PlanningTables) -> str:

@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from ptydesign import drawing
 from ptydesign.drawing import GREY, PALE
 from ptydesign.io import atomic
 from ptydesign.planning.tables import PlanningTables
+from ptydesign.study.quantities import fixed
 
 A4_IN = (8.27, 11.69)
 LEFT, RIGHT = 0.08, 0.94
 TOP, FOOT = 0.97, 0.03  # between which all is, but for the line at the foot
 LINE = 0.0152  # height of a line of text, of the page
+MEASURED = 0.85  # where the operator writes
 LARGE, SMALL = 0.235, 0.14  # width of a picture, of the page
 
 
@@ -59,6 +62,17 @@ class _Page:
         self.text(LEFT, place, words, 10, fontweight="bold")
         return place - 0.02 * self.scale
 
+    def blanks(self, names: tuple[str, ...], lefts: tuple[float, ...], place: float) -> None:
+        """Names on one line, each with a line to write on up to the next."""
+        for name, left, end in zip(names, lefts, (*(left - 0.015 for left in lefts[1:]), RIGHT), strict=True):
+            self.text(left, place, name, 7.5, color=GREY)
+            self.rule(left + 0.012 + 0.0075 * len(name) * self.scale, end, place)
+
+    def rule(self, left: float, right: float, place: float) -> None:
+        """A line to write on, under a line of text whose upper edge is at `place`."""
+        y = place - LINE * 0.85 * self.scale
+        self.figure.add_artist(Line2D((left, right), (y, y), color=GREY, lw=0.5))
+
     def wrapped(self, words: str, left: float, place: float, width: int) -> float:
         """A paragraph of lines of at most `width` letters."""
         for line in textwrap.wrap(words, width) or [""]:
@@ -75,6 +89,7 @@ def _draw(
     page.text(LEFT, TOP, content["title"], 13, fontweight="bold")
     place = TOP - 0.026 * scale
     page.text(LEFT, place, f"{content['instrument']}, {content['detector']}", 9, color=GREY)
+    page.blanks(("Date", "Name", "Specimen"), (0.50, 0.64, 0.80), place)
     place = _settings(page, content["settings"], place - 0.026 * scale)
     place = _pictures(page, tables, place - 0.008 * scale, size * scale)
     place = page.heading("What to expect", place - 0.008 * scale)
@@ -98,13 +113,13 @@ def _draw(
 
 def _settings(page: _Page, rows: list[dict[str, str]], place: float) -> float:
     """The table of what to set."""
-    columns, scale = (LEFT, 0.27, 0.50, 0.66), page.scale
-    for left, words in zip(columns, ("", "set", "keeps 95 %, if known", ""), strict=True):
+    columns, scale = (LEFT, 0.24, 0.465, 0.62, MEASURED), page.scale
+    for left, words in zip(columns, ("", "set", "keeps 95 %, if known", "", "measured"), strict=True):
         page.text(left, place, words, 7.5, color=GREY)
     place -= 0.018 * scale
     for number, row in enumerate(rows):
-        notes, ranges = textwrap.wrap(row["note"], 42) or [""], textwrap.wrap(row["tolerance"], 20) or [""]
-        height = (LINE * max(1, 0.75 * len(notes), 0.9 * len(ranges)) + 0.005) * scale
+        notes, ranges = textwrap.wrap(row["note"], 34) or [""], _ranges(row["tolerance"])
+        height = (LINE * max(1, 0.75 * max(len(notes), len(ranges) + 0.2)) + 0.005) * scale
         if number % 2 == 0:
             band = (LEFT - 0.01, place - height + 0.003 * scale, RIGHT - LEFT + 0.02, height)
             axes = page.figure.add_axes(band)
@@ -113,11 +128,18 @@ def _settings(page: _Page, rows: list[dict[str, str]], place: float) -> float:
         page.text(columns[0], place, row["name"], 9)
         page.text(columns[1], place, row["value"], 9, fontweight="bold")
         for offset, line in enumerate(ranges):
-            page.text(columns[2], place - 0.9 * LINE * scale * offset, line, 8.5)
+            page.text(columns[2], place - 0.75 * LINE * scale * offset, line, 7 if offset else 8.5)
         for offset, line in enumerate(notes):
             page.text(columns[3], place - 0.75 * LINE * scale * offset, line, 7)
+        page.rule(MEASURED, RIGHT, place)
         place -= height
     return place
+
+
+def _ranges(tolerance: str) -> list[str]:
+    """A tolerance, and below it in smaller letters what ends it."""
+    kept, bracket, why = tolerance.partition(" (")
+    return [kept, *textwrap.wrap(bracket.strip() + why, 28)]
 
 
 def _pictures(page: _Page, tables: PlanningTables, top: float, size: float) -> float:
@@ -142,6 +164,12 @@ def _pictures(page: _Page, tables: PlanningTables, top: float, size: float) -> f
         axes.set_title(words, fontsize=8 * scale)
         if number == 0:
             drawing.scale_bar(axes, width_a, height_a)
-    words = f"phase, black {low:.2f} rad, white {high:.2f} rad"
+    words = f"Figure 1. {_caption(low, high)} The report (report.html) has all figures and tables."
     page.text(LEFT, top - 0.026 * scale - height, words, 6.5, color=GREY)
     return top - 0.04 * scale - height
+
+
+def _caption(low_rad: float, high_rad: float) -> str:
+    """What the pictures of the sheet show, with their range of grey."""
+    low, high = (fixed(round(value, 2) + 0.0, 2) for value in (low_rad, high_rad))
+    return f"Phase of the sample and of its simulated reconstructions, black {low} rad, white {high} rad."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io as text_io
+from collections.abc import Sequence
 from pathlib import Path
 
 from ptydesign import io
@@ -24,7 +25,8 @@ def setting_text(card: Card, camera_unit: str) -> str:
     setting = card.setting
     side = "underfocus" if card.underfocus_nm > 0 else "overfocus" if card.underfocus_nm < 0 else "in focus"
     parts = [f"{WORDS[n]} {setting[n]:g} {UNITS[n]}" + (f" ({side})" if n == "defocus_nm" else "") for n in WORDS]
-    return ", ".join([*parts, f"camera {setting['camera']:g} {camera_unit}"])
+    about = f". {card.about}" if card.about else ""
+    return ", ".join([*parts, f"camera {setting['camera']:g} {camera_unit}"]) + about
 
 
 def print_card(card: Card, camera_unit: str) -> None:
@@ -58,26 +60,30 @@ def card_csv(cards: list[Card]) -> str:
     return out.getvalue()
 
 
-def card_page(cards: list[Card], camera_unit: str) -> str:
-    """One self-contained HTML page."""
+def card_page(cards: list[Card], camera_unit: str, warnings: Sequence[str] = ()) -> str:
+    """One self-contained HTML page. warnings: of the plan."""
     settings = [setting_text(card, camera_unit) for card in cards]
     return (
         environment(Path(__file__).parent)
         .get_template("card.html.j2")
-        .render(cards=list(zip(cards, settings, strict=True)), title=cards[0].title, marks=MARKS)
+        .render(cards=list(zip(cards, settings, strict=True)), title=cards[0].title, marks=MARKS, warnings=warnings)
     )
 
 
 def write_card_files(resolved: PlanningResolved) -> None:
     """The step `card`: cards of the rule of thumb, with the measured speed of this machine's transforms."""
     rate = fft_rate()
-    write_cards(resolved.results, plan_cards(resolved.study, rate), resolved.bench.camera_unit, rate)
+    cards = plan_cards(resolved.study, rate)
+    write_cards(resolved.results, cards, resolved.bench.camera_unit, rate, resolved.warnings)
 
 
-def write_cards(folder: Path, cards: list[Card], camera_unit: str, fft_units_per_s: float) -> list[Path]:
-    """card.html, card.csv and card.json in a folder. fft_units_per_s: with which they were made."""
+def write_cards(
+    folder: Path, cards: list[Card], camera_unit: str, fft_units_per_s: float, warnings: Sequence[str] = ()
+) -> list[Path]:
+    """card.html, card.csv and card.json in a folder. fft_units_per_s: with which they were made. warnings: of the
+    plan, for the page."""
     folder = Path(folder)
-    io.write_text(folder / "card.html", card_page(cards, camera_unit))
+    io.write_text(folder / "card.html", card_page(cards, camera_unit, warnings))
     io.write_text(folder / "card.csv", card_csv(cards))
     content = {"fft_units_per_s": fft_units_per_s, "cards": [card.content() for card in cards]}
     write_record(folder, "card.json", content)

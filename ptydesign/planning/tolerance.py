@@ -32,6 +32,7 @@ from ptydesign.study.progress import Progress
 from ptydesign.units import MRAD, NM, wavelength_a
 
 LEAST_LOOKS, MOST_LOOKS = 2, 6  # values on a side
+RANGE, SCORE, OPEN = "range", "score", "open"  # what ends a tolerance, beside the names of rules
 FINE = 60  # places on a side where the card is looked at
 STEP_APART = 0.1  # of the step: how far tried steps are apart
 
@@ -45,16 +46,28 @@ def apart(setting: Setting, parameter: str) -> float:
 
 
 def ends_of(bench: Bench, setting: Setting, parameter: str, dimension: Dimension) -> tuple[float, float]:
-    """[low, high] beyond which a range isn't looked at: what the instrument has, and where a rule of the card's
-    geometry turns red that isn't red at the setting itself (as the overlap does on the way to focus)."""
+    """[low, high] beyond which a range isn't looked at: see `ends_and_reasons`."""
+    (low, _), (high, _) = ends_and_reasons(bench, setting, parameter, dimension)
+    return low, high
+
+
+def ends_and_reasons(
+    bench: Bench, setting: Setting, parameter: str, dimension: Dimension
+) -> tuple[tuple[float, str], tuple[float, str]]:
+    """The ends of a range, low and high, beyond which it isn't looked at, each with what ends it: RANGE, what the
+    instrument has; or the rule of the card's geometry that turns red there and isn't red at the setting itself (as the
+    overlap does on the way to focus)."""
     value, found = getattr(setting, parameter), []
     own = reds(bench, setting)
     for end in (float(dimension.low), float(dimension.high)):
         room = min(abs(end - value), MOST_LOOKS * apart(setting, parameter))
         looked = [value + np.sign(end - value) * room * n / FINE for n in range(1, FINE + 1)]
         good = list(itertools.takewhile(lambda v: reds(bench, replace(setting, **{parameter: v})) <= own, looked))
-        # nothing turned red: the end is the instrument's
-        found.append(end if len(good) == FINE else float(f"{good[-1] if good else value:.5g}"))
+        if len(good) == FINE:
+            found.append((end, RANGE))
+            continue
+        red = sorted(reds(bench, replace(setting, **{parameter: looked[len(good)]})) - own)
+        found.append((float(f"{good[-1] if good else value:.5g}"), red[0]))
     return found[0], found[1]
 
 
@@ -107,6 +120,28 @@ def kept_range(
     return found, more
 
 
+def ended_by(
+    kept: Sequence[Any],
+    more: Sequence[bool],
+    tried: Sequence[Mapping[str, Any]],
+    ends: Sequence[float],
+    reasons: Sequence[str],
+) -> list[str]:
+    """What ends a tolerance below and above: SCORE, a loss of score; OPEN, the last value that was tried kept it; what
+    `ends_and_reasons` says, or the constraint that the next value breaks. kept, more: of `kept_range`."""
+    found = []
+    for number, side in enumerate((-1, 1)):
+        at_end = abs(kept[number] - ends[number]) <= 1e-4 * abs(ends[number])
+        lost = [t for t in tried if t["side"] == side and side * (t["value"] - kept[number]) > 0]
+        if more[number]:
+            found.append(OPEN)
+        elif at_end or not lost:
+            found.append(reasons[number])
+        else:
+            found.append(lost[0].get("broken") or SCORE)
+    return found
+
+
 def keeps(value: float | None, score: float) -> bool:
     """Whether a score is as good as `score`, less WITHIN."""
     return value is not None and value >= (1 - WITHIN) * score
@@ -124,15 +159,19 @@ def write_tolerance(resolved: PlanningResolved, parameter: str, progress: Progre
     setting = Setting(**robust[design]["setting"])
     space = make_space(bench, limit)
     dimension = dict(zip(space.names, space.dimensions, strict=True))[parameter]
-    ends = ends_of(bench, setting, parameter, dimension) if dimension.choices is None else None
+    ends, reasons = None, (RANGE, RANGE)
+    if dimension.choices is None:
+        ends, reasons = zip(*ends_and_reasons(bench, setting, parameter, dimension), strict=True)
     best = resolved.read_json(scope.searches(plan)[dose_name(limit)].best_file)
     predicted = best["tolerances"].get(design, {}).get(parameter)
     value = getattr(setting, parameter)
     values = values_to_try(dimension, value, predicted, ends or (), apart(setting, parameter))
     tried = list(_try(Runners(resolved, progress), setting, parameter, values, score))
-    (low, high), more = kept_range(value, tried, score, ends or (min(dimension.values), max(dimension.values)))
+    limits = ends or (min(dimension.values), max(dimension.values))
+    (low, high), more = kept_range(value, tried, score, limits)
     content = {"parameter": parameter, "design": design, "setting": asdict(setting), "value": value, "score": score}
-    content |= {"predicted": predicted, "ends": ends, "tried": tried, "low": low, "high": high, "more": more}
+    content |= {"predicted": predicted, "ends": limits, "tried": tried, "low": low, "high": high}
+    content |= {"ended_by": ended_by((low, high), more, tried, limits, reasons)}
     return resolved.write_json(f"tolerance/{parameter}.json", content)
 
 
@@ -146,11 +185,13 @@ def _try(
         if side in lost:
             continue
         changed = replace(setting, **{parameter: value})
-        possible = operate(bench, changed, limit).feasible
+        broken = [violation.name for violation in operate(bench, changed, limit).violations]
+        possible = not broken
         draws = plan.robustness.tolerance_repeats if possible else 0
         found = runners.draws(changed, limit, f"tolerance/{parameter}/{value:g}/", draws)
         scores = [one["objective"] or 0.0 for one in found]  # what fails keeps nothing
         mean = float(np.mean(scores)) if scores else None
         if not keeps(mean, score):
             lost.add(side)
-        yield {"side": side, "value": value, "possible": possible, "scores": scores, "score": mean}
+        one = {"side": side, "value": value, "possible": possible, "scores": scores, "score": mean}
+        yield {**one, "broken": broken[0] if broken else None}

@@ -77,6 +77,13 @@ def _probe(optics: Optics, defocus_change_a: float, window: Window):
         coma=optics.coma_a,
         coma_angle=optics.coma_angle_rad,
         Cs=optics.cs_a,
+        C23=optics.trefoil_a,
+        phi23=optics.trefoil_angle_rad,
+        C32=optics.star_a,
+        phi32=optics.star_angle_rad,
+        C34=optics.fourfold_a,
+        phi34=optics.fourfold_angle_rad,
+        C50=optics.c5_a,
     )
 
 

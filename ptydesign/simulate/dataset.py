@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 from scipy.fft import next_fast_len
@@ -17,6 +18,7 @@ from ptydesign.simulate.scan import check_scan, half_extent_a, raster, true_posi
 from ptydesign.simulate.window import Window, choose_window
 from ptydesign.types import Dataset, Experiment, Potential, Truth
 from ptydesign.units import interaction_parameter
+from ptydesign.waves import HIGHER
 
 FINITE = (
     "dose_e_per_a2",
@@ -41,6 +43,22 @@ def _abtem(*args, **kwargs) -> np.ndarray:
 
 
 SIMULATORS: dict[str, Callable[..., np.ndarray]] = {"jax": _jax, "abtem": _abtem}
+
+
+# Fields of parts of an experiment that were added later.
+ADDED = {
+    "optics": {f"{name}{end}" for name, *_ in HIGHER for end in ("_a", "_angle_rad")},
+    "scan": {"line_noise_a", "aspect_error", "shear_error"},
+}
+
+
+def content_of(experiment: Experiment) -> dict[str, Any]:
+    """All of an experiment as nested dicts. What later versions added is left out where it is off: seeds and stored
+    data are found by this."""
+    found = asdict(experiment)
+    for section, names in ADDED.items():
+        found[section] = {name: value for name, value in found[section].items() if value or name not in names}
+    return found
 
 
 def check_experiment(experiment: Experiment) -> None:
@@ -183,5 +201,5 @@ def _provenance(experiment: Experiment, seed: int, simulator: str, window: Windo
         "seed": int(seed),
         "window_px": list(window.grid.shape),
         "window_pixel_a": list(window.grid.pixel_a),
-        "experiment": asdict(experiment),
+        "experiment": content_of(experiment),
     }

@@ -33,8 +33,11 @@ def scan_margin_a(experiment: Experiment) -> float:
     """
     optics, scan = experiment.optics, experiment.scan
     diffraction = DIFFRACTION_TAILS * wavelength_a(optics.voltage_kv) / optics.semiangle_rad
-    moved = max(abs(part) for part in scan.drift_a) + JITTER_MARGIN_SIGMA / 2 * scan.jitter_a
-    wrong = (abs(scan.scale_error) + abs(scan.rotation_error_rad)) * max(scan.field_of_view_a) / 2
+    moved = max(abs(part) for part in scan.drift_a) + JITTER_MARGIN_SIGMA / 2 * math.hypot(
+        scan.jitter_a, scan.line_noise_a
+    )
+    distorted = abs(scan.scale_error) + abs(scan.rotation_error_rad) + abs(scan.aspect_error) + abs(scan.shear_error)
+    wrong = distorted * max(scan.field_of_view_a) / 2
     return probe_radius_a(experiment) + diffraction + scan.step_a + moved + wrong + 3 * experiment.source_size_a
 
 

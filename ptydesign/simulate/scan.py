@@ -33,7 +33,9 @@ def check_scan(scan: Scan) -> None:
         scan.scale_error,
         "Give 0.01 for a scan that is 1 % too large.",
     )
+    _require(scan.line_noise_a >= 0, "scan.line_noise_a", "must not be negative", scan.line_noise_a, "Give 0 for none.")
     numbers = [scan.step_a, *scan.field_of_view_a, scan.rotation_rad, scan.rotation_error_rad, *scan.drift_a]
+    numbers += [scan.aspect_error, scan.shear_error]
     _require(bool(np.all(np.isfinite(numbers))), "scan", "must be finite", numbers, "Correct the values.")
     ny, nx = raster_shape(scan)
     _require(
@@ -75,24 +77,37 @@ def rotate(offsets_a: np.ndarray, angle_rad: float) -> np.ndarray:
 def true_positions(scan: Scan, nominal_a: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Where the probe really was, (position, 2) as (y, x) in angstrom.
 
-    The nominal positions are stretched by 1 + scale_error and turned by rotation_error_rad about their mean, moved by
-    a drift that grows linearly to drift_a at the last position, and jittered: independent normal errors of standard
-    deviation jitter_a along y and x.
+    The nominal positions are stretched (by 1 + scale_error, y by 1 + aspect_error more), sheared (shear_error y is
+    added to x) and turned by rotation_error_rad about their mean, moved by a drift that grows linearly to drift_a at
+    the last position, and jittered: independent normal errors of standard deviation jitter_a along y and x, and of
+    line_noise_a for all positions of a line.
     """
     centre = nominal_a.mean(axis=0)
-    offsets = rotate(nominal_a - centre, scan.rotation_error_rad) * (1 + scan.scale_error)
+    offsets = _distorted(scan, nominal_a - centre)
     progress = np.linspace(0.0, 1.0, len(nominal_a))[:, None] if len(nominal_a) > 1 else np.zeros((1, 1))
     drift = progress * np.asarray(scan.drift_a, float)
     jitter = scan.jitter_a * rng.standard_normal(nominal_a.shape)
+    if scan.line_noise_a:
+        rows, columns = raster_shape(scan)
+        lines = scan.line_noise_a * rng.standard_normal((rows, 2))
+        jitter = jitter + np.repeat(lines, columns, axis=0)[: len(nominal_a)]
     return centre + offsets + drift + jitter
+
+
+def _distorted(scan: Scan, offsets_a: np.ndarray) -> np.ndarray:
+    """Offsets (..., 2) as (y, x) from the scan's centre with the errors of its calibration."""
+    if scan.aspect_error or scan.shear_error:
+        y, x = offsets_a[..., 0], offsets_a[..., 1]
+        offsets_a = np.stack([y * (1 + scan.aspect_error), x + scan.shear_error * y], axis=-1)
+    return rotate(offsets_a, scan.rotation_error_rad) * (1 + scan.scale_error)
 
 
 def half_extent_a(scan: Scan) -> np.ndarray:
     """(2,) largest distance (y, x) of a true position from the scan's centre, jitter at its margin."""
     nominal = raster(scan, (0.0, 0.0))
-    corners = rotate(nominal, scan.rotation_error_rad) * (1 + scan.scale_error)
+    corners = _distorted(scan, nominal)
     reach = np.maximum(np.abs(nominal).max(axis=0), np.abs(corners).max(axis=0))
-    return reach + np.abs(scan.drift_a) + JITTER_MARGIN_SIGMA * scan.jitter_a
+    return reach + np.abs(scan.drift_a) + JITTER_MARGIN_SIGMA * math.hypot(scan.jitter_a, scan.line_noise_a)
 
 
 def check_windows(potential: Potential, positions_a: np.ndarray, window: Grid, periodic: bool) -> None:

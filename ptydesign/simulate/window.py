@@ -20,9 +20,9 @@ import numpy as np
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
 from ptydesign.simulate.detector import check_detector
-from ptydesign.types import Detector, Experiment
+from ptydesign.types import Detector, Experiment, Optics
 from ptydesign.units import wavelength_a
-from ptydesign.waves import BAND_LIMIT
+from ptydesign.waves import BAND_LIMIT, HIGHER
 
 AIRY_MARGIN = 3.0  # in wavelength / semiangle on each side
 SCATTERING_MARGIN_A = 4.0  # on each side: the projected reach of an atom's potential
@@ -46,20 +46,32 @@ def probe_radius_a(experiment: Experiment) -> float:
     Evaluated over the aperture, over three standard deviations of focal spread, and at the ends of a drift. Diffraction
     is not in it.
     """
-    optics = experiment.optics
+    defocus = 3 * experiment.focal_spread_a + abs(experiment.defocus_drift_a) / 2
+    return rays_radius_a(experiment.optics, defocus, abs(experiment.astigmatism_drift_a) / 2)
+
+
+def rays_radius_a(optics: Optics, defocus_a: float = 0.0, astigmatism_a: float = 0.0) -> float:
+    """The same of optics alone. defocus_a, astigmatism_a: how much more of them there may be, of either sign."""
     alpha = np.linspace(0, optics.semiangle_rad, 41)[:, None]
     phi = np.linspace(0, 2 * np.pi, 120, endpoint=False)[None, :]
+    higher_radial, higher_tangential = 0.0, 0.0
+    for name, n, m in HIGHER:
+        if amplitude := getattr(optics, f"{name}_a"):
+            turned = m * (phi - (getattr(optics, f"{name}_angle_rad") if m else 0.0))
+            higher_radial = higher_radial + alpha**n * amplitude * np.cos(turned)
+            higher_tangential = higher_tangential - m / (n + 1) * alpha**n * amplitude * np.sin(turned)
     largest = 0.0
     for sign in (-1, 1):
-        c10 = -optics.defocus_a + sign * (3 * experiment.focal_spread_a + abs(experiment.defocus_drift_a) / 2)
-        c12 = abs(optics.astigmatism_a) + abs(experiment.astigmatism_drift_a) / 2
+        c10 = -optics.defocus_a + sign * defocus_a
+        c12 = abs(optics.astigmatism_a) + astigmatism_a
         twofold = 2 * (phi - optics.astigmatism_angle_rad)
         coma = phi - optics.coma_angle_rad
         radial = (
             alpha * (c10 + c12 * np.cos(twofold)) + alpha**2 * optics.coma_a * np.cos(coma) + alpha**3 * optics.cs_a
         )
         tangential = -alpha * c12 * np.sin(twofold) - alpha**2 / 3 * optics.coma_a * np.sin(coma)
-        largest = max(largest, float(np.max(np.hypot(radial, tangential))))
+        rays = np.hypot(radial + higher_radial, tangential + higher_tangential)
+        largest = max(largest, float(np.max(rays)))
     return largest
 
 

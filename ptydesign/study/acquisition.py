@@ -60,6 +60,20 @@ class ExperimentConfig(Strict):
     """Angle of the coma in degrees, from +x towards +y."""
     cs_mm: float = 0.0
     """Spherical aberration C3 in mm."""
+    trefoil_nm: float = 0.0
+    """Threefold astigmatism C23 (Haider's A2) in nm."""
+    trefoil_deg: float = 0.0
+    """Angle of the threefold astigmatism in degrees, from +x towards +y."""
+    star_um: float = 0.0
+    """Star aberration C32 (four times Haider's S3) in micrometres."""
+    star_deg: float = 0.0
+    """Angle of the star aberration in degrees, from +x towards +y."""
+    fourfold_um: float = 0.0
+    """Fourfold astigmatism C34 (Haider's A3) in micrometres."""
+    fourfold_deg: float = 0.0
+    """Angle of the fourfold astigmatism in degrees, from +x towards +y."""
+    c5_mm: float = 0.0
+    """Spherical aberration of fifth order, C50 (Haider's C5), in mm."""
     position_jitter_a: float = Field(0.0, ge=0)
     """Random error of each scan position along y and x in angstrom, 1-D rms."""
     drift_a: tuple[float, float] = (0.0, 0.0)
@@ -70,6 +84,12 @@ class ExperimentConfig(Strict):
     """Angle in degrees by which the true scan is turned beyond the nominal one; the reconstruction doesn't know it."""
     scale_error: float = Field(0.0, gt=-0.5, lt=0.5)
     """Fraction by which the true scan is larger than the nominal one; 0.01 is 1 % too large."""
+    aspect_error: float = Field(0.0, gt=-0.5, lt=0.5)
+    """Fraction by which the true scan is larger along y beyond `scale_error`."""
+    shear_error: float = Field(0.0, gt=-0.5, lt=0.5)
+    """By how much the true scan is sheared: what is added to x for each unit of y."""
+    line_noise_a: float = Field(0.0, ge=0)
+    """Random error along y and x that all positions of a line have together, in angstrom, 1-D rms."""
     source_size_a: float = Field(0.0, ge=0)
     """Size of the demagnified source at the specimen in angstrom, 1-D rms; more than 0 is slower to simulate."""
     focal_spread_nm: float = Field(0.0, ge=0)
@@ -87,7 +107,11 @@ class ExperimentConfig(Strict):
     astigmatism_drift_nm: float = 0.0
     """Change of the astigmatism in nm along its own angle from the first to the last position, zero at mid-scan."""
 
-    quiet: ClassVar[tuple[str, ...]] = ("scan_margin_a", "intensity_rms", "defocus_drift_nm", "astigmatism_drift_nm")
+    quiet: ClassVar[tuple[str, ...]] = (
+        *("scan_margin_a", "intensity_rms", "defocus_drift_nm", "astigmatism_drift_nm"),
+        *("trefoil_nm", "trefoil_deg", "star_um", "star_deg", "fourfold_um", "fourfold_deg", "c5_mm"),
+        *("aspect_error", "shear_error", "line_noise_a"),
+    )
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -198,6 +222,7 @@ OPERATOR_NAMES = {
     "scan.field_of_view_a": "field_of_view_a",
     "scan.jitter_a": "position_jitter_a",
     "scan.scale_error": "scale_error",
+    "scan.line_noise_a": "line_noise_a",
     "detector.pixels": "detector_pixels",
     "detector.pixel_a": "pixel_a",
     "detector.pixel_a[y]": "pixel_a",
@@ -242,6 +267,13 @@ def _experiment(config: ExperimentConfig, dose_e_per_a2: Dose, scanned_a: tuple[
             coma_a=config.coma_um * units.UM,
             coma_angle_rad=math.radians(config.coma_deg),
             cs_a=config.cs_mm * units.MM,
+            trefoil_a=config.trefoil_nm * units.NM,
+            trefoil_angle_rad=math.radians(config.trefoil_deg),
+            star_a=config.star_um * units.UM,
+            star_angle_rad=math.radians(config.star_deg),
+            fourfold_a=config.fourfold_um * units.UM,
+            fourfold_angle_rad=math.radians(config.fourfold_deg),
+            c5_a=config.c5_mm * units.MM,
         ),
         scan=Scan(
             step_a=config.step_a,
@@ -251,6 +283,9 @@ def _experiment(config: ExperimentConfig, dose_e_per_a2: Dose, scanned_a: tuple[
             rotation_error_rad=math.radians(config.rotation_error_deg),
             jitter_a=config.position_jitter_a,
             drift_a=config.drift_a,
+            line_noise_a=config.line_noise_a,
+            aspect_error=config.aspect_error,
+            shear_error=config.shear_error,
         ),
         detector=Detector(
             pixels=(config.detector_pixels, config.detector_pixels),

@@ -20,10 +20,10 @@ ALGORITHMS = {
     "decision": 1,  # contenders of a search, and draws that decide which wins
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 4,  # tables
-    "figures": 11,  # figures and report
-    "planning": 6,  # cards, draws of errors, choice, limits
+    "figures": 12,  # figures and report
+    "planning": 7,  # cards, draws of errors, choice, limits
     "bound": 7,  # the Cramer-Rao bound of a plan, and what its simulations reach
-    "tolerance": 2,  # what a tolerance says
+    "tolerance": 3,  # what a tolerance says
     "dumbbells": 2,  # what is measured of them
     "best": 2,  # best-<budget>.yaml: how the plan found is written
 }

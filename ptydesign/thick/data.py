@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from ptydesign import __version__, io
 from ptydesign.errors import InputError
-from ptydesign.simulate.dataset import SIMULATORS
+from ptydesign.simulate.dataset import SIMULATORS, content_of
 from ptydesign.simulate.detector import apply_mtf, readout
 from ptydesign.simulate.scan import raster, raster_shape, true_positions
 from ptydesign.simulate.window import Window
@@ -63,7 +62,7 @@ def write_chunk(
     """Write a chunk; see the module's text. of: which file of a study it is."""
     attributes = {
         "first": part.start,
-        "experiment": asdict(experiment),
+        "experiment": content_of(experiment),
         "window_px": list(window.grid.shape),
         "window_pixel_a": list(window.grid.pixel_a),
     }
@@ -115,7 +114,7 @@ def assemble(
         optics=optics,
         electrons_per_pattern=experiment.electrons_per_pattern,
         background=np.full(shape, background, np.float32) if background else None,
-        provenance={"ptydesign": __version__, "noise_seed": noise_seed, "experiment": asdict(experiment)},
+        provenance={"ptydesign": __version__, "noise_seed": noise_seed, "experiment": content_of(experiment)},
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ptydesign.grids import Grid
 from ptydesign.simulate.crystal import read_structure
+from ptydesign.simulate.dataset import content_of
 from ptydesign.simulate.defects import Placed, Vacancy
 from ptydesign.simulate.potential import file_digest
 from ptydesign.simulate.thick import Shape, place_defects, slice_thicknesses
@@ -61,7 +62,7 @@ class ThickResolved(Checked):
 
     def simulated(self, name: str) -> dict[str, Any]:
         """All of an experiment that its mean patterns depend on, JSON-able: not the dose, nor the background."""
-        content = asdict(self.experiments[name])
+        content = content_of(self.experiments[name])
         del content["dose_e_per_a2"], content["detector"]["background_e_per_px"]
         return content
 
@@ -89,7 +90,7 @@ class ThickResolved(Checked):
 
     def noise_seed(self, name: str) -> int:
         """Seed of the counting noise, keyed by content."""
-        return seed_of(self.study.seed, "noise", asdict(self.experiments[name]))
+        return seed_of(self.study.seed, "noise", content_of(self.experiments[name]))
 
     def specimen_settings(self) -> dict[str, Any]:
         """What the specimen and its potential depend on."""

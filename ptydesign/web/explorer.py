@@ -25,7 +25,7 @@ from ptydesign.planning.resolve import Mode, PlanningResolved, detected_dose, ex
 from ptydesign.study.acquisition import to_experiment
 from ptydesign.study.cost import fft_rate
 from ptydesign.study.file import DEFAULT_SCALE, folder_name
-from ptydesign.units import MM, MRAD, NM, wavelength_a
+from ptydesign.units import MRAD, wavelength_a
 from ptydesign.web.pattern import Specimen
 
 NAMES = ("voltage_kv", "semiangle_mrad", "defocus_nm", "step_a", "camera")
@@ -206,7 +206,7 @@ class Explorer:
         bench, wavelength = self.bench, wavelength_a(setting.voltage_kv)
         size, pixel = bench.pixels, bench.pixel_a(setting)
         grid = Grid((size, size), (pixel, pixel))
-        aberrations = {"defocus_a": setting.defocus_nm * NM, "cs_a": bench.instrument.cs_mm * MM}
+        aberrations = bench.aberrations_of(setting)
         spectrum = waves.probe_spectrum(grid, wavelength, setting.semiangle_mrad * MRAD, **aberrations)
         intensity = np.abs(waves.centre_spectrum(grid, spectrum)) ** 2
         ky, kx = grid.frequencies()

@@ -12,7 +12,7 @@ from plan_files import write_plan
 from ptydesign.config import build
 from ptydesign.instruments.calibration import Calibration
 from ptydesign.planning.card import Card
-from ptydesign.planning.cautions import cautions
+from ptydesign.planning.cautions import cautions, higher_values
 from ptydesign.planning.load import read_plan
 from ptydesign.planning.rows import Row
 from ptydesign.planning.sheet import _calibration
@@ -61,7 +61,7 @@ def card_of(status: str) -> Card:
         ({}, None),
         ({"reached": False}, "The goal of 1 Å is not reached"),
         ({"searched": 0.95, "planned": 0.53}, "scored 0.95 in the search and 0.53 with fresh noise"),
-        ({"kept": 1.1}, "step_a 2.2 scored 0.88 instead of 0.80"),
+        ({"kept": 1.1}, "Scan step 2.2 Å scored 0.880 instead of 0.800"),
         ({"peak": 6.3}, "reaches 6.3 rad"),
         ({"drawn": 0.4}, "0.59 instead of 0.80, in the worst draw 0.40 (defocus wrong by -4.6 nm, a source 0.9 times"),
         ({"drawn": 0.4}, "0.1 times the drift, 5 mrad of tilt)"),
@@ -88,3 +88,15 @@ def test_import_takes_the_sheets_calibration(tmp_path):
     calibration = build(Calibration, _calibration(item, plan), "calibration")
     assert calibration.step_a == (2.0, 2.0)
     assert build(Calibration, {"voltage_kv": 80, "pixel_mrad": 1, "step_a": 0.4}, "x").step_a == (0.4, 0.4)
+
+
+@pytest.mark.parametrize(
+    "kept, scatter, why", [(1.02, 0.02, "no more than noise may do"), (1.04, 0.001, "by its score under errors")]
+)
+def test_a_higher_value_has_a_reason_why_it_is_not_recommended(kept, scatter, why):
+    tables = tables_of(kept=kept)
+    tables.recommended["planned_std"] = scatter
+    words = higher_values(tables)
+    assert words.startswith(f"Scan step 2.2 Å scored {0.8 * kept:.3f} instead of 0.800")
+    assert why in words
+    assert higher_values(tables_of(kept=0.99)) == ""

@@ -29,7 +29,7 @@ from ptydesign.planning.resolve import Mode, PlanningResolved, expert_at, mode_s
 from ptydesign.planning.search import tolerances
 from ptydesign.planning.sheet import _tolerance, defocus_words, limit_words
 from ptydesign.planning.space import make_space
-from ptydesign.planning.tolerance import apart, ends_of, kept_range, values_to_try
+from ptydesign.planning.tolerance import apart, ended_by, ends_and_reasons, ends_of, kept_range, values_to_try
 from ptydesign.planning.trial import PlannedTrial, tilted
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.metrics import radial_frc, ring_power
@@ -260,7 +260,9 @@ def test_a_tolerance_ends_where_the_card_turns_red(tmp_path):
     assert apart(setting, "defocus_nm") == pytest.approx(0.0417572 / 0.02**2 / 10, rel=1e-4)
     probe_in_window = 0.0417572 / 2.5e-3 / 2 / 0.02 / 10
     assert high == pytest.approx(probe_in_window, rel=0.1)  # there the probe outgrows the window
-    assert ends_of(bench, setting, "step_a", step)[0] == 1.2  # the instrument's
+    below, above = (reason for _, reason in ends_and_reasons(bench, setting, "defocus_nm", defocus))
+    assert (below, above) == ("Linear overlap", "Window against probe")
+    assert ends_and_reasons(bench, setting, "step_a", step)[0] == (1.2, "range")  # the instrument's
     in_focus = Setting(80, 20, 0, 2, 2.5)  # red already: nothing new turns red
     assert ends_of(bench, in_focus, "defocus_nm", defocus)[0] < -low
 
@@ -281,19 +283,49 @@ def test_tolerance_ends_where_a_simulation_loses_more():
 
 def test_words_of_a_tolerance():
     found = {
-        "defocus_nm": {"range": [30.0, 54.0], "more": [False, False]},
-        "step_a": {"range": [1.0, 3.0], "more": [True, True]},
-        "semiangle_mrad": {"range": [20.0, 20.0], "more": [False, False]},
+        "defocus_nm": {"range": [30.0, 54.0], "ended_by": ["score", "score"], "limits": [0.0, 60.0]},
+        "step_a": {"range": [1.0, 3.0], "ended_by": ["open", "open"], "limits": [0.5, 8.0]},
+        "semiangle_mrad": {"range": [20.0, 20.0], "ended_by": ["score", "score"], "limits": [15.0, 30.0]},
     }
     setting = {"defocus_nm": 42.0, "step_a": 1.2, "semiangle_mrad": 20.0}
     assert _tolerance(found, setting, "defocus_nm", "nm") == "42 ± 12 nm"
     assert _tolerance(found, setting, "step_a", "Å") == "1 or less to 3 Å or more"
-    found["step_a"]["more"] = [False, True]
+    found["step_a"]["ended_by"] = ["score", "open"]
     assert _tolerance(found, setting, "step_a", "Å") == "1 to 3 Å or more"
     assert _tolerance(found, setting, "semiangle_mrad", "mrad") == "this one"
     assert _tolerance(found, setting, "camera", "mm") == ""
-    found["semiangle_mrad"] = {"range": [20.0, 25.0], "more": [True, False]}  # a smaller one exists and wasn't tried
+    # a smaller one exists and wasn't tried
+    found["semiangle_mrad"] = {"range": [20.0, 25.0], "ended_by": ["open", "score"], "limits": [15.0, 30.0]}
     assert _tolerance(found, setting, "semiangle_mrad", "mrad") == "20 or less to 25 mrad"
+
+
+def test_what_ends_a_tolerance_is_said():
+    one = {"range": [-20.0, -5.3], "ended_by": ["range", "score"], "limits": [-20.0, 20.0]}
+    setting = {"defocus_nm": -8.0}
+    assert _tolerance({"defocus_nm": one}, setting, "defocus_nm", "nm") == "-20 to -5.3 nm (your range ends at -20)"
+    both = {**one, "ended_by": ["range", "range"], "limits": [-20.0, -5.3]}
+    assert _tolerance({"defocus_nm": both}, setting, "defocus_nm", "nm").endswith("(your range ends at -20 and -5.3)")
+    one |= {"ended_by": ["score", "Window against probe"], "limits": [-30.0, -5.3]}
+    words = "-20 to -5.3 nm (at -5.3 by the rule window against probe)"
+    assert _tolerance({"defocus_nm": one}, setting, "defocus_nm", "nm") == words
+
+
+def test_ends_of_a_tolerance_have_reasons(tmp_path):
+    """The rule of the card, the instrument's range, a loss of score, a broken constraint, or none yet."""
+    tried = [
+        {"side": -1, "value": 30.0, "score": 0.79},
+        {"side": -1, "value": 20.0, "score": 0.5, "broken": None},
+        {"side": 1, "value": 50.0, "score": 0.79},
+        {"side": 1, "value": 60.0, "score": None, "broken": "window"},
+    ]
+    reasons = ("range", "Linear overlap")
+
+    def ended(low, high, more, ends):
+        return ended_by((low, high), more, tried, ends, reasons)
+
+    assert ended(30.0, 50.0, (False, False), (10.0, 70.0)) == ["score", "window"]
+    assert ended(20.0, 60.0, (False, False), (20.0, 60.0)) == ["range", "Linear overlap"]
+    assert ended(20.0, 60.0, (True, True), (10.0, 70.0)) == ["open", "open"]
 
 
 @pytest.mark.parametrize("positive, under, words", [("underfocus", 42, "underfocus"), ("overfocus", -42, "overfocus")])
@@ -394,7 +426,8 @@ def test_tables_are_in_the_microscopes_sign(tmp_path):
         instrument__conventions={"defocus_positive": "overfocus"},
         instrument__defocus_nm={"low": 0, "high": 6},
     )
-    content = {"parameter": "defocus_nm", "value": -4.0, "score": 0.8, "low": -5.0, "high": -2.0, "more": [True, False]}
+    content = {"parameter": "defocus_nm", "value": -4.0, "score": 0.8, "low": -5.0, "high": -2.0}
+    content |= {"ended_by": ["open", "score"], "ends": [-6.0, 0.0]}
     tried = [(-5.0, 0.79), (-2.0, 0.78), (-1.0, 0.5)]
     content["tried"] = [{"value": v, "score": s, "possible": True} for v, s in tried]
     resolved.write_json("tolerance/defocus_nm.json", content)
@@ -403,7 +436,7 @@ def test_tables_are_in_the_microscopes_sign(tmp_path):
         rows = list(collect._tolerance(resolved))
         shown = collect._shown_tolerance(resolved)
     assert [row["value"] for row in rows] == [1.0, 2.0, 4.0, 5.0]
-    assert shown["defocus_nm"] == {"range": [2.0, 5.0], "more": [False, True]}
+    assert shown["defocus_nm"] == {"range": [2.0, 5.0], "ended_by": ["score", "open"], "limits": [0.0, 6.0]}
 
 
 def test_what_a_trial_could_not_simulate_is_refused_with_the_plans_field(tmp_path):

@@ -113,3 +113,24 @@ def test_windows_must_lie_on_the_specimen_unless_it_is_periodic():
     check_windows(potential, good, Grid((10, 15), (1.0, 0.5)), periodic=False)  # the same window on a coarser pixel
     with pytest.raises(InputError, match="finite"):
         check_windows(potential, np.array([[math.nan, 5.0]]), window, periodic=False)
+
+
+def test_aspect_and_shear_are_about_the_centre():
+    scan = replace(SCAN, aspect_error=0.02, shear_error=-0.01)
+    nominal = raster(scan, (30.0, 50.0))
+    true = true_positions(scan, nominal, np.random.default_rng(0))
+    y, x = (nominal - (30.0, 50.0)).T
+    np.testing.assert_allclose(true - (30.0, 50.0), np.stack([1.02 * y, x - 0.01 * y], axis=-1), atol=1e-12)
+
+
+def test_line_noise_moves_whole_lines_and_leaves_jitter_as_it_was():
+    plain = replace(SCAN, jitter_a=0.1)
+    scan = replace(plain, field_of_view_a=(600.0, 8.0), line_noise_a=0.5)
+    nominal = raster(scan, (0.0, 0.0))
+    with_lines, without = (
+        true_positions(s, nominal, np.random.default_rng(3)) for s in (scan, replace(scan, line_noise_a=0))
+    )
+    rows, columns = raster_shape(scan)
+    moved = (with_lines - without).reshape(rows, columns, 2)
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[:, :1], moved.shape), atol=1e-9)
+    assert moved[:, 0].std() == pytest.approx(0.5, rel=0.15)

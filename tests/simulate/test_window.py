@@ -40,7 +40,7 @@ def _frequencies(size):
 
 
 def test_probe_radius_is_the_largest_slope_of_chi():
-    optics = Optics(80, 0.025, 120.0, 60.0, 0.7, 3e4, 0.2, 5e6)
+    optics = Optics(80, 0.025, 120.0, 60.0, 0.7, 3e4, 0.2, 5e6, 2000.0, 0.3, 5e4, 0.8, 6e4, 0.1, 2e8)
     wavelength = wavelength_a(80)
     k = np.linspace(-0.65, 0.65, 1301)
     inner = Grid((1301, 1301), (1 / (1301 * (k[1] - k[0])),) * 2)

@@ -12,8 +12,9 @@ from plan_files import write_plan
 
 from ptydesign.errors import InputError
 from ptydesign.planning.load import read_plan
-from ptydesign.planning.operation import expert, operate
+from ptydesign.planning.operation import operate
 from ptydesign.planning.resolve import detected_dose, make_bench, to_experiment_config
+from ptydesign.planning.thumb import expert
 from ptydesign.simulate.detector import apply_mtf
 from ptydesign.simulate.jax_simulator import intensities
 from ptydesign.simulate.window import choose_window
