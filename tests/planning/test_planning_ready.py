@@ -97,7 +97,8 @@ def test_an_own_setting_that_cannot_be_set_is_refused(tmp_path, capsys):
     override = {"pixels": [64, 64], "frames_per_s": 10000, "rate_per_px_s": 7e4}
     changes = {"detector__override": override, "instrument__pixels_mrad": [2.0, 4.0]}
     assert main(["card", str(write_plan(tmp_path / "p.yaml", **changes))]) == 0
-    assert main(["card", str(write_plan(tmp_path / "q.yaml", **changes, expert={"camera": 4.0, "semiangle_mrad": 20}))]) == 2
+    own = {"camera": 4.0, "semiangle_mrad": 20}
+    assert main(["card", str(write_plan(tmp_path / "q.yaml", **changes, expert=own))]) == 2
     said = capsys.readouterr().err
     assert "expert: must be possible at 2000 e/Å²: count rate binds" in said
     assert "Or leave expert out." in said
