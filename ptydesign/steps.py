@@ -73,7 +73,13 @@ def main(arguments: Sequence[str]) -> int:
         from ptydesign.study.progress import progress_of
 
         more["progress"] = progress_of(run, options.cores)
-    step.run(run.resolved, which, **more)
+        step.run(run.resolved, which, **more)
+        return 0
+    from ptydesign.study.progress import told
+
+    names = ", ".join(map(str, which.values()))
+    with told(f"{run.resolved.study.study}: {step.name}{f' ({names})' if names else ''}"):
+        step.run(run.resolved, which, **more)
     return 0
 
 

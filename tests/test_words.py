@@ -83,7 +83,7 @@ def test_all_problems_of_a_file_are_said_at_once(tmp_path, capsys):
         ("plan my.yaml --cores two", "--cores: must be a whole number; got 'two'"),
         (f"card {STUDIES / 'lowdose'}", "a study of the kind experiment'. Run it: snakemake studies/lowdose"),
         ("card my.yaml more.yaml", "takes no further argument; got 'more.yaml'"),
-        ("detectors empad", "Did you mean 'EMPAD'?"),
+        ("detectors empadd", "Did you mean 'EMPAD'?"),
     ],
 )
 def test_what_is_meant_is_said(command, words, tmp_path, monkeypatch, capsys):

@@ -20,7 +20,7 @@ from ptydesign import io
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.planning.library import with_instrument
-from ptydesign.planning.load import KIND, make_plan, read_plan, study_name
+from ptydesign.planning.load import KIND, study_name
 from ptydesign.shown import Explored
 from ptydesign.study.child import run_to_its_end
 from ptydesign.study.file import DEFAULT_SCALE, RENAMED, folder_name
@@ -118,9 +118,11 @@ def install(source: Path | str | dict[str, Any], workspace: Path, scale: str = D
     A sample's file is named by its absolute path; an instrument that is included by name is written out. Raises
     InputError.
     """
+    from ptydesign.planning.start import make_to_start, read_to_start
+
     if not isinstance(source, dict) and Path(source).is_dir():
         folder = Path(source)
-        read_plan(folder, scale)
+        read_to_start(folder, scale)
         if folder.resolve().parent != (workspace / "studies").resolve():
             rule = f"must be a folder in {workspace / 'studies'}"
             raise InputError("plan", rule, str(folder), "Give its study.yaml, or another workspace.")
@@ -137,12 +139,12 @@ def install(source: Path | str | dict[str, Any], workspace: Path, scale: str = D
         content["sample"] = {**content["sample"], "file": str((base / file).resolve())}
     path = workspace / "studies" / name / "study.yaml"
     if not isinstance(source, dict) and path.exists() and path.resolve() == Path(source).resolve():
-        read_plan(path.parent, scale)
+        read_to_start(path.parent, scale)
         return name
     if isinstance(source, dict):
-        make_plan(content, name, scale)
+        make_to_start(content, name, scale)
     else:
-        read_plan(Path(source), scale)
+        read_to_start(Path(source), scale)
     _check_is_plan(path, name)
     io.write_text(path, yaml.safe_dump({"kind": KIND, **content}, sort_keys=False, allow_unicode=True))
     return name

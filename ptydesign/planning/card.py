@@ -10,39 +10,18 @@ from typing import Any
 
 from ptydesign.design import sampling
 from ptydesign.planning import aberrations
+from ptydesign.planning.card_dose import detector_rows, dose_rows
 from ptydesign.planning.constraints import MOST_LOST, most_counts
-from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
 from ptydesign.planning.operation import Operation
 from ptydesign.planning.reconstruction import HELD, in_slices, probe_powers, thickness_a, trial_reconstruction
+from ptydesign.planning.rows import AMBER, GREEN, INFO, RED, RULE, Row, graded, number_words, unless
 from ptydesign.units import MRAD, NM, wavelength_a
 
-GREEN, AMBER, RED, INFO = "green", "amber", "red", "information"
-RULE = "rule of thumb"
 COMFORTABLE_LOSS = 0.01  # of the electrons of a bright pixel; `constraints.MOST_LOST` is refused
 EDO = "Edo et al., Phys. Rev. A 87:053850 (2013)"
 BUNK = "Bunk et al., Ultramicroscopy 108:481 (2008)"
 KNOLL = "Knoll, Radiation Detection and Measurement, ch. 4"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One rule. value in `unit`; limit: what is wanted, in words; change: what to do, empty if green."""
-
-    name: str
-    value: float | None
-    unit: str
-    limit: str
-    status: str
-    formula: str
-    source: str
-    change: str = ""
-
-    @property
-    def value_text(self) -> str:
-        """The value with its unit."""
-        if self.value is None:
-            return "impossible"
-        return f"{_number(self.value)} {self.unit}".strip()
 
 
 @dataclass(frozen=True)
@@ -78,7 +57,8 @@ class Card:
 def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: float, about: str = "") -> Card:
     """The card of a setting. what: which setting it is, in words; about: where it is from. fft_units_per_s: of this
     machine (study.estimate)."""
-    rows = [*geometry(bench, operation.setting), *_counting(bench, operation), *_time(bench, operation)]
+    rows = [*geometry(bench, operation.setting), *dose_rows(bench, operation), *_counting(bench, operation)]
+    rows += [*detector_rows(bench, operation), *_time(bench, operation)]
     rows += [*_specimen(bench, operation), *_computing(bench, operation, fft_units_per_s)]
     named = {violation.name for violation in operation.violations}
     covered = {"window", "counts per frame", "time", "detector edge"}
@@ -91,19 +71,13 @@ def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: fl
         rows.insert(
             0,
             Row(
-                "Current and dwell time", operation.current_pa, f"pA for {_number(operation.dwell_us)} us",
-                "both can be set", GREEN, "current = dose s^2 e / dwell", "the instrument's limits",
+                "Current and dwell time", operation.current_pa, f"pA for {number_words(operation.dwell_us)} µs",
+                "both can be set", GREEN, "current × time with the beam on = (dose − pre-exposure) s² e",
+                "the instrument's limits",
             ),
         )  # fmt: skip
     setting, dose = operation.setting, operation.dose_e_per_a2
     return Card(bench.plan.title, what, bench.shown(setting), setting.defocus_nm, dose, tuple(rows), about)
-
-
-def graded(value: float, green: float, amber: float) -> str:
-    """Green from `green` on, amber from `amber` on; falling if amber > green."""
-    if green >= amber:
-        return GREEN if value >= green else AMBER if value >= amber else RED
-    return GREEN if value <= green else AMBER if value <= amber else RED
 
 
 def geometry(bench: Bench, setting: Setting) -> Iterator[Row]:
@@ -111,43 +85,43 @@ def geometry(bench: Bench, setting: Setting) -> Iterator[Row]:
     alpha, step = setting.semiangle_mrad * MRAD, setting.step_a
     radius, window = bench.probe_radius_a(setting), bench.window_a(setting)
     dk = 1 / window
-    yield Row("Probe diameter", 2 * radius, "A", "", INFO, "2 R, R^2 = (df alpha)^2 + (0.61 lambda/alpha)^2", RULE)
+    yield Row("Probe diameter", 2 * radius, "Å", "", INFO, "2 R, R² = (Δf α)² + (0.61 λ/α)²", RULE)
     value = sampling.window_sampling(radius, dk)
     yield Row(
-        "Window against probe", value, "", "1.3 or more", graded(value, 1.3, 1.0), "1 / (2 R dk)",
-        "the probe must not wrap around the window lambda/dtheta",
-        _unless(value >= 1.3, f"At most {_defocus(window, 1.3, alpha):.0f} nm of defocus, or a longer camera length."),
+        "Window against probe", value, "", "1.3 or more", graded(value, 1.3, 1.0), "1 / (2 R Δk), Δk = Δθ/λ",
+        "the probe must not wrap around the window λ/Δθ",
+        unless(value >= 1.3, f"At most {_defocus(window, 1.3, alpha):.0f} nm of defocus, or a longer camera length."),
     )  # fmt: skip
     value = sampling.fundamental_sampling(step, dk)
     yield Row(
-        "Fundamental sampling", value, "", "1 or more; 2 is comfortable", graded(value, 2, 1), "1 / (s dk)", EDO,
-        _unless(value >= 2, f"A step of {window / 2:.2g} A or less, or a longer camera length."),
+        "Fundamental sampling", value, "", "1 or more; 2 is comfortable", graded(value, 2, 1), "1 / (s Δk)", EDO,
+        unless(value >= 2, f"A step of {window / 2:.2g} Å or less, or a longer camera length."),
     )  # fmt: skip
     value = sampling.linear_overlap(radius, step)
     yield Row(
-        "Linear overlap", value, "", "0.6 or more", graded(value, 0.6, 0.4), "1 - s / 2R", BUNK,
-        _unless(value >= 0.6, f"A step of {0.8 * radius:.2g} A or less, or more defocus."),
+        "Linear overlap", value, "", "0.6 or more", graded(value, 0.6, 0.4), "1 − s / 2R", BUNK,
+        unless(value >= 0.6, f"A step of {0.8 * radius:.2g} Å or less, or more defocus."),
     )  # fmt: skip
     value = sampling.areal_overlap(radius, step)
     yield Row(
         "Areal overlap", value, "", "0.4 or more", graded(value, 0.4, 0.2),
-        "2/pi (acos g - g sqrt(1 - g^2)), g = s/2R", RULE,
-        _unless(value >= 0.4, "A smaller step, or more defocus."),
+        "2/π (acos g − g √(1 − g²)), g = s/2R", RULE,
+        unless(value >= 0.4, "A smaller step, or more defocus."),
     )  # fmt: skip
     value = sampling.areal_oversampling(radius, step)
     yield Row(
-        "Probes that light a point", value, "", "4 or more", graded(value, 4, 1.5), "pi R^2 / s^2", RULE,
-        _unless(value >= 4, f"A step of {radius * math.sqrt(math.pi / 4):.2g} A or less."),
+        "Probes that light a point", value, "", "4 or more", graded(value, 4, 1.5), "π R² / s²", RULE,
+        unless(value >= 4, f"A step of {radius * math.sqrt(math.pi / 4):.2g} Å or less."),
     )  # fmt: skip
     pixel = bench.pixel_mrad(setting.camera)
     value = sampling.ronchigram_magnification_px_per_a(alpha, pixel * MRAD, radius)
-    yield Row("Ronchigram magnification", value, "px/A", "", INFO, "alpha / (dtheta R)", RULE)
+    yield Row("Ronchigram magnification", value, "px/Å", "", INFO, "α / (Δθ R)", RULE)
     edge, wavelength = bench.edge_mrad(setting.camera), wavelength_a(setting.voltage_kv)
     value = sampling.reachable_resolution_a(wavelength, edge * MRAD)
     wanted = bench.goal.resolution_a
     yield Row(
-        "Resolution of the detector's edge", value, "A", f"{wanted:g} or less", graded(value, wanted, wanted * 1.0001),
-        "lambda / (N dtheta / 2)", RULE, _unless(value <= wanted, "A shorter camera length."),
+        "Resolution of the detector's edge", value, "Å", f"{wanted:g} or less", graded(value, wanted, wanted * 1.0001),
+        "λ / (N Δθ / 2)", RULE, unless(value <= wanted, "A shorter camera length."),
     )  # fmt: skip
 
 
@@ -155,50 +129,52 @@ def _counting(bench: Bench, operation: Operation) -> Iterator[Row]:
     detector, counts = bench.detector, operation.counts_bright
     value = operation.electrons
     yield Row(
-        "Electrons per pattern", value, "", "30 or more", graded(value, 30, 3), "dose s^2",
-        RULE, _unless(value >= 30, "A larger step with more defocus, or more dose."),
+        "Electrons per pattern", value, "", "30 or more", graded(value, 30, 3), "counted dose × s²",
+        RULE, unless(value >= 30, "A larger step with more defocus, or more dose."),
     )  # fmt: skip
-    limit = detector.counts_per_frame
+    voltage = operation.setting.voltage_kv
+    limit = detector.electrons("counts_per_frame", voltage)
     comfortable = most = math.inf
     if limit:  # below 1 a limit is a mean itself, not what a counter holds
         # half of it, since the disk of a crystal isn't even
         comfortable, most = min(most_counts(limit, COMFORTABLE_LOSS), limit / 2), most_counts(limit)
+    holds = f"{number_words(comfortable)} or less; a pixel holds {number_words(limit)}" if limit else "no limit known"
     yield Row(
-        "Electrons in a bright pixel", counts, "per frame on average",
-        f"{_number(comfortable)} or less, at most {_number(most)}" if limit else "no limit known",
-        graded(counts, comfortable, most) if limit else INFO, "dose s^2 / (pi (alpha/dtheta)^2), dtheta before binning",
+        "Electrons in a bright pixel", counts, "per frame on average", holds,
+        graded(counts, comfortable, most) if limit else INFO, "counted dose × s² / (π (α/Δθ)²), Δθ before binning",
         detector.source("counts_per_frame"),
-        _unless(counts <= comfortable, "Share the dose out over several scans, or a smaller step."),
+        unless(counts <= comfortable, "Share the dose out over several scans, or a smaller step."),
     )  # fmt: skip
     if limit and limit >= 1:
         lost = 100 * sampling.saturated_fraction(counts, limit)
         yield Row(
             "Lost above the most counts", round(lost, 6), "%", f"{100 * COMFORTABLE_LOSS:g} or less",
             graded(lost, 100 * COMFORTABLE_LOSS, 100 * MOST_LOST),
-            "E[max(n - most, 0)] / E[n], n of Poisson", "counts of a pixel scatter about their mean",
-            _unless(lost <= 100 * COMFORTABLE_LOSS, "Fewer electrons in a bright pixel."),
+            "E[max(n − most, 0)] / E[n], n of Poisson", "counts of a pixel scatter about their mean",
+            unless(lost <= 100 * COMFORTABLE_LOSS, "Fewer electrons in a bright pixel."),
         )  # fmt: skip
-    rate, limit = operation.rate_bright_s, detector.rate_per_px_s
+    rate, limit = operation.rate_bright_s, detector.electrons("rate_per_px_s", voltage)
     if rate is not None:
         yield Row(
-            "Rate in a bright pixel", rate, "1/s", f"{_number(limit)} or less" if limit else "no limit known",
-            graded(rate, 0.5 * limit, limit) if limit else INFO, "counts per bright pixel / dwell",
+            "Rate in a bright pixel", rate, "1/s", f"{number_words(limit)} or less" if limit else "no limit known",
+            graded(rate, 0.5 * limit, limit) if limit else INFO, "electrons per bright pixel / exposure",
             detector.source("rate_per_px_s"),
-            _unless(limit is None or rate <= 0.5 * limit, "Less current, or a longer camera length."),
+            unless(limit is None or rate <= 0.5 * limit, "Less current, or a longer camera length."),
         )  # fmt: skip
         if detector.dead_time_ns:
-            value = 100 * sampling.lost_fraction(rate, detector.dead_time_ns * 1e-9)
+            hits = detector.hits_at(voltage)
+            value = 100 * sampling.lost_fraction(rate * hits, detector.dead_time_ns * 1e-9)
             yield Row(
-                "Lost in dead time", value, "%", "2 or less", graded(value, 2, 10), "1 - 1/(1 + r tau)",
-                f"{KNOLL}; tau: {detector.source('dead_time_ns')}",
-                _unless(value <= 2, "Less current and a longer dwell time."),
+                "Lost in dead time", value, "%", "2 or less", graded(value, 2, 10), "1 − 1/(1 + r τ)",
+                f"{KNOLL}; τ: {detector.source('dead_time_ns')}",
+                unless(value <= 2, "Less current and a longer dwell time."),
             )  # fmt: skip
         if detector.hits_per_s:
-            value = operation.electrons / (operation.dwell_us * 1e-6)
+            value, limit = operation.current_pa * PER_PA_US * 1e6, detector.electrons("hits_per_s", voltage)
             yield Row(
-                "Electrons on the detector", value, "1/s", f"{_number(detector.hits_per_s)} or less",
-                graded(value, 0.3 * detector.hits_per_s, detector.hits_per_s), "current / e",
-                detector.source("hits_per_s"), _unless(value <= 0.3 * detector.hits_per_s, "Less current."),
+                "Electrons on the detector", value, "1/s", f"{number_words(limit)} or less",
+                graded(value, 0.3 * limit, limit), "current / e; the limit is of hits per second / hits of an electron",
+                detector.source("hits_per_s"), unless(value <= 0.3 * limit, "Less current."),
             )  # fmt: skip
     if detector.dqe:
         yield Row("DQE", detector.dqe, "", "", INFO, "counts as a smaller dose", detector.source("dqe"))
@@ -210,27 +186,27 @@ def _time(bench: Bench, operation: Operation) -> Iterator[Row]:
     frames = 1e6 / operation.dwell_us
     most = bench.detector.frames_per_s
     yield Row(
-        "Frame rate", frames, "1/s", f"{_number(most)} or less", graded(frames, most, most * 1.0001), "1 / dwell",
+        "Frame rate", frames, "1/s", f"{number_words(most)} or less", graded(frames, most, most * 1.0001), "1 / dwell",
         bench.detector.source("frames_per_s"),
     )  # fmt: skip
     time_s, limit = operation.scan_time_s, bench.goal.time_limit_s
     yield Row(
         "Scan time", time_s, "s", f"{limit:g} or less" if limit else "no limit given",
-        graded(time_s, 0.8 * limit, limit) if limit else INFO, "positions x dwell + rows x flyback",
-        f"{operation.shape[0]} x {operation.shape[1]} positions",
-        _unless(limit is None or time_s <= 0.8 * limit, "A larger step, a smaller field, or more current."),
+        graded(time_s, 0.8 * limit, limit) if limit else INFO, "positions × dwell + rows × flyback",
+        f"{operation.shape[0]} × {operation.shape[1]} positions (rows × columns)",
+        unless(limit is None or time_s <= 0.8 * limit, "A larger step, a smaller field, or more current."),
     )  # fmt: skip
     rate, wanted = bench.instrument.drift_a_per_min, bench.goal.resolution_a
     value = sampling.drift_a(rate, time_s)
     yield Row(
-        "Drift during the scan", value, "A", f"{wanted:g} without position correction, {20 * wanted:g} with it",
-        graded(value, wanted, 20 * wanted), "drift rate x scan time", RULE,
-        _unless(value <= wanted, "Wait for the stage to settle, scan faster, or refine the positions."),
+        "Drift during the scan", value, "Å", f"{wanted:g} without position correction, {20 * wanted:g} with it",
+        graded(value, wanted, 20 * wanted), "drift rate × scan time", RULE,
+        unless(value <= wanted, "Wait for the stage to settle, scan faster, or refine the positions."),
     )  # fmt: skip
     value = sampling.drift_a(rate, operation.line_time_s(bench))
     yield Row(
-        "Drift during a line", value, "A", f"{wanted / 4:g} or less", graded(value, wanted / 4, wanted),
-        "drift rate x time of a line", RULE, _unless(value <= wanted / 4, "Fewer columns, or a shorter dwell time."),
+        "Drift during a line", value, "Å", f"{wanted / 4:g} or less", graded(value, wanted / 4, wanted),
+        "drift rate × time of a line", RULE, unless(value <= wanted / 4, "Fewer columns, or a shorter dwell time."),
     )  # fmt: skip
 
 
@@ -240,9 +216,9 @@ def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
     value, most = bench.instrument.position_jitter_a, 0.3 * wanted
     if value:
         yield Row(
-            "Scan jitter", value, "A rms", f"{most:.2g} without position correction, half a step with it",
-            graded(value, most, max(most, setting.step_a / 2)), "0.3 x resolution; s / 2", RULE,
-            _unless(value <= most, "Refine the positions, or average several fast scans."),
+            "Scan jitter", value, "Å rms", f"{most:.2g} without position correction, half a step with it",
+            graded(value, most, max(most, setting.step_a / 2)), "0.3 × resolution; s / 2", RULE,
+            unless(value <= most, "Refine the positions, or average several fast scans."),
         )  # fmt: skip
     yield from _focal_spread(bench, operation)
     powers = probe_powers(bench, bench.beam(setting, operation.current_pa))
@@ -252,7 +228,7 @@ def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
             "Probe modes", needed, "", f"{needed} or more in the reconstruction, which has {given}",
             GREEN if given >= needed else AMBER, f"coherent modes that hold {100 * HELD:g} % of the electrons",
             "Wolf, J. Opt. Soc. Am. 72:343 (1982); Chen et al., Nat. Commun. 11:2994 (2020)",
-            _unless(given >= needed, f"reconstruction.probe: {{mode_powers: {list(powers)}}}"),
+            unless(given >= needed, f"reconstruction.probe: {{mode_powers: {list(powers)}}}"),
         )  # fmt: skip
     yield from _residual_aberrations(bench, setting)
     depth = sampling.depth_resolution_a(wavelength_a(setting.voltage_kv), setting.semiangle_mrad * MRAD)
@@ -260,15 +236,15 @@ def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
     slices = trial_reconstruction(bench.plan).final_slices[0]
     status = GREEN if slices > 1 else graded(thickness, depth, 3 * depth)
     yield Row(
-        "Thickness", thickness, "A", f"depth of field {depth:.0f} A, or several slices", status, "2 lambda / alpha^2",
-        RULE, _unless(status == GREEN, "Set simulation.slice_thickness_a, or take a smaller aperture."),
+        "Thickness", thickness, "Å", f"depth of field {depth:.0f} Å, or several slices", status, "2 λ / α²",
+        RULE, unless(status == GREEN, "Set simulation.slice_thickness_a, or take a smaller aperture."),
     )  # fmt: skip
     if bench.goal.depth:
         status = graded(depth, thickness / 2, thickness) if in_slices(bench.plan) else RED
         yield Row(
-            "Depth resolution", depth, "A", f"half the thickness, {thickness / 2:.0f} A, or less", status,
-            "2 lambda / alpha^2", "depth of field of the aperture; ptychography reaches lambda/theta_max^2",
-            _unless(status == GREEN, _for_depth(bench, setting, thickness)),
+            "Depth resolution", depth, "Å", f"half the thickness, {thickness / 2:.0f} Å, or less", status,
+            "2 λ / α²", "depth of field of the aperture; ptychography reaches λ/θ², θ the largest angle with signal",
+            unless(status == GREEN, _for_depth(bench, setting, thickness)),
         )  # fmt: skip
 
 
@@ -278,7 +254,7 @@ def _source(bench: Bench, operation: Operation) -> Iterator[Row]:
     value = bench.source_a(setting, operation.current_pa)
     if not value:
         return
-    formula, source, change = "0.3 x resolution", RULE, "More demagnification (a smaller spot)."
+    formula, source, change = "0.3 × resolution", RULE, "More demagnification (a smaller spot)."
     if bench.source_varies:
         fine = [i for i in one.currents_pa if bench.source_a(setting, i) <= most]
         largest = (operation.current_pa or min(one.currents_pa)) * (most / value) ** 2
@@ -286,11 +262,11 @@ def _source(bench: Bench, operation: Operation) -> Iterator[Row]:
             f"A current of {max(fine):g} pA or less" if fine else f"A current of {largest:.2g} pA, if it can be set"
         )
         change += ": a smaller spot, and a longer scan."
-        formula = "d / 2.355, d = sqrt(4 I / (pi^2 B V alpha^2)); 0.3 x resolution"
+        formula = "d / 2.355, d = √(4 I / (π² B V α²)); 0.3 × resolution"
         source = "measured, scaled" if one.source_at else one.gun.where("reduced_brightness_a_per_m2_sr_v")
     yield Row(
-        "Source size", value, "A rms", f"{most:.2g} or less", graded(value, most, 2 * most), formula, source,
-        _unless(value <= most, change),
+        "Source size", value, "Å rms", f"{most:.2g} or less", graded(value, most, 2 * most), formula, source,
+        unless(value <= most, change),
     )  # fmt: skip
 
 
@@ -299,13 +275,13 @@ def _focal_spread(bench: Bench, operation: Operation) -> Iterator[Row]:
     value, most = bench.focal_spread_nm(setting.voltage_kv), _focal_nm(setting)
     if not value:
         return
-    formula, source = "lambda / (pi alpha^2): a radian at the edge of the aperture", RULE
+    formula, source = "λ / (π α²): a radian at the edge of the aperture", RULE
     if bench.instrument.cc_mm:
-        formula = f"Cc (dE/eV) (1 + eV/mc^2) / (1 + eV/2mc^2), dE rms; {formula}"
+        formula = f"Cc (ΔE/eV) (1 + eV/mc²) / (1 + eV/2mc²), ΔE rms; {formula}"
         source = bench.instrument.gun.where("energy_spread_ev")
     yield Row(
         "Focal spread", value, "nm rms", f"{most:.2g} or less", graded(value, most, 3 * most), formula, source,
-        _unless(value <= most, "A smaller aperture, or a smaller energy spread."),
+        unless(value <= most, "A smaller aperture, or a smaller energy spread."),
     )  # fmt: skip
 
 
@@ -322,7 +298,7 @@ def _residual_aberrations(bench: Bench, setting: Setting) -> Iterator[Row]:
         yield Row(
             f"Residual {kind.haider}, {kind.words}", phase, "rad rms", "pi/4 = 0.785 or less at the aperture's edge",
             graded(phase, most, math.inf), f"2 pi/lambda C alpha^{power}/{power}, C = {kind.krivanek}",
-            aberrations.HAIDER, _unless(phase <= most, change),
+            aberrations.HAIDER, unless(phase <= most, change),
         )  # fmt: skip
 
 
@@ -331,9 +307,9 @@ def _computing(bench: Bench, operation: Operation, fft_units_per_s: float) -> It
 
     size = operation.file_gb
     yield Row(
-        "File size", size, "GB", "50 or less", graded(size, 50, 500), "positions x bytes per pattern, not binned",
+        "File size", size, "GB", "50 or less", graded(size, 50, 500), "positions × bytes per pattern, not binned",
         bench.detector.source("bytes_per_hit" if bench.detector.bytes_per_hit else "bytes_per_px"),
-        _unless(size <= 50, "Bin on the detector, or a smaller field."),
+        unless(size <= 50, "Bin on the detector, or a smaller field."),
     )  # fmt: skip
     beam = bench.beam(operation.setting, operation.current_pa)
     plan = trial_reconstruction(bench.plan, probe_powers(bench, beam))
@@ -342,8 +318,8 @@ def _computing(bench: Bench, operation: Operation, fft_units_per_s: float) -> It
     minutes = operation.positions * work / fft_units_per_s / 60
     yield Row(
         "Reconstruction time", minutes, "min", "60 or less on a core like this one", graded(minutes, 60, 24 * 60),
-        "positions x sweeps x slices x 8 transforms", "measured speed of this machine's transforms",
-        _unless(minutes <= 60, "Use a GPU, a part of the field, or bin the patterns."),
+        "positions × sweeps × slices × 8 transforms", "measured speed of this machine's transforms",
+        unless(minutes <= 60, "Use a GPU, a part of the field, or bin the patterns."),
     )  # fmt: skip
 
 
@@ -352,10 +328,11 @@ def _for_depth(bench: Bench, setting: Setting, thickness: float) -> str:
     if not in_slices(bench.plan):
         return "simulation.slice_thickness_a: a single slice has no depth."
     needed = math.sqrt(4 * wavelength_a(setting.voltage_kv) / thickness) / MRAD
+    wider = [angle for angle in bench.instrument.apertures_mrad if angle >= needed]
+    if wider:
+        return f"The aperture of {min(wider):g} mrad, or a larger one."
     largest = max(bench.instrument.apertures_mrad)
-    if needed <= largest:
-        return f"An aperture of {needed:.0f} mrad or more."
-    return f"It needs {needed:.0f} mrad; the largest aperture here is {largest:g} mrad."
+    return f"It needs {needed:.1f} mrad; the largest aperture here is {largest:g} mrad."
 
 
 def _focal_nm(setting: Setting) -> float:
@@ -364,15 +341,3 @@ def _focal_nm(setting: Setting) -> float:
 
 def _defocus(window: float, factor: float, alpha: float) -> float:
     return window / factor / 2 / alpha / NM
-
-
-def _unless(good: bool, change: str) -> str:
-    return "" if good else change
-
-
-def _number(value: float) -> str:
-    if value is None:
-        return "-"
-    if value != 0 and (abs(value) >= 1e5 or abs(value) < 1e-3):
-        return f"{value:.2e}"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 
-from ptydesign.planning.card import AMBER, RED, Card
+from ptydesign.planning.card import Card
 from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.resolution import reached_resolution_a
+from ptydesign.planning.rows import AMBER, RED
 from ptydesign.planning.tables import PlanningTables
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.study.quantities import words_and_unit

@@ -10,7 +10,7 @@ from pathlib import Path
 from ptydesign.errors import InputError
 from ptydesign.planning.config import NM_PER, PlanningStudy
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
-from ptydesign.planning.possible import check_possible
+from ptydesign.planning.possible import check_possible, unusable
 from ptydesign.planning.reconstruction import thickness_a
 from ptydesign.planning.space import make_space
 from ptydesign.simulate.specimen import ImageSample, check_sample
@@ -84,12 +84,16 @@ def _check_camera(bench: Bench) -> None:
 
 
 def _check_frame_rate(bench: Bench) -> None:
-    frame_us = 1e6 / bench.detector.frames_per_s
+    frame_us, read_out = 1e6 / bench.detector.frames_per_s, bench.detector.read_out_us
     longest = bench.instrument.dwell_us.high
+    if read_out is not None and read_out >= frame_us:
+        rule = f"must be shorter than a frame, {frame_us:.4g} µs at {bench.detector.frames_per_s:g} frames/s"
+        mend = f"Correct it, or give frames_per_s below {1e6 / read_out:.4g}, which has the read-out in it."
+        raise InputError("detector.override.read_out_us", rule, read_out, mend)
     if longest < frame_us * (1 - 1e-9):
         detector = bench.detector
-        rule = f"must hold a frame of {detector.name}: {detector.frames_per_s:g} frames/s take {frame_us:.4g} us each"
-        mend = f"Use {frame_us:.4g} us or more, or a detector with at least {1e6 / longest:.4g} frames/s."
+        rule = f"must hold a frame of {detector.name}: {detector.frames_per_s:g} frames/s take {frame_us:.4g} µs each"
+        mend = f"Use {frame_us:.4g} µs or more, or a detector with at least {1e6 / longest:.4g} frames/s."
         if longest * 1e3 >= frame_us:
             mend += f" {bench.instrument.dwell_us.if_in('ms', 1e3)}"
         raise InputError("instrument.dwell_us.high", rule, longest, mend)
@@ -101,7 +105,7 @@ def _check_slices(plan: PlanningStudy) -> None:
         return
     thickness = thickness_a(plan)
     if slice_a > thickness * (1 + 1e-9):
-        rule = f"must not be thicker than the sample, {thickness:.4g} A"
+        rule = f"must not be thicker than the sample, {thickness:.4g} Å"
         mend = "Take thinner slices, or leave it out: the sample is then projected."
         raise InputError("simulation.slice_thickness_a", rule, slice_a, mend)
 
@@ -181,10 +185,9 @@ def _dwell_questions(bench: Bench) -> Iterator[Question]:
 
 def _warnings(bench: Bench) -> list[str]:
     found = []
-    unverified = [n for n, source in bench.detector.sources.items() if "(unverified)" in source]
-    if unverified:
+    if bench.detector.nominal:
         found.append(
-            f"numbers of {bench.detector.name} that are nominal, not checked: {', '.join(unverified)} "
+            f"numbers of {bench.detector.name} that are nominal, not checked: {', '.join(bench.detector.nominal)} "
             "(`ptydesign detectors`)"
         )
     gun = bench.instrument.gun
@@ -195,12 +198,11 @@ def _warnings(bench: Bench) -> list[str]:
     if (ny, nx) != (bench.pixels, bench.pixels):
         used = f"{bench.pixels} x {bench.pixels}"
         found.append(f"a pattern is a square of even pixels: the middle {used} of the {ny} x {nx} binned ones are used")
-    for voltage in bench.instrument.voltages_kv:
-        for camera in bench.cameras:
-            reach = wavelength_a(voltage) / (bench.edge_mrad(camera) * 1e-3)
-            if reach > bench.goal.resolution_a:
-                found.append(
-                    f"at {voltage:g} kV, {camera:g} {bench.camera_unit} the detector's edge allows {reach:.2f} A only: "
-                    "not used"
-                )
+    for (voltage, camera), problem in unusable(bench).items():
+        reach = wavelength_a(voltage) / (bench.edge_mrad(camera) * 1e-3)
+        which = f"at {voltage:g} kV, {camera:g} {bench.camera_unit}"
+        if reach > bench.goal.resolution_a:
+            found.append(f"{which} the detector's edge allows {reach:.2f} Å only: not used")
+        elif problem is not None:
+            found.append(f"{which} nothing is possible ({problem.name}: {problem.rule}): not used")
     return found

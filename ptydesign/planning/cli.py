@@ -1,4 +1,4 @@
-"""Commands of planning: init, instrument, detectors, card, plan. Imports are inside them, as in `ptydesign.cli`."""
+"""Commands of planning: init, instrument, detectors, doses, card, plan. Imports are inside, as in `ptydesign.cli`."""
 
 from __future__ import annotations
 
@@ -46,14 +46,21 @@ def detectors(options: argparse.Namespace) -> None:
     print("(`ptydesign detectors NAME`: all its numbers, with their sources; ? is one that could not be verified)")
 
 
+def doses(options: argparse.Namespace) -> None:
+    """List critical doses of common specimens, with their sources."""
+    from ptydesign.planning.doses import doses_text
+
+    print(doses_text())
+
+
 def card(options: argparse.Namespace) -> None:
     """Say in seconds what is possible: sampling, counts, time, drift, files, for the rule of thumb's setting."""
-    from ptydesign.planning.load import read_plan
     from ptydesign.planning.resolve import make_bench, plan_cards
     from ptydesign.planning.show import print_card, write_cards
+    from ptydesign.planning.start import read_to_start
     from ptydesign.study.cost import fft_rate
 
-    plan, warnings = read_plan(options.plan, options.scale)
+    plan, warnings = read_to_start(options.plan, options.scale)
     rate = fft_rate()
     cards = plan_cards(plan, rate)
     unit = make_bench(plan).camera_unit
@@ -100,6 +107,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one = commands.add_parser("detectors", help=detectors.__doc__, description=detectors.__doc__)
     one.add_argument("name", nargs="?", help="one of them (default: all)")
     one.set_defaults(run=detectors)
+    one = commands.add_parser("doses", help=doses.__doc__, description=doses.__doc__)
+    one.set_defaults(run=doses)
     one = commands.add_parser("card", help=card.__doc__, description=card.__doc__)
     _plan(one)
     _output(one)

@@ -17,8 +17,8 @@ from scipy.stats import spearmanr
 
 from ptydesign.experiment.images import UNITS, kept_images
 from ptydesign.planning import aberrations, scope
-from ptydesign.planning.card import make_card
-from ptydesign.planning.instrument import Setting
+from ptydesign.planning.card import Card, make_card
+from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import day_reconstruction, probe_powers
 from ptydesign.planning.resolve import AFFINE, PlanningResolved, expert_name, expert_words
@@ -68,6 +68,7 @@ def _trials(resolved: PlanningResolved) -> Iterable[dict[str, Any]]:
                     **bench.shown(setting),
                     "current_pa": operation.current_pa,
                     "dwell_us": operation.dwell_us,
+                    "counted_part": operation.counted_part,
                     "scan_time_s": operation.scan_time_s,
                     **_scores(record),
                 }
@@ -206,14 +207,13 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
     """All that the sheet says, in the microscope's units and sign."""
     plan, bench = resolved.study, resolved.bench
     limit, rate = plan.goal.dose_limit, resolved.read_json("card.json")["fft_units_per_s"]
-    found, cards, beams = {}, [], {}
-    for name, design in ((RECOMMENDED, chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
-        setting = Setting(**robust[design]["setting"])
+    found, beams = {}, {}
+    named = {RECOMMENDED: chosen, EXPERT_DESIGN: EXPERT_DESIGN}
+    settings = {name: robust[design]["setting"] for name, design in named.items()}
+    for name, design in named.items():
+        setting = Setting(**settings[name])
         operation = operate(bench, setting, limit)
         beams[name] = beam = bench.beam(setting, operation.current_pa)
-        called = RECOMMENDED if name == RECOMMENDED else expert_name(plan)
-        about = "" if name == RECOMMENDED else expert_words(plan)
-        cards.append(make_card(bench, operation, called, rate, about).content())
         found[name] = {
             "design": design,
             "setting": bench.shown(setting),
@@ -223,10 +223,13 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
             "pixel_a": bench.pixel_a(setting),
             "probe_diameter_a": 2 * bench.probe_radius_a(setting),
             "dose_e_per_a2": limit,
+            "counted_part": operation.counted_part,
+            "pre_exposure_e_per_a2": plan.goal.pre_exposure_e_per_a2,
             "electrons_per_pattern": operation.electrons,
             "current_pa": operation.current_pa,
             "source_size_a": beam.source_size_a,
             "focal_spread_nm": beam.focal_spread_nm,
+            "exposure_us": operation.exposure_us,
             "dwell_us": operation.dwell_us,
             "scan_shape": list(operation.shape),
             "field_of_view_a": list(plan.goal.field_of_view_a),
@@ -244,10 +247,23 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
         "expert_words": expert_words(plan),
         "tolerance": _shown_tolerance(resolved),
         "limits": limits,
-        "cards": cards,
+        "cards": [card.content() for card in cards_of(bench, settings, rate)],
         "reconstruction": day_reconstruction(plan, robust[chosen].get("sweeps"), powers).model_dump(mode="json"),
         "warnings": list(resolved.warnings),
     }
+
+
+def cards_of(bench: Bench, settings: dict[str, dict[str, Any]], fft_units_per_s: float) -> list[Card]:
+    """Cards at the dose limit, of the recommended setting and of the expert's; one, if they are the same."""
+    called = {RECOMMENDED: RECOMMENDED, EXPERT_DESIGN: expert_name(bench.plan)}
+    if settings[RECOMMENDED] == settings[EXPERT_DESIGN]:
+        called = {RECOMMENDED: f"{called[EXPERT_DESIGN]} ({RECOMMENDED})"}
+    limit = bench.goal.dose_limit
+    operations = {name: operate(bench, Setting(**settings[name]), limit) for name in called}
+    about = {RECOMMENDED: "", EXPERT_DESIGN: expert_words(bench.plan)}
+    if len(called) == 1:
+        about[RECOMMENDED] = about[EXPERT_DESIGN]
+    return [make_card(bench, operations[name], words, fft_units_per_s, about[name]) for name, words in called.items()]
 
 
 def _shown_tolerance(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:

@@ -105,6 +105,8 @@ class InstrumentConfig(Strict):
     """Range of dwell times in microseconds that the scan generator can do."""
     flyback_us: float = Field(0.0, ge=0, le=1e6)
     """Time in microseconds that is lost after each line of the scan."""
+    beam_blanked_in_flyback: bool = True
+    """Whether the beam is off while the scan flies back; if it isn't, the flyback is part of the dose."""
     drift_a_per_min: float = Field(0.0, ge=0)
     """Drift of the stage in angstrom per minute, after it has settled."""
     drift_direction_deg: float | None = Field(None, ge=-360, le=360)
@@ -257,7 +259,12 @@ class GoalConfig(Strict):
     """What is wanted."""
 
     doses_e_per_a2: tuple[Dose, ...] = Field(min_length=1)
-    """Doses in e/A^2: the largest is the specimen's limit, smaller ones are planned too, for quality against dose."""
+    """Doses in e/A^2 that the specimen gets in all, counted or not: the largest is its limit, smaller ones are planned
+    too, for quality against dose."""
+    pre_exposure_e_per_a2: float = Field(0.0, ge=0, le=1e9)
+    """Part of each dose in e/A^2 that is spent before the scan starts, for focusing and tilting on the same place."""
+    dose_rate_limit_e_per_a2_s: PositiveFloat | None = None
+    """Largest dose rate in the probe, current / (e pi R^2), in e/A^2 per second, if one is known; null is no limit."""
     resolution_a: PositiveFloat = 1.0
     """Resolution that is wanted, as a period in angstrom; the detector must reach its angle."""
     time_limit_s: PositiveFloat | None = None
@@ -273,6 +280,14 @@ class GoalConfig(Strict):
         if len(set(doses)) < len(doses):
             raise InputError("doses_e_per_a2", "must differ", list(doses), "List each dose once.")
         return tuple(sorted(doses))
+
+    @model_validator(mode="after")
+    def _something_left(self) -> GoalConfig:
+        if self.pre_exposure_e_per_a2 >= self.doses_e_per_a2[0]:
+            rule = f"must be below the smallest dose, {self.doses_e_per_a2[0]:g} e/Å², which it is a part of"
+            mend = "Focus elsewhere, or raise goal.doses_e_per_a2."
+            raise InputError("pre_exposure_e_per_a2", rule, self.pre_exposure_e_per_a2, mend)
+        return self
 
     @property
     def dose_limit(self) -> float:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from scipy.optimize import brentq
 
 from ptydesign.design import sampling
+from ptydesign.planning import dose
 from ptydesign.planning.gun import MOST_TIMES
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
 from ptydesign.simulate.coherence import largest_source_a, largest_spread_a
@@ -21,6 +22,7 @@ from ptydesign.units import MM, MRAD, NM, wavelength_a
 
 MOST_LOST = 0.05  # of the electrons of a bright pixel, beyond what a counter holds
 MOST_SCANS = 20  # among which a dose may be shared out
+RATES = ("rate_per_px_s", "hits_per_s")  # limits of a detector per second
 NEAR = 10  # times as much or as little as there is: how far off a current is worth naming
 
 
@@ -75,12 +77,12 @@ def optics(bench: Bench, setting: Setting) -> Iterator[Violation]:
             wanted = f"a camera length of {rounded(bench.length_mm(least), False):g} mm or less"
         yield Violation(
             "detector edge",
-            f"must reach lambda / resolution = {needed:.1f} mrad",
+            f"must reach λ / resolution = {needed:.1f} mrad",
             f"{edge:.1f} mrad",
             (
                 f"a camera of {min(wider, key=bench.edge_mrad):g} {bench.camera_unit}" if wider else "",
                 "" if wider else f"{wanted}, if there is one",
-                f"a resolution of {rounded(wavelength / (edge * MRAD), True):g} A as the goal",
+                f"a resolution of {rounded(wavelength / (edge * MRAD), True):g} Å as the goal",
             ),
         )
     probe, window = 2 * bench.probe_radius_a(setting), bench.window_a(setting)
@@ -93,8 +95,8 @@ def optics(bench: Bench, setting: Setting) -> Iterator[Violation]:
         finer = _finer_camera(bench, setting, probe)
         yield Violation(
             "window",
-            f"the probe must fit into the window lambda/dtheta = {window:.1f} A",
-            f"{probe:.1f} A",
+            f"the probe must fit into the window λ/Δθ = {window:.1f} Å",
+            f"{probe:.1f} Å",
             (
                 f"at most {most:.0f} nm of defocus" if bench.underfocus_nm[0] <= most and not cs_mm else "",
                 f"an aperture of {max(smaller):g} mrad or less" if smaller else "",
@@ -119,7 +121,7 @@ def most_counts(limit: float, lost: float = MOST_LOST) -> float:
 
 def counts(bench: Bench, setting: Setting, mean: float) -> Iterator[Violation]:
     """The detector's counts per pixel and frame. mean: of a physical pixel in the bright-field disk."""
-    limit = bench.detector.counts_per_frame
+    limit = bench.detector.electrons("counts_per_frame", setting.voltage_kv)
     if limit is None or mean <= most_counts(limit):
         return
     most = most_counts(limit)
@@ -145,9 +147,9 @@ def simulated(bench: Bench, setting: Setting, electrons: float) -> Iterator[Viol
     if setting.step_a > largest * (1 + 1e-9):
         yield Violation(
             "simulated piece",
-            f"a step must be at most half of the piece that is simulated, {largest:g} A",
-            f"{setting.step_a:g} A",
-            (_step(bench, largest, "or less"), f"simulation.field_of_view_a of {2 * setting.step_a:.3g} A or more"),
+            f"a step must be at most half of the piece that is simulated, {largest:g} Å",
+            f"{setting.step_a:g} Å",
+            (_step(bench, largest, "or less"), f"simulation.field_of_view_a of {2 * setting.step_a:.3g} Å or more"),
         )
     if electrons > MAX_MEAN_COUNTS:
         yield Violation(
@@ -155,7 +157,7 @@ def simulated(bench: Bench, setting: Setting, electrons: float) -> Iterator[Viol
             f"a simulated pattern holds at most {MAX_MEAN_COUNTS:.3g} electrons",
             f"{electrons:.3g} per pattern",
             (_step(bench, setting.step_a * math.sqrt(MAX_MEAN_COUNTS / electrons), "or less"),),
-            f"a dose of at most {rounded(MAX_MEAN_COUNTS / setting.step_a**2, False, 3):g} e/A^2",
+            f"a dose of at most {rounded(MAX_MEAN_COUNTS / setting.step_a**2, False, 3):g} e/Å²",
         )
 
 
@@ -170,8 +172,8 @@ def coherence(bench: Bench, setting: Setting, current_pa: float) -> Iterator[Vio
         fewer = [] if bench.source_varies else [a for a in smaller if setting.semiangle_mrad * most >= a * source]
         yield Violation(
             "source size",
-            f"a source of at most {most:.3g} A rms can be simulated with this aperture ({known})",
-            f"{source:.3g} A rms",
+            f"a source of at most {most:.3g} Å rms can be simulated with this aperture ({known})",
+            f"{source:.3g} Å rms",
             (
                 f"a current of {max(fit):g} pA or less" if fit else "",
                 f"an aperture of {max(fewer):g} mrad or less" if fewer else "",
@@ -190,53 +192,58 @@ def coherence(bench: Bench, setting: Setting, current_pa: float) -> Iterator[Vio
         )
 
 
-def not_that_current(bench: Bench, electrons: float, current_pa: float, possible: list[float]) -> Violation:
-    """Why one current can't give so many electrons in a pattern. possible: currents that can."""
-    dwell = electrons / PER_PA_US / current_pa
+def not_that_current(
+    bench: Bench, setting: Setting, share: dose.Share, current_pa: float, possible: list[float]
+) -> Violation:
+    """Why one current can't give a dose. possible: currents that can."""
     shortest, longest = bench.shortest_dwell_us(), bench.instrument.dwell_us.high
+    rates = "the detector's count rates" + (", and the dose rate" if bench.goal.dose_rate_limit_e_per_a2_s else "")
     return Violation(
         "current and dwell time",
-        f"must be possible: dwell times of {shortest:.4g} to {longest:.4g} us, and the detector's count rates",
-        f"{current_pa:g} pA for {dwell:.4g} us",
+        f"must be possible: dwell times of {shortest:.4g} to {longest:.4g} µs, and {rates}",
+        f"{current_pa:g} pA for {share.frame_us:.4g} µs",
         (f"a current of {' or '.join(f'{one:g}' for one in possible)} pA" if possible else "",),
     )
 
 
-def no_current(bench: Bench, setting: Setting, electrons: float, mean: float) -> Violation:
-    """Why no current and dwell time give so many electrons in a pattern. mean: counts of a bright pixel."""
+def no_current(bench: Bench, setting: Setting, dose_e_per_a2: float, electrons: float, mean: float) -> Violation:
+    """Why no current and dwell time give a dose. electrons: applied to a position; mean: of them in a bright pixel."""
     step, detector, instrument = setting.step_a, bench.detector, bench.instrument
-    dose, charge = electrons / step**2, electrons / PER_PA_US
-    shortest, longest = bench.shortest_dwell_us(), instrument.dwell_us.high
+    before, charge = bench.goal.pre_exposure_e_per_a2, electrons / PER_PA_US
+    on_scan = dose.scanned(bench, dose_e_per_a2)
+    shortest, longest = dose.beam_us(bench, step)
     weakest, strongest = min(instrument.currents_pa), max(instrument.currents_pa)
-    wanted = f"{electrons:.3g} electrons per pattern ({dose:g} e/A^2 x ({step:.3g} A)^2)"
-    timed = bench.timed_currents(electrons)
+    wanted = f"{electrons:.3g} electrons per pattern ({on_scan:g} e/Å² × ({step:.3g} Å)²)"
+    timed = dose.timed_currents(bench, electrons, step)
     if timed:
         rate, hits = (n / charge * timed[-1] * 1e6 for n in (mean, electrons))
-        limit, most = detector.rate_per_px_s or math.inf, detector.hits_per_s or math.inf
+        limit, most = (detector.electrons(name, setting.voltage_kv) or math.inf for name in RATES)
         slower = max(rate / limit, hits / most)
+        if slower <= 1:
+            return _too_fast(bench, setting, timed[-1])
         dwell = charge / timed[-1] * slower
-        known = [f"{limit:g} electrons per pixel and second"] if limit < math.inf else []
-        known += [f"{most:g} electrons per second in all"] if most < math.inf else []
+        known = [f"{limit:.4g} electrons per pixel and second"] if limit < math.inf else []
+        known += [f"{most:.4g} electrons per second in all"] if most < math.inf else []
         return Violation(
             "count rate",
             f"{detector.name} counts at most {' and '.join(known)}",
             f"{rate:.3g} and {hits:.3g} with {timed[-1]:g} pA",
             (
-                _current(bench, timed[-1] / slower, f" for {dwell:.3g} us") if dwell <= longest else "",
+                _current(bench, timed[-1] / slower, f" for {dwell:.3g} µs") if dwell <= longest else "",
                 _finer_camera(bench, setting) if rate > limit else "",
             ),
         )
     if weakest * shortest > charge:
-        by_detector = 1e6 / detector.frames_per_s > instrument.dwell_us.low
+        by_detector = bench.shortest_dwell_us() > instrument.dwell_us.low
         least = weakest * shortest * PER_PA_US
         which = f"a frame of {detector.name}" if by_detector else "of the scan generator"
         return Violation(
             "frame rate" if by_detector else "shortest dwell",
             f"the smallest current, {weakest:g} pA, gives {least:.3g} electrons in the shortest dwell time, "
-            f"{shortest:.4g} us ({which})",
+            f"{shortest:.4g} µs ({which})",
             wanted,
-            (_step(bench, math.sqrt(least / dose), "or more"), _current(bench, charge / shortest)),
-            f"a dose of {rounded(least / step**2, True, 3):g} e/A^2 or more",
+            (_step(bench, math.sqrt(least / on_scan), "or more"), _current(bench, charge / shortest)),
+            f"a dose of {rounded(least / step**2 + before, True, 3):g} e/Å² or more",
             f"A current of {rounded(charge / shortest, False):g} pA or less is needed.",
         )
     if strongest * longest < charge:
@@ -244,15 +251,15 @@ def no_current(bench: Bench, setting: Setting, electrons: float, mean: float) ->
         return Violation(
             "beam current",
             f"the largest current, {strongest:g} pA, gives {most:.3g} electrons in the longest dwell time, "
-            f"{longest:g} us",
+            f"{longest:g} µs",
             wanted,
             (
-                _step(bench, math.sqrt(most / dose), "or less"),
-                f"a dwell time of {rounded(charge / strongest, True, 3):g} us"
+                _step(bench, math.sqrt(most / on_scan), "or less"),
+                f"a dwell time of {rounded(charge / strongest, True, 3):g} µs"
                 if charge / strongest <= NEAR * longest
                 else "",
             ),
-            f"a dose of at most {rounded(most / step**2, False, 3):g} e/A^2",
+            f"a dose of at most {rounded(most / step**2 + before, False, 3):g} e/Å²",
             f"A current of {rounded(charge / longest, True):g} pA or more is needed.",
         )
     return Violation(
@@ -263,6 +270,23 @@ def no_current(bench: Bench, setting: Setting, electrons: float, mean: float) ->
     )
 
 
+def _too_fast(bench: Bench, setting: Setting, current_pa: float) -> Violation:
+    """A dose rate above the goal's. current_pa: the smallest that is possible otherwise."""
+    limit, rate = bench.goal.dose_rate_limit_e_per_a2_s, dose.dose_rate(bench, setting, current_pa)
+    radius = bench.probe_radius_a(setting) * math.sqrt(rate / limit)
+    wider = replace(setting, defocus_nm=radius / (setting.semiangle_mrad * MRAD) / NM)
+    fits = wider.defocus_nm <= max(map(abs, bench.underfocus_nm)) and 2 * radius <= bench.window_a(setting)
+    return Violation(
+        "dose rate",
+        f"current / (e π R²) in the probe must be at most {limit:g} e/Å²/s",
+        f"{rate:.3g} e/Å²/s with {current_pa:g} pA",
+        (
+            f"{rounded(wider.defocus_nm, True):g} nm of defocus or more" if fits else "",
+            _current(bench, current_pa * limit / rate),
+        ),
+    )
+
+
 def time(bench: Bench, setting: Setting, time_s: float, shape: tuple[int, int]) -> Iterator[Violation]:
     """The time limit of the goal."""
     limit = bench.goal.time_limit_s
@@ -270,12 +294,12 @@ def time(bench: Bench, setting: Setting, time_s: float, shape: tuple[int, int]) 
         return
     factor = math.sqrt(time_s / limit)
     # a little less, since a scan has a position more than steps along each axis
-    field = " x ".join(f"{math.floor(0.97 * size / factor)}" for size in bench.goal.field_of_view_a)
+    field = " × ".join(f"{math.floor(0.97 * size / factor)}" for size in bench.goal.field_of_view_a)
     yield Violation(
         "time",
         f"the scan must take at most {limit:g} s",
-        f"{time_s:.3g} s for {shape[0]} x {shape[1]} positions",
-        (_step(bench, setting.step_a * factor, "or more"), f"a field of {field} A"),
+        f"{time_s:.3g} s for {shape[0]} × {shape[1]} positions",
+        (_step(bench, setting.step_a * factor, "or more"), f"a field of {field} Å"),
     )
 
 
@@ -283,7 +307,7 @@ def _step(bench: Bench, step_a: float, which: str) -> str:
     """A step, if the scan generator can do it. which: "or more" or "or less"; rounded to that side."""
     shown = rounded(step_a, which == "or more")
     low, high = bench.instrument.step_a.low, min(bench.instrument.step_a.high, bench.largest_step_a)
-    return f"a step of {shown:g} A {which}" if low <= shown <= high else ""
+    return f"a step of {shown:g} Å {which}" if low <= shown <= high else ""
 
 
 def rounded(value: float, up: bool, digits: int = 2) -> float:

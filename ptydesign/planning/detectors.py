@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import itertools
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from ptydesign.config import Strict, build, read_yaml
@@ -17,6 +18,7 @@ from ptydesign.errors import InputError, nearest, shown
 FILE = Path(__file__).parent / "detectors.yaml"
 USER = "given in the plan"
 UNVERIFIED = " (unverified)"
+LIMITS = ("counts_per_frame", "rate_per_px_s", "hits_per_s")
 
 
 class DetectorNumbers(Strict):
@@ -30,19 +32,28 @@ class DetectorNumbers(Strict):
     pixel_um: PositiveFloat | None = None
     """Pitch of the pixels in micrometres; needed for camera lengths."""
     frames_per_s: PositiveFloat | None = None
-    """Whole frames per second, back to back."""
+    """Whole frames per second, back to back, their read-out included."""
+    read_out_us: float | None = Field(None, ge=0)
+    """Time in microseconds that reading a frame takes, in which nothing is counted; null is taken as 0."""
+    blanked: bool | None = None
+    """Whether the beam is off during the read-out; null is taken as no."""
     counts_per_frame: PositiveFloat | None = None
-    """Most electrons that a pixel can count in a frame."""
+    """Most counts that a pixel can hold in a frame."""
     rate_per_px_s: PositiveFloat | None = None
-    """Most electrons per second that a pixel can count."""
+    """Most counts per second of a pixel."""
     hits_per_s: PositiveFloat | None = None
     """Most events per second of the whole detector."""
     dead_time_ns: PositiveFloat | None = None
-    """Time in ns that a pixel is blind after an electron."""
+    """Time in ns that a pixel is blind after a count."""
+    event_px: PositiveFloat | None = None
+    """Area in pixels around an electron in which a second one of the same frame is lost, of detectors that find single
+    electrons in sparse frames."""
     dqe: float | None = Field(None, gt=0, le=1)
     """Detective quantum efficiency at zero frequency; the dose is multiplied by it."""
     mtf_nyquist: dict[float, float] | None = None
     """Modulation transfer at the Nyquist frequency at each voltage, as {kV: value}; interpolated between them."""
+    hits_per_electron: dict[float, float] | None = None
+    """Pixels that count an electron, on average, as {kV: value}; interpolated between them, null is taken as 1."""
     bytes_per_px: PositiveFloat | None = None
     """Bytes of a pixel in the file."""
     bytes_per_hit: PositiveFloat | None = None
@@ -59,25 +70,39 @@ class Detector(DetectorNumbers):
 
     def source(self, field: str) -> str:
         """Where a number is from."""
-        return self.sources.get(field, "no limit known")
+        return self.sources.get(field, "no limit known" if field in LIMITS else "not known")
 
     def mtf_at(self, voltage_kv: float) -> float:
         """Modulation transfer at Nyquist at a voltage, interpolated between what is known; 1 if nothing is."""
-        if not self.mtf_nyquist:
-            return 1.0
-        known = sorted(self.mtf_nyquist.items())
-        if voltage_kv <= known[0][0]:
-            return known[0][1]
-        for (low, a), (high, b) in itertools.pairwise(known):
-            if voltage_kv <= high:
-                return a + (b - a) * (voltage_kv - low) / (high - low)
-        return known[-1][1]
+        return _interpolated(self.mtf_nyquist, voltage_kv)
 
-    def bytes_per_pattern(self, electrons: float) -> float:
+    def hits_at(self, voltage_kv: float) -> float:
+        """Pixels that count an electron at a voltage, on average."""
+        return _interpolated(self.hits_per_electron, voltage_kv)
+
+    def electrons(self, field: str, voltage_kv: float) -> float | None:
+        """A limit of counts or hits (by its field) in electrons; None if no limit is known."""
+        limit = getattr(self, field)
+        return None if limit is None else limit / self.hits_at(voltage_kv)
+
+    @property
+    def nominal(self) -> list[str]:
+        """Fields of numbers that could not be checked."""
+        return [field for field, source in self.sources.items() if UNVERIFIED in source]
+
+    def bytes_per_pattern(self, electrons: float, voltage_kv: float) -> float:
         """Size of a stored pattern: events, or pixels before any binning."""
         if self.bytes_per_hit is not None:
-            return electrons * self.bytes_per_hit
+            return electrons * self.hits_at(voltage_kv) * self.bytes_per_hit
         return self.pixels[0] * self.pixels[1] * (self.bytes_per_px or 4.0)
+
+
+def _interpolated(known: Mapping[float, float] | None, voltage_kv: float) -> float:
+    """A number that is known at some voltages, at another: interpolated, and that of the nearest beyond them."""
+    if not known:
+        return 1.0
+    voltages = sorted(known)
+    return float(np.interp(voltage_kv, voltages, [known[v] for v in voltages]))
 
 
 # Columns of the table, which fits a screen of 80 letters: (field, head, width).
@@ -134,12 +159,25 @@ def detector_names() -> list[str]:
     return list(_entries())
 
 
+def plain(name: str) -> str:
+    """A name without case, blanks and signs."""
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
+
+
+@functools.cache
+def _known() -> dict[str, str]:
+    """Names of the data file by all the ways to write them."""
+    return {plain(one): name for name, entry in _entries().items() for one in (name, *entry.get("aliases", ()))}
+
+
 def find_detector(name: str, override: DetectorNumbers | Mapping[str, Any] | None = None) -> Detector:
-    """The detector of a name with some numbers overridden. Raises InputError naming the nearest known one.
+    """The detector of a name, in any case and common spelling, with some numbers overridden. Raises InputError naming
+    the nearest known one.
 
     A name that isn't in the file is allowed if the override gives pixels, pixel_um and frames_per_s.
     """
     given = override.model_dump(exclude_none=True) if isinstance(override, DetectorNumbers) else dict(override or {})
+    name = _known().get(plain(name), name)
     if name not in _entries() and not {"pixels", "frames_per_s"} <= set(given):
         mend = nearest(name, detector_names()) + " Or describe it: override: {pixels: [ny, nx], frames_per_s: ...}."
         raise InputError("detector.name", "is not a known detector", name, mend)
@@ -149,4 +187,7 @@ def find_detector(name: str, override: DetectorNumbers | Mapping[str, Any] | Non
         field: item["source"] + ("" if item.get("verified", True) else UNVERIFIED) for field, item in entry.items()
     }
     sources |= dict.fromkeys(given, USER)
+    if "frames_per_s" in given and 1e6 / given["frames_per_s"] <= values.get("read_out_us", 0.0):
+        # another way to read it than the one on file
+        del values["read_out_us"], sources["read_out_us"]
     return build(Detector, {**values, **given, "name": name, "sources": sources}, f"detector {name}")

@@ -95,7 +95,7 @@ def drawn(
     wrong |= {**errors.of_scan, **aberrations.fields(bench.instrument.aberrations, errors.aberrations)}
     trial = PlannedTrial(
         true.model_copy(update=wrong),
-        detected_dose(bench, dose_e_per_a2),
+        detected_dose(bench, operation),
         repeat=FIRST_REPEAT + number,
         stop=stop,
         believed=believed,

@@ -171,15 +171,13 @@ class Bench:
         return rows, columns
 
     def shortest_dwell_us(self) -> float:
-        """Of scan generator and detector together."""
-        return max(self.instrument.dwell_us.low, 1e6 / self.detector.frames_per_s)
+        """Of scan generator and detector together; a frame can't be shorter than its read-out."""
+        frame_us = max(1e6 / self.detector.frames_per_s, self.detector.read_out_us or 0.0)
+        return max(self.instrument.dwell_us.low, frame_us)
 
-    def timed_currents(self, electrons: float) -> list[float]:
-        """Currents in pA, the largest first, for which so many electrons take a dwell time that can be done."""
-        charge = electrons / PER_PA_US
-        shortest, longest = self.shortest_dwell_us(), self.instrument.dwell_us.high
-        ranked = sorted(self.instrument.currents_pa, reverse=True)
-        return [i for i in ranked if shortest * (1 - 1e-9) <= charge / i <= longest * (1 + 1e-9)]
+    def mtf(self, voltage_kv: float) -> float:
+        """Modulation transfer at the Nyquist frequency of the pixels as they are reconstructed."""
+        return self.detector.mtf_at(voltage_kv) ** (math.sin(math.pi / 2 / self.bin) ** 2)
 
     @property
     def largest_step_a(self) -> float:

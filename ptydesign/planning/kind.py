@@ -13,7 +13,7 @@ results/<study>[-<scale>]/
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ptydesign.experiment import estimate
 from ptydesign.experiment.trial import study_inputs
 from ptydesign.planning import scope
 from ptydesign.planning.config import PlanningStudy
+from ptydesign.planning.instrument import Setting
 from ptydesign.planning.load import load
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import in_slices, thickness_a
@@ -261,38 +262,48 @@ def memory(resolved: PlanningResolved) -> dict[str, float]:
 
 
 def work(resolved: PlanningResolved) -> dict[str, Work]:
-    """Of each step, by the mean work of settings that can be done at the dose limit."""
+    """Of each step: first points are spread over all settings that can be done, of which few with small steps take most
+    of the time; what is proposed and tried again isn't among these, and counts as the one in the middle."""
     plan, searches = resolved.study, _searches(resolved).values()
-    each = _typical_work(resolved)
-    once = [s.sizes[r] for s in searches for r in range(len(s.sizes)) if s.whole(r)]
-    shared = sum(s.total for s in searches) - sum(once)
-    designs, repeats, draws = len(scope.designs(plan)), plan.robustness.repeats, plan.robustness.draws
+    each = _work_of_settings(resolved)
+    spread, middle = float(np.mean(each)), float(np.median(each))
+    own = float(_work_of(resolved, [expert_at(resolved.bench, plan.goal.dose_limit)])[0])
+    designs, repeats, draws = len(scope.designs(plan)) - 1, plan.robustness.repeats, plan.robustness.draws
     looks = scope.tolerance_trials(plan)
-
-    def of(trials: int, chain: int = 0) -> Work:
-        return Work(trials * each, TRIAL_S * trials, chain * each)
-
+    once = shared = 0.0
+    trials = {True: 0, False: 0}
+    for search in searches:
+        for round_, size in enumerate(search.sizes):
+            units = size * (middle if round_ else spread)
+            once, shared = (once + units, shared) if search.whole(round_) else (once, shared + units)
+            trials[search.whole(round_)] += size
+    likely, expert = ((repeats + draws) * work for work in (middle, own))
     return {
-        ROUND.name: of(sum(once), sum(once)),
-        EVALUATE.name: of(shared),
-        ROBUST.name: of(designs * (repeats + draws), repeats + draws),
-        TOLERANCE.name: of(looks),
-        LIMITS.name: Work(BOUND_TRIALS * len(scope.LIMIT_DESIGNS) * each, chain=BOUND_TRIALS * each),
+        ROUND.name: Work(once, TRIAL_S * trials[True], once),
+        EVALUATE.name: Work(shared, TRIAL_S * trials[False]),
+        ROBUST.name: Work(designs * likely + expert, TRIAL_S * (designs + 1) * (repeats + draws), max(likely, expert)),
+        TOLERANCE.name: Work(looks * middle, TRIAL_S * looks),
+        LIMITS.name: Work(BOUND_TRIALS * (middle + own), chain=BOUND_TRIALS * max(middle, own)),
     }
 
 
-def _typical_work(resolved: PlanningResolved) -> float:
-    """Mean work of a trial over settings that can be done."""
+def _work_of_settings(resolved: PlanningResolved) -> np.ndarray:
+    """Work of trials of settings that can be done: (setting,)."""
     bench, limit = resolved.bench, resolved.study.goal.dose_limit
     space = make_space(bench, limit)
     points = space.from_cube(np.random.default_rng(0).random((estimate.SAMPLES, len(space.names))))
     settings = [setting_of(bench, p) for p in points if space.allowed is None or space.allowed(p)]
-    each = []
-    for setting in settings or [expert_at(bench, limit)]:
+    return _work_of(resolved, settings or [expert_at(bench, limit)])
+
+
+def _work_of(resolved: PlanningResolved, settings: Sequence[Setting]) -> np.ndarray:
+    """(setting,) of some settings, as `_work_of_settings`."""
+    bench, limit, each = resolved.bench, resolved.study.goal.dose_limit, []
+    for setting in settings:
         study, operation = resolved.of(setting).study, operate(bench, setting, limit)
         config = study.experiment if operation.current_pa is None else to_experiment_config(bench, operation)
         each.append(estimate.trial_work(for_beam(bench, study, config), config, _slices(resolved)))
-    return float(np.mean(each))
+    return np.asarray(each)
 
 
 def _slices(resolved: PlanningResolved) -> int:

@@ -71,7 +71,8 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
     grid = Grid((size, size), (pixel, pixel))
     wavelength = wavelength_a(setting.voltage_kv)
     field = plan.simulation.field_of_view_a
-    planned = still_config(bench, operate(bench, setting, dose_e_per_a2))
+    operation = operate(bench, setting, dose_e_per_a2)
+    planned = still_config(bench, operation)
     scanned = planned.scanned_a
     canvas = tuple(_even(math.ceil(extent / pixel) + size) for extent in scanned)
     slices, each_a = trial_reconstruction(plan).final_slices
@@ -80,7 +81,8 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
     room = capacity(len(nominal))
     positions = np.concatenate([nominal, np.repeat(nominal[:1], room - len(nominal), axis=0)])
     electrons = np.zeros(room)
-    electrons[: len(nominal)] = detected_dose(bench, dose_e_per_a2) * setting.step_a**2
+    detected = detected_dose(bench, operation)
+    electrons[: len(nominal)] = detected * setting.step_a**2
     spectrum = waves.probe_spectrum(grid, wavelength, setting.semiangle_mrad * MRAD, **bench.aberrations_of(setting))
     steps = None
     if slices > 1:

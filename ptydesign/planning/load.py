@@ -12,6 +12,7 @@ from ptydesign.errors import InputError
 from ptydesign.planning.checks import check_plan
 from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.library import with_instrument
+from ptydesign.planning.ready import check_ready
 from ptydesign.planning.resolve import PlanningResolved
 from ptydesign.study.checked import check_results
 from ptydesign.study.file import DEFAULT_SCALE, RENAMED, build_study, folder_name, in_file, name_of
@@ -54,7 +55,9 @@ def study_name(path: Path) -> str:
 
 
 def read_plan(path: Path, scale: str = DEFAULT_SCALE) -> tuple[PlanningStudy, list[str]]:
-    """(checked plan, warnings) of a YAML file or of a folder with a study.yaml. Raises InputError."""
+    """(checked plan, warnings) of a YAML file or of a folder with a study.yaml. Raises InputError.
+
+    All that its jobs would refuse is looked for by `start.read_to_start`."""
     path = Path(path)
     if path.is_dir() and not (path / "study.yaml").is_file():
         raise InputError("plan", "must be a file, or a study's folder", str(path), "`ptydesign init` writes a plan.")
@@ -105,15 +108,14 @@ def _checked(plan: PlanningStudy, folder: Path) -> tuple[PlanningStudy, list[str
     """The plan with its sample's file found from `folder`, all rules checked: also those of the studies that its trials
     belong to, which are named by the plan's own fields."""
     plan, warnings = check_plan(plan, folder)
+    resolved = PlanningResolved(plan, Path())
     try:
-        modes = PlanningResolved(plan, Path()).modes
+        _ = resolved.modes
     except InputError as error:
         section, _, name = error.field.removeprefix(f"{plan.study}: ").rpartition(".")
         field, value, mend = MODE_FIELDS.get(name, f"simulation ({section}.{name})"), error.value, error.mend
         if field == WINDOW:
             mend = WINDOW_MEND
         raise InputError(field, error.rule, value, mend) from None
-    if not modes:
-        rule = "no voltage and camera length hold an aperture and reach it"
-        raise InputError("goal.resolution_a", rule, plan.goal.resolution_a, "Ask for less, or a larger angle.")
+    check_ready(resolved)
     return plan, warnings

@@ -1,17 +1,19 @@
 """A setting at a dose: the current and the dwell time that give it, all that follows, and which constraint binds.
 
 The dose fixes the product of current and dwell time. The largest current that dwell limits, frame rate and count rates
-allow gives the shortest scan. Where the source grows with the current, the largest current whose source is fine enough
-for the goal is taken, as an operator does, if the time limit leaves that long.
+allow gives the shortest scan; where a part of the dose isn't counted (`dose`), the largest of those that count nearly
+as much as any within the time limit. Where the source grows with the current, the largest of those whose
+source is fine enough for the goal, as an operator does.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ptydesign.design import sampling
-from ptydesign.planning import constraints
+from ptydesign.planning import constraints, dose
 from ptydesign.planning.constraints import Violation
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
 from ptydesign.units import MRAD
@@ -21,13 +23,17 @@ from ptydesign.units import MRAD
 class Operation:
     """A setting at a dose, with everything that follows from it. None: no current and dwell time are possible.
 
-    bright: of a physical pixel in the bright-field disk. shape: (rows, columns) of the scan on the day.
+    dose_e_per_a2: all that the specimen gets. counted_part: of it. electrons: counted in a pattern, if the detector
+    misses none. dwell_us: from one position to the next, exposure and read-out. bright: of a physical pixel in the
+    bright-field disk. shape: (rows, columns) of the scan on the day.
     """
 
     setting: Setting
     dose_e_per_a2: float
+    counted_part: float
     electrons: float
     current_pa: float | None
+    exposure_us: float | None
     dwell_us: float | None
     shape: tuple[int, int]
     scan_time_s: float | None
@@ -56,52 +62,64 @@ def operate(bench: Bench, setting: Setting, dose_e_per_a2: float, current_pa: fl
 
     current_pa: that one, whether it can be or not; None: the largest that is possible.
     """
-    electrons = sampling.electrons_per_pattern(dose_e_per_a2, setting.step_a)
+    applied = sampling.electrons_per_pattern(dose.scanned(bench, dose_e_per_a2), setting.step_a)
     alpha, pixel = setting.semiangle_mrad, bench.physical_pixel_mrad(setting.camera)
-    counts = sampling.counts_per_bright_pixel(electrons, alpha * MRAD, pixel * MRAD)
-    found = [*constraints.optics(bench, setting), *constraints.counts(bench, setting, counts)]
+    bright = sampling.counts_per_bright_pixel(1.0, alpha * MRAD, pixel * MRAD)
     shape = bench.scan_shape(setting.step_a)
-    possible = _currents(bench, electrons, counts)
-    current = current_pa or _chosen(bench, setting, possible, electrons, shape)
-    dwell = time_s = rate = None
-    if current is not None and current not in possible:
-        found.append(constraints.not_that_current(bench, electrons, current, possible))
+    possible = {i: dose.share(bench, setting, dose_e_per_a2, i) for i in _currents(bench, setting, applied, bright)}
+    current = current_pa or _current(bench, setting, possible, shape)
+    found, share, time_s = list(constraints.optics(bench, setting)), None, None
+    if current is not None:
+        share = dose.share(bench, setting, dose_e_per_a2, current)
+        time_s = _scan_time_s(bench, share, shape)
+    part = share.part if share else dose.scanned(bench, dose_e_per_a2) / dose_e_per_a2
+    electrons = max(0.0, share.electrons) if share else applied
+    counts = electrons * bright
+    found += constraints.counts(bench, setting, counts)
     if current is None:
-        found.append(constraints.no_current(bench, setting, electrons, counts))
+        found.append(constraints.no_current(bench, setting, dose_e_per_a2, applied, applied * bright))
     else:
-        dwell = electrons / PER_PA_US / current
-        time_s = _scan_time_s(bench, shape, dwell)
-        rate = counts / (dwell * 1e-6)
+        if current not in possible:
+            found.append(constraints.not_that_current(bench, setting, share, current, list(possible)))
         found += [*constraints.time(bench, setting, time_s, shape), *constraints.coherence(bench, setting, current)]
     found += constraints.simulated(bench, setting, electrons)
-    size = shape[0] * shape[1] * bench.detector.bytes_per_pattern(electrons) / 1e9
-    return Operation(setting, dose_e_per_a2, electrons, current, dwell, shape, time_s, counts, rate, size, tuple(found))
+    stored = bench.detector.bytes_per_pattern(electrons, setting.voltage_kv)
+    exposure, frame = (share.exposure_us, share.frame_us) if share else (None, None)
+    rate = None if current is None else bright * current * PER_PA_US * 1e6
+    return Operation(
+        setting, dose_e_per_a2, part, electrons, current, exposure, frame, shape, time_s, counts, rate,
+        shape[0] * shape[1] * stored / 1e9, tuple(found),
+    )  # fmt: skip
 
 
-def _currents(bench: Bench, electrons: float, counts: float) -> list[float]:
-    """Currents in pA that dwell times, frame rate and count rates allow, the largest first."""
-    per_pixel = bench.detector.rate_per_px_s or math.inf
-    per_s = bench.detector.hits_per_s or math.inf
+def _scan_time_s(bench: Bench, share: dose.Share, shape: tuple[int, int]) -> float:
+    return sampling.scan_time_s(shape[0] * shape[1], 1e6 / share.frame_us, shape[0], bench.instrument.flyback_us * 1e-6)
+
+
+def _current(
+    bench: Bench, setting: Setting, possible: Mapping[float, dose.Share], shape: tuple[int, int]
+) -> float | None:
+    """The current that is taken: of those within the time limit, or of all if none is; where the source grows with it,
+    of those whose source is fine enough, or else the smallest within the time limit."""
+    limit = bench.goal.time_limit_s or math.inf
+    in_time = {i: one for i, one in possible.items() if _scan_time_s(bench, one, shape) <= limit}
+    ranked = list((in_time or possible).items())
+    if bench.source_varies and in_time:
+        fine = [(i, one) for i, one in ranked if bench.source_a(setting, i) <= bench.good_source_a]
+        ranked = fine or ranked[-1:]
+    return dose.preferred(ranked)
+
+
+def _currents(bench: Bench, setting: Setting, applied: float, bright: float) -> list[float]:
+    """Currents in pA that dwell times, frame rate, count rates and a dose rate allow, the largest first. applied: to a
+    position. bright: part of a pattern's electrons in a bright pixel."""
+    detector, voltage = bench.detector, setting.voltage_kv
+    per_pixel = detector.electrons("rate_per_px_s", voltage) or math.inf
+    per_s = detector.electrons("hits_per_s", voltage) or math.inf
+    most = bench.goal.dose_rate_limit_e_per_a2_s or math.inf
     found = []
-    for current in bench.timed_currents(electrons):
-        dwell_s = electrons / PER_PA_US / current * 1e-6
-        if counts / dwell_s <= per_pixel and electrons / dwell_s <= per_s:
+    for current in dose.timed_currents(bench, applied, setting.step_a):
+        rate = current * PER_PA_US * 1e6
+        if bright * rate <= per_pixel and rate <= per_s and dose.dose_rate(bench, setting, current) <= most:
             found.append(current)
     return found
-
-
-def _chosen(
-    bench: Bench, setting: Setting, possible: list[float], electrons: float, shape: tuple[int, int]
-) -> float | None:
-    """The current to take of those that are possible (the largest first): the largest; where the source grows with it,
-    the largest whose source is fine enough, or the smallest, of those that keep the time limit."""
-    if not bench.source_varies:
-        return next(iter(possible), None)
-    limit = bench.goal.time_limit_s or math.inf
-    timed = [i for i in possible if _scan_time_s(bench, shape, electrons / PER_PA_US / i) <= limit]
-    fine = [i for i in timed if bench.source_a(setting, i) <= bench.good_source_a]
-    return next(iter([*fine[:1], *timed[-1:], *possible]), None)
-
-
-def _scan_time_s(bench: Bench, shape: tuple[int, int], dwell_us: float) -> float:
-    return sampling.scan_time_s(shape[0] * shape[1], 1e6 / dwell_us, shape[0], bench.instrument.flyback_us * 1e-6)

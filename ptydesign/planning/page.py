@@ -111,8 +111,8 @@ def _text(value: object) -> str:
 
 
 def _cards(tables: PlanningTables, bench: Bench) -> Iterable[Table]:
-    for content in tables.recommendation["cards"]:
-        card = Card.of(content)
+    cards = [Card.of(content) for content in tables.recommendation["cards"]]
+    for card in cards[: 1 if cards[0].setting == cards[-1].setting else None]:  # tables of older plans have it twice
         rows = [
             [Cell(MARKS[row.status], look=f"mark {row.status}"), row.name, row.value_text,
              *(Cell(words, look="wrap") for words in (row.limit, row.change, row.formula, row.source))]

@@ -8,6 +8,7 @@ import numpy as np
 
 from ptydesign.errors import InputError
 from ptydesign.planning import constraints
+from ptydesign.planning.constraints import Violation
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import Operation, operate
 
@@ -25,6 +26,7 @@ FIELDS = {
     "detector edge": "goal.resolution_a",
     "source size": "instrument.source_size_a",
     "focal spread": "instrument.focal_spread_nm",
+    "dose rate": "goal.dose_rate_limit_e_per_a2_s",
 }
 SMALLER_HELPS = ("beam current", "counts per frame", "count rate", "simulated counts")
 
@@ -38,10 +40,10 @@ def check_possible(bench: Bench) -> None:
         return
     # the first broken constraint of the first such dose is named; each dose's mend is given
     violation = bound[0][1].violations[0]
-    rule = f"no setting is possible at {bound[0][0]:g} e/A^2: {violation.name} binds; {violation.rule}"
+    rule = f"no setting is possible at {bound[0][0]:g} e/Å²: {violation.name} binds; {violation.rule}"
     first, *mends = [_mend(bench, settings, dose, operation) for dose, operation in bound]
     more = [
-        f"Nor at {dose:g} e/A^2 ({operation.violations[0].name}). {mend if mend != first else ''}".strip()
+        f"Nor at {dose:g} e/Å² ({operation.violations[0].name}). {mend if mend != first else ''}".strip()
         for (dose, operation), mend in zip(bound[1:], mends, strict=True)
     ]
     field = FIELDS.get(violation.name, DOSES)
@@ -52,6 +54,17 @@ def check_possible(bench: Bench) -> None:
     if violation.name == "focal spread" and bench.instrument.cc_mm:
         field = "instrument.cc_mm"
     raise InputError(field, rule, violation.value, " ".join([first, *more]))
+
+
+def unusable(bench: Bench) -> dict[tuple[float, float], Violation | None]:
+    """Of each (voltage, camera): None if a setting is possible with it at a dose of the goal, or else what binds at the
+    one that comes nearest."""
+    found = {}
+    for pair in itertools.product(bench.instrument.voltages_kv, bench.cameras):
+        settings = [s for s in _grid(bench) if (s.voltage_kv, s.camera) == pair]
+        nearest = [_nearest_operation(bench, settings, dose) for dose in bench.goal.doses_e_per_a2]
+        found[pair] = None if None in nearest else nearest[0].violations[0]
+    return found
 
 
 def _grid(bench: Bench) -> list[Setting]:
@@ -94,7 +107,7 @@ def _mend(bench: Bench, settings: list[Setting], dose_e_per_a2: float, operation
     if dose:
         # three digits towards the side where there is a setting
         shown = constraints.rounded(dose, dose > dose_e_per_a2, 3)
-        nearest = f"a dose of {shown:g} e/A^2, the nearest that is possible"
+        nearest = f"a dose of {shown:g} e/Å², the nearest that is possible"
     return constraints.offer(*(() if others else violation.choices), nearest) or violation.otherwise
 
 

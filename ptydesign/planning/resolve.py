@@ -7,22 +7,22 @@ that of `study`.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from ptydesign.experiment.checks import Place, extremes, potential_shape
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.resolve import Resolved as StudyResolved
-from ptydesign.planning import aberrations, constraints
+from ptydesign.planning import aberrations
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.gun import MOST_TIMES
 from ptydesign.planning.instrument import Beam, Bench, Setting
 from ptydesign.planning.operation import Operation, operate
+from ptydesign.planning.possible import unusable
 from ptydesign.planning.reconstruction import in_slices, probe_powers, trial_reconstruction
 from ptydesign.planning.thumb import expert, feasible_near, rule_for
 from ptydesign.simulate.coherence import largest_source_a, largest_spread_a
@@ -67,29 +67,41 @@ class PlanningResolved(Checked):
 
     @cached_property
     def modes(self) -> dict[Mode, StudyResolved]:
-        """The optical modes that reach the resolution, each with its study."""
+        """The optical modes in which a setting is possible, each with its study."""
         bench, plan = self.bench, self.study
-        pairs = itertools.product(plan.instrument.voltages_kv, bench.cameras)
-        useful = [p for p in pairs if _reaches(bench, *p)]
+        useful = [pair for pair, problem in unusable(bench).items() if problem is None]
         factors = {1.0, *(thickness_factors(plan))}
         found = [Mode(*pair, factor) for pair in useful for factor in sorted(factors)]
         return {mode: self._study(mode) for mode in found}
 
     def of(self, setting: Setting, thickness: float = 1.0) -> StudyResolved:
         """The study that a setting belongs to."""
-        return self.modes[Mode(setting.voltage_kv, setting.camera, thickness)]
+        mode = Mode(setting.voltage_kv, setting.camera, thickness)
+        # a mode is left out if none of the settings that stand for all is possible: one between them may be
+        return self.modes.get(mode) or self._study(mode)
 
     def _study(self, mode: Mode) -> StudyResolved:
         study = mode_study(self.bench, mode)
-        shape = potential_shape(study, _with_sources(self.bench, mode, extremes(study)))
+        shape = potential_shape(study, _with_sources(self.bench, mode, _places(self.bench, mode, study)))
         key = potential_key(study.sample, study.potential, shape, study.seed)
         return StudyResolved(study, self.results, shape, key)
 
 
-def _reaches(bench: Bench, voltage_kv: float, camera: float) -> bool:
-    setting = Setting(voltage_kv, bench.instrument.apertures_mrad[0], 0.0, 1.0, camera)
-    names = {violation.name for violation in constraints.optics(bench, setting)}
-    return not names & {"detector edge", "aperture"}
+def _places(bench: Bench, mode: Mode, study: StudyConfig) -> Iterator[Place]:
+    """Extreme points of a mode's study, each with a defocus that its aperture can have, and the plan's own expert."""
+    setting = Setting(mode.voltage_kv, bench.instrument.apertures_mrad[0], 0.0, 1.0, mode.camera)
+    for where, point in extremes(study):
+        if "defocus_nm" in point:
+            angle = point.get("semiangle_mrad", study.experiment.semiangle_mrad)
+            low, high = _reached_nm(bench, replace(setting, semiangle_mrad=angle))
+            point = {**point, "defocus_nm": min(max(point["defocus_nm"], low), high)}
+        yield where, point
+    for dose in bench.goal.doses_e_per_a2:
+        own = expert_at(bench, dose)
+        if (own.voltage_kv, own.camera) == mode[:2]:
+            for error in (-1, 1):  # three standard deviations, twice over
+                defocus = own.defocus_nm + error * 6 * bench.instrument.defocus_error_nm
+                yield "expert", {"semiangle_mrad": own.semiangle_mrad, "defocus_nm": defocus, "step_a": own.step_a}
 
 
 def thickness_factors(plan: PlanningStudy) -> tuple[float, ...]:
@@ -153,9 +165,10 @@ def mode_study(bench: Bench, mode: Mode) -> StudyConfig:
 
 def _reached_nm(bench: Bench, setting: Setting) -> tuple[float, float]:
     """(low, high) of the underfocus that trials of a setting's mode have: what can be set and leaves the probe in the
-    window with the smallest aperture, and three standard deviations of error twice over."""
-    apertures = [angle * MRAD for angle in bench.instrument.apertures_mrad]
-    most = (bench.window_a(setting) / 2 / apertures[0] + abs(bench.instrument.cs_mm) * MM * apertures[-1] ** 2) / NM
+    window with the setting's aperture, and three standard deviations of error twice over."""
+    angle = setting.semiangle_mrad * MRAD
+    largest = bench.instrument.apertures_mrad[-1] * MRAD
+    most = (bench.window_a(setting) / 2 / angle + abs(bench.instrument.cs_mm) * MM * largest**2) / NM
     low, high = (min(max(limit, -most), most) for limit in bench.underfocus_nm)
     margin = 2 * 3 * bench.instrument.defocus_error_nm
     return low - margin, high + margin + 1e-3
@@ -180,8 +193,7 @@ def _inside(bench: Bench, mode: Mode) -> list[float]:
 
 def _experiment(bench: Bench, setting: Setting) -> dict[str, Any]:
     """Fields of an experiment that the setting and the instrument fix."""
-    instrument, detector = bench.instrument, bench.detector
-    mtf = detector.mtf_at(setting.voltage_kv) ** (math.sin(math.pi / 2 / bench.bin) ** 2)  # at the binned Nyquist
+    instrument = bench.instrument
     return {
         "voltage_kv": setting.voltage_kv,
         "step_a": setting.step_a,
@@ -193,7 +205,7 @@ def _experiment(bench: Bench, setting: Setting) -> dict[str, Any]:
         "cs_mm": instrument.cs_mm,
         "position_jitter_a": instrument.position_jitter_a,
         "line_noise_a": instrument.line_noise_a,
-        "mtf_nyquist": mtf,
+        "mtf_nyquist": bench.mtf(setting.voltage_kv),
         **aberrations.fields(instrument.aberrations),
     }
 
@@ -243,9 +255,9 @@ def drift_angle(bench: Bench) -> float:
     return math.pi / 4 if known is None else math.pi / 2 - math.radians(known)
 
 
-def detected_dose(bench: Bench, dose_e_per_a2: float) -> float:
-    """The dose that the detector sees: the applied one times the DQE."""
-    return dose_e_per_a2 * (bench.detector.dqe or 1.0)
+def detected_dose(bench: Bench, operation: Operation) -> float:
+    """The dose that the detector sees: the counted part of the applied one, times the DQE."""
+    return operation.dose_e_per_a2 * operation.counted_part * (bench.detector.dqe or 1.0)
 
 
 def make_bench(plan: PlanningStudy) -> Bench:

@@ -72,21 +72,38 @@ def propose_points(resolved: PlanningResolved, search: str, round_: int) -> Path
 def _first_points(resolved: PlanningResolved, search: Search, space: Space) -> list[Point]:
     """The rule of thumb, and a spread-out design; after the first dose, half of it the best of the dose below that can
     be done here."""
-    from ptydesign.design.propose import initial_design
-
-    plan, size = resolved.study, search.sizes[0]
-    expert = point_of(space, expert_at(resolved.bench, search.dose_e_per_a2))
-    points = [expert] if space.allowed is None or space.allowed(expert) else []
+    size = search.sizes[0]
+    points = _own_point(resolved, search, space)
     if search.before is not None:
         below = find_search(resolved, dose_name(search.before))
         seen = [o for r in range(len(below.sizes)) for o in observations(resolved, below, r) if not o.failed]
         ranked = [dict(o.point) for o in sorted(seen, key=lambda o: -o.value)]
         ranked = [p for p in ranked if p not in points and (space.allowed is None or space.allowed(p))]
         points += ranked[: size // 2]
+    return _filled(resolved, search, space, points)
+
+
+def check_first_points(resolved: PlanningResolved, search: Search) -> None:
+    """Raises InputError if a search has fewer settings to start from than it asks for."""
+    space = make_space(resolved.bench, search.dose_e_per_a2)
+    _filled(resolved, search, space, _own_point(resolved, search, space))
+
+
+def _own_point(resolved: PlanningResolved, search: Search, space: Space) -> list[Point]:
+    """The rule of thumb's point, if it can be done."""
+    expert = point_of(space, expert_at(resolved.bench, search.dose_e_per_a2))
+    return [expert] if space.allowed is None or space.allowed(expert) else []
+
+
+def _filled(resolved: PlanningResolved, search: Search, space: Space, points: list[Point]) -> list[Point]:
+    """Some points and a spread-out design, as many as the first round has. Raises InputError if there are fewer."""
+    from ptydesign.design.propose import initial_design
+
+    plan, size = resolved.study, search.sizes[0]
     fresh = initial_design(space, size, plan.search.initial_design, seed_of(plan.seed, "design", search.dose_e_per_a2))
-    points += [p for p in fresh if p not in points][: size - len(points)]
+    points = [*points, *[p for p in fresh if p not in points][: size - len(points)]]
     if len(points) < size:
-        rule = f"must leave {size} different settings that are possible at {search.dose_e_per_a2:g} e/A^2"
+        rule = f"must leave {size} different settings that are possible at {search.dose_e_per_a2:g} e/Å²"
         raise InputError("search.initial", rule, len(points), "Lower it, or widen the instrument's ranges.")
     return points
 
@@ -156,8 +173,9 @@ class Runners:
     ) -> PlannedTrial:
         """A setting as it is planned for a dose. times: so many times the electrons, all else as it is."""
         bench = self.resolved.bench
-        config = to_experiment_config(bench, operate(bench, setting, dose))
-        return PlannedTrial(config, times * detected_dose(bench, dose), repeat=repeat, stop=stop)
+        operation = operate(bench, setting, dose)
+        config = to_experiment_config(bench, operation)
+        return PlannedTrial(config, times * detected_dose(bench, operation), repeat=repeat, stop=stop)
 
     def planned(
         self,

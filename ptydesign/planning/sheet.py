@@ -70,9 +70,7 @@ def sheet_content(tables: PlanningTables) -> dict[str, Any]:
     return {
         "title": plan.title,
         "instrument": plan.instrument.name,
-        "detector": f"{plan.detector.name}, binned {plan.detector.bin}"
-        if plan.detector.bin > 1
-        else plan.detector.name,
+        "detector": bench.detector.name + (f", binned {bench.bin}" if bench.bin > 1 else ""),
         "settings": settings(tables, bench),
         "expected": [*expected(tables), *_higher(tables), *(("Caution", words) for words in cautions(tables, plan))],
         "checklist": list(CHECKLIST),
@@ -114,7 +112,7 @@ def settings(tables: PlanningTables, bench: Bench) -> list[dict[str, str]]:
         row("Defocus", display, defocus_words(item, bench), "defocus_nm", "nm"),
         row("Scan step", f"{setting['step_a']:.3g} Å", "", "step_a", "Å"),
         row("Scan", f"{columns} × {rows} positions (x × y)", f"{fov[1] / 10:g} × {fov[0] / 10:g} nm"),
-        row("Dwell time", f"{item['dwell_us']:.4g} µs", f"{1e6 / item['dwell_us']:.4g} frames/s"),
+        row("Dwell time", f"{item['dwell_us']:.4g} µs", _dwell_words(item)),
         row("Beam current", f"{item['current_pa']:g} pA", electrons),
         *([row("Source size", *source_words(item, bench))] if item.get("source_size_a") else []),
         row(camera, f"{setting['camera']:g} {unit}", pixel, "camera", unit),
@@ -123,7 +121,7 @@ def settings(tables: PlanningTables, bench: Bench) -> list[dict[str, str]]:
             f"{conventions.scan_rotation_deg:g}° on the display",
             f"+ is {conventions.rotation_positive}",
         ),
-        row("Dose", f"{item['dose_e_per_a2']:g} e/Å²", "current × dwell / step²"),
+        row("Dose", f"{item['dose_e_per_a2']:g} e/Å²", dose_words(item)),
         row("Time", f"{item['scan_time_s']:.3g} s", f"{item['file_gb']:.2g} GB"),
     ]
 
@@ -136,6 +134,21 @@ def source_words(item: dict[str, Any], bench: Bench) -> tuple[str, str]:
     if bench.source_varies:
         note = "measured, scaled to this current" if one.source_at else f"{one.gun.kind} at this current"
     return f"{size:.2g} Å rms, {FWHM * size:.2g} Å FWHM", note + spread
+
+
+def dose_words(item: dict[str, Any]) -> str:
+    """What of the dose is counted; tables of older plans don't say, and then all of it is."""
+    part, before = item.get("counted_part", 1.0), item.get("pre_exposure_e_per_a2", 0.0)
+    if part > 1 - 1e-9:
+        return "current × dwell / step²"
+    counted = f"all that the specimen gets; {part * item['dose_e_per_a2']:.4g} of it ({100 * part:.0f} %) are counted"
+    return counted + (f", {before:g} are before the scan" if before else "")
+
+
+def _dwell_words(item: dict[str, Any]) -> str:
+    exposure = item.get("exposure_us") or item["dwell_us"]
+    frames, read_out = f"{1e6 / item['dwell_us']:.4g} frames/s", item["dwell_us"] - exposure
+    return frames if read_out < 1e-6 else f"{frames}: {exposure:.4g} µs exposure, {read_out:.4g} µs read-out"
 
 
 def defocus_words(item: dict[str, Any], bench: Bench) -> str:

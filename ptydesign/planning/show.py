@@ -16,7 +16,7 @@ from ptydesign.study.records import write_record
 
 MARKS = {"green": "ok", "amber": "mind", "red": "NO", "information": "-"}
 STYLES = {"green": "green", "amber": "yellow", "red": "bold red", "information": "dim"}
-UNITS = {"voltage_kv": "kV", "semiangle_mrad": "mrad", "defocus_nm": "nm", "step_a": "A"}
+UNITS = {"voltage_kv": "kV", "semiangle_mrad": "mrad", "defocus_nm": "nm", "step_a": "Å"}
 WORDS = {"voltage_kv": "voltage", "semiangle_mrad": "semi-angle", "defocus_nm": "defocus", "step_a": "step"}
 
 
@@ -36,7 +36,7 @@ def print_card(card: Card, camera_unit: str) -> None:
     from rich.text import Text  # shows words as they are: brackets are no markup
 
     console = Console()
-    console.print(Text.assemble((card.title, "bold"), f": {card.what} at {card.dose_e_per_a2:g} e/A^2"))
+    console.print(Text.assemble((card.title, "bold"), f": {card.what} at {card.dose_e_per_a2:g} e/Å²"))
     console.print(Text(setting_text(card, camera_unit)))
     table = Table(show_lines=False, pad_edge=False)
     for name in ("", "rule", "value", "wanted", "what to change"):

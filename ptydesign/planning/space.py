@@ -50,7 +50,7 @@ def make_space(bench: Bench, dose_e_per_a2: float | None = None) -> Space:
         content["defocus_nm"] = {"low": low, "high": high}
     low, high = instrument.step_a.low, min(instrument.step_a.high, bench.largest_step_a)
     if low > high:
-        rule = f"must not exceed half of the simulated field, {high:g} A"
+        rule = f"must not exceed half of the simulated field, {high:g} Å"
         raise InputError("instrument.step_a.low", rule, low, "Enlarge simulation.field_of_view_a.")
     if low < high:
         content["step_a"] = {"low": low, "high": high, "scale": "log"}

@@ -19,11 +19,12 @@ import numpy as np
 from ptydesign.design.space import Dimension
 from ptydesign.errors import InputError, nearest
 from ptydesign.planning import scope
-from ptydesign.planning.card import RED, geometry
+from ptydesign.planning.card import geometry
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.resolve import PlanningResolved
 from ptydesign.planning.robust import read_robust, recommended
+from ptydesign.planning.rows import RED
 from ptydesign.planning.search import WITHIN, Runners
 from ptydesign.planning.space import make_space
 from ptydesign.study.file import dose_name

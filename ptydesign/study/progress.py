@@ -13,8 +13,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -246,6 +246,24 @@ def stalled(minutes: float) -> str:
         f"ptydesign: no trial has ended for {minutes:.0f} min. If the queue (squeue --me) has none of the jobs, press "
         "Ctrl-C and give the same command again: what is finished is kept"
     )
+
+
+@contextmanager
+def told(what: str, first_s: float = EVERY_S, every_s: float = PAUSE_S) -> Iterator[None]:
+    """Says after a while that some work goes on, and how long it has taken. what: the work, in words."""
+    ended, began = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        wait = first_s
+        while not ended.wait(wait):
+            _tell(f"ptydesign: {what}, {time.monotonic() - began:.0f} s so far")
+            wait = every_s
+
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def _tell(words: str) -> None:

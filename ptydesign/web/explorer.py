@@ -236,7 +236,7 @@ class Explorer:
         setting = self.setting(knobs)
         operation = operate(self.bench, setting, knobs.dose_e_per_a2, knobs.current_pa)
         config = to_experiment_config(self.bench, _timed(operation))
-        experiment = to_experiment(config, detected_dose(self.bench, knobs.dose_e_per_a2))
+        experiment = to_experiment(config, detected_dose(self.bench, operation))
         mean = np.fft.fftshift(self._specimen_of(knobs).mean_pattern(experiment)) * experiment.electrons_per_pattern
         draw = np.random.default_rng(seed).poisson(mean).astype(np.float32)
         return Pattern(mean, draw, self.bench.pixel_mrad(setting.camera))
@@ -270,7 +270,7 @@ class Explorer:
         operation = _timed(operate(self.bench, setting, knobs.dose_e_per_a2, knobs.current_pa))
         config = to_experiment_config(self.bench, operation)
         study = for_beam(self.bench, self.resolved.of(setting).study, config)
-        trial = PlannedTrial(config, detected_dose(self.bench, knobs.dose_e_per_a2))
+        trial = PlannedTrial(config, detected_dose(self.bench, operation))
         result, _, comparison = run_trial(study, self._potential(knobs), trial)
         if comparison is None:
             raise InputError(

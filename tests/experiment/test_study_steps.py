@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -23,7 +24,7 @@ from ptydesign.study import progress as progress_module
 from ptydesign.study.acquisition import at_point
 from ptydesign.study.cost import estimate, fft_rate
 from ptydesign.study.kind import Run
-from ptydesign.study.progress import Progress, progress_line, seconds_left
+from ptydesign.study.progress import Progress, progress_line, seconds_left, told
 from ptydesign.study.rounds import best_so_far
 from ptydesign.study.store import PointStore, digest, seed_of
 from ptydesign.study.versions import ALGORITHMS
@@ -362,3 +363,14 @@ def test_a_broken_study_stops_only_those_who_ask_for_it(tmp_path, capsys):
         load("studies/good", scal="smoke")
     with pytest.raises(InputError, match="scale"):
         load("studies/good", scale="hugo")
+
+
+def test_long_work_says_that_it_goes_on(capfd):
+    with told("a: potentials", 0.05, 0.05):
+        time.sleep(0.4)
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) > 2
+    assert all(line.endswith("ptydesign: a: potentials, 0 s so far") for line in said)
+    with told("a: quick", 60):
+        pass
+    assert not capfd.readouterr().err

@@ -118,7 +118,7 @@ def test_constraints_bind_and_their_mend_is_feasible(tmp_path):
     assert operation.violations[0].name == "frame rate"
     step = math.sqrt(100 * ELECTRONS_PER_PA_US / 20)  # 1 pA in a frame of 100 us
     assert step > 3  # more than the scan generator does, so a step isn't offered; the dose is
-    assert operation.violations[0].mend == "Use a current of 0.13 pA, if it can be set, or a dose of 157 e/A^2 or more."
+    assert operation.violations[0].mend == "Use a current of 0.13 pA, if it can be set, or a dose of 157 e/Å² or more."
     assert violation(bench, setting, 1e7) == "beam current"
     most = 20 * 20000 * ELECTRONS_PER_PA_US / 4
     shown = float(re.search(r"dose of at most ([0-9.e+]+)", operate(bench, setting, 1e7).violations[0].mend).group(1))
@@ -179,7 +179,7 @@ def test_every_mend_can_be_followed(tmp_path):
             plan_of(tmp_path, goal__doses_e_per_a2=[dose])
         mend = caught.value.mend
         assert caught.value.field.endswith("goal.doses_e_per_a2")
-        nearest = float(re.search(r"a dose of ([0-9.e+]+) e/A\^2, the nearest", mend).group(1))
+        nearest = float(re.search(r"a dose of ([0-9.e+]+) e/Å², the nearest", mend).group(1))
         plan_of(tmp_path, goal__doses_e_per_a2=[nearest])
         for step in re.findall(r"a step of ([0-9.]+) A", mend):
             assert 1.2 <= float(step) <= 3
@@ -189,9 +189,9 @@ def test_every_mend_can_be_followed(tmp_path):
 def test_every_impossible_dose_is_named_with_its_mend(tmp_path):
     with pytest.raises(InputError) as caught:
         plan_of(tmp_path, goal__doses_e_per_a2=[5, 2000, 1e8])
-    assert caught.value.rule.startswith("no setting is possible at 5 e/A^2: frame rate binds")
-    assert "Nor at 1e+08 e/A^2 (counts per frame)." in caught.value.mend
-    doses = [float(v) for v in re.findall(r"a dose of ([0-9.e+]+) e/A\^2, the nearest", caught.value.mend)]
+    assert caught.value.rule.startswith("no setting is possible at 5 e/Å²: frame rate binds")
+    assert "Nor at 1e+08 e/Å² (counts per frame)." in caught.value.mend
+    doses = [float(v) for v in re.findall(r"a dose of ([0-9.e+]+) e/Å², the nearest", caught.value.mend)]
     assert len(doses) == 2
     plan_of(tmp_path, goal__doses_e_per_a2=[doses[0], 2000, doses[1]])
     with pytest.raises(InputError) as caught:
@@ -211,7 +211,7 @@ def test_a_pattern_of_a_simulation_holds_so_many_electrons(tmp_path):
     assert operate(bench, setting, 4e6).feasible  # 1.6e7 electrons
     operation = operate(bench, setting, 4.3e6)
     assert [v.name for v in operation.violations] == ["simulated counts"]
-    assert "a dose of at most 4.19e+06 e/A^2" in operation.violations[0].mend
+    assert "a dose of at most 4.19e+06 e/Å²" in operation.violations[0].mend
 
 
 def test_what_the_probe_cannot_use_of_the_defocus_range_is_not_simulated(tmp_path):
@@ -232,7 +232,7 @@ BAD = {
         }, "instrument.camera_lengths_mm", "If it is in m, write 37.5",
     ),
     "large source": (
-        {"instrument__source_size_a": 5.0}, "instrument.source_size_a", r"1\.5 times as much\); got .5 A rms",
+        {"instrument__source_size_a": 5.0}, "instrument.source_size_a", r"1\.5 times as much\); got .5 Å rms",
     ),
     "jitter": ({"simulation__field_of_view_a": [5000, 5000]}, "simulation.field_of_view_a", "4000000 positions"),
     "gun": ({"goal__doses_e_per_a2": [1e7]}, "goal.doses_e_per_a2", "beam current binds.*a dose of.*nearest"),

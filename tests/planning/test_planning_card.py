@@ -154,8 +154,8 @@ def test_plan_refuses_nonsense_in_the_users_own_file(tmp_path, capsys, monkeypat
     write_plan(tmp_path / "bad.yaml", goal__doses_e_per_a2=[5])
     assert main(["plan", "bad.yaml"]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("error: bad.yaml: goal.doses_e_per_a2: no setting is possible at 5 e/A^2")
-    assert "Use a dose of 69.4 e/A^2, the nearest that is possible." in message
+    assert message.startswith("error: bad.yaml: goal.doses_e_per_a2: no setting is possible at 5 e/Å²")
+    assert "Use a dose of 69.4 e/Å², the nearest that is possible." in message
     assert not (tmp_path / "studies").exists()
     (tmp_path / "studies" / "taken").mkdir(parents=True)
     (tmp_path / "studies" / "taken" / "study.yaml").write_text("title: another kind of study")

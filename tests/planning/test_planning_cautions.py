@@ -11,9 +11,10 @@ from plan_files import write_plan
 
 from ptydesign.config import build
 from ptydesign.instruments.calibration import Calibration
-from ptydesign.planning.card import Card, Row
+from ptydesign.planning.card import Card
 from ptydesign.planning.cautions import cautions, higher_values
 from ptydesign.planning.load import read_plan
+from ptydesign.planning.rows import Row
 from ptydesign.planning.sheet import _calibration
 from ptydesign.planning.tables import PlanningTables
 

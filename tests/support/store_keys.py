@@ -54,8 +54,9 @@ def _planning(resolved: Any, given: dict[str, Any]) -> str:
         one = resolved.of(setting, errors.thickness)
         return trial.key(one.study, one.key)
     one = resolved.of(setting)
-    config = to_experiment_config(bench, operate(bench, setting, given["dose_e_per_a2"]))
-    trial = PlannedTrial(config, detected_dose(bench, given["dose_e_per_a2"]), repeat=given["repeat"])
+    operation = operate(bench, setting, given["dose_e_per_a2"])
+    config = to_experiment_config(bench, operation)
+    trial = PlannedTrial(config, detected_dose(bench, operation), repeat=given["repeat"])
     return trial.key(one.study, one.key)
 
 

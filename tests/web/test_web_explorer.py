@@ -84,7 +84,7 @@ def test_a_pattern_is_the_simulators(explorer, slices):
     for source_a in (0.0, 0.2):
         config = to_experiment_config(explorer.bench, operation)
         config = config.model_copy(update={"source_size_a": source_a, "drift_a": (0.0, 0.0)})
-        experiment = to_experiment(config, detected_dose(explorer.bench, 8000.0))
+        experiment = to_experiment(config, detected_dose(explorer.bench, operation))
         pixel = explorer.bench.pixel_a(operation.setting) / 2
         rng = np.random.default_rng(0)
         values = 20 * rng.random((1, slices, 288, 288)).astype(np.float32)
