@@ -22,7 +22,7 @@ INPUT_ERROR = 2  # exit status
 
 # What `ptydesign --help` shows, in the order of a microscopist's day.
 GROUPS = {
-    "Plan a beam time": ("init", "detectors", "doses", "card", "plan"),
+    "Plan a beam time": ("init", "instrument", "detectors", "doses", "card", "plan"),
     "Reconstruct data": ("import", "show", "calibrate", "direct", "reconstruct", "halves", "export"),
     "Study by simulation": ("studies", "check", "figures", "report", "costs", "optuna", "keys"),
     "See it run": ("serve",),

@@ -41,6 +41,8 @@ class Imaging(NamedTuple):
     propagators: (slices - 1, ny, nx), in Fourier space.
     aperture: (ny, nx) 1 where an unknown probe may have Fourier components, corner-centred.
     mtf: (ny, nx // 2 + 1), or None for a detector that blurs nothing.
+    coherence: (mode, ny, nx) factors in Fourier space that make the incoherent probes, whose patterns add up, of the
+    coherent one; None for a coherent beam. They are known: source and focal spread are no unknowns.
     """
 
     positions_px: Float[Array, "position 2"]
@@ -49,6 +51,7 @@ class Imaging(NamedTuple):
     propagators: Complex[Array, "step ny nx"]
     aperture: Float[Array, "ny nx"]
     mtf: Float[Array, "ny half"] | None
+    coherence: Complex[Array, "mode ny nx"] | None = None
 
 
 class Unknowns(NamedTuple):
@@ -68,6 +71,7 @@ def make_imaging(
     propagators: Complex[np.ndarray, "step ny nx"] | None = None,
     mtf_nyquist: float = 1.0,
     precision: type = np.float32,
+    coherence: Complex[np.ndarray, "mode ny nx"] | None = None,
 ) -> Imaging:
     """The arrays of `Imaging`. grid: of the window. mtf_nyquist: as in `simulate.detector.apply_mtf`."""
     ny, nx = grid.shape
@@ -82,6 +86,7 @@ def make_imaging(
         jnp.asarray(steps, complex_),
         jnp.asarray(aperture, precision),
         None if mtf_nyquist == 1 else jnp.asarray(mtf, precision),
+        None if coherence is None else jnp.asarray(coherence, complex_),
     )
 
 
@@ -154,12 +159,17 @@ def _counts(
     transmission: Complex[Array, "slice ny nx"], probe: Float[Array, "2 ny nx"], place: _Places, imaging: Imaging
 ) -> Float[Array, "ny nx"]:
     spectrum = imaging.aperture * jax.lax.complex(probe[0], probe[1]) * place.turn_y[:, None] * place.turn_x
-    exit_wave = waves.multislice(waves.ifft2(spectrum), transmission, imaging.propagators)
-    far = waves.fft2(exit_wave)
-    intensity = far.real**2 + far.imag**2
+    if imaging.coherence is not None:
+        spectrum = imaging.coherence * spectrum
+    far = waves.fft2(waves.multislice(waves.ifft2(spectrum), transmission, imaging.propagators))
+    intensity = _over_modes(far.real**2 + far.imag**2, imaging)
     if imaging.mtf is not None:
         intensity = jnp.fft.irfft2(jnp.fft.rfft2(intensity) * imaging.mtf, s=intensity.shape)
     return place.electrons * intensity + imaging.background
+
+
+def _over_modes(intensity: Float[Array, "*mode ny nx"], imaging: Imaging) -> Float[Array, "ny nx"]:
+    return intensity if imaging.coherence is None else jnp.sum(intensity, axis=0)
 
 
 @jax.jit
@@ -219,8 +229,9 @@ def illumination(unknowns: Unknowns, imaging: Imaging) -> Float[Array, "Y X"]:
     """4 n sum_j |P_j|^2 on the canvas (Y, X): the diagonal of F for an ideal measurement, a preconditioner."""
     ny, nx = imaging.aperture.shape
     rows, columns = unknowns.phase.shape[-2:]
-    wave = waves.ifft2(imaging.aperture * (unknowns.probe[0] + 1j * unknowns.probe[1]))
-    light = jnp.fft.fftshift(wave.real**2 + wave.imag**2)
+    spectrum = imaging.aperture * (unknowns.probe[0] + 1j * unknowns.probe[1])
+    wave = waves.ifft2(spectrum if imaging.coherence is None else imaging.coherence * spectrum)
+    light = jnp.fft.fftshift(_over_modes(wave.real**2 + wave.imag**2, imaging))
 
     def one(total: Float[Array, "Y X"], place: _Places) -> tuple[Float[Array, "Y X"], None]:
         return _add(total, place.first, place.electrons * light, imaging), None

@@ -19,6 +19,7 @@ import ptydesign.study
 from ptydesign import io
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
+from ptydesign.planning.library import with_instrument
 from ptydesign.planning.load import KIND, study_name
 from ptydesign.shown import Explored
 from ptydesign.study.child import run_to_its_end
@@ -114,7 +115,8 @@ def plan(
 def install(source: Path | str | dict[str, Any], workspace: Path, scale: str = DEFAULT_SCALE) -> str:
     """Check a plan and put it into studies/<name>/study.yaml of a workspace, unless it is there; returns the name.
 
-    A sample's file is named by its absolute path. Raises InputError.
+    A sample's file is named by its absolute path; an instrument that is included by name is written out. Raises
+    InputError.
     """
     from ptydesign.planning.start import make_to_start, read_to_start
 
@@ -131,6 +133,7 @@ def install(source: Path | str | dict[str, Any], workspace: Path, scale: str = D
     else:
         content, base = read_yaml(Path(source)), Path(source).parent
         name = study_name(Path(source)) if Path(source).name != "study.yaml" else base.resolve().name
+    content = with_instrument(content, base)
     file = (content.get("sample") or {}).get("file")
     if isinstance(file, str):
         content["sample"] = {**content["sample"], "file": str((base / file).resolve())}

@@ -14,7 +14,7 @@ from ptydesign.planning.card_dose import detector_rows, dose_rows
 from ptydesign.planning.constraints import MOST_LOST, most_counts
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
 from ptydesign.planning.operation import Operation
-from ptydesign.planning.reconstruction import in_slices, thickness_a, trial_reconstruction
+from ptydesign.planning.reconstruction import HELD, in_slices, probe_powers, thickness_a, trial_reconstruction
 from ptydesign.planning.rows import AMBER, GREEN, INFO, RED, RULE, Row, graded, number_words, unless
 from ptydesign.units import MRAD, NM, wavelength_a
 
@@ -212,12 +212,7 @@ def _time(bench: Bench, operation: Operation) -> Iterator[Row]:
 
 def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
     setting, wanted = operation.setting, bench.goal.resolution_a
-    value, most = bench.instrument.source_size_a, 0.3 * wanted
-    if value:
-        yield Row(
-            "Source size", value, "Å rms", f"{most:.2g} or less", graded(value, most, 2 * most), "0.3 × resolution",
-            RULE, unless(value <= most, "More demagnification (a smaller spot), or several probe modes."),
-        )  # fmt: skip
+    yield from _source(bench, operation)
     value, most = bench.instrument.position_jitter_a, 0.3 * wanted
     if value:
         yield Row(
@@ -225,12 +220,15 @@ def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
             graded(value, most, max(most, setting.step_a / 2)), "0.3 × resolution; s / 2", RULE,
             unless(value <= most, "Refine the positions, or average several fast scans."),
         )  # fmt: skip
-    value, most = bench.instrument.focal_spread_nm, _focal_nm(setting)
-    if value:
+    yield from _focal_spread(bench, operation)
+    powers = probe_powers(bench, bench.beam(setting, operation.current_pa))
+    if powers:
+        needed, given = 1 + len(powers), trial_reconstruction(bench.plan, powers).probe.modes
         yield Row(
-            "Focal spread", value, "nm rms", f"{most:.2g} or less", graded(value, most, 3 * most),
-            "λ / (π α²): a radian at the edge of the aperture", RULE,
-            unless(value <= most, "A smaller aperture, or a smaller energy spread."),
+            "Probe modes", needed, "", f"{needed} or more in the reconstruction, which has {given}",
+            GREEN if given >= needed else AMBER, f"coherent modes that hold {100 * HELD:g} % of the electrons",
+            "Wolf, J. Opt. Soc. Am. 72:343 (1982); Chen et al., Nat. Commun. 11:2994 (2020)",
+            unless(given >= needed, f"reconstruction.probe: {{mode_powers: {list(powers)}}}"),
         )  # fmt: skip
     yield from _residual_aberrations(bench, setting)
     depth = sampling.depth_resolution_a(wavelength_a(setting.voltage_kv), setting.semiangle_mrad * MRAD)
@@ -248,6 +246,43 @@ def _specimen(bench: Bench, operation: Operation) -> Iterator[Row]:
             "2 λ / α²", "depth of field of the aperture; ptychography reaches λ/θ², θ the largest angle with signal",
             unless(status == GREEN, _for_depth(bench, setting, thickness)),
         )  # fmt: skip
+
+
+def _source(bench: Bench, operation: Operation) -> Iterator[Row]:
+    """The source at the setting's current, and what a smaller one needs."""
+    one, setting, most = bench.instrument, operation.setting, bench.good_source_a
+    value = bench.source_a(setting, operation.current_pa)
+    if not value:
+        return
+    formula, source, change = "0.3 x resolution", RULE, "More demagnification (a smaller spot)."
+    if bench.source_varies:
+        fine = [i for i in one.currents_pa if bench.source_a(setting, i) <= most]
+        largest = (operation.current_pa or min(one.currents_pa)) * (most / value) ** 2
+        change = (
+            f"A current of {max(fine):g} pA or less" if fine else f"A current of {largest:.2g} pA, if it can be set"
+        )
+        change += ": a smaller spot, and a longer scan."
+        formula = "d / 2.355, d = sqrt(4 I / (pi^2 B V alpha^2)); 0.3 x resolution"
+        source = "measured, scaled" if one.source_at else one.gun.where("reduced_brightness_a_per_m2_sr_v")
+    yield Row(
+        "Source size", value, "A rms", f"{most:.2g} or less", graded(value, most, 2 * most), formula, source,
+        unless(value <= most, change),
+    )  # fmt: skip
+
+
+def _focal_spread(bench: Bench, operation: Operation) -> Iterator[Row]:
+    setting = operation.setting
+    value, most = bench.focal_spread_nm(setting.voltage_kv), _focal_nm(setting)
+    if not value:
+        return
+    formula, source = "lambda / (pi alpha^2): a radian at the edge of the aperture", RULE
+    if bench.instrument.cc_mm:
+        formula = f"Cc (dE/eV) (1 + eV/mc^2) / (1 + eV/2mc^2), dE rms; {formula}"
+        source = bench.instrument.gun.where("energy_spread_ev")
+    yield Row(
+        "Focal spread", value, "nm rms", f"{most:.2g} or less", graded(value, most, 3 * most), formula, source,
+        unless(value <= most, "A smaller aperture, or a smaller energy spread."),
+    )  # fmt: skip
 
 
 def _residual_aberrations(bench: Bench, setting: Setting) -> Iterator[Row]:
@@ -276,7 +311,8 @@ def _computing(bench: Bench, operation: Operation, fft_units_per_s: float) -> It
         bench.detector.source("bytes_per_hit" if bench.detector.bytes_per_hit else "bytes_per_px"),
         unless(size <= 50, "Bin on the detector, or a smaller field."),
     )  # fmt: skip
-    plan = trial_reconstruction(bench.plan)
+    beam = bench.beam(operation.setting, operation.current_pa)
+    plan = trial_reconstruction(bench.plan, probe_powers(bench, beam))
     pixels = bench.pixels**2
     work = SWEEP_TRANSFORMS * pixels * math.log2(pixels) * plan.sweeps * plan.final_slices[0] * plan.probe.modes
     minutes = operation.positions * work / fft_units_per_s / 60

@@ -135,6 +135,14 @@ def _check_expert(bench: Bench) -> None:
             raise InputError(f"expert.{name}", rule, value, f"The nearest is {best:g}.")
 
 
+def _assumed(bench: Bench) -> str:
+    """Numbers of the gun that are used and aren't given."""
+    one = bench.instrument
+    used = {"reduced_brightness_a_per_m2_sr_v": one.source_at is None, "energy_spread_ev": bool(one.cc_mm)}
+    values = {"reduced_brightness_a_per_m2_sr_v": one.gun.brightness, "energy_spread_ev": one.gun.spread_ev}
+    return ", ".join(f"{name} {values[name]:g}" for name in one.gun.assumed if used[name])
+
+
 def _questions(bench: Bench) -> Iterator[Question]:
     """About numbers that look like another unit: of a range, what no setting could use."""
     instrument, (low_kv, *_) = bench.instrument, bench.instrument.voltages_kv
@@ -182,6 +190,9 @@ def _warnings(bench: Bench) -> list[str]:
             f"numbers of {bench.detector.name} that are nominal, not checked: {', '.join(bench.detector.nominal)} "
             "(`ptydesign detectors`)"
         )
+    gun = bench.instrument.gun
+    if gun is not None and (assumed := _assumed(bench)):
+        found.append(f"numbers of the gun that are typical of {gun.kind}, not yours: {assumed}: give your own")
     found += improbable.asked(_questions(bench), bench.plan.meant)
     ny, nx = (n // bench.bin for n in bench.detector.pixels)
     if (ny, nx) != (bench.pixels, bench.pixels):

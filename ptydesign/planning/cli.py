@@ -1,4 +1,4 @@
-"""Commands of planning: init, detectors, doses, card, plan. Imports are inside the commands, as in `ptydesign.cli`."""
+"""Commands of planning: init, instrument, detectors, doses, card, plan. Imports are inside, as in `ptydesign.cli`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,19 @@ def init(options: argparse.Namespace) -> None:
         raise InputError("file", "must not exist yet", str(options.file), "Give another name.")
     io.write_text(options.file, naming_schema(TEMPLATE.read_text(encoding="utf-8"), KIND))
     print(f"{options.file}: edit it, then `ptydesign card {options.file}`")
+
+
+def instrument(options: argparse.Namespace) -> None:
+    """Make an instrument's file that plans include by its name (`new NAME`), or check one (`check NAME`)."""
+    from ptydesign.planning.library import find_instrument, lines_of
+    from ptydesign.planning.questions import make_instrument
+
+    if options.what == "check":
+        print("\n".join(lines_of(find_instrument(options.name, Path()))))
+        return
+    print(f"{options.name}: a question for each number, with its unit; Enter takes what is in brackets")
+    path = make_instrument(options.name, Path(), input, patient=sys.stdin.isatty())
+    print(f"\n{path}: in a plan write `instrument: {options.name}`; `ptydesign instrument check {options.name}`")
 
 
 def detectors(options: argparse.Namespace) -> None:
@@ -87,6 +100,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "file", type=Path, nargs="?", default=Path("beamtime.yaml"), help="to write (default: beamtime.yaml)"
     )
     one.set_defaults(run=init)
+    one = commands.add_parser("instrument", help=instrument.__doc__, description=instrument.__doc__)
+    one.add_argument("what", choices=("new", "check"), help="new: answer a questionnaire; check: show one, checked")
+    one.add_argument("name", help="short name, as my-titan: instruments/my-titan.yaml of this folder")
+    one.set_defaults(run=instrument)
     one = commands.add_parser("detectors", help=detectors.__doc__, description=detectors.__doc__)
     one.add_argument("name", nargs="?", help="one of them (default: all)")
     one.set_defaults(run=detectors)

@@ -20,7 +20,7 @@ from ptydesign.planning import aberrations, scope
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import operate
-from ptydesign.planning.reconstruction import day_reconstruction
+from ptydesign.planning.reconstruction import day_reconstruction, probe_powers
 from ptydesign.planning.resolve import AFFINE, PlanningResolved, expert_name, expert_words
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.scope import EXPERT_DESIGN, LIMIT_DESIGNS, RECOMMENDED
@@ -87,7 +87,7 @@ def _scores(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _robustness(resolved: PlanningResolved, robust: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    names = ["drift", "drift_angle_rad", "source", "thickness"]
+    names = ["drift", "drift_angle_rad", "source", "focal_spread", "thickness"]
     instrument = resolved.study.instrument
     names += ["rotation_error_deg"] if instrument.rotation_error_deg else []
     names += AFFINE if instrument.affine_error else []
@@ -207,12 +207,13 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
     """All that the sheet says, in the microscope's units and sign."""
     plan, bench = resolved.study, resolved.bench
     limit, rate = plan.goal.dose_limit, resolved.read_json("card.json")["fft_units_per_s"]
-    found = {}
+    found, beams = {}, {}
     named = {RECOMMENDED: chosen, EXPERT_DESIGN: EXPERT_DESIGN}
     settings = {name: robust[design]["setting"] for name, design in named.items()}
     for name, design in named.items():
         setting = Setting(**settings[name])
         operation = operate(bench, setting, limit)
+        beams[name] = beam = bench.beam(setting, operation.current_pa)
         found[name] = {
             "design": design,
             "setting": bench.shown(setting),
@@ -227,6 +228,8 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
             "electrons_per_pattern": operation.electrons,
             "current_pa": operation.current_pa,
             "exposure_us": operation.exposure_us,
+            "source_size_a": beam.source_size_a,
+            "focal_spread_nm": beam.focal_spread_nm,
             "dwell_us": operation.dwell_us,
             "scan_shape": list(operation.shape),
             "field_of_view_a": list(plan.goal.field_of_view_a),
@@ -236,6 +239,7 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
             **next(s for s in summaries if s["design"] == design),
             "measured_error_rad": _measured_error(robust[design]),
         }
+    powers = probe_powers(bench, beams[RECOMMENDED])
     limits = {d: resolved.read_json(f"limits/{d}.json") for d in LIMIT_DESIGNS}
     return {
         **found,
@@ -244,7 +248,7 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
         "tolerance": _shown_tolerance(resolved),
         "limits": limits,
         "cards": [card.content() for card in cards_of(bench, settings, rate)],
-        "reconstruction": day_reconstruction(plan, robust[chosen].get("sweeps")).model_dump(mode="json"),
+        "reconstruction": day_reconstruction(plan, robust[chosen].get("sweeps"), powers).model_dump(mode="json"),
         "warnings": list(resolved.warnings),
     }
 

@@ -9,9 +9,10 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from ptydesign.config import Count, Strict
 from ptydesign.design.settings import SearchConfig
-from ptydesign.errors import InputError
+from ptydesign.errors import InputError, nearest
 from ptydesign.planning.aberrations import Aberrations
 from ptydesign.planning.detectors import DetectorNumbers
+from ptydesign.planning.gun import GunConfig, SourceAt
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.simulate.specimen import SampleConfig
 from ptydesign.study.file import FOLDER_NAME
@@ -111,10 +112,19 @@ class InstrumentConfig(Strict):
     drift_direction_deg: float | None = Field(None, ge=-360, le=360)
     """Direction in which the stage drifts, in degrees from +x towards +y of the scan; null is not known, and every draw
     of errors has its own."""
+    gun: GunConfig | None = None
+    """The electron gun: source size and focal spread then follow from it for each voltage, aperture and current."""
     source_size_a: float = Field(0.0, ge=0, le=5)
-    """Size of the demagnified source at the specimen in angstrom, 1-D rms."""
+    """Size of the demagnified source at the specimen in angstrom, 1-D rms, as it was measured; instead of the gun's
+    brightness."""
+    source_at: SourceAt | None = None
+    """The setting at which `source_size_a` was measured: it then scales to other currents, apertures and voltages as
+    that of a gun does. null: it is the same at all settings."""
     focal_spread_nm: float = Field(0.0, ge=0)
     """Focal spread in nm, 1-D rms; from energy spread and chromatic aberration."""
+    cc_mm: float = Field(0.0, ge=0, le=20)
+    """Chromatic aberration Cc of the probe in mm, instead of `focal_spread_nm`: the spread follows from it and the
+    gun's energies."""
     cs_mm: float = Field(0.0, ge=-10, le=10)
     """Spherical aberration C3 in mm; 0 for a corrected microscope."""
     aberrations: Aberrations = Aberrations()
@@ -133,6 +143,8 @@ class InstrumentConfig(Strict):
     it."""
     conventions: Conventions = Conventions()
     """How the microscope's software counts defocus and rotation."""
+    sources: dict[str, str] = Field(default_factory=dict)
+    """Where numbers are from, by the names of their fields; for an instrument that is kept as a file."""
 
     @field_validator("voltages_kv", "apertures_mrad", "currents_pa", "camera_lengths_mm", "pixels_mrad")
     @classmethod
@@ -195,6 +207,39 @@ class InstrumentConfig(Strict):
             rule = "one of camera_lengths_mm and pixels_mrad is needed, and only one"
             given, mend = ("both", "Keep the one that is calibrated.") if self.pixels_mrad else ("neither", "Add one.")
             raise InputError("camera_lengths_mm", rule, given, mend)
+        return self
+
+    @field_validator("sources")
+    @classmethod
+    def _of_fields(cls, sources: dict[str, str]) -> dict[str, str]:
+        for name in sources:
+            if name not in cls.model_fields:
+                raise InputError("sources", "must name fields of the instrument", name, nearest(name, cls.model_fields))
+        return sources
+
+    @model_validator(mode="after")
+    def _one_source(self) -> InstrumentConfig:
+        """The size of the source and the focal spread, each from one place."""
+        if self.source_at is not None and not self.source_size_a:
+            rule = "is where source_size_a was measured, which isn't given"
+            raise InputError(
+                "source_at", rule, self.source_at.model_dump(), "Give source_size_a too, or a gun instead."
+            )
+        if self.gun is not None and self.source_size_a and self.source_at is None:
+            rule = "must say with a gun at which setting it was measured: it depends on the current"
+            mend = "Add source_at: {voltage_kv: ..., semiangle_mrad: ..., current_pa: ...}, or leave source_size_a out."
+            raise InputError("source_size_a", rule, self.source_size_a, mend)
+        if self.gun is not None and self.source_at is not None and self.gun.reduced_brightness_a_per_m2_sr_v:
+            rule = "must be left out where a source was measured, from which it follows"
+            mend = "Keep it, or source_size_a with source_at."
+            value = self.gun.reduced_brightness_a_per_m2_sr_v
+            raise InputError("gun.reduced_brightness_a_per_m2_sr_v", rule, value, mend)
+        if self.cc_mm and self.focal_spread_nm:
+            rule = "must be left out where focal_spread_nm is given, which follows from it"
+            raise InputError("cc_mm", rule, self.cc_mm, "Keep the one that was measured.")
+        if self.cc_mm and self.gun is None:
+            rule = "needs a gun, whose energies it spreads"
+            raise InputError("cc_mm", rule, self.cc_mm, "Add gun: {kind: schottky}, or give focal_spread_nm instead.")
         return self
 
 
@@ -283,15 +328,16 @@ class RobustnessConfig(Strict):
     """How candidates are tried again under errors that nobody sets on purpose.
 
     A draw has its own noise, a defocus error (normal, instrument.defocus_error_nm), drift (0 to 2 times the
-    instrument's, any direction unless it is known), the source (0.5 to 1.5 times its size) and focal spread, what
-    alignment leaves of aberrations, errors of the scan's scale, aspect, shear and rotation (normal), and for a specimen
-    in slices a mistilt (normal) and a thickness (thinner, as planned, thicker).
+    instrument's, any direction unless it is known), source size and focal spread (each 0.5 to 1.5 times as large as
+    planned), what alignment leaves of aberrations, errors of the scan's scale, aspect, shear and rotation (normal), and
+    for a specimen in slices a mistilt (normal) and a thickness (thinner, as planned, thicker). What is known, source
+    size and focal spread as planned among it, is in every trial.
     """
 
     candidates: Annotated[int, Field(ge=1, le=100)] = 3
     """How many designs are tried again: the winner and those next to it."""
     repeats: Count = 3
-    """Simulations of each design with fresh noise and no error; two or more give a spread."""
+    """Simulations of each design as it is planned, with fresh noise; two or more give a spread."""
     tolerance_repeats: Count = 1
     """Simulations with fresh noise of each value that is tried for a tolerance."""
     draws: Count = 30
@@ -310,6 +356,11 @@ class RobustnessConfig(Strict):
     """A draw counts as failed below this SSIM, instead of `failed_below`: the worst picture that still serves."""
 
 
+def _or_a_name(schema: dict[str, Any]) -> None:
+    """The schema of a section that a plan may also include by name."""
+    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, {"type": "string"}]
+
+
 class PlanningStudy(Strict):
     """An experiment that is planned before beam time, at one scale."""
 
@@ -323,8 +374,9 @@ class PlanningStudy(Strict):
     """Start of all random numbers; another seed repeats the study with other noise."""
     sample: SampleConfig
     """The specimen, as you expect it."""
-    instrument: InstrumentConfig
-    """The microscope: what can be set, and what is wrong with it."""
+    instrument: InstrumentConfig = Field(json_schema_extra=_or_a_name)
+    """The microscope: what can be set, and what is wrong with it. A name is that of a file in `instruments/`, beside
+    the plan or in the folder that one works in, or of an example; a path counts from the plan's folder."""
     detector: DetectorChoice
     """The detector and its binning."""
     goal: GoalConfig
@@ -336,12 +388,14 @@ class PlanningStudy(Strict):
     search: SearchConfig = SearchConfig(initial=12, points=24, batch=8)
     """How many settings are tried and how they are chosen."""
     errors: Literal["all", "none"] = "all"
-    """What every trial of the search has beside its noise: `all` a draw of `robustness`'s errors of its own, so that
-    the search's model learns the mean score on a real day; `none`: all is as planned, the objective of Cao et al."""
+    """What every trial of the search has beside its noise and what is known of the instrument (source size, focal
+    spread, drift): `all` a draw of `robustness`'s errors of its own, so that the search's model learns the mean score
+    on a real day; `none`: all is as planned, the objective of Cao et al."""
     reconstruction: Plan | None = None
     """Plan of reconstruction of the trials, and of the day; null searches the defocus by the data, within 2.5 times
     `instrument.defocus_error_nm`, and takes LSQ-ML, or gradient descent in slices of 20 A for a thick sample, which
-    refine the positions if the instrument has drift, jitter or any other error of the scan."""
+    refine the positions if the instrument has drift, jitter or any other error of the scan, and have as many probe
+    modes as the card asks for."""
     robustness: RobustnessConfig = RobustnessConfig()
     """How the best designs are tried again under errors."""
     chunk: Count = 4

@@ -14,7 +14,9 @@ from scipy.optimize import brentq
 
 from ptydesign.design import sampling
 from ptydesign.planning import dose
+from ptydesign.planning.gun import MOST_TIMES
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
+from ptydesign.simulate.coherence import largest_source_a, largest_spread_a
 from ptydesign.simulate.detector import MAX_MEAN_COUNTS
 from ptydesign.units import MM, MRAD, NM, wavelength_a
 
@@ -156,6 +158,37 @@ def simulated(bench: Bench, setting: Setting, electrons: float) -> Iterator[Viol
             f"{electrons:.3g} per pattern",
             (_step(bench, setting.step_a * math.sqrt(MAX_MEAN_COUNTS / electrons), "or less"),),
             f"a dose of at most {rounded(MAX_MEAN_COUNTS / setting.step_a**2, False, 3):g} e/Å²",
+        )
+
+
+def coherence(bench: Bench, setting: Setting, current_pa: float) -> Iterator[Violation]:
+    """What a simulation can do of source and focal spread, as large as draws of errors have them."""
+    beam = setting.voltage_kv, setting.semiangle_mrad * MRAD
+    source, most = bench.source_a(setting, current_pa), largest_source_a(*beam) / MOST_TIMES
+    known = f"draws of errors have up to {MOST_TIMES:g} times as much"
+    smaller = [a for a in bench.instrument.apertures_mrad if a < setting.semiangle_mrad]
+    if source > most:
+        fit = [i for i in bench.instrument.currents_pa if bench.source_a(setting, i) <= most]
+        fewer = [] if bench.source_varies else [a for a in smaller if setting.semiangle_mrad * most >= a * source]
+        yield Violation(
+            "source size",
+            f"a source of at most {most:.3g} Å rms can be simulated with this aperture ({known})",
+            f"{source:.3g} Å rms",
+            (
+                f"a current of {max(fit):g} pA or less" if fit else "",
+                f"an aperture of {max(fewer):g} mrad or less" if fewer else "",
+            ),
+            otherwise="With such a source hardly any coherent signal is left: use a smaller spot.",
+        )
+    spread, most = bench.focal_spread_nm(setting.voltage_kv), largest_spread_a(*beam) / NM / MOST_TIMES
+    if spread > most:
+        fewer = [a for a in smaller if spread <= most * (setting.semiangle_mrad / a) ** 2]
+        yield Violation(
+            "focal spread",
+            f"a focal spread of at most {most:.3g} nm rms can be simulated with this aperture ({known})",
+            f"{spread:.3g} nm rms",
+            (f"an aperture of {max(fewer):g} mrad or less" if fewer else "",),
+            otherwise="With such a spread hardly any coherent signal is left: use a smaller aperture.",
         )
 
 

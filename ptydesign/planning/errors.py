@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ptydesign.planning import aberrations
+from ptydesign.planning.gun import LEAST_TIMES, MOST_TIMES
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import in_slices
 from ptydesign.planning.resolve import (
     AFFINE,
     LARGEST_ERROR,
-    LARGEST_SOURCE,
     PlanningResolved,
     detected_dose,
     drift_angle,
@@ -31,15 +31,16 @@ OF_SEARCH = 100_000  # number of a search's first draw, apart from those that de
 
 @dataclass(frozen=True)
 class Errors:
-    """One draw of everything that may be wrong. Factors are of the instrument's values; source None is coherent.
-    aberrations: see `aberrations.drawn`. The last four are of the scan, as in `ExperimentConfig`."""
+    """One draw of everything that may be wrong. Factors (drift, source, focal spread, thickness) are of what is
+    planned. aberrations: see `aberrations.drawn`. The last four are of the scan, as in `ExperimentConfig`."""
 
     defocus_nm: float = 0.0
     drift: float = 1.0
     drift_angle_rad: float = math.pi / 4
-    source: float | None = None
+    source: float = 1.0
     tilt_mrad: tuple[float, float] = (0.0, 0.0)
     thickness: float = 1.0
+    focal_spread: float = 1.0
     aberrations: aberrations.Parts = field(default_factory=dict)
     rotation_error_deg: float = 0.0
     scale_error: float = 0.0
@@ -71,9 +72,10 @@ def draw_errors(resolved: PlanningResolved, number: int) -> Errors:
         defocus_nm=round(float(normal[0]) * instrument.defocus_error_nm, 3),
         drift=round(drift, 3),
         drift_angle_rad=round(drift_angle(resolved.bench) if known else turned, 3),
-        source=round(float(rng.uniform(2 - LARGEST_SOURCE, LARGEST_SOURCE)), 3),
+        source=round(float(rng.uniform(LEAST_TIMES, MOST_TIMES)), 3),
         tilt_mrad=tuple(round(float(v) * plan.robustness.tilt_mrad, 3) for v in normal[1:]) if thick else (0.0, 0.0),
         thickness=float(factors[int(rng.integers(len(factors)))]),
+        focal_spread=round(float(rng.uniform(LEAST_TIMES, MOST_TIMES)), 3),
         aberrations=aberrations.drawn(instrument.aberrations, of_lenses),
         **of_scan,
     )
@@ -86,7 +88,8 @@ def drawn(
     bench, errors = resolved.bench, draw_errors(resolved, number)
     operation = operate(bench, setting, dose_e_per_a2)
     believed = to_experiment_config(bench, operation)
-    true = to_experiment_config(bench, operation, errors.drift, errors.drift_angle_rad, errors.source)
+    factors = errors.drift, errors.drift_angle_rad, errors.source, errors.focal_spread
+    true = to_experiment_config(bench, operation, *factors)
     # the scan on the day is the planned one, whatever goes wrong
     wrong = {"defocus_nm": setting.defocus_nm + errors.defocus_nm, "scan_margin_a": believed.margin_a}
     wrong |= {**errors.of_scan, **aberrations.fields(bench.instrument.aberrations, errors.aberrations)}

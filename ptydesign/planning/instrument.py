@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from scipy.constants import elementary_charge
 
@@ -16,11 +16,14 @@ from ptydesign.design import sampling
 from ptydesign.planning import aberrations
 from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.detectors import Detector, find_detector
+from ptydesign.planning.gun import focal_spread_nm, scaled_source_a, source_rms_a
 from ptydesign.simulate.window import rays_radius_a
 from ptydesign.types import Optics
 from ptydesign.units import MM, MRAD, NM, wavelength_a
 
 MM_PER_UM = 1e-3
+DIGITS = 6  # of what is computed of a beam and goes into trials: machines differ in the last ones
+GOOD_SOURCE = 0.3  # of the resolution that is wanted: a source (rms) that hardly shows
 PER_PA_US = 1e-18 / elementary_charge  # electrons in a picoampere and microsecond
 
 
@@ -33,6 +36,15 @@ class Setting:
     defocus_nm: float
     step_a: float
     camera: float
+
+
+class Beam(NamedTuple):
+    """What decides how coherent a beam is. source_size_a, focal_spread_nm: 1-D rms."""
+
+    voltage_kv: float
+    semiangle_mrad: float
+    source_size_a: float
+    focal_spread_nm: float
 
 
 class Bench:
@@ -118,6 +130,40 @@ class Bench:
         else:
             rays = sampling.geometric_radius_a(setting.defocus_nm * NM, self.instrument.cs_mm * MM, alpha)
         return math.hypot(rays, airy)
+
+    @property
+    def source_varies(self) -> bool:
+        """Whether the size of the source depends on the setting."""
+        return self.instrument.gun is not None or self.instrument.source_at is not None
+
+    def source_a(self, setting: Setting, current_pa: float | None) -> float:
+        """Size of the source at the specimen, 1-D rms. current_pa: None, where none is possible, is the smallest."""
+        one = self.instrument
+        if not self.source_varies:
+            return one.source_size_a
+        at = setting.voltage_kv, setting.semiangle_mrad, current_pa or min(one.currents_pa)
+        scaled = one.source_at is not None
+        size = (
+            scaled_source_a(one.source_size_a, one.source_at, *at) if scaled else source_rms_a(one.gun.brightness, *at)
+        )
+        return round(size, DIGITS)
+
+    def focal_spread_nm(self, voltage_kv: float) -> float:
+        """Focal spread, 1-D rms."""
+        one = self.instrument
+        if not one.cc_mm:
+            return one.focal_spread_nm
+        return round(focal_spread_nm(one.cc_mm, one.gun.spread_ev, voltage_kv), DIGITS)
+
+    def beam(self, setting: Setting, current_pa: float | None) -> Beam:
+        """The beam of a setting as it is planned."""
+        source, spread = self.source_a(setting, current_pa), self.focal_spread_nm(setting.voltage_kv)
+        return Beam(setting.voltage_kv, setting.semiangle_mrad, source, spread)
+
+    @property
+    def good_source_a(self) -> float:
+        """The largest source that hardly shows at the resolution that is wanted."""
+        return GOOD_SOURCE * self.goal.resolution_a
 
     def scan_shape(self, step_a: float) -> tuple[int, int]:
         """(rows, columns) of the scan on the day."""

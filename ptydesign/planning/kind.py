@@ -26,7 +26,7 @@ from ptydesign.planning.instrument import Setting
 from ptydesign.planning.load import load
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import in_slices, thickness_a
-from ptydesign.planning.resolve import PlanningResolved, expert_at, to_experiment_config
+from ptydesign.planning.resolve import PlanningResolved, expert_at, for_beam, to_experiment_config
 from ptydesign.planning.search import version_of
 from ptydesign.planning.space import make_space, setting_of
 from ptydesign.planning.tables import TABLE_FILES
@@ -266,30 +266,28 @@ def work(resolved: PlanningResolved) -> dict[str, Work]:
     of the time; what is proposed and tried again isn't among these, and counts as the one in the middle."""
     plan, searches = resolved.study, _searches(resolved).values()
     each = _work_of_settings(resolved)
-    spread, middle = np.mean(each, axis=0).tolist(), np.median(each, axis=0).tolist()
-    own = _work_of(resolved, [expert_at(resolved.bench, plan.goal.dose_limit)])[0].tolist()
-    blurred = int(plan.errors == "all")  # whether the search has draws of errors, which a source belongs to
+    spread, middle = float(np.mean(each)), float(np.median(each))
+    own = float(_work_of(resolved, [expert_at(resolved.bench, plan.goal.dose_limit)])[0])
     designs, repeats, draws = len(scope.designs(plan)) - 1, plan.robustness.repeats, plan.robustness.draws
-    looks = scope.tolerance_trials(plan)
+    looks, tried = scope.tolerance_trials(plan), repeats + draws
     once = shared = 0.0
     trials = {True: 0, False: 0}
     for search in searches:
         for round_, size in enumerate(search.sizes):
-            units = size * (middle if round_ else spread)[blurred]
+            units = size * (middle if round_ else spread)
             once, shared = (once + units, shared) if search.whole(round_) else (once, shared + units)
             trials[search.whole(round_)] += size
-    likely, expert = (repeats * work[0] + draws * work[1] for work in (middle, own))
     return {
         ROUND.name: Work(once, TRIAL_S * trials[True], once),
         EVALUATE.name: Work(shared, TRIAL_S * trials[False]),
-        ROBUST.name: Work(designs * likely + expert, TRIAL_S * (designs + 1) * (repeats + draws), max(likely, expert)),
-        TOLERANCE.name: Work(looks * middle[0], TRIAL_S * looks),
-        LIMITS.name: Work(BOUND_TRIALS * (middle[0] + own[0]), chain=BOUND_TRIALS * max(middle[0], own[0])),
+        ROBUST.name: Work(tried * (designs * middle + own), TRIAL_S * (designs + 1) * tried, tried * max(middle, own)),
+        TOLERANCE.name: Work(looks * middle, TRIAL_S * looks),
+        LIMITS.name: Work(BOUND_TRIALS * (middle + own), chain=BOUND_TRIALS * max(middle, own)),
     }
 
 
 def _work_of_settings(resolved: PlanningResolved) -> np.ndarray:
-    """Work of trials of settings that can be done: (setting, 2), coherent and with source size and focal spread."""
+    """Work of trials of settings that can be done: (setting,)."""
     bench, limit = resolved.bench, resolved.study.goal.dose_limit
     space = make_space(bench, limit)
     points = space.from_cube(np.random.default_rng(0).random((estimate.SAMPLES, len(space.names))))
@@ -298,14 +296,12 @@ def _work_of_settings(resolved: PlanningResolved) -> np.ndarray:
 
 
 def _work_of(resolved: PlanningResolved, settings: Sequence[Setting]) -> np.ndarray:
-    """(setting, 2) of some settings, as `_work_of_settings`."""
+    """Work of a trial of each setting: (setting,)."""
     bench, limit, each = resolved.bench, resolved.study.goal.dose_limit, []
     for setting in settings:
         study, operation = resolved.of(setting).study, operate(bench, setting, limit)
-        configs = [study.experiment] * 2
-        if operation.current_pa is not None:
-            configs = [to_experiment_config(bench, operation, source_factor=factor) for factor in (None, 1.0)]
-        each.append([estimate.trial_work(study, config, _slices(resolved)) for config in configs])
+        config = study.experiment if operation.current_pa is None else to_experiment_config(bench, operation)
+        each.append(estimate.trial_work(for_beam(bench, study, config), config, _slices(resolved)))
     return np.asarray(each)
 
 

@@ -21,13 +21,15 @@ from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reached import floor, spread_of
 from ptydesign.planning.reconstruction import trial_reconstruction
-from ptydesign.planning.resolve import PlanningResolved, detected_dose, scanned_a
+from ptydesign.planning.resolve import PlanningResolved, detected_dose, still_config
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.scope import EXPERT_DESIGN, RECOMMENDED
 from ptydesign.planning.search import find_search, read_round
 from ptydesign.planning.space import setting_of
 from ptydesign.score.spread import period_a, rms_rad
-from ptydesign.types import Potential
+from ptydesign.simulate.coherence import incoherent_probes
+from ptydesign.study.acquisition import to_experiment
+from ptydesign.types import Experiment, Potential
 from ptydesign.units import MRAD, interaction_parameter, wavelength_a
 
 RINGS = 8  # frequencies at which the bound is computed
@@ -69,7 +71,8 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
     grid = Grid((size, size), (pixel, pixel))
     wavelength = wavelength_a(setting.voltage_kv)
     field = plan.simulation.field_of_view_a
-    scanned = scanned_a(bench, setting)
+    planned = still_config(bench, operate(bench, setting, dose_e_per_a2))
+    scanned = planned.scanned_a
     canvas = tuple(_even(math.ceil(extent / pixel) + size) for extent in scanned)
     slices, each_a = trial_reconstruction(plan).final_slices
     phase = _object(potential, pixel, canvas, slices) * interaction_parameter(setting.voltage_kv)
@@ -84,9 +87,23 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
     if slices > 1:
         one = np.asarray(waves.propagator(grid.frequencies(), wavelength, each_a))
         steps = np.repeat(one[None], slices - 1, axis=0)
-    imaging = limits.make_imaging(grid, positions, electrons, np.abs(spectrum) > 0, 0.0, steps)
+    coherence = _coherence(grid, spectrum, to_experiment(planned, dose_e_per_a2))
+    imaging = limits.make_imaging(grid, positions, electrons, np.abs(spectrum) > 0, 0.0, steps, coherence=coherence)
     unknowns = limits.Unknowns(np.asarray(phase, np.float32), limits.probe_unknowns(spectrum))
     return Scene(unknowns, imaging, _window(canvas, field, pixel), pixel)
+
+
+def _coherence(grid: Grid, spectrum: np.ndarray, beam: Experiment) -> np.ndarray | None:
+    """Factors (mode, ny, nx) that make the incoherent probes of a beam of its coherent spectrum; None for one probe."""
+    inside = np.nonzero(spectrum)
+    ky, kx = (np.broadcast_to(k, grid.shape)[inside] for k in grid.frequencies())
+    angles = np.stack([ky, kx]) * wavelength_a(beam.optics.voltage_kv) / beam.optics.semiangle_rad
+    probes = incoherent_probes(spectrum[inside], angles, beam)
+    if len(probes) == 1:
+        return None
+    factors = np.zeros((len(probes), *grid.shape), complex)
+    factors[:, *inside] = probes / spectrum[inside]
+    return factors
 
 
 def _object(potential: Potential, pixel_a: float, canvas: tuple[int, int], slices: int) -> np.ndarray:

@@ -11,10 +11,11 @@ from ptydesign.config import read_yaml
 from ptydesign.errors import InputError
 from ptydesign.planning.checks import check_plan
 from ptydesign.planning.config import PlanningStudy
+from ptydesign.planning.library import with_instrument
 from ptydesign.planning.ready import check_ready
-from ptydesign.planning.resolve import LARGEST_SOURCE, PlanningResolved
+from ptydesign.planning.resolve import PlanningResolved
 from ptydesign.study.checked import check_results
-from ptydesign.study.file import DEFAULT_SCALE, RENAMED, build_study, folder_name, in_file, load_study
+from ptydesign.study.file import DEFAULT_SCALE, RENAMED, build_study, folder_name, in_file, name_of
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
 KIND = "planning"
@@ -60,18 +61,19 @@ def read_plan(path: Path, scale: str = DEFAULT_SCALE) -> tuple[PlanningStudy, li
     path = Path(path)
     if path.is_dir() and not (path / "study.yaml").is_file():
         raise InputError("plan", "must be a file, or a study's folder", str(path), "`ptydesign init` writes a plan.")
-    _check_is_plan(path / "study.yaml" if path.is_dir() else path)
-    if path.is_dir():
-        source, plan = path / "study.yaml", load_study(path, scale, PlanningStudy)
-    else:
-        source, plan = path, _build(read_yaml(path), str(path), study_name(path), scale)
+    source = path / "study.yaml" if path.is_dir() else path
+    _check_is_plan(source)
+    name = name_of(path) if path.is_dir() else study_name(path)
+    with in_file(source):
+        content = with_instrument(read_yaml(source), source.parent)
+    plan = _build(content, str(source), name, scale)
     with in_file(source):
         return _checked(plan, source.parent)
 
 
 def make_plan(content: Mapping[str, Any], name: str, scale: str = DEFAULT_SCALE) -> tuple[PlanningStudy, list[str]]:
     """(checked plan, warnings) of a dict, as a file would hold it. Raises InputError."""
-    return _checked(_build(content, "plan", name, scale), Path.cwd())
+    return _checked(_build(with_instrument(content, Path.cwd()), "plan", name, scale), Path.cwd())
 
 
 def _check_is_plan(path: Path) -> None:
@@ -114,9 +116,6 @@ def _checked(plan: PlanningStudy, folder: Path) -> tuple[PlanningStudy, list[str
         field, value, mend = MODE_FIELDS.get(name, f"simulation ({section}.{name})"), error.value, error.mend
         if field == WINDOW:
             mend = WINDOW_MEND
-        if name == "source_size_a":
-            value = plan.instrument.source_size_a
-            mend += f" Draws of errors have up to {LARGEST_SOURCE:g} times as much."
         raise InputError(field, error.rule, value, mend) from None
     check_ready(resolved)
     return plan, warnings

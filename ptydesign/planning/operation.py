@@ -2,7 +2,8 @@
 
 The dose fixes the product of current and dwell time. The largest current that dwell limits, frame rate and count rates
 allow gives the shortest scan; where a part of the dose isn't counted (`dose`), the largest of those that count nearly
-as much as any within the time limit.
+as much as any within the time limit. Where the source grows with the current, the largest current whose source is fine
+enough for the goal is taken, as an operator does, if the time limit leaves that long.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def operate(bench: Bench, setting: Setting, dose_e_per_a2: float, current_pa: fl
     bright = sampling.counts_per_bright_pixel(1.0, alpha * MRAD, pixel * MRAD)
     shape = bench.scan_shape(setting.step_a)
     possible = {i: dose.share(bench, setting, dose_e_per_a2, i) for i in _currents(bench, setting, applied, bright)}
-    current = current_pa or _current(bench, possible, shape)
+    current = current_pa or _current(bench, setting, possible, shape)
     found, share, time_s = list(constraints.optics(bench, setting)), None, None
     if current is not None:
         share = dose.share(bench, setting, dose_e_per_a2, current)
@@ -80,7 +81,7 @@ def operate(bench: Bench, setting: Setting, dose_e_per_a2: float, current_pa: fl
     else:
         if current not in possible:
             found.append(constraints.not_that_current(bench, setting, share, current, list(possible)))
-        found += constraints.time(bench, setting, time_s, shape)
+        found += [*constraints.time(bench, setting, time_s, shape), *constraints.coherence(bench, setting, current)]
     found += constraints.simulated(bench, setting, electrons)
     stored = bench.detector.bytes_per_pattern(electrons, setting.voltage_kv)
     exposure, frame = (share.exposure_us, share.frame_us) if share else (None, None)
@@ -95,10 +96,16 @@ def _scan_time_s(bench: Bench, share: dose.Share, shape: tuple[int, int]) -> flo
     return sampling.scan_time_s(shape[0] * shape[1], 1e6 / share.frame_us, shape[0], bench.instrument.flyback_us * 1e-6)
 
 
-def _current(bench: Bench, possible: Mapping[float, dose.Share], shape: tuple[int, int]) -> float | None:
-    """The current that is taken: of those within the time limit, or of all if none is."""
+def _current(
+    bench: Bench, setting: Setting, possible: Mapping[float, dose.Share], shape: tuple[int, int]
+) -> float | None:
+    """The current that is taken: of those within the time limit, or of all if none is; where the source grows with it,
+    of those whose source is fine enough, or else the smallest."""
     limit = bench.goal.time_limit_s or math.inf
     in_time = {i: one for i, one in possible.items() if _scan_time_s(bench, one, shape) <= limit}
+    if bench.source_varies and in_time:
+        fine = {i: one for i, one in in_time.items() if bench.source_a(setting, i) <= bench.good_source_a}
+        in_time = fine or dict([min(in_time.items())])
     return dose.preferred(list((in_time or possible).items()))
 
 

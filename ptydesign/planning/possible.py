@@ -25,6 +25,8 @@ FIELDS = {
     "aperture": "instrument.apertures_mrad",
     "detector edge": "goal.resolution_a",
     "dose rate": "goal.dose_rate_limit_e_per_a2_s",
+    "source size": "instrument.source_size_a",
+    "focal spread": "instrument.focal_spread_nm",
 }
 SMALLER_HELPS = ("beam current", "counts per frame", "count rate", "simulated counts")
 
@@ -47,6 +49,10 @@ def check_possible(bench: Bench) -> None:
     field = FIELDS.get(violation.name, DOSES)
     if violation.name == "window" and bench.instrument.cs_mm:
         field = "instrument.cs_mm"
+    if violation.name == "source size" and bench.source_varies:
+        field = "instrument.currents_pa"
+    if violation.name == "focal spread" and bench.instrument.cc_mm:
+        field = "instrument.cc_mm"
     raise InputError(field, rule, violation.value, " ".join([first, *more]))
 
 

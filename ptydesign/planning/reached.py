@@ -10,7 +10,7 @@ import numpy as np
 from ptydesign.experiment.search import Runner
 from ptydesign.experiment.trial import judged, lengthened
 from ptydesign.planning.instrument import Setting
-from ptydesign.planning.resolve import PlanningResolved
+from ptydesign.planning.resolve import PlanningResolved, for_beam
 from ptydesign.planning.search import Runners
 from ptydesign.score.spread import spread
 from ptydesign.study.store import PointStore
@@ -38,8 +38,8 @@ def floor(resolved: PlanningResolved, setting: Setting) -> dict[str, Any]:
     where it couldn't be scored. The reconstruction takes up to LONGER times the sweeps: with little noise, those of a
     plan for a low dose end it long before it has converged."""
     one, dose = resolved.of(setting), resolved.study.goal.dose_limit
-    study = lengthened(one.study, LONGER)
     trial = Runners(resolved).trial(setting, dose, repeat=1, times=TIMES)
+    study = lengthened(for_beam(resolved.bench, one.study, trial.experiment), LONGER)
     _, result = Runner(one).run(trial, None, study=study)
     best = judged(study, result)
     error = float(np.sqrt(best["scores"]["mse_rad2"])) if best else None

@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 
 from ptydesign.planning.config import InstrumentConfig, PlanningStudy
+from ptydesign.planning.instrument import Beam, Bench
 from ptydesign.reconstruct.plan import Plan
+from ptydesign.simulate.coherence import MOST_RAD, beam_phases_rad, mode_powers
 from ptydesign.simulate.specimen import ImageSample, build_atoms
+from ptydesign.units import MRAD, NM
 
 SEARCHED, VALUES = 2.5, 7  # standard deviations of the defocus to each side, and how many values of it are tried
 SLICE_A = 20.0  # thickness of a slice of the reconstruction
+HELD, MOST_MODES = 0.9, 8  # part of the electrons in the probe modes of a reconstruction, and the most of these
+GOOD_SPREAD_RAD = 1.0  # of phase at the edge of the aperture: a focal spread that hardly shows
 PIECE_A = (8.0, 8.0)  # of the sample, enough to know its thickness
 
 
@@ -34,28 +39,45 @@ def positions_wrong(instrument: InstrumentConfig) -> bool:
     return any(getattr(instrument, name) for name in names)
 
 
-def day_reconstruction(plan: PlanningStudy, stop: int | None = None) -> Plan:
+def day_reconstruction(plan: PlanningStudy, stop: int | None = None, mode_powers: tuple[float, ...] = ()) -> Plan:
     """The reconstruction to run on the day: that of the trials, which the predicted score is of.
 
-    stop: the sweep after which it ends; None: when its engines end.
+    stop: the sweep after which it ends; None: when its engines end. mode_powers: of `probe_powers`.
     """
-    engines = [engine.model_dump() for engine in trial_reconstruction(plan).engines]
+    content = trial_reconstruction(plan, mode_powers).model_dump()
+    engines = content["engines"]
     before = sum(engine["sweeps"] for engine in engines[:-1])
     if stop is not None and stop > before:
         engines[-1]["sweeps"] = stop - before
-    content = trial_reconstruction(plan).model_dump()
-    return Plan(**{**content, "engines": engines})
+    return Plan(**content)
 
 
-def trial_reconstruction(plan: PlanningStudy) -> Plan:
+def probe_powers(bench: Bench, beam: Beam) -> tuple[float, ...]:
+    """Powers of the probe modes after the first that a reconstruction needs: none where source and focal spread are
+    fine enough, else those of the fewest coherent modes that hold HELD of the electrons, at most MOST_MODES.
+
+    The card, the trials and the plan for the day all ask here.
+    """
+    phases = beam_phases_rad(beam.voltage_kv, beam.semiangle_mrad * MRAD, beam.source_size_a, beam.focal_spread_nm * NM)
+    if beam.source_size_a <= bench.good_source_a and phases[1] <= GOOD_SPREAD_RAD:
+        return ()
+    powers = mode_powers(*(min(phase, MOST_RAD) for phase in phases))
+    count = min(1 + int(np.searchsorted(np.cumsum(powers), HELD)), MOST_MODES, len(powers))
+    kept = powers[:count] / powers[:count].sum()
+    return tuple(round(float(power), 4) for power in kept[1:])
+
+
+def trial_reconstruction(plan: PlanningStudy, mode_powers: tuple[float, ...] = ()) -> Plan:
     """The plan's reconstruction, or the default: the defocus by the data, then LSQ-ML, or gradient descent in slices of
-    20 A of a sample in slices."""
+    20 A of a sample in slices, with probe modes of these powers after the first."""
     if plan.reconstruction is not None:
         return plan.reconstruction
     error = plan.instrument.defocus_error_nm
     offsets = [round(float(error * part), 4) for part in np.linspace(-SEARCHED, SEARCHED, VALUES)]
     refined = {"refine_positions": True} if positions_wrong(plan.instrument) else {}
     first: dict[str, Any] = {"calibrate": {"offsets": {"defocus_nm": offsets}}} if error else {}
+    if mode_powers:
+        first["probe"] = {"mode_powers": mode_powers}
     if not in_slices(plan):
         engine = {"engine": "lsqml", "batches": "compact", "noise": "poisson", "sweeps": 50, "group": 128}
         return Plan(**first, engines=[{**engine, **refined, "probe_start": 10}])

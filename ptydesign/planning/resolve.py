@@ -8,7 +8,7 @@ that of `study`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,11 +19,13 @@ from ptydesign.experiment.resolve import Resolved as StudyResolved
 from ptydesign.planning import aberrations
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.config import PlanningStudy
-from ptydesign.planning.instrument import Bench, Setting
+from ptydesign.planning.gun import MOST_TIMES
+from ptydesign.planning.instrument import Beam, Bench, Setting
 from ptydesign.planning.operation import Operation, operate
 from ptydesign.planning.possible import unusable
-from ptydesign.planning.reconstruction import in_slices, trial_reconstruction
+from ptydesign.planning.reconstruction import in_slices, probe_powers, trial_reconstruction
 from ptydesign.planning.thumb import expert, feasible_near, rule_for
+from ptydesign.simulate.coherence import largest_source_a, largest_spread_a
 from ptydesign.simulate.detector import MAX_MEAN_COUNTS
 from ptydesign.simulate.potential import potential_key
 from ptydesign.simulate.specimen import StructureSample
@@ -32,7 +34,6 @@ from ptydesign.study.checked import Checked
 from ptydesign.units import MM, MRAD, NM
 
 SSIM_WIDTH_A = 0.375  # of SSIM's Gaussian, the same length whatever the pixel: 1.5 px of 0.25 A, as Cao et al.
-LARGEST_SOURCE = 1.5  # times the instrument's, among errors
 LARGEST_ERROR = 3.5  # standard deviations of the scan's calibration, at which draws are cut off
 AFFINE = ("scale_error", "aspect_error", "shear_error")  # of a scan, that `instrument.affine_error` is of
 # Largest pixel of a simulation. Patterns of a projected zeolite at 300 kV differ by 1.3 % (L2) from those on a third of
@@ -81,7 +82,7 @@ class PlanningResolved(Checked):
 
     def _study(self, mode: Mode) -> StudyResolved:
         study = mode_study(self.bench, mode)
-        shape = potential_shape(study, _places(self.bench, mode, study))
+        shape = potential_shape(study, _with_sources(self.bench, mode, _places(self.bench, mode, study)))
         key = potential_key(study.sample, study.potential, shape, study.seed)
         return StudyResolved(study, self.results, shape, key)
 
@@ -149,8 +150,6 @@ def mode_study(bench: Bench, mode: Mode) -> StudyConfig:
         experiment={
             **_experiment(bench, base),
             "drift_a": (drift, drift),
-            "source_size_a": LARGEST_SOURCE * instrument.source_size_a,
-            "focal_spread_nm": instrument.focal_spread_nm,
             **aberrations.fields(instrument.aberrations, aberrations.largest(instrument.aberrations)),
             "rotation_error_deg": LARGEST_ERROR * instrument.rotation_error_deg,
             **dict.fromkeys(AFFINE, LARGEST_ERROR * instrument.affine_error),
@@ -173,6 +172,19 @@ def _reached_nm(bench: Bench, setting: Setting) -> tuple[float, float]:
     low, high = (min(max(limit, -most), most) for limit in bench.underfocus_nm)
     margin = 2 * 3 * bench.instrument.defocus_error_nm
     return low - margin, high + margin + 1e-3
+
+
+def _with_sources(bench: Bench, mode: Mode, places: Iterable[Place]) -> Iterator[Place]:
+    """Points with the largest source and focal spread that trials have with their aperture."""
+    for where, point in places:
+        aperture = point.get("semiangle_mrad", bench.instrument.apertures_mrad[0])
+        setting = Setting(mode.voltage_kv, aperture, 0.0, 1.0, mode.camera)
+        beam = mode.voltage_kv, aperture * MRAD
+        size = MOST_TIMES * bench.source_a(setting, max(bench.instrument.currents_pa))
+        spread = MOST_TIMES * bench.focal_spread_nm(mode.voltage_kv) * NM
+        # what can't be simulated isn't: `constraints.coherence`
+        size, spread = min(size, largest_source_a(*beam)), min(spread, largest_spread_a(*beam))
+        yield where, {**point, "source_size_a": size, "focal_spread_nm": spread / NM}
 
 
 def _inside(bench: Bench, mode: Mode) -> list[float]:
@@ -198,33 +210,43 @@ def _experiment(bench: Bench, setting: Setting) -> dict[str, Any]:
     }
 
 
-def scanned_a(bench: Bench, setting: Setting) -> tuple[float, float]:
-    """(y, x) of the scan that is simulated for a setting: the piece and its margin, apart from the drift's."""
-    return ExperimentConfig(**_experiment(bench, setting)).scanned_a
+def still_config(bench: Bench, operation: Operation) -> ExperimentConfig:
+    """The acquisition as it is planned, source and focal spread included, of a specimen that doesn't drift."""
+    setting = operation.setting
+    beam = bench.beam(setting, operation.current_pa)._asdict()
+    return ExperimentConfig(**{**_experiment(bench, setting), **beam})
 
 
 def to_experiment_config(
     bench: Bench,
     operation: Operation,
-    drift_factor: float = 1.0,
+    drift: float = 1.0,
     drift_angle_rad: float | None = None,
-    source_factor: float | None = None,
+    source: float = 1.0,
+    focal_spread: float = 1.0,
 ) -> ExperimentConfig:
     """The acquisition that is simulated for an operation: the piece, with the drift that it sees when the lines of the
     scan on the day are as long as they are. drift_angle_rad: from +y towards +x, None for the instrument's, or a
-    diagonal. source_factor: of the instrument's
-    source size, with which its focal spread comes too; None for a coherent beam, which is several times quicker to
-    simulate (a search has it; draws of errors don't)."""
-    fields = _experiment(bench, operation.setting)
-    rows = math.ceil(scanned_a(bench, operation.setting)[0] / operation.setting.step_a) + 1
-    drift = drift_factor * bench.instrument.drift_a_per_min / 60 * rows * operation.line_time_s(bench)
-    drift = min(drift, min(fields["field_of_view_a"]) / 8)  # beyond, no scan would be kept
+    diagonal. drift, source, focal_spread: factors of what is planned."""
+    planned = still_config(bench, operation)
+    rows = math.ceil(planned.scanned_a[0] / planned.step_a) + 1
+    moved = drift * bench.instrument.drift_a_per_min / 60 * rows * operation.line_time_s(bench)
+    moved = min(moved, min(planned.field_of_view_a) / 8)  # beyond, no scan would be kept
     angle = drift_angle(bench) if drift_angle_rad is None else drift_angle_rad
-    parts = (drift * math.cos(angle), drift * math.sin(angle))
-    if source_factor is not None:
-        fields["source_size_a"] = source_factor * bench.instrument.source_size_a
-        fields["focal_spread_nm"] = bench.instrument.focal_spread_nm
-    return ExperimentConfig(**fields, drift_a=parts)
+    wrong = {
+        "source_size_a": source * planned.source_size_a,
+        "focal_spread_nm": focal_spread * planned.focal_spread_nm,
+        "drift_a": (moved * math.cos(angle), moved * math.sin(angle)),
+    }
+    return planned.model_copy(update=wrong)
+
+
+def for_beam(bench: Bench, study: StudyConfig, planned: ExperimentConfig) -> StudyConfig:
+    """A mode's study with the probe modes that a beam needs as it is planned."""
+    powers = probe_powers(bench, Beam(*(getattr(planned, name) for name in Beam._fields)))
+    if not powers:
+        return study
+    return study.model_copy(update={"reconstruction": trial_reconstruction(bench.plan, powers)})
 
 
 def drift_angle(bench: Bench) -> float:

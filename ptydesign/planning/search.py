@@ -18,7 +18,7 @@ from ptydesign.planning import scope
 from ptydesign.planning.errors import OF_SEARCH, drawn
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
-from ptydesign.planning.resolve import PlanningResolved, detected_dose, expert_at, to_experiment_config
+from ptydesign.planning.resolve import PlanningResolved, detected_dose, expert_at, for_beam, to_experiment_config
 from ptydesign.planning.scope import Search
 from ptydesign.planning.space import make_space, point_of, setting_of
 from ptydesign.planning.trial import PlannedTrial
@@ -136,7 +136,7 @@ def _evaluated(
     for index in indices:
         setting = setting_of(resolved.bench, points[index])
         name, dose = f"{search.name}/{round_}/{index}", search.dose_e_per_a2
-        if resolved.study.errors == "none":
+        if resolved.study.errors == "none":  # as it is planned: what is known is in it all the same
             key, result, score = runners.planned(setting, dose, name)
         else:  # every trial its own: the surrogate learns the mean over them
             number = OF_SEARCH + sum(search.sizes[:round_]) + index
@@ -158,8 +158,8 @@ class Runners:
     ) -> tuple[str, dict[str, Any], float | None]:
         """(key, result, objective) of a trial; the result says which sweep counts, and its scores."""
         runner = self._of(setting, thickness)
-        key, result = runner.run(trial, name, save, point=asdict(setting))
-        study = runner.resolved.study
+        study = for_beam(self.resolved.bench, runner.resolved.study, trial.believed or trial.experiment)
+        key, result = runner.run(trial, name, save, study=study, point=asdict(setting))
         return key, {**result, **judged(study, result)}, objective_value(study, result)
 
     def _of(self, setting: Setting, thickness: float = 1.0) -> Runner:

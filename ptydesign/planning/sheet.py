@@ -12,6 +12,7 @@ import yaml
 from ptydesign import io
 from ptydesign.planning.cautions import cautions, higher_values
 from ptydesign.planning.config import PlanningStudy
+from ptydesign.planning.gun import FWHM
 from ptydesign.planning.instrument import Bench
 from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.tables import PlanningTables
@@ -113,6 +114,7 @@ def settings(tables: PlanningTables, bench: Bench) -> list[dict[str, str]]:
         row("Scan", f"{columns} × {rows} positions (x × y)", f"{fov[1] / 10:g} × {fov[0] / 10:g} nm"),
         row("Dwell time", f"{item['dwell_us']:.4g} µs", _dwell_words(item)),
         row("Beam current", f"{item['current_pa']:g} pA", electrons),
+        *([row("Source size", *source_words(item, bench))] if item.get("source_size_a") else []),
         row(camera, f"{setting['camera']:g} {unit}", pixel, "camera", unit),
         row(
             "Scan rotation",
@@ -137,6 +139,14 @@ def _dwell_words(item: dict[str, Any]) -> str:
     exposure = item.get("exposure_us") or item["dwell_us"]
     frames, read_out = f"{1e6 / item['dwell_us']:.4g} frames/s", item["dwell_us"] - exposure
     return frames if read_out < 1e-6 else f"{frames}: {exposure:.4g} µs exposure, {read_out:.4g} µs read-out"
+def source_words(item: dict[str, Any], bench: Bench) -> tuple[str, str]:
+    """The source at the specimen, and what it follows from."""
+    size, one = item["source_size_a"], bench.instrument
+    spread = f"; focal spread {item['focal_spread_nm']:.2g} nm" if item.get("focal_spread_nm") else ""
+    note = "as the plan says"
+    if bench.source_varies:
+        note = "measured, scaled to this current" if one.source_at else f"{one.gun.kind} at this current"
+    return f"{size:.2g} Å rms, {FWHM * size:.2g} Å FWHM", note + spread
 
 
 def defocus_words(item: dict[str, Any], bench: Bench) -> str:

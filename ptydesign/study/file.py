@@ -79,11 +79,16 @@ def load_study(folder: Path, scale: str, model: type[Model]) -> Model:
     path = Path(folder) / "study.yaml"
     content = read_yaml(path)
     content.pop(KIND, None)
+    return build_study(content, str(path), name_of(folder), scale, model)
+
+
+def name_of(folder: Path) -> str:
+    """Name of the study of a folder. Raises InputError for one that can't be."""
     name = Path(folder).resolve().name
     if not re.fullmatch(FOLDER_NAME, name):
         rule = "its folder's name must consist of letters (a to z), digits and underscores"
-        raise InputError(f"{path}: study", rule, name, "Rename the folder.")
-    return build_study(content, str(path), name, scale, model)
+        raise InputError(f"{Path(folder) / 'study.yaml'}: study", rule, name, "Rename the folder.")
+    return name
 
 
 def build_study(content: Mapping[str, Any], source: str, name: str, scale: str, model: type[Model]) -> Model:

@@ -21,8 +21,8 @@ ALGORITHMS = {
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 4,  # tables
     "figures": 12,  # figures and report
-    "planning": 7,  # cards, draws of errors, choice, limits
-    "bound": 7,  # the Cramer-Rao bound of a plan, and what its simulations reach
+    "planning": 8,  # cards, draws of errors, choice, limits
+    "bound": 8,  # the Cramer-Rao bound of a plan, and what its simulations reach
     "tolerance": 3,  # what a tolerance says
     "dumbbells": 2,  # what is measured of them
     "best": 2,  # best-<budget>.yaml: how the plan found is written

@@ -19,9 +19,17 @@ from ptydesign.errors import InputError
 from ptydesign.grids import Grid
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
+from ptydesign.planning.library import find_instrument
 from ptydesign.planning.load import make_plan, read_plan
 from ptydesign.planning.operation import Operation, operate
-from ptydesign.planning.resolve import Mode, PlanningResolved, detected_dose, expert_at, to_experiment_config
+from ptydesign.planning.resolve import (
+    Mode,
+    PlanningResolved,
+    detected_dose,
+    expert_at,
+    for_beam,
+    to_experiment_config,
+)
 from ptydesign.study.acquisition import to_experiment
 from ptydesign.study.cost import fft_rate
 from ptydesign.study.file import DEFAULT_SCALE, folder_name
@@ -197,21 +205,22 @@ class Explorer:
         card = make_card(bench, operation, "these settings", self.rate)
         radius = bench.probe_radius_a(setting)
         return Answer(
-            knobs, setting, operation, card, self._probe(setting, radius),
+            knobs, setting, operation, card, self._probe(operation, radius),
             sampling.depth_resolution_a(wavelength_a(setting.voltage_kv), setting.semiangle_mrad * MRAD),
             sampling.linear_overlap(radius, setting.step_a),
         )  # fmt: skip
 
-    def _probe(self, setting: Setting, radius_a: float) -> Probe:
-        bench, wavelength = self.bench, wavelength_a(setting.voltage_kv)
+    def _probe(self, operation: Operation, radius_a: float) -> Probe:
+        bench, setting = self.bench, operation.setting
+        wavelength, source = wavelength_a(setting.voltage_kv), bench.source_a(setting, operation.current_pa)
         size, pixel = bench.pixels, bench.pixel_a(setting)
         grid = Grid((size, size), (pixel, pixel))
         aberrations = bench.aberrations_of(setting)
         spectrum = waves.probe_spectrum(grid, wavelength, setting.semiangle_mrad * MRAD, **aberrations)
         intensity = np.abs(waves.centre_spectrum(grid, spectrum)) ** 2
         ky, kx = grid.frequencies()
-        if bench.instrument.source_size_a:
-            blur = np.exp(-2 * (np.pi * bench.instrument.source_size_a) ** 2 * (ky**2 + kx**2))
+        if source:
+            blur = np.exp(-2 * (np.pi * source) ** 2 * (ky**2 + kx**2))
             intensity = np.fft.ifft2(np.fft.fft2(intensity) * blur).real
         phase = np.where(np.abs(spectrum) > 0, np.angle(spectrum), np.nan)
         return Probe(
@@ -223,8 +232,7 @@ class Explorer:
         return self._specimen is not None and self._specimen[0] == self._mode(knobs)
 
     def pattern(self, knobs: Knobs, seed: int = 0) -> Pattern:
-        """A pattern in the middle of the specimen, of a coherent beam; the first one of a mode builds the
-        specimen. Raises InputError."""
+        """A pattern in the middle of the specimen; the first one of a mode builds the specimen. Raises InputError."""
         setting = self.setting(knobs)
         operation = operate(self.bench, setting, knobs.dose_e_per_a2, knobs.current_pa)
         config = to_experiment_config(self.bench, _timed(operation))
@@ -259,9 +267,9 @@ class Explorer:
         from ptydesign.planning.trial import PlannedTrial
 
         begin, setting = time.perf_counter(), self.setting(knobs)
-        study = self.resolved.of(setting).study
         operation = _timed(operate(self.bench, setting, knobs.dose_e_per_a2, knobs.current_pa))
         config = to_experiment_config(self.bench, operation)
+        study = for_beam(self.bench, self.resolved.of(setting).study, config)
         trial = PlannedTrial(config, detected_dose(self.bench, operation))
         result, _, comparison = run_trial(study, self._potential(knobs), trial)
         if comparison is None:
@@ -299,6 +307,12 @@ class Explorer:
             content["sample"]["file"] = str((self.file.parent / file).resolve())
             if path.parent.resolve() != self.file.parent.resolve():
                 text = text.replace(file, content["sample"]["file"])
+        name = content.get("instrument")
+        if isinstance(name, str):
+            kept = find_instrument(name, self.file.parent).resolve()
+            content["instrument"] = str(kept)
+            if path.parent.resolve() != self.file.parent.resolve():
+                text = re.sub(r"(?m)^(instrument:[ \t]*)\S.*$", rf"\g<1>{kept}", text)
         make_plan(content, self.plan.study, self.scale)
         files.write_text(path, text)
 

@@ -23,7 +23,9 @@ def double():
         yield
 
 
-def small(slices: int = 1, background: float = 0.0, electrons: float = 500.0, seed: int = 0, mtf: float = 1.0):
+def small(
+    slices: int = 1, background: float = 0.0, electrons: float = 500.0, seed: int = 0, mtf: float = 1.0, modes: int = 1
+):
     """A non-square window on a non-square periodic canvas, fractional positions, a defocused probe."""
     grid = Grid((10, 12), (0.7, 0.65))
     rng = np.random.default_rng(seed)
@@ -34,8 +36,11 @@ def small(slices: int = 1, background: float = 0.0, electrons: float = 500.0, se
     if slices > 1:
         one = np.asarray(waves.propagator(grid.frequencies(), LAMBDA, 30.0))
         steps = np.repeat(one[None], slices - 1, axis=0)
+    ky, kx = grid.frequencies()
+    factors = np.stack([np.exp(-2j * np.pi * 0.4 * n * (ky + kx)) / np.sqrt(modes) for n in range(modes)])
+    coherence = factors if modes > 1 else None
     imaging = limits.make_imaging(
-        grid, positions, electrons, np.abs(spectrum) > 0, background, steps, mtf, precision=np.float64
+        grid, positions, electrons, np.abs(spectrum) > 0, background, steps, mtf, np.float64, coherence
     )
     phase = jnp.asarray(0.4 * rng.standard_normal((slices, *CANVAS)))
     return Unknowns(phase, limits.probe_unknowns(spectrum, np.float64)), imaging
@@ -64,11 +69,17 @@ def dense(unknowns: Unknowns, imaging, probe_known: bool) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "slices, background, probe_known, mtf",
-    [(1, 0.0, True, 1.0), (2, 0.3, True, 1.0), (2, 0.1, False, 1.0), (1, 0.1, False, 0.3)],
+    "slices, background, probe_known, mtf, modes",
+    [
+        (1, 0.0, True, 1.0, 1),
+        (2, 0.3, True, 1.0, 1),
+        (2, 0.1, False, 1.0, 1),
+        (1, 0.1, False, 0.3, 1),
+        (2, 0.1, False, 1.0, 3),
+    ],
 )
-def test_product_is_that_of_the_dense_matrix(slices, background, probe_known, mtf):
-    unknowns, imaging = small(slices, background, mtf=mtf)
+def test_product_is_that_of_the_dense_matrix(slices, background, probe_known, mtf, modes):
+    unknowns, imaging = small(slices, background, mtf=mtf, modes=modes)
     assert (imaging.mtf is None) == (mtf == 1)
     matrix = dense(unknowns, imaging, probe_known)
     rng = np.random.default_rng(1)
@@ -78,6 +89,15 @@ def test_product_is_that_of_the_dense_matrix(slices, background, probe_known, mt
     flat = np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(vector)])
     found = np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(product)])
     np.testing.assert_allclose(found, matrix @ flat, rtol=1e-9, atol=1e-9 * np.abs(found).max())
+
+
+def test_patterns_of_incoherent_probes_add_up():
+    unknowns, imaging = small(2, modes=3)
+    _, plain = small(2)
+    spectrum = np.asarray(unknowns.probe[0] + 1j * unknowns.probe[1])
+    probes = [limits.probe_unknowns(spectrum * np.asarray(one), np.float64) for one in imaging.coherence]
+    wanted = sum(patterns(unknowns._replace(probe=probe), plain) for probe in probes)
+    np.testing.assert_allclose(patterns(unknowns, imaging), wanted, rtol=1e-9)
 
 
 def test_information_of_vectors():

@@ -231,7 +231,9 @@ BAD = {
             "detector__override": {"pixels": [32, 48], "pixel_um": 150, "frames_per_s": 10000},
         }, "instrument.camera_lengths_mm", "If it is in m, write 37.5",
     ),
-    "large source": ({"instrument__source_size_a": 5.0}, "instrument.source_size_a", "got 5.0.*1.5 times"),
+    "large source": (
+        {"instrument__source_size_a": 5.0}, "instrument.source_size_a", r"1\.5 times as much\); got .5 A rms",
+    ),
     "jitter": ({"simulation__field_of_view_a": [5000, 5000]}, "simulation.field_of_view_a", "4000000 positions"),
     "gun": ({"goal__doses_e_per_a2": [1e7]}, "goal.doses_e_per_a2", "beam current binds.*a dose of.*nearest"),
     "too faint": ({"goal__doses_e_per_a2": [5]}, "goal.doses_e_per_a2", "frame rate binds.*a dose of.*nearest"),

@@ -12,7 +12,19 @@ from ptydesign.planning.sheet import CHECKLIST
 from ptydesign.planning.sheet_pdf import A4_IN, LARGE, draw_page, write_pdf
 from ptydesign.planning.tables import PlanningTables
 
-NAMES = ("Voltage", "Aperture", "Scan step", "Scan", "Dwell time", "Current", "Camera", "Rotation", "Time")
+NAMES = (
+    "Voltage",
+    "Aperture",
+    "Scan step",
+    "Scan",
+    "Dwell time",
+    "Current",
+    "Camera",
+    "Rotation",
+    "Dose",
+    "Source",
+    "Time",
+)
 ROW = {"value": "+19.7 nm on the display", "tolerance": "", "note": ""}
 LONG = {**ROW, "name": "Defocus", "tolerance": "10.6 or less to 19.7 nm", "note": "weaken the lens " * 6}
 

@@ -8,8 +8,8 @@ from ptydesign.errors import InputError
 from ptydesign.simulate import coherence
 from ptydesign.simulate.coherence import (
     focal_points,
-    gauss_hermite,
     incoherent_probes,
+    normal_points,
     phases_rad,
     probe_count,
     source_points,
@@ -50,9 +50,9 @@ def test_readout_is_poisson():
     np.testing.assert_array_equal(counts, readout(mean, 250.0, 1.5, np.random.default_rng(3)))
 
 
-@pytest.mark.parametrize("highest", [0.0, 0.2, 1.0, 2.5, 4.0])
+@pytest.mark.parametrize("highest", [0.0, 0.2, 1.0, 2.5, 4.0, 8.6, 12.5])
 def test_quadrature_is_a_normal_mean(highest):
-    nodes, weights = gauss_hermite(highest, "source_size_a", 1.0)
+    nodes, weights = normal_points(highest, "source_size_a", 1.0)
     assert len(nodes) % 2
     assert weights.sum() == pytest.approx(1)
     for frequency in np.linspace(0, highest, 7):
@@ -60,25 +60,28 @@ def test_quadrature_is_a_normal_mean(highest):
 
 
 def test_too_much_focal_spread_is_refused():
-    with pytest.raises(InputError, match="quadrature"):
-        gauss_hermite(60.0, "focal_spread_a", 1000.0)
+    with pytest.raises(InputError, match=r"12\.5 rad.*Take 206 or less"):
+        normal_points(60.0, "focal_spread_a", 1000.0)
 
 
-@pytest.mark.parametrize("source_a, spread_a, most", [(0.0, 0.0, 1), (0.2, 0.0, 9), (0.0, 60.0, 6), (0.2, 60.0, 30)])
+@pytest.mark.parametrize(
+    "source_a, spread_a, most", [(0.0, 0.0, 1), (0.2, 0.0, 9), (0.0, 60.0, 6), (0.2, 60.0, 30), (1.2, 0.0, 80)]
+)
 def test_few_incoherent_probes_have_the_mutual_coherence_of_source_and_foci(source_a, spread_a, most, monkeypatch):
     """Against the Gaussians' own: exp(-(2 pi s)^2 |q - q'|^2 / 2) exp(-(pi lambda d)^2 (q^2 - q'^2)^2 / 2)."""
     experiment = replace(EXPERIMENT, source_size_a=source_a, focal_spread_a=spread_a)
     fewer = probe_count(experiment)
     monkeypatch.setattr(coherence, "LEFT_OUT", 1e-3)
-    coherence._probe_count.cache_clear()
+    coherence._powers.cache_clear()
     source, focal = phases_rad(experiment)
     axis = np.linspace(-1, 1, 17)
     angles = np.stack(np.meshgrid(axis, axis, indexing="ij")).reshape(2, -1)
     angles = angles[:, np.hypot(*angles) <= 1]
     spectrum = np.exp(3j * (angles**2).sum(axis=0)) / math.sqrt(angles.shape[1])
     probes = incoherent_probes(spectrum, angles, experiment)
-    assert len(probes) == probe_count(experiment) <= most
-    coherence._probe_count.cache_clear()
+    assert abs(len(probes) - probe_count(experiment)) <= len(probes) / 25  # on another grid
+    assert len(probes) <= most
+    coherence._powers.cache_clear()
     assert fewer < len(probes) or fewer == 1
     assert len(probes) <= len(source_points(experiment)[1]) * len(focal_points(experiment)[1])
     assert np.sum(np.abs(probes) ** 2) == pytest.approx(1, rel=1e-9)

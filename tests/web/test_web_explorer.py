@@ -81,9 +81,9 @@ def test_an_answer_takes_a_fraction_of_300_ms(explorer):
 def test_a_pattern_is_the_simulators(explorer, slices):
     knobs = explorer.start()
     operation = operate(explorer.bench, explorer.setting(knobs), knobs.dose_e_per_a2)
-    for source in (None, 1.0):
-        config = to_experiment_config(explorer.bench, operation, source_factor=source)
-        config = config.model_copy(update={"source_size_a": 0.2 if source else 0.0, "drift_a": (0.0, 0.0)})
+    for source_a in (0.0, 0.2):
+        config = to_experiment_config(explorer.bench, operation)
+        config = config.model_copy(update={"source_size_a": source_a, "drift_a": (0.0, 0.0)})
         experiment = to_experiment(config, detected_dose(explorer.bench, operation))
         pixel = explorer.bench.pixel_a(operation.setting) / 2
         rng = np.random.default_rng(0)

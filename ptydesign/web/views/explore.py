@@ -201,7 +201,7 @@ class Explore:
         most, total = found.draw.max(), found.draw.sum()
         self.pattern_says.object = (
             f'<p class="quiet">The draw has {total:,.0f} counts, at most {most:.0f} in a pixel (binned by '
-            f"{self.explorer.bench.bin}). A coherent beam in the middle of the specimen.</p>"
+            f"{self.explorer.bench.bin}). In the middle of the specimen, with source and focal spread as planned.</p>"
         )
 
     def _later(self, pool: Any, work: Any, show: Any) -> None:
