@@ -254,7 +254,7 @@ def _source(bench: Bench, operation: Operation) -> Iterator[Row]:
     value = bench.source_a(setting, operation.current_pa)
     if not value:
         return
-    formula, source, change = "0.3 x resolution", RULE, "More demagnification (a smaller spot)."
+    formula, source, change = "0.3 × resolution", RULE, "More demagnification (a smaller spot)."
     if bench.source_varies:
         fine = [i for i in one.currents_pa if bench.source_a(setting, i) <= most]
         largest = (operation.current_pa or min(one.currents_pa)) * (most / value) ** 2
@@ -262,10 +262,10 @@ def _source(bench: Bench, operation: Operation) -> Iterator[Row]:
             f"A current of {max(fine):g} pA or less" if fine else f"A current of {largest:.2g} pA, if it can be set"
         )
         change += ": a smaller spot, and a longer scan."
-        formula = "d / 2.355, d = sqrt(4 I / (pi^2 B V alpha^2)); 0.3 x resolution"
+        formula = "d / 2.355, d = √(4 I / (π² B V α²)); 0.3 × resolution"
         source = "measured, scaled" if one.source_at else one.gun.where("reduced_brightness_a_per_m2_sr_v")
     yield Row(
-        "Source size", value, "A rms", f"{most:.2g} or less", graded(value, most, 2 * most), formula, source,
+        "Source size", value, "Å rms", f"{most:.2g} or less", graded(value, most, 2 * most), formula, source,
         unless(value <= most, change),
     )  # fmt: skip
 
@@ -275,7 +275,7 @@ def _focal_spread(bench: Bench, operation: Operation) -> Iterator[Row]:
     value, most = bench.focal_spread_nm(setting.voltage_kv), _focal_nm(setting)
     if not value:
         return
-    formula, source = "lambda / (pi alpha^2): a radian at the edge of the aperture", RULE
+    formula, source = "λ / (π α²): a radian at the edge of the aperture", RULE
     if bench.instrument.cc_mm:
         formula = f"Cc (dE/eV) (1 + eV/mc^2) / (1 + eV/2mc^2), dE rms; {formula}"
         source = bench.instrument.gun.where("energy_spread_ev")
@@ -297,7 +297,7 @@ def _residual_aberrations(bench: Bench, setting: Setting) -> Iterator[Row]:
         )
         yield Row(
             f"Residual {kind.haider}, {kind.words}", phase, "rad rms", "pi/4 = 0.785 or less at the aperture's edge",
-            graded(phase, most, math.inf), f"2 pi/lambda C alpha^{power}/{power}, C = {kind.krivanek}",
+            graded(phase, most, math.inf), f"2π/λ C α^{power}/{power}, C = {kind.krivanek}",
             aberrations.HAIDER, unless(phase <= most, change),
         )  # fmt: skip
 

@@ -139,6 +139,8 @@ def _dwell_words(item: dict[str, Any]) -> str:
     exposure = item.get("exposure_us") or item["dwell_us"]
     frames, read_out = f"{1e6 / item['dwell_us']:.4g} frames/s", item["dwell_us"] - exposure
     return frames if read_out < 1e-6 else f"{frames}: {exposure:.4g} µs exposure, {read_out:.4g} µs read-out"
+
+
 def source_words(item: dict[str, Any], bench: Bench) -> tuple[str, str]:
     """The source at the specimen, and what it follows from."""
     size, one = item["source_size_a"], bench.instrument

@@ -232,7 +232,7 @@ BAD = {
         }, "instrument.camera_lengths_mm", "If it is in m, write 37.5",
     ),
     "large source": (
-        {"instrument__source_size_a": 5.0}, "instrument.source_size_a", r"1\.5 times as much\); got .5 A rms",
+        {"instrument__source_size_a": 5.0}, "instrument.source_size_a", r"1\.5 times as much\); got .5 Å rms",
     ),
     "jitter": ({"simulation__field_of_view_a": [5000, 5000]}, "simulation.field_of_view_a", "4000000 positions"),
     "gun": ({"goal__doses_e_per_a2": [1e7]}, "goal.doses_e_per_a2", "beam current binds.*a dose of.*nearest"),

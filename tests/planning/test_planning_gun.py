@@ -136,7 +136,7 @@ def test_an_ordinary_source_is_simulated_and_what_cannot_be_is_left_out(tmp_path
     assert "source size" not in {violation.name for violation in operate(bench, setting, 2000).violations}
     wide = bench_of(tmp_path, instrument__source_size_a=0.6, **changes)
     violation = next(v for v in operate(wide, setting, 2000).violations if v.name == "source size")
-    assert "at most 0.435 A rms" in violation.rule
+    assert "at most 0.435 Å rms" in violation.rule
     assert violation.mend == "Use an aperture of 15 mrad or less."
     rows = make_card(wide, operate(wide, setting, 2000), "x", 1e9).rows
     assert next(row for row in rows if row.name == "source size").status == "red"
