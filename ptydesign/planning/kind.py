@@ -269,7 +269,7 @@ def work(resolved: PlanningResolved) -> dict[str, Work]:
     spread, middle = float(np.mean(each)), float(np.median(each))
     own = float(_work_of(resolved, [expert_at(resolved.bench, plan.goal.dose_limit)])[0])
     designs, repeats, draws = len(scope.designs(plan)) - 1, plan.robustness.repeats, plan.robustness.draws
-    looks = scope.tolerance_trials(plan)
+    looks, tried = scope.tolerance_trials(plan), repeats + draws
     once = shared = 0.0
     trials = {True: 0, False: 0}
     for search in searches:
@@ -277,11 +277,10 @@ def work(resolved: PlanningResolved) -> dict[str, Work]:
             units = size * (middle if round_ else spread)
             once, shared = (once + units, shared) if search.whole(round_) else (once, shared + units)
             trials[search.whole(round_)] += size
-    likely, expert = ((repeats + draws) * work for work in (middle, own))
     return {
         ROUND.name: Work(once, TRIAL_S * trials[True], once),
         EVALUATE.name: Work(shared, TRIAL_S * trials[False]),
-        ROBUST.name: Work(designs * likely + expert, TRIAL_S * (designs + 1) * (repeats + draws), max(likely, expert)),
+        ROBUST.name: Work(tried * (designs * middle + own), TRIAL_S * (designs + 1) * tried, tried * max(middle, own)),
         TOLERANCE.name: Work(looks * middle, TRIAL_S * looks),
         LIMITS.name: Work(BOUND_TRIALS * (middle + own), chain=BOUND_TRIALS * max(middle, own)),
     }
@@ -297,7 +296,7 @@ def _work_of_settings(resolved: PlanningResolved) -> np.ndarray:
 
 
 def _work_of(resolved: PlanningResolved, settings: Sequence[Setting]) -> np.ndarray:
-    """(setting,) of some settings, as `_work_of_settings`."""
+    """Work of a trial of each setting: (setting,)."""
     bench, limit, each = resolved.bench, resolved.study.goal.dose_limit, []
     for setting in settings:
         study, operation = resolved.of(setting).study, operate(bench, setting, limit)

@@ -71,8 +71,7 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
     grid = Grid((size, size), (pixel, pixel))
     wavelength = wavelength_a(setting.voltage_kv)
     field = plan.simulation.field_of_view_a
-    operation = operate(bench, setting, dose_e_per_a2)
-    planned = still_config(bench, operation)
+    planned = still_config(bench, operate(bench, setting, dose_e_per_a2))
     scanned = planned.scanned_a
     canvas = tuple(_even(math.ceil(extent / pixel) + size) for extent in scanned)
     slices, each_a = trial_reconstruction(plan).final_slices
@@ -81,7 +80,7 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
     room = capacity(len(nominal))
     positions = np.concatenate([nominal, np.repeat(nominal[:1], room - len(nominal), axis=0)])
     electrons = np.zeros(room)
-    detected = detected_dose(bench, operation)
+    detected = detected_dose(bench, operate(bench, setting, dose_e_per_a2))
     electrons[: len(nominal)] = detected * setting.step_a**2
     spectrum = waves.probe_spectrum(grid, wavelength, setting.semiangle_mrad * MRAD, **bench.aberrations_of(setting))
     steps = None

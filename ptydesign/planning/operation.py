@@ -2,8 +2,8 @@
 
 The dose fixes the product of current and dwell time. The largest current that dwell limits, frame rate and count rates
 allow gives the shortest scan; where a part of the dose isn't counted (`dose`), the largest of those that count nearly
-as much as any within the time limit. Where the source grows with the current, the largest of those whose
-source is fine enough for the goal, as an operator does.
+as much as any within the time limit. Where the source grows with the current, the largest current whose source is fine
+enough for the goal is taken, as an operator does, if the time limit leaves that long.
 """
 
 from __future__ import annotations
@@ -100,14 +100,13 @@ def _current(
     bench: Bench, setting: Setting, possible: Mapping[float, dose.Share], shape: tuple[int, int]
 ) -> float | None:
     """The current that is taken: of those within the time limit, or of all if none is; where the source grows with it,
-    of those whose source is fine enough, or else the smallest within the time limit."""
+    of those whose source is fine enough, or else the smallest."""
     limit = bench.goal.time_limit_s or math.inf
     in_time = {i: one for i, one in possible.items() if _scan_time_s(bench, one, shape) <= limit}
-    ranked = list((in_time or possible).items())
     if bench.source_varies and in_time:
-        fine = [(i, one) for i, one in ranked if bench.source_a(setting, i) <= bench.good_source_a]
-        ranked = fine or ranked[-1:]
-    return dose.preferred(ranked)
+        fine = {i: one for i, one in in_time.items() if bench.source_a(setting, i) <= bench.good_source_a}
+        in_time = fine or dict([min(in_time.items())])
+    return dose.preferred(list((in_time or possible).items()))
 
 
 def _currents(bench: Bench, setting: Setting, applied: float, bright: float) -> list[float]:

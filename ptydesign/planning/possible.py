@@ -24,9 +24,9 @@ FIELDS = {
     "window": "instrument.defocus_nm",
     "aperture": "instrument.apertures_mrad",
     "detector edge": "goal.resolution_a",
+    "dose rate": "goal.dose_rate_limit_e_per_a2_s",
     "source size": "instrument.source_size_a",
     "focal spread": "instrument.focal_spread_nm",
-    "dose rate": "goal.dose_rate_limit_e_per_a2_s",
 }
 SMALLER_HELPS = ("beam current", "counts per frame", "count rate", "simulated counts")
 

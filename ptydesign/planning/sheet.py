@@ -126,16 +126,6 @@ def settings(tables: PlanningTables, bench: Bench) -> list[dict[str, str]]:
     ]
 
 
-def source_words(item: dict[str, Any], bench: Bench) -> tuple[str, str]:
-    """The source at the specimen, and what it follows from."""
-    size, one = item["source_size_a"], bench.instrument
-    spread = f"; focal spread {item['focal_spread_nm']:.2g} nm" if item.get("focal_spread_nm") else ""
-    note = "as the plan says"
-    if bench.source_varies:
-        note = "measured, scaled to this current" if one.source_at else f"{one.gun.kind} at this current"
-    return f"{size:.2g} Å rms, {FWHM * size:.2g} Å FWHM", note + spread
-
-
 def dose_words(item: dict[str, Any]) -> str:
     """What of the dose is counted; tables of older plans don't say, and then all of it is."""
     part, before = item.get("counted_part", 1.0), item.get("pre_exposure_e_per_a2", 0.0)
@@ -149,6 +139,16 @@ def _dwell_words(item: dict[str, Any]) -> str:
     exposure = item.get("exposure_us") or item["dwell_us"]
     frames, read_out = f"{1e6 / item['dwell_us']:.4g} frames/s", item["dwell_us"] - exposure
     return frames if read_out < 1e-6 else f"{frames}: {exposure:.4g} µs exposure, {read_out:.4g} µs read-out"
+
+
+def source_words(item: dict[str, Any], bench: Bench) -> tuple[str, str]:
+    """The source at the specimen, and what it follows from."""
+    size, one = item["source_size_a"], bench.instrument
+    spread = f"; focal spread {item['focal_spread_nm']:.2g} nm" if item.get("focal_spread_nm") else ""
+    note = "as the plan says"
+    if bench.source_varies:
+        note = "measured, scaled to this current" if one.source_at else f"{one.gun.kind} at this current"
+    return f"{size:.2g} Å rms, {FWHM * size:.2g} Å FWHM", note + spread
 
 
 def defocus_words(item: dict[str, Any], bench: Bench) -> str:
