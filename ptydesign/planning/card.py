@@ -277,7 +277,7 @@ def _focal_spread(bench: Bench, operation: Operation) -> Iterator[Row]:
         return
     formula, source = "λ / (π α²): a radian at the edge of the aperture", RULE
     if bench.instrument.cc_mm:
-        formula = f"Cc (dE/eV) (1 + eV/mc^2) / (1 + eV/2mc^2), dE rms; {formula}"
+        formula = f"Cc (ΔE/eV) (1 + eV/mc²) / (1 + eV/2mc²), ΔE rms; {formula}"
         source = bench.instrument.gun.where("energy_spread_ev")
     yield Row(
         "Focal spread", value, "nm rms", f"{most:.2g} or less", graded(value, most, 3 * most), formula, source,
