@@ -149,15 +149,8 @@ def _check(question: Question, answers: dict[str, Any], value: Any) -> None:
     """Raises InputError for an answer that breaks a rule of the instrument, with what was answered before."""
     known = {**ANY, **answers}
     known = {name: dict(one) if isinstance(one, dict) else one for name, one in known.items()}
-    if (
-        "pixels_mrad" not in answers
-        and question.field != "pixels_mrad"
-        and "camera_lengths_mm"
-        in (
-            *answers,
-            question.field,
-        )
-    ):
+    camera = {*answers, question.field}
+    if "camera_lengths_mm" in camera and "pixels_mrad" not in camera:
         del known["pixels_mrad"]
     _put(known, question.field, value)
     if question.field == "source_size_a":  # where it was measured is the next question
