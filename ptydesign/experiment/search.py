@@ -194,7 +194,7 @@ class Runner:
         result = record["result"]
         if self.progress is not None and name is not None:
             about = {"point": point, "key": key, "status": result["status"], "reason": result["reason"]}
-            self.progress.done(name, trial.dose_e_per_a2, objective_value(study, result), seconds, about)
+            self.progress.done(name, trial.asked_e_per_a2, objective_value(study, result), seconds, about)
         return key, result
 
     def _simulate(self, study: StudyConfig, potential: Any, trial: Trial) -> Any:

@@ -35,6 +35,11 @@ class Trial:
     repeat: int = SEARCH
     stop: int | None = None
 
+    @property
+    def asked_e_per_a2(self) -> float:
+        """The dose by which a study's trials are told apart."""
+        return self.dose_e_per_a2
+
     def seed(self, study: StudyConfig) -> int:
         """Seed of noise, position errors and the reconstruction's shuffling, keyed by content: the same for all plans
         of one experiment, which so get the same data."""

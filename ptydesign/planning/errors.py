@@ -100,5 +100,6 @@ def drawn(
         stop=stop,
         believed=believed,
         tilt_mrad=errors.tilt_mrad,
+        applied_e_per_a2=dose_e_per_a2,
     )
     return trial, errors

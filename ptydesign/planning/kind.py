@@ -341,5 +341,7 @@ KIND = Kind(
     resolves=lambda resolved: {"modes": _modes(resolved)},
     mend="Simulate a smaller field of view, bin the detector, or take thicker slices.",
     seen=("figures", "planning"),
-    progress=lambda resolved: Counted(scope.total_trials(resolved.study), version_of(resolved)),
+    progress=lambda resolved: Counted(
+        scope.total_trials(resolved.study), version_of(resolved), parts=scope.parts(resolved.study)
+    ),
 )

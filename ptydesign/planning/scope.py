@@ -60,7 +60,13 @@ def tolerance_trials(plan: PlanningStudy) -> int:
     return values * plan.robustness.tolerance_repeats
 
 
+def parts(plan: PlanningStudy) -> dict[str, int]:
+    """About how many trials there are of each search and design, and of the tolerances."""
+    each = plan.robustness.repeats + plan.robustness.draws
+    found = {name: search.total for name, search in searches(plan).items()}
+    return found | dict.fromkeys(designs(plan), each) | {"tolerance": tolerance_trials(plan)}
+
+
 def total_trials(plan: PlanningStudy) -> int:
     """About the number of trials of the whole plan."""
-    robust = len(designs(plan)) * (plan.robustness.repeats + plan.robustness.draws)
-    return sum(search.total for search in searches(plan).values()) + robust + tolerance_trials(plan)
+    return sum(parts(plan).values())

@@ -175,7 +175,8 @@ class Runners:
         bench = self.resolved.bench
         operation = operate(bench, setting, dose)
         config = to_experiment_config(bench, operation)
-        return PlannedTrial(config, times * detected_dose(bench, operation), repeat=repeat, stop=stop)
+        electrons = times * detected_dose(bench, operation)
+        return PlannedTrial(config, electrons, repeat=repeat, stop=stop, applied_e_per_a2=times * dose)
 
     def planned(
         self,

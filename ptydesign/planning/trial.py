@@ -24,10 +24,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class PlannedTrial(Trial):
     """believed: the acquisition as the operator set it, where it differs from `experiment`, the true one. tilt_mrad:
-    (y, x) mistilt of a specimen in slices, unknown to the operator."""
+    (y, x) mistilt of a specimen in slices, unknown to the operator. applied_e_per_a2: all that the specimen gets."""
 
     believed: ExperimentConfig | None = None
     tilt_mrad: tuple[float, float] = (0.0, 0.0)
+    applied_e_per_a2: float | None = None
+
+    @property
+    def asked_e_per_a2(self) -> float:
+        """The dose of the plan, of which the trial has what is counted."""
+        return self.dose_e_per_a2 if self.applied_e_per_a2 is None else self.applied_e_per_a2
 
     def inputs(self, study: StudyConfig, potential_key: str) -> dict[str, Any]:
         """Everything that determines the result."""
