@@ -341,17 +341,17 @@ def _problem(
 
 
 def meant(problem: Mapping[str, Any], beside: set[str] = frozenset()) -> str:  # type: ignore[assignment]
-    """What a list without commas, or a range written as a list, was meant to be; nothing if neither is it."""
+    """What a list without commas, a range written as a list, or a number for a section was meant to be, or nothing."""
     value = problem["input"]
     words = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if isinstance(words, str) and len(words) < 100 and len(words.split()) > 1:
-        numbers = words.strip("[]() ").split()
-        if all(_is_number(word) for word in numbers):
-            return f"Write it with commas: [{', '.join(numbers)}]."
+    numbers = words.strip("[]() ").split() if isinstance(words, str) and len(words) < 100 else []
+    if len(numbers) > 1 and all(map(_is_number, numbers)):
+        return f"Write it with commas: [{', '.join(numbers)}]."
     pair = isinstance(value, list) and len(value) == 2 and all(_is_number(str(end)) for end in value)
-    if pair and problem["type"] in ("model_type", "model_attributes_type"):
-        return f"Write a range as {{low: {value[0]}, high: {value[1]}}}."
-    return ""
+    if problem["type"] not in ("model_type", "model_attributes_type"):
+        return ""
+    section = "" if isinstance(value, list) else "It is a section: write its keys below it, each with its value."
+    return f"Write a range as {{low: {value[0]}, high: {value[1]}}}." if pair else section
 
 
 def _is_number(word: str) -> bool:

@@ -45,6 +45,7 @@ def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str
     warnings += margin_warnings(study, points)
     _check_faint(study, warnings)
     warnings += slices_warnings(study, study.reconstruction, folder)
+    improbable.check_meant(study.meant, study.model_dump())
     warnings += improbable.asked(_questions(study, points), study.meant)
     return found_sample(study, points, folder), warnings
 

@@ -85,7 +85,9 @@ def geometry(bench: Bench, setting: Setting) -> Iterator[Row]:
     alpha, step = setting.semiangle_mrad * MRAD, setting.step_a
     radius, window = bench.probe_radius_a(setting), bench.window_a(setting)
     dk = 1 / window
-    yield Row("Probe diameter", 2 * radius, "Å", "", INFO, "2 R, R² = (Δf α)² + (0.61 λ/α)²", RULE)
+    lens = bench.instrument.cs_mm or bench.instrument.aberrations
+    formula = "2 R, R² = r² + (0.61 λ/α)², r " + ("the widest ray of all aberrations" if lens else "= Δf α")
+    yield Row("Probe diameter", 2 * radius, "Å", "", INFO, formula, RULE)
     value = sampling.window_sampling(radius, dk)
     yield Row(
         "Window against probe", value, "", "1.3 or more", graded(value, 1.3, 1.0), "1 / (2 R Δk), Δk = Δθ/λ",

@@ -26,6 +26,7 @@ MOST_PIXELS = 512  # a side, of a pattern that is simulated
 
 def check_plan(plan: PlanningStudy, folder: Path) -> tuple[PlanningStudy, list[str]]:
     """The plan with its sample's file found from `folder`, and warnings. Raises InputError for a broken rule."""
+    improbable.check_meant(plan.meant, plan.model_dump())
     sample = check_sample(plan.sample, folder, field_a=plan.simulation.field_of_view_a)
     plan = plan.model_copy(update={"sample": sample})
     _check_detector(plan)
@@ -194,6 +195,12 @@ def _warnings(bench: Bench) -> list[str]:
     if gun is not None and (assumed := _assumed(bench)):
         found.append(f"numbers of the gun that are typical of {gun.kind}, not yours: {assumed}: give your own")
     found += improbable.asked(_questions(bench), bench.plan.meant)
+    sample, wanted = bench.plan.sample, bench.goal.resolution_a
+    if sample.kind == "image" and sample.pixel_a > wanted / 2:
+        found.append(
+            f"sample.pixel_a: pixels of {sample.pixel_a:g} A hold nothing finer than {2 * sample.pixel_a:g} A, and "
+            f"goal.resolution_a asks for {wanted:g} A: there is nothing to resolve"
+        )
     ny, nx = (n // bench.bin for n in bench.detector.pixels)
     if (ny, nx) != (bench.pixels, bench.pixels):
         used = f"{bench.pixels} x {bench.pixels}"

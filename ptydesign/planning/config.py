@@ -190,7 +190,8 @@ class InstrumentConfig(Strict):
     def _not_in_nanoampere(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if max(values) < LEAST_CURRENT_PA:
             rule = f"must be in pA, the largest {LEAST_CURRENT_PA:g} pA or more"
-            raise InputError("currents_pa", rule, list(values), _if_in("nA", values, 1e3))
+            unit, factor = ("nA", 1e3) if 1e3 * max(values) >= LEAST_CURRENT_PA else ("A", 1e12)
+            raise InputError("currents_pa", rule, list(values), _if_in(unit, values, factor))
         return values
 
     @field_validator("voltages_kv", mode="before")

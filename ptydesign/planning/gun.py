@@ -83,9 +83,9 @@ class SourceAt(Strict):
     """The setting at which `source_size_a` was measured."""
 
     voltage_kv: float = Field(ge=10, le=1000)
-    """Accelerating voltage in kV."""
+    """Accelerating voltage in kV of the measurement."""
     semiangle_mrad: float = Field(ge=1, le=90)
-    """Convergence semi-angle in mrad."""
+    """Convergence semi-angle in mrad of the measurement."""
     current_pa: float = Field(ge=0.01, le=1e5)
     """Beam current in the probe in pA."""
 

@@ -15,6 +15,7 @@ from ptydesign.study.file import in_file
 
 FOLDER = "instruments"
 EXAMPLES = Path(__file__).parent / FOLDER
+MOST_NAME = 60
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 MAKE = "`ptydesign instrument new NAME` makes one."
 
@@ -53,9 +54,11 @@ def with_instrument(content: Mapping[str, Any], beside: Path) -> dict[str, Any]:
 
 def new_path(name: str, folder: Path) -> Path:
     """Where a new instrument goes. Raises InputError for a name that can't be, or that is taken."""
-    if not re.fullmatch(NAME, name):
-        rule = "must be letters (a to z), digits, -, _ and ."
+    if not re.fullmatch(NAME, name) or len(name) > MOST_NAME or Path(name).suffix in (".yaml", ".yml"):
+        rule = f"must be at most {MOST_NAME} letters (a to z), digits, -, _ and ., without .yaml"
         raise InputError("name", rule, name, "Give a short one, as my-titan.")
+    if (EXAMPLES / f"{name}.yaml").exists():
+        raise InputError("name", "must not be that of an example", name, "Give another name, as my-titan.")
     path = Path(folder) / FOLDER / f"{name}.yaml"
     if path.exists():
         raise InputError("name", "must not be taken", str(path), "Give another name, or edit that file.")

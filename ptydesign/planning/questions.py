@@ -125,7 +125,7 @@ def _value(question: Question, given: str | None) -> Any:
     if given is None:
         raise InputError(question.field, "needs an answer", "nothing", question.words)
     if question.kind == "text":
-        return given
+        return given if question.field == "name" else given.lower()
     words = given.replace(",", " ").split()
     try:
         numbers = [float(word) for word in words]

@@ -270,7 +270,32 @@ def plan_cards(plan: PlanningStudy, fft_units_per_s: float) -> list[Card]:
     bench, name, about = Bench(plan), expert_name(plan), expert_words(plan)
     doses = plan.goal.doses_e_per_a2
     operations = [operate(bench, expert_at(bench, dose), dose) for dose in doses]
-    return [make_card(bench, operation, name, fft_units_per_s, about) for operation in operations]
+    return [
+        make_card(bench, one, name, fft_units_per_s, ". ".join(filter(None, (about, moved_words(bench, one)))))
+        for one in operations
+    ]
+
+
+def moved_words(bench: Bench, operation: Operation) -> str:
+    """What of the rule of thumb, or of the user's own setting, can't be done at the dose, why, and what is taken."""
+    wanted, taken = bench.shown(expert(bench)), bench.shown(operation.setting)
+    units = {
+        "voltage_kv": "kV",
+        "semiangle_mrad": "mrad",
+        "defocus_nm": "nm",
+        "step_a": "Å",
+        "camera": bench.camera_unit,
+    }
+    changed = [
+        f"{name.partition('_')[0]} {wanted[name]:g} {unit} is {taken[name]:g} {unit} here"
+        for name, unit in units.items()
+        if wanted[name] != taken[name]
+    ]
+    if not changed:
+        return ""
+    binding = operate(bench, expert(bench), operation.dose_e_per_a2).violations
+    why = ", ".join(dict.fromkeys(one.name for one in binding))
+    return f"{why[:1].upper()}{why[1:]} doesn't allow it at {operation.dose_e_per_a2:g} e/Å²: {', '.join(changed)}"
 
 
 def expert_name(plan: PlanningStudy) -> str:

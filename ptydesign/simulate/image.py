@@ -105,6 +105,7 @@ def _pixel(image: np.ndarray, pixel_a: float, centre_a: tuple[float, float]) -> 
     return place
 
 
+EQUAL = 1e-6  # contrast over the largest value: rounding
 FAINT = 0.1  # of the contrast of the best place: what is scored has less, so that there is nothing to see
 
 
@@ -121,6 +122,9 @@ def check_contrast(
     inside = tuple(slice(s // 2, n - (s - 1) // 2) for s, n in zip(size, image.shape, strict=True))
     places = contrast[inside]
     best = np.unravel_index(np.argmax(places), places.shape)
+    if places[best] <= EQUAL * np.abs(image).max():
+        rule = "must have some contrast: all of its pixels are equal"
+        raise InputError("sample.file", rule, float(image.flat[0]), "Give another image.")
     here = contrast[place]
     if here < FAINT * places[best]:
         there = [float(f"{(p + s // 2) * pixel_a:.4g}") for p, s in zip(best, size, strict=True)]

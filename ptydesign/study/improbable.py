@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ptydesign.errors import InputError, nearest
 from ptydesign.study.acquisition import ExperimentConfig
 from ptydesign.units import MRAD, NM, wavelength_a
 
@@ -41,6 +42,18 @@ class Question:
             f"{self.field}: is {self.value} right? {self.why}. If it is in {self.unit}, write {self.meant}. "
             f"If it is right, write meant: [{self.field}] at the top of the file"
         )
+
+
+def check_meant(meant: Collection[str], content: Mapping[str, Any]) -> None:
+    """Raises InputError for a name in `meant` that is no field. content: all settings of the file."""
+    for name in meant:
+        section: Any = content
+        for part in name.split("."):
+            known = list(section) if isinstance(section, Mapping) else []
+            if part not in known:
+                mend = nearest(part, known) if known else "Name a field, as instrument.defocus_nm."
+                raise InputError("meant", f"must name fields of the file: {part} is none", name, mend)
+            section = section[part]
 
 
 def asked(questions: Iterable[Question], meant: Collection[str]) -> list[str]:

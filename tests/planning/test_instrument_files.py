@@ -12,7 +12,7 @@ from ptydesign.cli import main
 from ptydesign.errors import InputError
 from ptydesign.planning.api import install
 from ptydesign.planning.config import InstrumentConfig
-from ptydesign.planning.library import EXAMPLES, find_instrument, lines_of, read_instrument
+from ptydesign.planning.library import EXAMPLES, find_instrument, lines_of, new_path, read_instrument
 from ptydesign.planning.load import make_plan, read_plan
 from ptydesign.planning.questions import make_instrument
 
@@ -118,3 +118,9 @@ def test_on_a_terminal_a_wrong_answer_is_asked_for_again(tmp_path):
     path = make_instrument("mine", tmp_path, lambda words: next(answers), True, said.append)
     assert yaml.safe_load(path.read_text())["voltages_kv"] == [80, 300]
     assert "If they are in V, write [80]" in said[0]
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "x.yaml", "titan-80kv"])
+def test_a_name_that_cannot_be_is_refused(name, tmp_path):
+    with pytest.raises(InputError, match="name: must"):
+        new_path(name, tmp_path)

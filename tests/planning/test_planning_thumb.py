@@ -8,7 +8,7 @@ from plan_files import write_plan
 from ptydesign.planning.instrument import Bench
 from ptydesign.planning.load import read_plan
 from ptydesign.planning.operation import operate
-from ptydesign.planning.resolve import expert_at, expert_words, plan_cards
+from ptydesign.planning.resolve import expert_at, expert_words, moved_words, plan_cards
 from ptydesign.planning.show import card_page, setting_text
 from ptydesign.planning.thumb import DOSE_LIMITED, THICK, THIN, expert, rule_for
 
@@ -96,3 +96,16 @@ def test_card_names_the_rule_and_its_source(tmp_path):
         tmp_path, expert={"voltage_kv": 300, "semiangle_mrad": 20, "defocus_nm": -20, "step_a": 1, "camera": 0.6}
     )
     assert plan_cards(own.plan, 1e9)[0].about == ""
+
+
+def test_a_setting_that_is_moved_says_why(tmp_path):
+    """1.2 A at 300 e/A^2 needs frames that the detector can't do; what is taken is told."""
+    path = write_plan(tmp_path / "p.yaml", expert={"step_a": 1.2}, goal__doses_e_per_a2=[300], detector__name="EMPAD")
+    bench = Bench(read_plan(path)[0])
+    operation = operate(bench, expert_at(bench, 300), 300)
+    taken = operation.setting.step_a
+    assert taken > 1.2
+    words = moved_words(bench, operation)
+    assert words.startswith("Frame rate")
+    assert f"step 1.2 Å is {taken:g} Å here" in words
+    assert moved_words(bench, operate(bench, expert(bench), 300)) == ""

@@ -63,7 +63,7 @@ def test_a_work_budget_is_counted_in_fourier_transforms(engine, data):
     one = reconstruct(data[0], plan_of({"engine": engine, "sweeps": 1}))[1].work_gflop[0]
     plan = plan_of({"engine": engine, "sweeps": 50}, budget={"work_gflop": 3.5 * one})
     _, history, outcome = reconstruct(data[0], plan)
-    assert (outcome.status, outcome.sweeps) == ("all_sweeps_done", 3)
+    assert (outcome.status, outcome.sweeps) == ("budget_spent", 3)
     np.testing.assert_allclose(history.work_gflop, one * np.arange(1, 4))
     assert "GFLOP" in outcome.reason
     # a budget below one sweep still does one
@@ -106,7 +106,7 @@ def test_the_formula_counts_what_a_group_of_one_does(engine, slices, modes, data
 
 def test_wall_clock_is_a_budget(data):
     _, history, outcome = reconstruct(data[0], plan_of({"engine": "lsqml", "sweeps": 10**6}, budget={"seconds": 0.5}))
-    assert outcome.status == "all_sweeps_done"
+    assert outcome.status == "budget_spent"
     assert history.seconds[-1] >= 0.5
     assert np.all(history.seconds[:-1] < 0.5)
     assert np.all(np.diff(history.seconds) > 0)

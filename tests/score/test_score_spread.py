@@ -39,7 +39,7 @@ def test_a_signal_that_ends_carries_as_far():
     ky, kx = np.fft.fftfreq(120, PIXEL[0]), np.fft.fftfreq(128, PIXEL[1])
     low = np.hypot(ky[:, None], kx[None]) < 0.6
     truth = np.fft.ifft2(np.fft.fft2(truth) * low).real
-    images = truth + 0.1 * rng.standard_normal((6, 120, 128))
+    images = truth + 0.3 * rng.standard_normal((6, 120, 128))
     assert spread(images, truth, PIXEL, RINGS, 1.0).carries_a() == pytest.approx(1 / 0.6)
     assert period_a(np.array([0.1, 0.3]), np.array([False, True])) is None
 

@@ -442,3 +442,10 @@ def test_a_field_of_vacuum_is_refused_with_the_best_place(tmp_path):
     there = sample.model_copy(update={"centre_a": (y, x)})
     assert check_sample(there, tmp_path, field_a=(10.0, 8.0)).centre_a == (y, x)
     assert check_sample(sample, tmp_path, field_a=(50.0, 70.0)).centre_a is None  # large enough to hold it
+
+
+def test_an_image_without_contrast_is_refused(tmp_path):
+    np.save(tmp_path / "flat.npy", np.full((40, 40), 0.3))
+    sample = ImageSample(kind="image", file="flat.npy", pixel_a=0.5, quantity="potential_va")
+    with pytest.raises(InputError, match=r"sample.file: must have some contrast"):
+        check_sample(sample, tmp_path, field_a=(10.0, 8.0))

@@ -12,6 +12,7 @@ from ptydesign.errors import InputError
 from ptydesign.experiment.resolve import resolve
 from ptydesign.files import write_text
 from ptydesign.planning.load import read_plan
+from ptydesign.study.improbable import check_meant
 
 CIF = {"kind": "structure", "file": "studies/plan_oxide/SrTiO3.cif", "zone_axis": [0, 0, 1]}
 LENGTHS = {"instrument__pixels_mrad": None, "detector__override__pixel_um": 150}
@@ -119,5 +120,13 @@ def test_a_question_is_a_line_on_stderr_and_on_the_card(tmp_path, capsys):
 
 
 def test_an_answer_changes_no_result(tmp_path):
-    answered = read_plan(write_plan(tmp_path / "p.yaml", meant=["sample.thickness_a"]))[0]
+    answered = read_plan(write_plan(tmp_path / "p.yaml", meant=["instrument.defocus_nm"]))[0]
     assert answered.model_dump() == read_plan(write_plan(tmp_path / "p.yaml"))[0].model_dump()
+
+
+@pytest.mark.parametrize("name", ["instrument.defocus", "instrumnt.defocus_nm", "seed.x"])
+def test_what_is_meant_must_be_a_field(name):
+    content = {"seed": 1, "instrument": {"defocus_nm": {"low": 0.0, "high": 1.0}}}
+    check_meant(["instrument.defocus_nm", "instrument.defocus_nm.low", "seed"], content)
+    with pytest.raises(InputError, match=r"meant: must name fields of the file"):
+        check_meant([name], content)

@@ -27,7 +27,7 @@ def result(data):
 def test_data_plans_states_and_results_show_themselves(data, result):
     assert "36 of 16 × 16 px" in data._repr_html_()
     assert "image/png;base64," in data._repr_html_()
-    assert "budget spent after 2 sweeps" in result._repr_html_()
+    assert "All 2 sweeps done" in result._repr_html_()
     assert "Probe modes" in result.state._repr_html_()
     assert "epie" in web_runs.plan()._repr_html_()
 
