@@ -49,6 +49,7 @@ def _losses(bench: Bench, operation: Operation) -> dict[str, tuple[float, str]]:
         operation.exposure_us + dose.unblanked_us(bench, operation.setting.step_a), 1e-9
     )
     flyback = instrument.flyback_us / operation.shape[1]
+    smaller = operation.current_pa is not None and operation.current_pa > min(instrument.currents_pa)
     return {
         "pre-exposure": (
             bench.goal.pre_exposure_e_per_a2 / operation.dose_e_per_a2,
@@ -56,7 +57,8 @@ def _losses(bench: Bench, operation: Operation) -> dict[str, tuple[float, str]]:
         ),
         "read-out": (
             0.0 if detector.blanked else per_us * (detector.read_out_us or 0.0),
-            "Blank the beam during the read-out (detector.override.blanked: true), or less current for longer.",
+            "Blank the beam during the read-out (detector.override.blanked: true)"
+            + (", or less current for longer." if smaller else "."),
         ),
         "flyback": (
             0.0 if instrument.beam_blanked_in_flyback else per_us * flyback,

@@ -11,6 +11,7 @@ from ptydesign.planning import constraints
 from ptydesign.planning.constraints import Violation
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import Operation, operate
+from ptydesign.units import MRAD, NM
 
 GRID = (9, 33)  # defocus values and steps that are tried
 
@@ -53,6 +54,10 @@ def check_possible(bench: Bench) -> None:
         field = "instrument.currents_pa"
     if violation.name == "focal spread" and bench.instrument.cc_mm:
         field = "instrument.cc_mm"
+    range_nm, window = bench.instrument.defocus_nm, max(bench.window_a(one) for one in settings)
+    least_a = min(abs(range_nm.low), abs(range_nm.high)) * NM * min(bench.instrument.apertures_mrad) * MRAD
+    if field == "instrument.defocus_nm" and 2 * least_a / NM <= window:
+        more.append(range_nm.if_in("angstrom", 1 / NM))
     raise InputError(field, rule, violation.value, " ".join([first, *more]))
 
 

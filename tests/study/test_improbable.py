@@ -130,3 +130,8 @@ def test_what_is_meant_must_be_a_field(name):
     check_meant(["instrument.defocus_nm", "instrument.defocus_nm.low", "seed"], content)
     with pytest.raises(InputError, match=r"meant: must name fields of the file"):
         check_meant([name], content)
+
+
+def test_a_range_that_nothing_can_use_names_the_other_unit(tmp_path):
+    with pytest.raises(InputError, match=r"window binds.*in angstrom, write {low: -10, high: -9}"):
+        of_plan(tmp_path, instrument__defocus_nm={"low": -100, "high": -90})
