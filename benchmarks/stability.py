@@ -148,9 +148,8 @@ def markdown(summed: pd.DataFrame) -> str:
     lines = [head, "|---" * 7 + "|"]
     for row in summed.itertuples():
         cells = (f"{row.dose_e_per_a2:,g}", row.rule, row.seeds, f"{row.ssim_mean:.3f}", f"{row.std_over_seeds:.4f}")
-        lines.append(
-            f"| {' | '.join(map(str, cells))} | {row.worst_behind_best:.3f} | {row.overlapping if isinstance(row.overlapping, str) else ''} |"
-        )
+        overlap = row.overlapping if isinstance(row.overlapping, str) else ""
+        lines.append(f"| {' | '.join(map(str, cells))} | {row.worst_behind_best:.3f} | {overlap} |")
     return "\n".join(lines) + "\n"
 
 
