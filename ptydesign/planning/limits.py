@@ -180,8 +180,8 @@ def signal(scene: Scene, count: int, qmax: float) -> np.ndarray:
 
 
 def resolution_a(q_per_a: list[float], sigma_rad: list[float], object_rad: list[float]) -> float | None:
-    """1 / the highest frequency up to which the object stands above the bound in every ring; None if in none."""
-    return period_a(np.asarray(q_per_a), np.asarray(object_rad) > np.asarray(sigma_rad))
+    """1 / the highest frequency up to which the object stands above the bound, from its strongest ring on; None if nowhere."""
+    return period_a(np.asarray(q_per_a), np.asarray(object_rad) / np.asarray(sigma_rad))
 
 
 def write_limits(resolved: PlanningResolved, design: str) -> Path:

@@ -20,8 +20,8 @@ LONGER = 5
 
 
 def spread_of(resolved: PlanningResolved, content: Mapping[str, Any], rings: int, qmax: float) -> dict[str, Any]:
-    """`bias_rad`, `scatter_rad` and `ssnr` of a design's repeats in rings up to qmax (1/A), and `carries_a`; empty if
-    fewer than two could be scored. content: of robust/<design>.json."""
+    """`bias_rad`, `scatter_rad` and `ssnr` of a design's repeats in rings up to qmax (1/A); empty if fewer than two
+    could be scored. content: of robust/<design>.json."""
     store = PointStore(resolved.root)
     good = [t for t in content["trials"] if t["kind"] == "repeat" and t["status"] == "ok"]
     if len(good) < 2:
@@ -30,7 +30,7 @@ def spread_of(resolved: PlanningResolved, content: Mapping[str, Any], rings: int
     images = np.stack([one["arrays"]["phase"] for one in kept])
     found = spread(images, kept[0]["arrays"]["truth"], tuple(kept[0]["attrs"]["pixel_a"]), rings, qmax)
     by_ring = {"bias_rad": found.bias_rad, "scatter_rad": found.scatter_rad, "ssnr": found.ssnr}
-    return {**{name: values.tolist() for name, values in by_ring.items()}, "carries_a": found.carries_a()}
+    return {name: values.tolist() for name, values in by_ring.items()}
 
 
 def floor(resolved: PlanningResolved, setting: Setting) -> dict[str, Any]:

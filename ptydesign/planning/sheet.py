@@ -7,6 +7,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ptydesign import io
@@ -17,7 +18,7 @@ from ptydesign.planning.instrument import Bench
 from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.tables import PlanningTables
 from ptydesign.planning.tolerance import OPEN, RANGE, SCORE
-from ptydesign.score.spread import rms_rad
+from ptydesign.score.spread import period_a, rms_rad
 from ptydesign.study.page import environment
 
 RATE_DRAWS = 30  # with fewer, a rate of failures says too little
@@ -280,9 +281,10 @@ def limit_words(measured_rad: float, limit: dict[str, Any], pixel_a: float) -> s
 
 def _carries(tables: PlanningTables) -> str:
     limit = tables.recommendation["limits"]["recommended"]
-    if "carries_a" not in limit:
+    if "ssnr" not in limit:
         return "not known: it takes two repeats"
-    return "nowhere" if limit["carries_a"] is None else f"{limit['carries_a']:.2f} Å"
+    period = period_a(np.asarray(limit["q_per_a"]), np.asarray(limit["ssnr"]))
+    return "nowhere" if period is None else f"{period:.2f} Å"
 
 
 def _with_spread(mean: float | None, spread: float | None) -> str:

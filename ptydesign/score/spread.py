@@ -28,9 +28,8 @@ class Spread:
     ssnr: Rings
 
     def carries_a(self) -> float | None:
-        """The period in angstrom down to which the signal is at least as strong as the noise in each ring; None if in
-        none."""
-        return period_a(self.q_per_a, self.ssnr >= 1)
+        """The period in angstrom down to which the signal is at least as strong as the noise; None if nowhere."""
+        return period_a(self.q_per_a, self.ssnr)
 
 
 def spread(
@@ -68,11 +67,14 @@ def spread(
     return Spread(middles, np.sqrt(averaged(np.abs(target) ** 2)), np.sqrt(off), np.sqrt(noise), ratio)
 
 
-def period_a(q_per_a: Rings, good: np.ndarray) -> float | None:
-    """1 / the highest frequency up to which all rings are good; None if the first isn't."""
-    last = len(good) if np.all(good) else int(np.argmin(good))
+def period_a(q_per_a: Rings, ratio: Rings) -> float | None:
+    """1 / the highest frequency up to which a ratio of signal to noise is 1 or more in all rings from its strongest one
+    on, since a crystal has no signal at low frequencies; None if it is below 1 everywhere."""
+    best = int(np.argmax(ratio))
+    below = np.flatnonzero(ratio[best:] < 1)
+    last = best + int(below[0]) if len(below) else len(ratio)
     width = float(q_per_a[1] - q_per_a[0])
-    return 1 / (float(q_per_a[last - 1]) + width / 2) if last else None
+    return 1 / (float(q_per_a[last - 1]) + width / 2) if last > best else None
 
 
 def rms_rad(q_per_a: Rings, amplitude_rad: Rings, pixel_a: float) -> float:

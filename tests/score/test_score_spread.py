@@ -41,7 +41,9 @@ def test_a_signal_that_ends_carries_as_far():
     truth = np.fft.ifft2(np.fft.fft2(truth) * low).real
     images = truth + 0.3 * rng.standard_normal((6, 120, 128))
     assert spread(images, truth, PIXEL, RINGS, 1.0).carries_a() == pytest.approx(1 / 0.6)
-    assert period_a(np.array([0.1, 0.3]), np.array([False, True])) is None
+    rings = np.array([0.1, 0.3, 0.5])
+    assert period_a(rings, np.array([0.0, 4.0, 0.5])) == pytest.approx(1 / 0.4)  # a crystal: nothing at low frequencies
+    assert period_a(rings, np.array([0.0, 0.9, 0.5])) is None
 
 
 def test_rms_of_white_noise_in_its_band():
