@@ -180,7 +180,7 @@ def signal(scene: Scene, count: int, qmax: float) -> np.ndarray:
 
 
 def resolution_a(q_per_a: list[float], sigma_rad: list[float], object_rad: list[float]) -> float | None:
-    """1 / the highest frequency up to which the object stands above the bound, from its strongest ring on; None if nowhere."""
+    """1 / the highest frequency up to which the object stands above the bound, from its strongest ring on, or None."""
     return period_a(np.asarray(q_per_a), np.asarray(object_rad) / np.asarray(sigma_rad))
 
 
