@@ -1,4 +1,4 @@
-"""`python docs/make_sheet.py results/plan_oxide-smoke docs/results/planning/sheet.png`: the sheet of a finished plan as
+"""`python docs/make_sheet.py results/plan_bilayer docs/results/planning/sheet.png`: the sheet of a finished plan as
 a picture, as it is in sheet.pdf."""
 
 from __future__ import annotations
