@@ -36,7 +36,7 @@ FIXED = {"instrument__defocus_nm": {"low": 0, "high": 0}, "instrument__step_a": 
 )
 def test_card_and_plan_refuse_in_the_same_words(tmp_path, monkeypatch, capsys, changes, field, words):
     monkeypatch.chdir(tmp_path)
-    np.save("small.npy", np.zeros((100, 100)))
+    np.save("small.npy", np.random.default_rng(0).random((100, 100)))
     write_plan(Path("p.yaml"), **changes)
     said = []
     for command in ("card", "plan"):
@@ -76,7 +76,7 @@ def test_first_points_are_spread_and_what_follows_is_likely(tmp_path):
 
 
 def test_an_image_that_goes_on_is_large_enough(tmp_path):
-    np.save(tmp_path / "small.npy", np.zeros((100, 100)))
+    np.save(tmp_path / "small.npy", np.random.default_rng(0).random((100, 100)))
     assert read_plan(write_plan(tmp_path / "p.yaml", sample={**IMAGE, "edge": "periodic"}))[0]
 
 
