@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,13 +48,20 @@ def read_structure(path: Path) -> ase.Atoms:
     Raises InputError if it is missing or unreadable, is empty, has a cell without volume, an unknown element, a
     partial occupancy (ASE would silently keep the most frequent element), or atoms on top of each other.
     """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError("sample.file", "must exist", str(path), "Check the path.")
+    state = path.stat()
+    return _read(path, state.st_mtime_ns, state.st_size).copy()
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, *state: int) -> ase.Atoms:
+    """What a file in this state holds: a plan asks for its sample's thickness at each setting."""
     from ase.data import atomic_numbers
     from ase.io import read
     from ase.neighborlist import neighbor_list
 
-    path = Path(path)
-    if not path.is_file():
-        raise InputError("sample.file", "must exist", str(path), "Check the path.")
     try:
         atoms = read(path, do_not_split_by_at_sign=True)  # else what follows an @ would be an index
     except Exception as error:  # ASE's readers raise whatever they stumble over

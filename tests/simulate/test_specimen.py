@@ -374,3 +374,13 @@ def test_image_has_no_atoms(tmp_path):
 def test_union_is_read_by_kind():
     sample = TypeAdapter(SampleConfig).validate_python({"kind": "bilayer", "layers": ["WS2", "MoSe2"], "twist_deg": 5})
     assert sample == BilayerSample(layers=("WS2", "MoSe2"), twist_deg=5.0)
+
+
+def test_a_file_that_changed_is_read_again_and_what_was_read_stays_as_it_was(tmp_path):
+    path = tmp_path / "cell.xyz"
+    bulk("Si", cubic=True).write(path)
+    first = crystal.read_structure(path)
+    first.numbers[:] = 6
+    assert set(crystal.read_structure(path).numbers) == {14}
+    bulk("Ge", cubic=True).write(path)
+    assert set(crystal.read_structure(path).numbers) == {32}
