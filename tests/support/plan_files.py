@@ -8,6 +8,9 @@ from typing import Any
 import yaml
 from study_files import changed
 
+from ptydesign.planning.load import load
+from ptydesign.planning.resolve import PlanningResolved
+
 TINY_PLAN: dict[str, Any] = {
     "kind": "plan",
     "title": "Tiny plan",
@@ -45,3 +48,9 @@ def write_plan(path: Path, **changes: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(tiny_plan(**changes), sort_keys=False), encoding="utf-8")
     return path
+
+
+def resolved_of(tmp_path: Path, **changes) -> PlanningResolved:
+    """The tiny plan with some changes, checked."""
+    write_plan(tmp_path / "tiny" / "study.yaml", **changes)
+    return load(tmp_path / "tiny", "preview", tmp_path / "results")
