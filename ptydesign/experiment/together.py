@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
+
+from threadpoolctl import threadpool_limits
 
 from ptydesign import machine
 from ptydesign.experiment.trial import Running, Simulate, simulate_trial
@@ -17,9 +19,12 @@ from ptydesign.experiment.trial import Running, Simulate, simulate_trial
 if TYPE_CHECKING:
     from ptydesign.reconstruct.together import Member
 
+    Begun = tuple[Running, Member | None]
+
 WINDOW = 64  # trials at most that are simulated ahead
 HELD = 1 / 8  # of the free memory that their patterns may take
 PATTERN_BYTES = 4  # of a pixel
+LANES = 2  # batches at once: while the states of one are scored, the device works on another
 
 
 def run_together(
@@ -35,18 +40,24 @@ def run_together(
     """
     number = threads or os.cpu_count() or 1
     parts = list(windows(trials, HELD * machine.free_bytes()))
-    with ThreadPoolExecutor(number) as simulating, ThreadPoolExecutor(number) as scoring:
+    with (
+        threadpool_limits(limits=1),  # of a product of matrices: the threads here are enough
+        ThreadPoolExecutor(number) as simulating,
+        ThreadPoolExecutor(number) as scoring,
+        ThreadPoolExecutor(LANES) as lanes,
+    ):
 
-        def started(part: Sequence[Running]) -> list[Future[Running]]:
+        def started(part: Sequence[Running]) -> list[Future[Begun]]:
             return [simulating.submit(_begun, trial, simulate) for trial in part]
 
         ahead = started(parts[0]) if parts else []
         for later in [*parts[1:], []]:
             begun = [future.result() for future in ahead]
             ahead = started(later)
-            yield from (trial for trial in begun if trial.failed)
-            for batch in _reconstructed([trial for trial in begun if not trial.failed], scoring, most):
-                yield from batch
+            waiting = [lanes.submit(_alone, trial) for trial, member in begun if member is None]
+            waiting += [lanes.submit(_batch, batch, scoring) for batch in _batches(begun, most)]
+            for done in as_completed(waiting):
+                yield from done.result()
 
 
 def windows(trials: Sequence[Running], bytes_: float) -> Iterator[list[Running]]:
@@ -69,45 +80,47 @@ def windows(trials: Sequence[Running], bytes_: float) -> Iterator[list[Running]]
         yield part
 
 
-def _begun(trial: Running, simulate: Simulate) -> Running:
+def _begun(trial: Running, simulate: Simulate) -> Begun:
+    """A trial that was begun, and the member of a batch that it is; None for one that is reconstructed alone, or has
+    failed."""
+    from ptydesign.reconstruct.together import Member, free_bytes, needed_bytes, possible
+
     with trial.judged():
         trial.begin(simulate)
-    return trial
+        if possible(trial.plan):
+            scored = frozenset(trial.study.scored)
+            member = Member(trial.known, trial.plan, trial.seed, trial.observers, scored, trial.trial.stop)
+            if needed_bytes(member) <= free_bytes() / LANES:
+                return trial, member
+    return trial, None
 
 
-def _reconstructed(trials: Sequence[Running], scoring: ThreadPoolExecutor, most: int | None) -> Iterator[list[Running]]:
-    from ptydesign.reconstruct.together import batches, possible, reconstruct_together
+def _batches(begun: Sequence[Begun], most: int | None) -> Iterator[list[Begun]]:
+    from ptydesign.reconstruct.together import batches
 
-    alone = [trial for trial in trials if not possible(trial.plan)]
-    members, owners = [], []
-    for trial in trials:
-        if trial not in alone:
-            with trial.judged():
-                members.append(_member(trial))
-                owners.append(trial)
-    yield [trial for trial in trials if trial.failed]
-    for trial in alone:
+    shared = [(trial, member) for trial, member in begun if member is not None]
+    for indices in batches([member for _, member in shared], most, LANES):
+        yield [shared[index] for index in indices]
+
+
+def _alone(trial: Running) -> list[Running]:
+    if not trial.failed:
         with trial.judged():
             trial.reconstruct()
-        yield [trial]
-    for indices in batches(members, most):
-        results = reconstruct_together([members[index] for index in indices], scoring.map)
-        batch = [owners[index] for index in indices]
-        list(scoring.map(_ended, batch, results))
-        for index in indices:
-            members[index] = None
-        yield batch
+    return [trial]
 
 
-def _member(trial: Running) -> Member:
-    from ptydesign.reconstruct.together import Member
+def _batch(batch: Sequence[Begun], scoring: ThreadPoolExecutor) -> list[Running]:
+    from ptydesign.reconstruct.together import reconstruct_together
 
-    looked_at = frozenset(trial.study.scored)
-    return Member(trial.known, trial.plan, trial.seed, trial.observers, looked_at, trial.trial.stop)
+    trials, members = zip(*batch, strict=True)
+    results = reconstruct_together(members, scoring.map)
+    return list(scoring.map(_ended, trials, results))
 
 
-def _ended(trial: Running, result: tuple) -> None:
+def _ended(trial: Running, result: tuple) -> Running:
     state, history, outcome = result
     with trial.judged():
         trial.end(state, outcome, float(history.seconds[-1]))
     trial.known = None  # its patterns
+    return trial

@@ -1,8 +1,9 @@
 """Several reconstructions in one compiled sweep, for an accelerator that one small scan doesn't fill.
 
-They have detectors of one size and plans of one engine that compile alike. Canvases and numbers of positions are padded
-to the largest of them. Each keeps its own groups, schedules, stop and budget, and none sees its neighbours: one that
-diverges leaves the others alone. What has ended is worked on until half have, and then they close ranks.
+They have detectors of one size, plans of one engine that compile alike, and numbers of positions that are padded to the
+same. Canvases are padded to the largest of them. Each keeps its own groups, schedules, stop and budget, and none sees
+its neighbours: one that diverges leaves the others alone. What has ended is worked on until half have, and then they
+close ranks.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ Result = tuple[ReconState, History, Outcome]
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # `map`, or that of a pool
 
 REAL = np.float32
-PART = 0.6  # of the device's free memory that reconstructions may take
+PART = 0.6  # of the device's memory that reconstructions may take
 WAVES = 12  # arrays of a group's waves that are alive at once
 CANVASES = 10  # arrays as large as the object
 
@@ -99,8 +100,10 @@ class Member:
         """What members of one batch have in common."""
         settings = self.settings
         fixed = settings.constraints or getattr(settings, "costs", ())  # they may look at the whole canvas
-        shapes = self.dataset.grid.shape, self.start.probe.shape, len(self.start.object), self.plan.probe.opr_modes
-        return settings.engine, settings.options(), settings.group, *shapes, self.canvas if fixed else None
+        # which positions measure a step depends on the room there is: neighbours must not decide on it
+        shapes = self.dataset.grid.shape, self.start.probe.shape, len(self.start.object), capacity(self.count)
+        varying = self.plan.probe.opr_modes
+        return settings.engine, settings.options(), settings.group, *shapes, varying, self.canvas if fixed else None
 
     def looks(self, sweep: int) -> bool:
         """Whether its observers look after a sweep."""
@@ -122,10 +125,10 @@ def possible(plan: Plan) -> bool:
     )
 
 
-def batches(members: Sequence[Member], most: int | None = None) -> Iterator[list[int]]:
+def batches(members: Sequence[Member], most: int | None = None, shares: int = 1) -> Iterator[list[int]]:
     """Indices of members that fit together: alike, of similar size, and as many as the device's memory allows.
 
-    most: of them in a batch.
+    most: of them in a batch. shares: batches that share the memory.
     """
     kinds: dict[tuple[Any, ...], list[int]] = {}
     for index, member in enumerate(members):
@@ -133,25 +136,30 @@ def batches(members: Sequence[Member], most: int | None = None) -> Iterator[list
     for indices in kinds.values():
         waiting = sorted(indices, key=lambda i: (-members[i].count, -np.prod(members[i].canvas)))
         while waiting:
-            number = places(members[waiting[0]], free_bytes())
+            number = places(members[waiting[0]], free_bytes() / shares)
             number = min(number, most or number)
             yield waiting[:number]
             waiting = waiting[number:]
 
 
 def free_bytes() -> float:
-    """Of the device's memory, what reconstructions may take."""
-    return PART * feed.free_bytes()
+    """Of the device's memory, what reconstructions may take. Not of what is free just now: batches come and go."""
+    return PART * feed.memory_bytes()
 
 
 def places(largest: Member, free: float) -> int:
     """How many reconstructions, none larger than this one, fit into so many bytes: a power of two, at least one."""
-    ny, nx = largest.dataset.grid.shape
-    modes, slices = len(largest.start.probe), len(largest.start.object)
-    patterns = 2 * 4 * capacity(largest.count) * ny * nx  # twice, while they are put together
-    waves = 8 * WAVES * largest.settings.members(largest.count) * ny * nx * modes * slices
-    canvases = 8 * CANVASES * slices * int(np.prod(largest.canvas))
-    return 1 << (max(1, int(free / (patterns + waves + canvases))).bit_length() - 1)
+    return 1 << (max(1, int(free / needed_bytes(largest))).bit_length() - 1)
+
+
+def needed_bytes(member: Member) -> int:
+    """What a reconstruction takes of the device's memory."""
+    ny, nx = member.dataset.grid.shape
+    modes, slices = len(member.start.probe), len(member.start.object)
+    patterns = 2 * 4 * capacity(member.count) * ny * nx  # twice, while they are put together
+    waves = 8 * WAVES * member.settings.members(member.count) * ny * nx * modes * slices
+    canvases = 8 * CANVASES * slices * int(np.prod(member.canvas))
+    return patterns + waves + canvases
 
 
 def reconstruct_together(members: Sequence[Member], each: Each = map) -> list[Result]:
@@ -163,24 +171,25 @@ def reconstruct_together(members: Sequence[Member], each: Each = map) -> list[Re
     if len({member.alike for member in members}) > 1:
         raise InputError("members", "must be alike", len(members), "Sort them with `batches`.")
     with accelerator.exact():
-        _Batch(members).run(each)
+        _Batch(members, each).run()
     return [member.result for member in members]
 
 
 class _Batch:
     """Members in places; their arrays have the place as first axis. A place may hold one that has ended."""
 
-    def __init__(self, members: Sequence[Member]):
+    def __init__(self, members: Sequence[Member], each: Each):
+        self.each = each
         number = 1 << (len(members) - 1).bit_length()
         self.members = [*members, *[members[-1]] * (number - len(members))]  # places that are left over do what it does
         self.active = [index < len(members) for index in range(number)]
         first = members[0]
         self.engine: Engine = ENGINES[first.settings.engine]
         self.options: Options = first.settings.options()
-        self.room = max(capacity(member.count) for member in members)
+        self.room = capacity(first.count)
         self.canvas = tuple(int(n) for n in np.max([member.canvas for member in members], axis=0))
-        self.problem: Problem = _stacked([self._problem(member) for member in self.members])
-        self.state: ReconState = _stacked([self._state(member) for member in self.members])
+        self.problem: Problem = _stacked(list(each(self._problem, self.members)))
+        self.state: ReconState = _stacked(list(each(self._state, self.members)))
         self.memory: Memory = jax.vmap(self._memory)(self.state)
         self.clock = Clock()
 
@@ -197,7 +206,7 @@ class _Batch:
     def _memory(self, state: ReconState) -> Memory:
         return accelerate.init(self.engine.init(state, self.options), state, self.options)
 
-    def run(self, each: Each) -> None:
+    def run(self) -> None:
         """Sweep until all have ended."""
         self._end_those_done()
         drawn = self._drawn()
@@ -212,7 +221,7 @@ class _Batch:
             share_s = (self.clock.seconds - before_s) / working
             for index in self._working():
                 self._recorded(self.members[index], float(losses[index]), share_s)
-            self._look(each)
+            self._look()
             self._end_those_done()
             if 0 < 2 * sum(self.active) <= len(self.members):
                 drawn = self._closed_ranks(drawn)
@@ -246,7 +255,7 @@ class _Batch:
     def _cost(self, member: Member) -> float:
         return work_gflop(self.engine, member.settings, member.count, member.start, member.record.sweep)
 
-    def _look(self, each: Each) -> None:
+    def _look(self) -> None:
         due = [i for i in self._working() if self.members[i].looks(len(self.members[i].record.loss))]
 
         def look(index: int) -> None:
@@ -256,7 +265,7 @@ class _Batch:
             if any(ends):
                 member.most = sweep
 
-        for _ in each(look, due):
+        for _ in self.each(look, due):
             pass
 
     def _state_of(self, index: int) -> ReconState:

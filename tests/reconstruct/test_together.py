@@ -84,6 +84,19 @@ def test_an_accelerator_computes_the_same(engine, slices, modes, scans, as_on_an
     assert_alike(found, reconstruct(scans[0], plan, 1))
 
 
+def test_neighbours_decide_on_nothing(scans):
+    """Neither larger ones, which are kept apart, nor those on a larger canvas."""
+    plan = plan_of({"engine": "lsqml", "batches": "compact", "group": 4})
+    larger = toy.experiment(shape=(24, 32), steps=(14, 15))[0]
+    mine, other, large = (Member(data, plan, 5) for data in (scans[0], scans[2], larger))
+    assert sorted(map(len, batches([mine, other, large]))) == [1, 2]
+    (alone,) = reconstruct_together([Member(scans[0], plan, 5)])
+    beside = reconstruct_together([mine, other])[0]
+    assert_alike(beside, alone, rtol=1e-5)
+    with pytest.raises(InputError, match="alike"):
+        reconstruct_together([mine, large])
+
+
 def test_members_end_each_in_its_time(scans):
     """Of four in one batch one ends at its budget, one where its observer says so, and one diverges."""
     plan = plan_of({"engine": "lsqml"}, sweeps=6)

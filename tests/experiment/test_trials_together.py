@@ -78,5 +78,8 @@ def test_a_round_on_an_accelerator(study, monkeypatch):
         np.testing.assert_allclose(
             mine["path"][-1]["scores"]["psnr_db"], its["path"][-1]["scores"]["psnr_db"], rtol=2e-3
         )
-    monkeypatch.setattr("ptydesign.experiment.together.run_together", lambda missing: pytest.fail() if missing else [])
+    monkeypatch.setattr(
+        "ptydesign.experiment.together.run_together",
+        lambda missing: pytest.fail("they are in the store") if missing else [],
+    )
     assert search._evaluated(own, found, 0, range(len(points)), points, None) == got

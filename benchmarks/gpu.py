@@ -1,0 +1,458 @@
+"""`python -m benchmarks.gpu`: how fast one accelerator is, in parts that are kept as they end.
+
+A run that is broken off goes on where it stopped; `--again PART` measures a part anew. It needs jax, numpy, scipy,
+h5py, pydantic, scikit-image and optax only: the sample's potential and the designs come from a file that `--prepare`
+makes on a computer that has ASE and scikit-optimize. Writes gpu.md and one JSON file for each part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
+
+STUDY, DOSE = "studies/lowdose", 1000.0
+TRIALS, DOSES = 800, 9  # of the paper's study: points of a dose, and doses
+ENGINES = ("gradient", "lsqml", "epie", "rpie", "raar", "difference_map")
+CASES = {(1, 1): 1024, (1, 4): 1024, (10, 1): 256}  # (slices, modes): positions, as `benchmarks.speed` has them
+FIGURE4 = {(1, 1): 4096, (20, 1): 6400}  # phaser's Fig. 4
+GROUPS = (16, 64, 256)
+SHAPE = (128, 128)
+LARGEST_GIB = 2.0  # patterns of a design that is timed: the host draws their noise in double precision
+AHEAD = 16  # designs of one call
+
+
+def part_device(size: Size) -> dict[str, Any]:
+    """What computes, and its bare transforms."""
+    import jax
+
+    from benchmarks import floor
+
+    waves = (64, 256, 1024, 4096) if size.whole else (4,)
+    pairs = max(waves) if size.whole else 4
+    found = {
+        f"{n} px": floor.pair_s((n, n), pairs * (8 if size.whole else 1), tuple(w * 128**2 // n**2 or 1 for w in waves))
+        for n in ((128, 256) if size.whole else (32,))
+    }
+    packages = {name: version(name) for name in ("jax", "jaxlib", "numpy", "phaserEM", "ptychi")}
+    return {
+        "device": jax.devices()[0].device_kind,
+        "platform": jax.default_backend(),
+        "host_cores": os.cpu_count(),
+        "versions": {name: found for name, found in packages.items() if found},
+        "pair_s": found,
+        "driver": smi("driver_version"),
+    }
+
+
+def part_sweeps(size: Size) -> list[dict[str, Any]]:
+    """A sweep of each engine against its floor."""
+    rows = []
+    for (slices, modes), positions in CASES.items():
+        for engine in ENGINES:
+            if slices > 1 and engine in ("raar", "difference_map"):
+                continue  # these are for one slice
+            rows.append(size.row(slices, modes, positions, engine, 64))
+    return rows
+
+
+def part_together(size: Size) -> list[dict[str, Any]]:
+    """A sweep of several small reconstructions at once, as a search at preview scale has them."""
+    from ptydesign.reconstruct.together import Member, reconstruct_together
+
+    rows = []
+    case = case_of((64, 64) if size.whole else size.shape, 300 if size.whole else 9, 1)
+    plan = ours_plan(case, 128)
+    for number in (1, 8, 32) if size.whole else (1, 2):
+        members = [Member(case.dataset, plan, seed) for seed in range(number)]
+        results = reconstruct_together(members)
+        seconds = np.diff(results[0][1].seconds)  # a member's share
+        rows.append({"together": number, "sweep_s": float(seconds[1:].min())})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def ours_plan(case: Any, group: int) -> Any:
+    """That of the main study, but for its number of sweeps."""
+    from benchmarks import ours
+
+    return ours.plan_of(case, "lsqml", group, batches="compact", noise="poisson")
+
+
+def part_figure4(size: Size) -> list[dict[str, Any]]:
+    """The two cases of phaser's Fig. 4 by group size; phaser and pty-chi beside where they are installed."""
+    rows = []
+    for (slices, modes), positions in FIGURE4.items():
+        for group in GROUPS:
+            for engine in ("gradient", "lsqml"):
+                row = size.row(slices, modes, positions, engine, group)
+                for name, peer in peers().items():
+                    row[f"{name}_s"] = size.timed(peer, slices, positions, engine, group, modes)
+                rows.append(row)
+    return rows
+
+
+def part_trials(size: Size) -> dict[str, Any]:
+    """Trials of the main study at paper scale, one dose, from its first points on, until the time is up."""
+    import jax
+
+    from ptydesign.experiment.config import StudyConfig
+    from ptydesign.experiment.together import run_together
+    from ptydesign.experiment.trial import Running, Trial, judged
+    from ptydesign.study.acquisition import at_point
+    from ptydesign.study.file import load_study
+
+    study = load_study(Path(STUDY), "paper" if size.whole else "smoke", StudyConfig)
+    potential, points, alone = read_prepared(size.potential)
+    trials = [Trial(at_point(study.experiment, point), DOSE) for point in points]
+    fit = [t for t in trials if 4 * t.experiment.positions * t.experiment.detector_pixels**2 <= LARGEST_GIB * 2**30]
+    rows: list[dict[str, Any]] = []
+    compiler: list[float] = []
+    jax.monitoring.register_event_duration_secs_listener(Watch(compiler))
+    begin = time.perf_counter()
+    with Busy() as busy:
+        for first in range(0, len(fit), AHEAD):
+            part = [Running(study, potential, trial) for trial in fit[first : first + AHEAD]]
+            for one in run_together(part, most=size.most):
+                best = judged(study, one.result)
+                rows.append(
+                    {
+                        "step_a": one.trial.experiment.step_a,
+                        "pixels": one.trial.experiment.detector_pixels,
+                        "positions": one.trial.experiment.positions,
+                        "status": one.result["status"],
+                        "reason": one.result["reason"],
+                        "sweeps": one.result.get("sweeps"),
+                        "ssim": best["scores"]["ssim"]["1.5"] if best else None,
+                        **one.cost,
+                        "at_s": time.perf_counter() - begin,
+                    }
+                )
+                print(rows[-1], flush=True)
+            if time.perf_counter() - begin > size.seconds:
+                break
+    seconds = time.perf_counter() - begin
+    return {
+        "dose_e_per_a2": DOSE,
+        "cpu": alone,
+        "points": len(trials),
+        "fit": len(fit),
+        "seconds": seconds,
+        "compile_s": sum(compiler),
+        "compiled": len(compiler),
+        "busy_percent": busy.percent,
+        "peak_gib": peak_gib(),
+        "trials": rows,
+    }
+
+
+def smallest(trials: list[Any]) -> Any:
+    """The trial of least work: what the computer that prepares runs, too."""
+    return min(trials, key=lambda t: t.experiment.positions * t.experiment.detector_pixels**2)
+
+
+PARTS: dict[str, Callable[[Size], Any]] = {
+    "device": part_device,
+    "sweeps": part_sweeps,
+    "together": part_together,
+    "trials": part_trials,
+    "figure4": part_figure4,
+}
+
+
+class Size:
+    """How much is measured. whole: as the documentation shows it; else what a test can do in seconds."""
+
+    def __init__(self, whole: bool, potential: Path, seconds: float, most: int | None = None):
+        self.whole, self.potential, self.seconds, self.most = whole, potential, seconds, most
+        self.shape = SHAPE if whole else (16, 20)
+
+    def positions(self, number: int) -> int:
+        """Of a case."""
+        return number if self.whole else 9
+
+    def row(self, slices: int, modes: int, positions: int, engine: str, group: int) -> dict[str, Any]:
+        """Seconds of our sweep, of its floor, and what goes with them."""
+        from benchmarks import floor, ours
+        from benchmarks.speed import transforms_per_floor
+
+        positions = self.positions(positions)
+        slices = slices if self.whole else min(slices, 2)
+        case = case_of(self.shape, positions, slices)
+        run = ours.run(case, engine, min(group, positions), modes, sweeps=5)
+        batches = (64, 256, 1024, 4096) if self.whole else (4,)
+        pair_s = floor.pair_s(self.shape, 4 * max(batches), batches)
+        row = {
+            "slices": slices,
+            "modes": modes,
+            "positions": positions,
+            "engine": engine,
+            "group": group,
+            "floor_s": pair_s * positions * modes * slices,
+            "sweep_s": run.sweep_s,
+            "compile_s": run.compilation_s,
+            "transforms": transforms_per_floor(case, engine, min(group, positions)),
+            "peak_gib": peak_gib(),
+        }
+        print(row, flush=True)
+        return row
+
+    def timed(self, peer: Callable[..., Any], slices: int, positions: int, engine: str, group: int, modes: int) -> Any:
+        """Seconds of a peer's sweep, or what went wrong."""
+        case = case_of(self.shape, self.positions(positions), slices)
+        try:
+            return peer(case, engine, group, modes, sweeps=4).sweep_s
+        except Exception as error:  # another program's
+            return f"{type(error).__name__}: {error}"[:200]
+
+
+def case_of(shape: tuple[int, int], positions: int, slices: int) -> Any:
+    """A scan over nothing, with noise: the time of a sweep doesn't depend on what is seen."""
+    from benchmarks import data
+    from ptydesign import waves
+    from ptydesign.grids import Grid
+    from ptydesign.types import Dataset, Optics
+    from ptydesign.units import wavelength_a
+
+    side = int(np.ceil(np.sqrt(positions)))
+    grid = Grid(shape, (data.PIXEL_A, data.PIXEL_A))
+    optics = Optics(200.0, 0.025, data.DEFOCUS_A)
+    spectrum = waves.probe_spectrum(grid, wavelength_a(200.0), optics.semiangle_rad, defocus_a=optics.defocus_a)
+    rng = np.random.default_rng(0)
+    few = rng.poisson(data.DOSE * data.STEP_A**2 * np.abs(spectrum) ** 2, (16, *shape)).astype(np.float32)
+    places = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1).reshape(-1, 2)[:positions]
+    dataset = Dataset(
+        patterns=few[np.arange(positions) % 16],
+        positions_a=places * data.STEP_A + rng.normal(0, 0.1, places.shape),
+        grid=grid,
+        voltage_kv=200.0,
+        mask=np.ones(shape, np.float32),
+        optics=optics,
+    )
+    return data.Case(dataset, None, slices, (0.0, 0.0, 1.0, 1.0))
+
+
+def peers() -> dict[str, Callable[..., Any]]:
+    """Other programs that are installed."""
+    found: dict[str, Callable[..., Any]] = {}
+    if version("phaserEM"):
+        from benchmarks import peer
+
+        found["phaser"] = peer.run
+    if version("ptychi"):
+        from benchmarks import chi
+
+        found["ptychi"] = chi.run
+    return found
+
+
+class Watch:
+    """Keeps how long each compilation took."""
+
+    def __init__(self, kept: list[float]):
+        self.kept = kept
+
+    def __call__(self, event: str, seconds: float, **_: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            self.kept.append(seconds)
+
+
+class Busy:
+    """Asks the driver twice a second how busy the device is. percent: the mean, None where nobody tells."""
+
+    def __enter__(self) -> Busy:
+        self.seen: list[float] = []
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._ask, daemon=True)
+        self.thread.start()
+        return self
+
+    def _ask(self) -> None:
+        while not self.stopped.wait(0.5):
+            if (told := smi("utilization.gpu")) is None:
+                return
+            self.seen.append(float(told.split()[0]))
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+        self.thread.join()
+        self.percent = float(np.mean(self.seen)) if self.seen else None
+
+
+def smi(what: str) -> str | None:
+    """What NVIDIA's driver tells, None without one."""
+    command = ["nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip().splitlines()[0]
+
+
+def peak_gib() -> float | None:
+    """The most memory that the device has had in use, None where it doesn't tell."""
+    import jax
+
+    told = jax.devices()[0].memory_stats()
+    return told["peak_bytes_in_use"] / 2**30 if told else None
+
+
+def version(package: str) -> str | None:
+    """Of a package, None if it isn't installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def prepare(path: Path, scale: str, number: int) -> None:
+    """Write the potential and the first points of the main study."""
+    from ptydesign.design.propose import initial_design
+    from ptydesign.design.space import build_space
+    from ptydesign.experiment.config import StudyConfig
+    from ptydesign.experiment.resolve import resolve
+    from ptydesign.experiment.trial import Trial, judged, run_trial
+    from ptydesign.simulate.potential import build_potential
+    from ptydesign.study.acquisition import at_point
+
+    resolved = resolve(Path(STUDY), scale, path.parent)
+    study: StudyConfig = resolved.study
+    points = initial_design(build_space(study.space), number, study.search.initial_design, study.seed)
+    potential = build_potential(study.sample, study.potential, resolved.shape, study.seed)
+    trial = smallest([Trial(at_point(study.experiment, point), DOSE) for point in points])
+    result, _, _ = run_trial(study, potential, trial)
+    alone = {"step_a": trial.experiment.step_a, "ssim": judged(study, result)["scores"]["ssim"]["1.5"]}
+    np.savez_compressed(
+        path,
+        slices_va=potential.slices_va,
+        pixel_a=potential.pixel_a,
+        thickness_a=potential.thickness_a,
+        points=json.dumps(points),
+        alone=json.dumps(alone),
+    )
+
+
+def read_prepared(path: Path) -> tuple[Any, list[dict[str, Any]], dict[str, float]]:
+    """(potential, points, what one trial scores there) that `prepare` wrote."""
+    from ptydesign.types import Potential
+
+    with np.load(path) as file:
+        pixel = tuple(float(p) for p in file["pixel_a"])
+        potential = Potential(file["slices_va"], pixel, file["thickness_a"])
+        return potential, json.loads(str(file["points"])), json.loads(str(file["alone"]))
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """The parts that there are, as tables."""
+    text = []
+    if device := found.get("device"):
+        packages = ", ".join(f"{name} {number}" for name, number in device["versions"].items())
+        text += [f"Measured on {device['device']} ({device['host_cores']} cores of its host), {packages}.", ""]
+        text += ["| transform and inverse | microseconds | transforms a second |", "|---|---|---|"]
+        text += [f"| {name} | {1e6 * s:.2f} | {2 / s:,.0f} |" for name, s in device["pair_s"].items()]
+        text.append("")
+    for part in ("sweeps", "figure4"):
+        if rows := found.get(part):
+            text += [*_of_sweeps(rows), ""]
+    if rows := found.get("together"):
+        text += ["| reconstructions at once (64 px, 300 positions) | ms a sweep of each |", "|---|---|"]
+        text += [f"| {row['together']} | {1e3 * row['sweep_s']:.2f} |" for row in rows]
+        text.append("")
+    if trials := found.get("trials"):
+        text += _of_trials(trials)
+    return "\n".join(text) + "\n"
+
+
+def _of_sweeps(rows: list[dict[str, Any]]) -> list[str]:
+    others = [name for name in ("phaser", "ptychi") if any(f"{name}_s" in row for row in rows)]
+    head = ["slices, modes, positions", "engine", "group", "sweep (ms)", "sweep / floor", "sweep / its transforms"]
+    head += ["compilation (s)", *(f"{name} / ours" for name in others)]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        ratio = row["sweep_s"] / row["floor_s"]
+        cells = [f"{row['slices']}, {row['modes']}, {row['positions']}", row["engine"], str(row["group"])]
+        cells += [f"{1e3 * row['sweep_s']:.1f}", f"{ratio:.1f}", f"{ratio / row['transforms']:.1f}"]
+        cells.append(f"{row['compile_s']:.1f}")
+        for name in others:
+            other = row.get(f"{name}_s")
+            cells.append(f"{other / row['sweep_s']:.1f}" if isinstance(other, float) else "failed")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _of_trials(trials: dict[str, Any]) -> list[str]:
+    rows = trials["trials"]
+    steady = trials["seconds"] - trials["compile_s"]
+    rate = 60 * len(rows) / trials["seconds"]
+    without = 60 * len(rows) / steady
+    means = {
+        name: np.mean([row[name] for row in rows if name in row] or [0.0])
+        for name in ("simulate_s", "reconstruct_s", "score_s")
+    }
+    same = next((row["ssim"] for row in rows if row["step_a"] == trials["cpu"]["step_a"]), np.nan)
+    busy = "unknown" if trials["busy_percent"] is None else f"{trials['busy_percent']:.0f} %"
+    peak = "unknown" if trials["peak_gib"] is None else f"{trials['peak_gib']:.1f} GiB"
+    return [
+        f"| trials at {trials['dose_e_per_a2']:g} e/A^2 | |",
+        "|---|---|",
+        f"| designs whose patterns take at most {LARGEST_GIB:g} GiB | {trials['fit']} of {trials['points']} |",
+        f"| trials done, of them without a score | {len(rows)}, {sum(row['ssim'] is None for row in rows)} |",
+        f"| seconds, of them compiling | {trials['seconds']:.0f}, {trials['compile_s']:.0f} |",
+        f"| functions compiled | {trials['compiled']} |",
+        f"| trials a minute; without compiling | {rate:.1f}; {without:.1f} |",
+        f"| minutes of {TRIALS} trials of one dose | {TRIALS / without:.0f} |",
+        f"| hours of {DOSES} doses | {DOSES * TRIALS / without / 60:.1f} |",
+        f"| seconds a trial: simulation, reconstruction, scores (of a thread's, or a share) | "
+        f"{means['simulate_s']:.2f}, {means['reconstruct_s']:.2f}, {means['score_s']:.2f} |",
+        f"| SSIM of one design; on the CPU that prepared them | {same:.4f}; {trials['cpu']['ssim']:.4f} |",
+        f"| device busy | {busy} |",
+        f"| most memory of the device | {peak} |",
+    ]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure what isn't there yet, and print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--out", type=Path, default=Path("results/gpu"), help="folder (default: %(default)s)")
+    parser.add_argument("--potential", type=Path, default=Path("results/gpu/prepared.npz"), help="(%(default)s)")
+    parser.add_argument("--prepare", action="store_true", help="write that file, and end")
+    parser.add_argument("--number", type=int, default=100, help="of designs to prepare (default: 100)")
+    parser.add_argument("--seconds", type=float, default=150.0, help="of trials (default: %(default)s)")
+    parser.add_argument("--most", type=int, default=None, help="trials of a batch (default: as many as fit)")
+    parser.add_argument("--again", nargs="+", default=[], help="parts to measure anew")
+    parser.add_argument("--tiny", action="store_true", help="a size that a CPU can do in seconds")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.prepare:
+        prepare(options.potential, "smoke" if options.tiny else "paper", options.number)
+        return
+    size = Size(not options.tiny, options.potential, options.seconds, options.most)
+    found: dict[str, Any] = {}
+    for name in PARTS:
+        kept = options.out / f"{name}.json"
+        if name in options.parts and (name in options.again or not kept.exists()):
+            begin = time.perf_counter()
+            measured = PARTS[name](size)
+            kept.with_suffix(".part").write_text(json.dumps(measured, indent=1))
+            kept.with_suffix(".part").replace(kept)
+            print(f"{name}: {time.perf_counter() - begin:.0f} s", flush=True)
+        if kept.exists():
+            found[name] = json.loads(kept.read_text())
+    (options.out / "gpu.md").write_text(markdown(found))
+    print(markdown(found))
+
+
+if __name__ == "__main__":
+    main()
