@@ -96,14 +96,18 @@ class Member:
         return self.plan.engines[0]
 
     @property
+    def fixed_canvas(self) -> bool:
+        """Whether regularisers may look at all of the canvas, so that it can't be padded."""
+        return bool(self.settings.constraints or getattr(self.settings, "costs", ()))
+
+    @property
     def alike(self) -> tuple[Any, ...]:
         """What members of one batch have in common."""
         settings = self.settings
-        fixed = settings.constraints or getattr(settings, "costs", ())  # they may look at the whole canvas
         # which positions measure a step depends on the room there is: neighbours must not decide on it
         shapes = self.dataset.grid.shape, self.start.probe.shape, len(self.start.object), capacity(self.count)
-        varying = self.plan.probe.opr_modes
-        return settings.engine, settings.options(), settings.group, *shapes, varying, self.canvas if fixed else None
+        canvas = self.canvas if self.fixed_canvas else None
+        return settings.engine, settings.options(), settings.group, *shapes, self.plan.probe.opr_modes, canvas
 
     def looks(self, sweep: int) -> bool:
         """Whether its observers look after a sweep."""
@@ -162,6 +166,12 @@ def needed_bytes(member: Member) -> int:
     return patterns + waves + canvases
 
 
+def roomy(pixels: int) -> int:
+    """A power of two, or one and a half times that, that is no less: few shapes of canvases are compiled."""
+    power = 1 << (pixels - 1).bit_length()
+    return 3 * power // 4 if pixels <= 3 * power // 4 else power
+
+
 def reconstruct_together(members: Sequence[Member], each: Each = map) -> list[Result]:
     """The result of each member, as `run.reconstruct` gives it, within rounding.
 
@@ -187,7 +197,9 @@ class _Batch:
         self.engine: Engine = ENGINES[first.settings.engine]
         self.options: Options = first.settings.options()
         self.room = capacity(first.count)
-        self.canvas = tuple(int(n) for n in np.max([member.canvas for member in members], axis=0))
+        self.canvas = tuple(roomy(int(n)) for n in np.max([member.canvas for member in members], axis=0))
+        if first.fixed_canvas:
+            self.canvas = first.canvas
         self.problem: Problem = _stacked(list(each(self._problem, self.members)))
         self.state: ReconState = _stacked(list(each(self._state, self.members)))
         self.memory: Memory = jax.vmap(self._memory)(self.state)
