@@ -7,8 +7,10 @@ within rounding, and one that fails or diverges leaves the others alone.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from threadpoolctl import threadpool_limits
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 WINDOW = 64  # trials at most that are simulated ahead
 HELD = 1 / 8  # of the free memory that their patterns may take
 PATTERN_BYTES = 4  # of a pixel
+SWITCH_S = 2e-4  # after which a thread of Python's lets another one run: those that score make many short calls
 LANES = 2  # batches at once: while the states of one are scored, the device works on another
 
 
@@ -41,6 +44,7 @@ def run_together(
     number = threads or os.cpu_count() or 1
     parts = list(windows(trials, HELD * machine.free_bytes()))
     with (
+        _switching(SWITCH_S),
         threadpool_limits(limits=1),  # of a product of matrices: the threads here are enough
         ThreadPoolExecutor(number) as simulating,
         ThreadPoolExecutor(number) as scoring,
@@ -58,6 +62,16 @@ def run_together(
             waiting += [lanes.submit(_batch, batch, scoring) for batch in _batches(begun, most)]
             for done in as_completed(waiting):
                 yield from done.result()
+
+
+@contextmanager
+def _switching(seconds: float) -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(seconds)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def windows(trials: Sequence[Running], bytes_: float) -> Iterator[list[Running]]:

@@ -228,7 +228,9 @@ class ScoredPath:
     def __init__(
         self, study: StudyConfig, truth: Truth, region: tuple[float, float, float, float], patience: int | None = None
     ):
-        self.study, self.truth, self.region, self.patience = study, truth, region, patience
+        from ptydesign.score.align import Projected
+
+        self.study, self.truth, self.region, self.patience = study, Projected(truth), region, patience
         self.scores: dict[int, dict[str, Any]] = {}
         self.images: Comparison | None = None
         self.seconds = 0.0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -140,7 +141,7 @@ def _reconstruct(
             memory = restored_memory(fresh, saved.memory, resume)
             positions, saved = saved.batch_positions, None
         state, memory = cores.placed((state, memory), over)
-        host = hosts[number]
+        host, sent = hosts[number], Sent(real)
         if host is None:
             problem = make_problem(resample_dataset(dataset, state.probe.shape[-2:]), settings, room, real, over)
         else:
@@ -152,7 +153,7 @@ def _reconstruct(
             if outcome is not None:
                 break
             indices, counts = groups_of(positions, settings, rng, room)
-            context = Context(problem, parameters_of(values_at(settings, record.sweep), real), options)
+            context = Context(problem, sent.parameters(values_at(settings, record.sweep)), options)
             if position_search.due(settings, record.sweep):
                 worst = position_search.searched(settings, count, record.sweep)
                 state = position_search.search(state, context, worst, over, host)
@@ -237,9 +238,20 @@ def values_at(settings: EngineConfig, sweep: int) -> dict[str, float]:
     return {**values, "probe_on": float(sweep >= settings.probe_start)}
 
 
-def parameters_of(values: Mapping[str, float | Sequence[float]], real: type) -> Parameters:
-    """`values_at` for a compiled sweep."""
-    return {name: jnp.asarray(value, real) for name, value in values.items()}
+class Sent:
+    """The continuous settings of a sweep on the device, which are sent when they change: each costs a transfer."""
+
+    def __init__(self, real: type):
+        self.real = real
+        self.values: Mapping[str, Any] = {}
+        self.there: Parameters = {}
+
+    def parameters(self, values: Mapping[str, Any]) -> Parameters:
+        """`values_at` for a compiled sweep; each may be a list of several reconstructions'."""
+        if values != self.values:
+            self.values = values
+            self.there = jax.device_put({name: np.asarray(value, self.real) for name, value in values.items()})
+        return self.there
 
 
 def _hosts(dataset: Dataset, plan: Plan, room: int, real: type, chunk_gib: float | None) -> list[feed.Host | None]:

@@ -28,6 +28,7 @@ from ptydesign.reconstruct.observers import OBSERVERS, Observer
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import (
     History,
+    Sent,
     capacity,
     check_inside,
     ended,
@@ -35,7 +36,6 @@ from ptydesign.reconstruct.run import (
     history_of,
     make_problem,
     pad_positions,
-    parameters_of,
     to_device,
     values_at,
     without_padding,
@@ -203,7 +203,7 @@ class _Batch:
         self.problem: Problem = _stacked(list(each(self._problem, self.members)))
         self.state: ReconState = _stacked(list(each(self._state, self.members)))
         self.memory: Memory = jax.vmap(self._memory)(self.state)
-        self.clock = Clock()
+        self.clock, self.sent = Clock(), Sent(REAL)
 
     def _problem(self, member: Member) -> Problem:
         problem = make_problem(member.dataset, member.settings, self.room, REAL)
@@ -243,7 +243,7 @@ class _Batch:
 
     def _parameters(self) -> Parameters:
         values = [values_at(member.settings, member.record.sweep) for member in self.members]
-        return parameters_of({name: [one[name] for one in values] for name in values[0]}, REAL)
+        return self.sent.parameters({name: [one[name] for one in values] for name in values[0]})
 
     def _drawn(self) -> Groups:
         """The next groups of all; those of places that aren't active don't matter."""
@@ -254,7 +254,7 @@ class _Batch:
         some = next((groups for groups in drawn if groups is not None), None)
         if some is None:
             return Groups(jnp.zeros(0), jnp.zeros(0))
-        return Groups(*(jnp.asarray(np.stack(a)) for a in zip(*(groups or some for groups in drawn), strict=True)))
+        return Groups(*jax.device_put([np.stack(a) for a in zip(*(groups or some for groups in drawn), strict=True)]))
 
     def _recorded(self, member: Member, loss: float, share_s: float) -> None:
         record = member.record
