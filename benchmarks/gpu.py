@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,54 +34,85 @@ SHAPE = (128, 128)
 LARGEST_GIB = 2.0  # patterns of a design that is timed: the host draws their noise in double precision
 
 
-def part_device(size: Size) -> dict[str, Any]:
+Job = Callable[[], dict[str, Any]]
+
+
+def device(size: Size) -> dict[str, Job]:
     """What computes, and its bare transforms."""
-    import jax
 
-    from benchmarks import floor
+    def job() -> dict[str, Any]:
+        import jax
 
-    waves = (64, 256, 1024, 4096) if size.whole else (4,)
-    pairs = max(waves) if size.whole else 4
-    found = {
-        f"{n} px": floor.pair_s((n, n), pairs * (8 if size.whole else 1), tuple(w * 128**2 // n**2 or 1 for w in waves))
-        for n in ((128, 256) if size.whole else (32,))
-    }
-    packages = {name: version(name) for name in ("jax", "jaxlib", "numpy", "phaserEM", "ptychi")}
-    return {
-        "device": jax.devices()[0].device_kind,
-        "platform": jax.default_backend(),
-        "host_cores": os.cpu_count(),
-        "versions": {name: found for name, found in packages.items() if found},
-        "pair_s": found,
-        "driver": smi("driver_version"),
-    }
+        from benchmarks import floor
+
+        pixels, waves = ((128, 256), (64, 256, 1024, 4096)) if size.whole else ((32,), (4,))
+        times = {}
+        for n in pixels:
+            batches = tuple(max(1, number * 128**2 // n**2) for number in waves) if size.whole else waves
+            times[f"{n} x {n}"] = floor.pair_s((n, n), 8 * max(batches), batches)
+        packages = {name: version(name) for name in ("jax", "jaxlib", "numpy", "phaserEM", "ptychi")}
+        return {
+            "device": jax.devices()[0].device_kind,
+            "platform": jax.default_backend(),
+            "host_cores": os.cpu_count(),
+            "versions": {name: found for name, found in packages.items() if found},
+            "pair_s": times,
+            "driver": smi("driver_version"),
+        }
+
+    return {"device": job}
 
 
-def part_sweeps(size: Size) -> list[dict[str, Any]]:
+def sweeps(size: Size) -> dict[str, Job]:
     """A sweep of each engine against its floor."""
-    rows = []
-    for (slices, modes), positions in CASES.items():
-        for engine in ENGINES:
-            if slices > 1 and engine in ("raar", "difference_map"):
-                continue  # these are for one slice
-            rows.append(size.row(slices, modes, positions, engine, 64))
-    return rows
+    return {
+        f"{slices} {modes} {engine}": partial(size.row, slices, modes, positions, engine, 64)
+        for (slices, modes), positions in CASES.items()
+        for engine in ENGINES
+        if slices == 1 or engine not in ("raar", "difference_map")  # these are for one slice
+    }
 
 
-def part_together(size: Size) -> list[dict[str, Any]]:
+def together(size: Size) -> dict[str, Job]:
     """A sweep of several small reconstructions at once, as a search at preview scale has them."""
     from ptydesign.reconstruct.together import Member, reconstruct_together
 
-    rows = []
     case = case_of((64, 64) if size.whole else size.shape, 300 if size.whole else 9, 1)
     plan = ours_plan(case, 128)
-    for number in (1, 8, 32) if size.whole else (1, 2):
+
+    def job(number: int) -> dict[str, Any]:
         members = [Member(case.dataset, plan, seed) for seed in range(number)]
-        results = reconstruct_together(members)
-        seconds = np.diff(results[0][1].seconds)  # a member's share
-        rows.append({"together": number, "sweep_s": float(seconds[1:].min())})
-        print(rows[-1], flush=True)
-    return rows
+        seconds = np.diff(reconstruct_together(members)[0][1].seconds)  # a member's share
+        return {"together": number, "sweep_s": float(seconds[1:].min())}
+
+    return {str(number): partial(job, number) for number in ((1, 8, 32) if size.whole else (1, 2))}
+
+
+def figure4(size: Size) -> dict[str, Job]:
+    """The two cases of phaser's Fig. 4 by group size."""
+    return {
+        f"{slices} {modes} {engine} {group}": partial(size.row, slices, modes, positions, engine, group)
+        for (slices, modes), positions in FIGURE4.items()
+        for engine in ("gradient", "lsqml")
+        for group in GROUPS
+    }
+
+
+def peers(size: Size) -> dict[str, Job]:
+    """The same by other programs, where they are installed; the middle group size first."""
+
+    def job(name: str, run: Callable[..., Any], key: tuple[int, int], engine: str, group: int) -> dict[str, Any]:
+        slices, modes = key
+        row = {"program": name, "slices": slices, "modes": modes, "engine": engine, "group": group}
+        return {**row, "sweep_s": size.timed(run, slices, FIGURE4[key], engine, group, modes)}
+
+    return {
+        f"{name} {key[0]} {key[1]} {engine} {group}": partial(job, name, run, key, engine, group)
+        for group in sorted(GROUPS, key=lambda group: group != 64)
+        for key in FIGURE4
+        for name, (run, engines) in others().items()
+        for engine in engines
+    }
 
 
 def ours_plan(case: Any, group: int) -> Any:
@@ -103,9 +135,14 @@ def part_figure4(size: Size) -> list[dict[str, Any]]:
     return rows
 
 
-def part_trials(size: Size) -> dict[str, Any]:
+def trials(size: Size) -> dict[str, Job]:
     """Trials of the main study at paper scale, one dose: designs spread over its first points, and once more with other
     noise, when everything is compiled."""
+    return {"trials": partial(time_trials, size)}
+
+
+def time_trials(size: Size) -> dict[str, Any]:
+    """The table of `trials`."""
     import jax
 
     from ptydesign.experiment.config import StudyConfig
@@ -115,11 +152,11 @@ def part_trials(size: Size) -> dict[str, Any]:
 
     study = load_study(Path(STUDY), "paper" if size.whole else "smoke", StudyConfig)
     potential, points, alone = read_prepared(size.potential)
-    trials = [Trial(at_point(study.experiment, point), DOSE) for point in points]
-    fit = [t for t in trials if 4 * t.experiment.positions * t.experiment.detector_pixels**2 <= LARGEST_GIB * 2**30]
+    every = [Trial(at_point(study.experiment, point), DOSE) for point in points]
+    fit = [t for t in every if 4 * t.experiment.positions * t.experiment.detector_pixels**2 <= LARGEST_GIB * 2**30]
     chosen = [fit[i] for i in np.linspace(0, len(fit) - 1, min(size.designs, len(fit))).astype(int)]
-    if smallest(trials) not in chosen:
-        chosen[0] = smallest(trials)
+    if smallest(every) not in chosen:
+        chosen[0] = smallest(every)
     compiler: list[float] = []
     jax.monitoring.register_event_duration_secs_listener(Watch(compiler))
     first, _ = timed_trials(study, potential, chosen, size.most)
@@ -130,7 +167,7 @@ def part_trials(size: Size) -> dict[str, Any]:
     return {
         "dose_e_per_a2": DOSE,
         "cpu": alone,
-        "points": len(trials),
+        "points": len(every),
         "fit": len(fit),
         "first_s": first["seconds"],
         "compile_s": compile_s,
@@ -175,12 +212,13 @@ def smallest(trials: list[Any]) -> Any:
     return min(trials, key=lambda t: t.experiment.positions * t.experiment.detector_pixels**2)
 
 
-PARTS: dict[str, Callable[[Size], Any]] = {
-    "device": part_device,
-    "sweeps": part_sweeps,
-    "together": part_together,
-    "trials": part_trials,
-    "figure4": part_figure4,
+PARTS: dict[str, Callable[[Size], dict[str, Job]]] = {
+    "device": device,
+    "sweeps": sweeps,
+    "together": together,
+    "figure4": figure4,
+    "trials": trials,
+    "peers": peers,
 }
 
 
@@ -204,8 +242,8 @@ class Size:
         slices = slices if self.whole else min(slices, 2)
         case = case_of(self.shape, positions, slices)
         run = ours.run(case, engine, min(group, positions), modes, sweeps=5)
-        batches = (64, 256, 1024, 4096) if self.whole else (4,)
-        pair_s = floor.pair_s(self.shape, 4 * max(batches), batches)
+        batches = (64, 1024, 4096) if self.whole else (4,)
+        pair_s = floor.pair_s(self.shape, 8 * max(batches), batches)
         row = {
             "slices": slices,
             "modes": modes,
@@ -256,17 +294,17 @@ def case_of(shape: tuple[int, int], positions: int, slices: int) -> Any:
     return data.Case(dataset, None, slices, (0.0, 0.0, 1.0, 1.0))
 
 
-def peers() -> dict[str, Callable[..., Any]]:
-    """Other programs that are installed."""
-    found: dict[str, Callable[..., Any]] = {}
+def others() -> dict[str, tuple[Callable[..., Any], tuple[str, ...]]]:
+    """Other programs that are installed, and their engines."""
+    found: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {}
     if version("phaserEM"):
         from benchmarks import peer
 
-        found["phaser"] = peer.run
+        found["phaser"] = peer.run, ("lsqml", "gradient")
     if version("ptychi"):
         from benchmarks import chi
 
-        found["ptychi"] = chi.run
+        found["pty-chi"] = chi.run, ("lsqml",)
     return found
 
 
@@ -366,40 +404,42 @@ def read_prepared(path: Path) -> tuple[Any, list[dict[str, Any]], dict[str, floa
         return potential, json.loads(str(file["points"])), json.loads(str(file["alone"]))
 
 
-def markdown(found: dict[str, Any]) -> str:
-    """The parts that there are, as tables."""
+def markdown(found: dict[str, dict[str, Any]]) -> str:
+    """The parts that there are, as tables. found: {part: {job: what it measured}}."""
     text = []
-    if device := found.get("device"):
-        packages = ", ".join(f"{name} {number}" for name, number in device["versions"].items())
-        text += [f"Measured on {device['device']} ({device['host_cores']} cores of its host), {packages}.", ""]
+    if one := found["device"].get("device"):
+        packages = ", ".join(f"{name} {number}" for name, number in one["versions"].items())
+        text += [f"Measured on {one['device']} ({one['host_cores']} cores of its host), {packages}.", ""]
         text += ["| transform and inverse | microseconds | transforms a second |", "|---|---|---|"]
-        text += [f"| {name} | {1e6 * s:.2f} | {2 / s:,.0f} |" for name, s in device["pair_s"].items()]
+        text += [f"| {name} | {1e6 * s:.2f} | {2 / s:,.0f} |" for name, s in one["pair_s"].items()]
         text.append("")
     for part in ("sweeps", "figure4"):
-        if rows := found.get(part):
-            text += [*_of_sweeps(rows), ""]
-    if rows := found.get("together"):
+        if rows := list(found[part].values()):
+            text += [*_of_sweeps(rows, list(found["peers"].values()) if part == "figure4" else []), ""]
+    if rows := found["together"].values():
         text += ["| reconstructions at once (64 px, 300 positions) | ms a sweep of each |", "|---|---|"]
         text += [f"| {row['together']} | {1e3 * row['sweep_s']:.2f} |" for row in rows]
         text.append("")
-    if trials := found.get("trials"):
-        text += _of_trials(trials)
+    if one := found["trials"].get("trials"):
+        text += _of_trials(one)
     return "\n".join(text) + "\n"
 
 
-def _of_sweeps(rows: list[dict[str, Any]]) -> list[str]:
-    others = [name for name in ("phaser", "ptychi") if any(f"{name}_s" in row for row in rows)]
+def _of_sweeps(rows: list[dict[str, Any]], beside: list[dict[str, Any]]) -> list[str]:
+    names = list(dict.fromkeys(other["program"] for other in beside))
     head = ["slices, modes, positions", "engine", "group", "sweep (ms)", "sweep / floor", "sweep / its transforms"]
-    head += ["compilation (s)", *(f"{name} / ours" for name in others)]
+    head += ["compilation (s)", *(f"{name} / ours" for name in names)]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    same = ("slices", "modes", "engine", "group")
     for row in rows:
         ratio = row["sweep_s"] / row["floor_s"]
         cells = [f"{row['slices']}, {row['modes']}, {row['positions']}", row["engine"], str(row["group"])]
         cells += [f"{1e3 * row['sweep_s']:.1f}", f"{ratio:.1f}", f"{ratio / row['transforms']:.1f}"]
         cells.append(f"{row['compile_s']:.1f}")
-        for name in others:
-            other = row.get(f"{name}_s")
-            cells.append(f"{other / row['sweep_s']:.1f}" if isinstance(other, float) else "failed")
+        for name in names:
+            times = [o["sweep_s"] for o in beside if o["program"] == name and all(o[k] == row[k] for k in same)]
+            numbers = [time for time in times if isinstance(time, float)]
+            cells.append(f"{numbers[0] / row['sweep_s']:.1f}" if numbers else "failed" if times else "")
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -420,7 +460,7 @@ def _of_trials(trials: dict[str, Any]) -> list[str]:
         f"| trials, of them without a score | {len(rows)}, {sum(row['ssim'] is None for row in rows)} |",
         f"| first run: seconds; functions compiled, their seconds | {trials['first_s']:.0f}; "
         f"{trials['compiled']}, {trials['compile_s']:.0f} |",
-        f"| again with other noise: seconds; functions compiled | {trials['seconds']:.0f}; {trials['compiled_again']} |",
+        f"| with other noise: seconds; functions compiled | {trials['seconds']:.0f}; {trials['compiled_again']} |",
         f"| trials a minute, of the second run | {rate:.1f} |",
         f"| minutes of {TRIALS} trials of one dose | {TRIALS / rate:.0f} |",
         f"| hours of {DOSES} doses | {DOSES * TRIALS / rate / 60:.1f} |",
@@ -450,17 +490,17 @@ def main(arguments: list[str] | None = None) -> None:
         prepare(options.potential, "smoke" if options.tiny else "paper", options.number)
         return
     size = Size(not options.tiny, options.potential, options.designs, options.most)
-    found: dict[str, Any] = {}
-    for name in PARTS:
-        kept = options.out / f"{name}.json"
-        if name in options.parts and (name in options.again or not kept.exists()):
-            begin = time.perf_counter()
-            measured = PARTS[name](size)
-            kept.with_suffix(".part").write_text(json.dumps(measured, indent=1))
-            kept.with_suffix(".part").replace(kept)
-            print(f"{name}: {time.perf_counter() - begin:.0f} s", flush=True)
-        if kept.exists():
-            found[name] = json.loads(kept.read_text())
+    found: dict[str, dict[str, Any]] = {}
+    for part in PARTS:
+        kept = options.out / f"{part}.json"
+        found[part] = json.loads(kept.read_text()) if kept.exists() and part not in options.again else {}
+        begin = time.perf_counter()
+        for name, job in PARTS[part](size).items() if part in options.parts else ():
+            if name not in found[part]:
+                found[part][name] = job()
+                kept.with_suffix(".part").write_text(json.dumps(found[part], indent=1))
+                kept.with_suffix(".part").replace(kept)
+        print(f"{part}: {time.perf_counter() - begin:.0f} s", flush=True)
     (options.out / "gpu.md").write_text(markdown(found))
     print(markdown(found))
 

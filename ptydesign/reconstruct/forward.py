@@ -165,6 +165,8 @@ def add_patches(
 def _scattered(
     canvas: AnyCanvas, patches: Inexact[Array, "position slice ny nx"], firsts: Int[Array, "position 2"]
 ) -> AnyCanvas:
+    # apart from what makes the patches: fused with that, it would be made again for each of several canvases
+    patches = jax.lax.optimization_barrier(patches)
     if jnp.iscomplexobj(canvas):  # accelerators add real numbers without locks
         parts = (_scattered(*pair, firsts) for pair in ((canvas.real, patches.real), (canvas.imag, patches.imag)))
         return jax.lax.complex(*parts)
