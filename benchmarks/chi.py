@@ -34,7 +34,7 @@ def run(case: Case, engine: str, group: int, modes: int = 1, sweeps: int = 4) ->
     options = api.LSQMLOptions()
     options.data_options.wavelength_m = float(start.wavelength_a) * ANGSTROM_M
     options.data_options.fft_shift = False
-    options.data_options.save_data_on_device = True
+    options.data_options.save_data_on_device = there
     options.object_options.pixel_size_m = PIXEL_A * ANGSTROM_M
     if case.slices > 1:
         options.object_options.slice_spacings_m = np.full(case.slices - 1, case.slice_thickness_a * ANGSTROM_M)

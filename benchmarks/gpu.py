@@ -138,11 +138,6 @@ def part_figure4(size: Size) -> list[dict[str, Any]]:
 def trials(size: Size) -> dict[str, Job]:
     """Trials of the main study at paper scale, one dose: designs spread over its first points, and once more with other
     noise, when everything is compiled."""
-    return {"trials": partial(time_trials, size)}
-
-
-def time_trials(size: Size) -> dict[str, Any]:
-    """The table of `trials`."""
     import jax
 
     from ptydesign.experiment.config import StudyConfig
@@ -159,30 +154,24 @@ def time_trials(size: Size) -> dict[str, Any]:
         chosen[0] = smallest(every)
     compiler: list[float] = []
     jax.monitoring.register_event_duration_secs_listener(Watch(compiler))
-    first, _ = timed_trials(study, potential, chosen, size.most)
-    compile_s, compiled = sum(compiler), len(compiler)
-    other = study.model_copy(update={"seed": study.seed + 1})
-    with Busy() as busy:
-        second, rows = timed_trials(other, potential, chosen, size.most)
-    return {
-        "dose_e_per_a2": DOSE,
-        "cpu": alone,
-        "points": len(every),
-        "fit": len(fit),
-        "first_s": first["seconds"],
-        "compile_s": compile_s,
-        "compiled": compiled,
-        "compiled_again": len(compiler) - compiled,
-        "seconds": second["seconds"],
-        "same": next(row["ssim"] for row in first["rows"] if row["step_a"] == alone["step_a"]),
-        "busy_percent": busy.percent,
-        "peak_gib": peak_gib(),
-        "trials": rows,
-    }
+
+    def job(seed: int) -> dict[str, Any]:
+        compiler.clear()
+        with Busy() as busy:
+            found = timed_trials(study.model_copy(update={"seed": seed}), potential, chosen, size.most)
+        told = {"cpu": alone, "points": len(every), "fit": len(fit), "compile_s": sum(compiler)}
+        return {**told, **found, "compiled": len(compiler), "busy_percent": busy.percent, "peak_gib": peak_gib()}
+
+    return {"first": partial(job, study.seed), "again": partial(job, study.seed + 1)}
 
 
-def timed_trials(study: Any, potential: Any, trials: list[Any], most: int | None) -> tuple[dict[str, Any], list[Any]]:
-    """Run trials together: ({seconds, rows}, rows)."""
+def smallest(trials: list[Any]) -> Any:
+    """The trial of least work: what the computer that prepares runs, too."""
+    return min(trials, key=lambda t: t.experiment.positions * t.experiment.detector_pixels**2)
+
+
+def timed_trials(study: Any, potential: Any, trials: list[Any], most: int | None) -> dict[str, Any]:
+    """Run trials together: {seconds, trials}."""
     from ptydesign.experiment.together import run_together
     from ptydesign.experiment.trial import Running, judged
 
@@ -204,7 +193,7 @@ def timed_trials(study: Any, potential: Any, trials: list[Any], most: int | None
             }
         )
         print(rows[-1], flush=True)
-    return {"seconds": time.perf_counter() - begin, "rows": rows}, rows
+    return {"seconds": time.perf_counter() - begin, "trials": rows}
 
 
 def smallest(trials: list[Any]) -> Any:
@@ -420,8 +409,8 @@ def markdown(found: dict[str, dict[str, Any]]) -> str:
         text += ["| reconstructions at once (64 px, 300 positions) | ms a sweep of each |", "|---|---|"]
         text += [f"| {row['together']} | {1e3 * row['sweep_s']:.2f} |" for row in rows]
         text.append("")
-    if one := found["trials"].get("trials"):
-        text += _of_trials(one)
+    if runs := list(found["trials"].values()):
+        text += _of_trials(runs[0], runs[-1])
     return "\n".join(text) + "\n"
 
 
@@ -444,29 +433,30 @@ def _of_sweeps(rows: list[dict[str, Any]], beside: list[dict[str, Any]]) -> list
     return lines
 
 
-def _of_trials(trials: dict[str, Any]) -> list[str]:
-    rows = trials["trials"]
-    rate = 60 * len(rows) / trials["seconds"]
+def _of_trials(first: dict[str, Any], last: dict[str, Any]) -> list[str]:
+    rows = last["trials"]
+    rate = 60 * len(rows) / last["seconds"]
     means = {
         name: np.mean([row[name] for row in rows if name in row] or [0.0])
         for name in ("simulate_s", "reconstruct_s", "score_s")
     }
-    busy = "unknown" if trials["busy_percent"] is None else f"{trials['busy_percent']:.0f} %"
-    peak = "unknown" if trials["peak_gib"] is None else f"{trials['peak_gib']:.1f} GiB"
+    same = next(row["ssim"] for row in first["trials"] if row["step_a"] == first["cpu"]["step_a"])
+    busy = "unknown" if last["busy_percent"] is None else f"{last['busy_percent']:.0f} %"
+    peak = "unknown" if last["peak_gib"] is None else f"{last['peak_gib']:.1f} GiB"
+    runs = [f"{run['seconds']:.0f}; {run['compiled']}, {run['compile_s']:.0f}" for run in (first, last)]
     return [
-        f"| trials at {trials['dose_e_per_a2']:g} e/A^2 | |",
+        f"| trials at {DOSE:g} e/A^2 | |",
         "|---|---|",
-        f"| designs whose patterns take at most {LARGEST_GIB:g} GiB | {trials['fit']} of {trials['points']} |",
+        f"| designs whose patterns take at most {LARGEST_GIB:g} GiB | {last['fit']} of {last['points']} |",
         f"| trials, of them without a score | {len(rows)}, {sum(row['ssim'] is None for row in rows)} |",
-        f"| first run: seconds; functions compiled, their seconds | {trials['first_s']:.0f}; "
-        f"{trials['compiled']}, {trials['compile_s']:.0f} |",
-        f"| with other noise: seconds; functions compiled | {trials['seconds']:.0f}; {trials['compiled_again']} |",
+        f"| first run: seconds; functions compiled, their seconds | {runs[0]} |",
+        f"| with other noise: seconds; functions compiled, their seconds | {runs[1]} |",
         f"| trials a minute, of the second run | {rate:.1f} |",
         f"| minutes of {TRIALS} trials of one dose | {TRIALS / rate:.0f} |",
         f"| hours of {DOSES} doses | {DOSES * TRIALS / rate / 60:.1f} |",
         f"| seconds a trial: simulation, reconstruction, scores (of a thread's, or a share) | "
         f"{means['simulate_s']:.2f}, {means['reconstruct_s']:.2f}, {means['score_s']:.2f} |",
-        f"| SSIM of one design; on the CPU that prepared them | {trials['same']:.4f}; {trials['cpu']['ssim']:.4f} |",
+        f"| SSIM of one design; on the CPU that prepared them | {same:.4f}; {first['cpu']['ssim']:.4f} |",
         f"| device busy | {busy} |",
         f"| most memory of the device | {peak} |",
     ]

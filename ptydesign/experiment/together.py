@@ -27,7 +27,7 @@ WINDOW = 64  # trials at most that are simulated ahead
 HELD = 1 / 8  # of the free memory that their patterns may take
 PATTERN_BYTES = 4  # of a pixel
 SWITCH_S = 2e-4  # after which a thread of Python's lets another one run: those that score make many short calls
-LANES = 2  # batches at once: while the states of one are scored, the device works on another
+LANES = 4  # batches at once: while the states of one are scored, the device works on another
 
 
 def run_together(
