@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # other programs take theirs beside
 os.environ.setdefault("XLA_FLAGS", "--xla_gpu_autotune_level=0")  # trying kernels takes longer than they do
 
 STUDY, DOSE = "studies/lowdose", 1000.0
@@ -194,11 +195,6 @@ def timed_trials(study: Any, potential: Any, trials: list[Any], most: int | None
         )
         print(rows[-1], flush=True)
     return {"seconds": time.perf_counter() - begin, "trials": rows}
-
-
-def smallest(trials: list[Any]) -> Any:
-    """The trial of least work: what the computer that prepares runs, too."""
-    return min(trials, key=lambda t: t.experiment.positions * t.experiment.detector_pixels**2)
 
 
 PARTS: dict[str, Callable[[Size], dict[str, Job]]] = {
