@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu`: how fast one accelerator is, in parts that are kept as they end.
+"""`python -m benchmarks gpu`: how fast one accelerator is, in parts that are kept as they end.
 
 A run that is broken off goes on where it stopped; `--again PART` measures a part anew. It needs jax, numpy, scipy,
 h5py, pydantic, scikit-image and optax only: the sample's potential and the designs come from a file that `--prepare`
@@ -391,7 +391,7 @@ def read_prepared(path: Path) -> tuple[Any, list[dict[str, Any]], dict[str, floa
 
 def markdown(found: dict[str, dict[str, Any]]) -> str:
     """The parts that there are, as tables. found: {part: {job: what it measured}}."""
-    text = []
+    text = ["# One GPU", ""]
     if one := found["device"].get("device"):
         packages = ", ".join(f"{name} {number}" for name, number in one["versions"].items())
         text += [f"Measured on {one['device']} ({one['host_cores']} cores of its host), {packages}.", ""]
@@ -460,7 +460,7 @@ def _of_trials(first: dict[str, Any], last: dict[str, Any]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure what isn't there yet, and print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks gpu", description=__doc__)
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--out", type=Path, default=Path("results/gpu"), help="folder (default: %(default)s)")
     parser.add_argument("--potential", type=Path, default=Path("results/gpu/prepared.npz"), help="(%(default)s)")
