@@ -142,15 +142,13 @@ def seconds_left(
     total: int,
     cores: int,
     parts: Mapping[str, int] | None = None,
-    spared: Mapping[str, int] | None = None,
+    ended: Iterable[str] = (),
 ) -> float | None:
     """Wall seconds until all trials are done: those that are left of each part, at what its trials cost on average.
 
     How many cores are really at work is seen since the last long pause, which has the jobs' start in it. parts: of
-    `Counted`; without any, all trials are alike. spared: by parts that have ended, how many of their trials weren't
-    needed; others of their kind are taken to need as small a share.
+    `Counted`; without any, all trials are alike. ended: parts of which no more trials come.
     """
-    spared = spared or {}
     computed = sorted((t["t"], t["s"], part_of(name, parts or {})) for name, t in trials.items() if t["s"] is not None)
     if not computed or len(trials) >= total:
         return None
@@ -171,15 +169,8 @@ def seconds_left(
     work = 0.0
     for part, count in parts.items():
         known = costs.get(part) or costs.get(_dose(part)) or [mean]
-        needed = count * (1 - _spared_share(part, parts, spared))
-        work += max(0, needed - done[part]) * (part not in spared) * sum(known) / len(known)
+        work += max(0, count - done[part]) * (part not in ended) * sum(known) / len(known)
     return work * slowness / cores
-
-
-def _spared_share(part: str, parts: Mapping[str, int], spared: Mapping[str, int]) -> float:
-    """The share of their trials that parts of the same kind, `decision` of `decision/100`, did without."""
-    alike = [one for one in spared if one in parts and "/" in one and one.split("/")[0] == part.split("/")[0]]
-    return sum(spared[one] for one in alike) / sum(parts[one] for one in alike) if alike else 0.0
 
 
 def _dose(part: str) -> str:
