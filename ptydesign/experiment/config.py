@@ -216,6 +216,14 @@ class SimulatedStudy(StudyFile):
         return tuple(sorted(doses))
 
 
+class Decision(DecisionConfig):
+    """How the winner of a dose is decided: by draws with fresh noise, of what the searches of all doses found."""
+
+    others: bool = True
+    """Whether the best point of each other dose's search is a contender, too. The best design changes little from dose
+    to dose, and one search of a few dozen points may miss it."""
+
+
 class StudyConfig(SimulatedStudy):
     """A study of experiments at one scale: the best settings at each dose."""
 
@@ -230,7 +238,7 @@ class StudyConfig(SimulatedStudy):
     """Random search at one dose, for comparison; null does none."""
     reference: ReferenceConfig = ReferenceConfig()
     """An expert's fixed design, which the optimised ones are compared with."""
-    decision: DecisionConfig = DecisionConfig()
+    decision: Decision = Decision()
     """How the winner of a dose is decided among what its search found, by draws with fresh noise."""
     validation: ValidationConfig = ValidationConfig()
     """How winners are simulated again after the search."""

@@ -6,6 +6,7 @@ found from draws of its own in the same way, so that both designs are judged at 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.search import Runner, study_at
 from ptydesign.experiment.trial import Trial, common_stop, value_at
 from ptydesign.study.decide import Standing, decide
+from ptydesign.study.file import dose_name
 from ptydesign.study.progress import Progress
 
 FIRST = 1000  # numbers of these draws come after it, so that a validation has none of their noise
@@ -64,7 +66,7 @@ def decide_winner(resolved: Resolved, dose: str, progress: Progress | None = Non
     study, runner = resolved.study, Runner(resolved, progress)
     found, tuned = scope.winner(study, dose), scope.tuned(study, dose)
     best = resolved.read_json(found.best_file)
-    content, spent = _decided(runner, dose, "search", best["contenders"], best)
+    content, spent = _decided(runner, dose, "search", _contenders(resolved, best), best)
     reference = [study.reference.point]
     if tuned is not None:
         plans = resolved.read_json(tuned.best_file)
@@ -82,6 +84,21 @@ def decide_winner(resolved: Resolved, dose: str, progress: Progress | None = Non
     if progress is not None:
         progress.spare(f"decision/{dose}", scope.decision_trials(study) - spent)
     return resolved.write_json(scope.DECISION.format(dose=dose), {"dose_e_per_a2": found.dose_e_per_a2, **content})
+
+
+def _contenders(resolved: Resolved, best: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a search found, and the best of each other dose's search, those of near doses first; none twice."""
+    from ptydesign.design.surrogate import apart
+
+    study, points, own = resolved.study, list(best["contenders"]), best["dose_e_per_a2"]
+    if not study.decision.others or not points:
+        return points
+    others = [dose for dose in study.doses_e_per_a2 if dose != own]
+    for dose in sorted(others, key=lambda dose: abs(math.log(dose / own))):
+        search = scope.winner(study, dose_name(dose))
+        for point in resolved.read_json(search.best_file)["contenders"][:1]:
+            points = apart(scope.space_of(study, search), points, point, scope.contenders(study))
+    return points
 
 
 def _decided(

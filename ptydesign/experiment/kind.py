@@ -37,7 +37,9 @@ def _unordered(resolved: Resolved) -> list[Which]:
 
 
 def _contenders(resolved: Resolved, dose: str) -> list[str]:
-    found = scope.winner(resolved.study, dose), scope.tuned(resolved.study, dose)
+    study = resolved.study
+    doses = [which["dose"] for which in scope.doses(study)] if study.decision.others else [dose]
+    found = [*(scope.winner(study, one) for one in doses), scope.tuned(study, dose)]
     return [search.best_file for search in found if search is not None]
 
 

@@ -194,13 +194,14 @@ def _decisions(tables: ExperimentTables) -> Table:
                     "" if first else ("below 0.001" if row["better"] < 0.001 else fixed(row["better"], 3)),
                 ]
             )
+    others = ", and the optima of the other doses' searches" if config.get("others") else ""
     note = (
-        "Contenders are the optimum of the search's model and tried points that the model can't tell from it. Draws "
-        "with fresh noise go to the best and to the one that is hardest to tell from it. They end when the best is "
-        f"known with a probability of {100 * config['probability']:.0f} %, or no other is better by more than "
-        f"{number(config['zone'])} with that probability, or after {config['draws']} draws. A contender whose interval "
-        "holds zero can't be told from the winner. The scores above are of other draws, since a winner's mean is a "
-        "little too high: it was chosen by it."
+        "Contenders are the optimum of the search's model and tried points that the model can't tell from it"
+        f"{others}. Draws with fresh noise go to the best and to the one that is hardest to tell from it, until "
+        f"the best is known with a probability of {100 * config['probability']:.0f} %, or no other is better by more "
+        f"than {number(config['zone'])} with that probability, or after {config['draws']} draws. A contender whose "
+        "interval holds zero can't be told from the winner. The scores above are of other draws, since a winner's mean "
+        "is a little too high: it was chosen by it."
     )
     return Table("How the winners were decided", header, rows, note, words=(), look="tight")
 

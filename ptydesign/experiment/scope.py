@@ -93,10 +93,18 @@ def doses(study: StudyConfig) -> list[Which]:
     return [{"dose": dose_name(dose)} for dose in study.doses_e_per_a2]
 
 
+def contenders(study: StudyConfig) -> int:
+    """Most designs among which the winner of a dose is decided."""
+    config = study.decision
+    if not config.draws:
+        return 1
+    return config.contenders + (len(study.doses_e_per_a2) - 1 if config.others else 0)
+
+
 def decision_trials(study: StudyConfig) -> int:
     """Most trials that decide which design wins at a dose, and when the reference's reconstruction ends."""
     config = study.decision
-    most = max(config.draws, config.first)
+    most = max(config.draws, config.first * contenders(study))
     # with plans of their own for both: also those of the reference, and both experiments with the study's plan
     return most + config.first if study.tuned_space is None else 2 * most + 2 * config.first
 
@@ -126,7 +134,7 @@ def parts(study: StudyConfig) -> dict[str, int]:
     """How many trials to expect of each search, and of each dose's decision, which mostly ends soon, and validation."""
     config, doses = study.decision, [dose_name(dose) for dose in study.doses_e_per_a2]
     most, sides = decision_trials(study), 1 if study.tuned_space is None else 2
-    soon = min(most, sides * config.first * (config.contenders + 1))
+    soon = min(most, sides * config.first * (contenders(study) + 1))
     each = trials(study)["validation"] // len(doses)
     found = {name: search.total for name, search in searches(study).items()}
     return found | {f"decision/{dose}": soon for dose in doses} | {f"validation/{dose}": each for dose in doses}

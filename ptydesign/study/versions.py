@@ -17,7 +17,7 @@ ALGORITHMS = {
     "score": 1,
     "thick": 2,  # supercells with defects, chunks, what is measured of thick samples
     "design": 1,  # first points, proposals, surrogate
-    "decision": 1,  # contenders of a search, and draws that decide which wins
+    "decision": 2,  # contenders of a search, and draws that decide which wins
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 4,  # tables
     "figures": 12,  # figures and report

@@ -172,6 +172,34 @@ def test_failed_trials_do_not_stop_a_search(study, monkeypatch):
     assert low <= winner["point"]["step_a"] <= high
 
 
+def test_the_best_design_of_another_dose_is_a_contender(study, monkeypatch):
+    """Which this dose's search missed: it wins, unless the study leaves the other doses out. Near doses come first."""
+
+    def scored(study_, potential_, trial, simulate_):
+        scores = {"ssim": {"1.5": 0.9 if trial.experiment.step_a == 2.75 else 0.5}, "psnr_db": 1.0}
+        path = [{"sweeps": 4, "scores": scores}]
+        return {"seed": 1, "region_a": [0, 0, 1, 1], "reason": "", "status": "ok", "path": path, "sweeps": 4}, {}, None
+
+    monkeypatch.setattr(steps, "run_trial", scored)
+    doses = another(study, seed=13)
+    doses = replace(doses, study=doses.study.model_copy(update={"doses_e_per_a2": (10.0, 2000.0, 500.0)}))
+    best = {10.0: [[3.0, -7.0]], 500.0: [[2.75, -1.0], [3.0, -1.0]], 2000.0: [[1.5, -4.0], [1.6, -6.0]]}
+    for dose, points in best.items():
+        points = [{"step_a": step, "defocus_nm": defocus} for step, defocus in points]
+        content = {"dose_e_per_a2": dose, "contenders": points, "tolerance": {}, "worst": 0.1}
+        doses.write_json(scope.winner(doses.study, f"{dose:g}").best_file, content)
+    decided = json.loads(decide_winner(doses, "2000").read_text())
+    assert decided["point"] == {"step_a": 2.75, "defocus_nm": -1.0}
+    assert decided["contenders"][0]["place"] == 2  # after the search's own two
+    assert sorted(row["point"]["step_a"] for row in decided["contenders"]) == [1.5, 1.6, 2.75, 3.0]
+    alone = doses.study.decision.model_copy(update={"others": False})
+    alone = replace(doses, study=doses.study.model_copy(update={"decision": alone}))
+    assert len(json.loads(decide_winner(alone, "2000").read_text())["contenders"]) == 2
+    decide = next(step for step in KIND.steps if step.name == "decide")
+    needed = [sum(len(n(one, "2000")) for n in decide.needs if callable(n)) for one in (doses, alone)]
+    assert needed[0] == needed[1] + 2
+
+
 def test_a_search_without_success_has_no_winner(study, monkeypatch):
     failure = {"status": "diverged", "reason": "up", "seed": 1, "region_a": [0, 0, 1, 1]}
     monkeypatch.setattr(steps, "run_trial", lambda *_: (dict(failure), {}, None))
