@@ -3,13 +3,13 @@
 The expert's design of studies/lowdose, the recommended ones and the most defocused corner of the space are simulated
 with fresh noise, with scans of several sizes about the same scored field and with their own margin. They are
 reconstructed with the study's plan, and with one of twice the sweeps. Each score is that of the best stop. Writes
-docs/results/lowdose/fairness.csv and .md.
+docs/results/lowdose/fairness.csv and .md. About half an hour of one core.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from ptydesign.study.acquisition import ExperimentConfig, at_point, to_experimen
 from ptydesign.study.file import load_study
 
 RESULTS = Path("docs/results/lowdose")
-SCANS_A = (24.0, 36.0, 48.0)
 OWN = "own"  # the scan with the margin that follows from the design
+SCANS = ("24", "36", "48", OWN)
+EXPERT, DEFOCUSED, RECOMMENDED = DESIGNS = ("expert", "defocused corner", "recommended")
 REPEAT = 2000  # repeats from here on, apart from those of a study
 CORNER = {"step_a": 2.0, "semiangle_mrad": 40.0, "defocus_nm": -60.0, "detector_pixels": 128}
 
@@ -34,29 +35,31 @@ CORNER = {"step_a": 2.0, "semiangle_mrad": 40.0, "defocus_nm": -60.0, "detector_
 def designs(study: StudyConfig, recommended: pd.DataFrame) -> Iterator[tuple[str, list[float], dict[str, Any]]]:
     """(name, doses, point) of what is compared."""
     doses = list(study.doses_e_per_a2)
-    yield "expert", doses, study.reference.point
-    yield "defocused corner", doses, CORNER
+    yield EXPERT, doses, study.reference.point
+    yield DEFOCUSED, doses, CORNER
     for dose in doses:
         rows = recommended[recommended["dose_e_per_a2"] == dose]
-        yield "recommended", [dose], dict(zip(rows["parameter"], rows["best"], strict=True))
+        yield RECOMMENDED, [dose], dict(zip(rows["parameter"], rows["best"], strict=True))
 
 
-def scans(config: ExperimentConfig, sizes_a: tuple[float, ...]) -> Iterator[tuple[str, ExperimentConfig]]:
-    """(name, experiment) with scans of these sizes about the field, and with its own margin."""
+def scans(config: ExperimentConfig, names: Sequence[str]) -> Iterator[tuple[str, ExperimentConfig]]:
+    """(name, experiment) with scans of these sizes in angstrom about the field, or with its own margin."""
     field = config.field_of_view_a[0]
-    for size in sizes_a:
-        yield f"{size:g}", config.model_copy(update={"scan_margin_a": max(0.0, (size - field) / 2)})
-    yield OWN, config
+    for name in names:
+        margin = None if name == OWN else max(0.0, (float(name) - field) / 2)
+        yield name, config.model_copy(update={"scan_margin_a": margin})
 
 
-def measure(study: StudyConfig, recommended: pd.DataFrame, seeds: int, sizes_a: tuple[float, ...]) -> pd.DataFrame:
-    """One row for each design, dose, scan, number of sweeps and seed."""
-    found = [(n, d, at_point(study.experiment, p)) for n, d, p in designs(study, recommended)]
-    shape = _shape(study, [config for _, _, c in found for _, config in scans(c, sizes_a)])
+def measure(
+    study: StudyConfig, recommended: pd.DataFrame, seeds: int, names: Sequence[str], sizes: Sequence[str]
+) -> pd.DataFrame:
+    """One row for each design of these names, dose, scan, number of sweeps and seed."""
+    found = [(n, d, at_point(study.experiment, p)) for n, d, p in designs(study, recommended) if n in names]
+    shape = _shape(study, [config for _, _, c in found for _, config in scans(c, sizes)])
     potential = build_potential(study.sample, study.potential, shape, study.seed)
     rows = []
     for name, doses, design in found:
-        for scan, config in scans(design, sizes_a):
+        for scan, config in scans(design, sizes):
             for seed in range(seeds):
                 made = simulate_doses(potential, to_experiment(config, doses[0]), doses, REPEAT + seed)
                 for dose, data in zip(doses, made, strict=True):
@@ -129,14 +132,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fairness", description=__doc__)
     parser.add_argument("--scale", default="preview")
     parser.add_argument("--seeds", type=int, default=2, help="simulations of each (default: 2)")
+    parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=DESIGNS, help="(default: all)")
+    parser.add_argument("--scans", nargs="+", default=SCANS, help="sizes in angstrom, or own (default: 24 36 48 own)")
+    parser.add_argument("--name", default="fairness", help="of the files (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder (default: %(default)s)")
     options = parser.parse_args()
     use_cores(None)
     study = load_study(Path("studies/lowdose"), options.scale, StudyConfig)
     recommended = pd.read_csv(RESULTS / "recommended.csv")
-    summed = summary(measure(study, recommended, options.seeds, SCANS_A))
-    summed.to_csv(options.out / "fairness.csv", index=False, float_format="%.5g")
-    (options.out / "fairness.md").write_text(markdown(summed))
+    summed = summary(measure(study, recommended, options.seeds, options.designs, options.scans))
+    summed.to_csv(options.out / f"{options.name}.csv", index=False, float_format="%.5g")
+    (options.out / f"{options.name}.md").write_text(markdown(summed))
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def test_a_profile_tells_transforms_arithmetic_and_copies_apart(tmp_path):
 
 def test_fairness_compares_each_design_with_scans_about_one_field(tmp_path):
     study = resolve(write_study(tmp_path / "tiny", tiny()), "preview", tmp_path / "results").study
-    named = dict(fairness.scans(study.experiment, (6.0, 10.0)))
+    named = dict(fairness.scans(study.experiment, ("6", "10", fairness.OWN)))
     assert named["10"].scan_margin_a == (10 - study.experiment.field_of_view_a[0]) / 2
     assert named["6"].scan_margin_a == 0
     assert named[fairness.OWN].scan_margin_a is None

@@ -68,10 +68,16 @@ def search_margin(tables: TuningTables) -> Margin | None:
 
 
 def plan_margin(tables: TuningTables, reference: str, metric: str) -> Margin | None:
-    """The plan found and a reference, over all data that were simulated afresh and the searches' own."""
-    table = tables["validation"] if tables["validation"] is not None else tables["budgets"]
-    if tables["validation"] is None:
+    """The plan found and a reference, on the data that were simulated afresh: the searches' own favour the plan found.
+
+    Where there are none, on the searches' own.
+    """
+    table = tables["validation"]
+    if table is None:
+        table = tables["budgets"]
         table = table[np.isclose(table["budget"], tables.budget)]
+    else:
+        table = table[table["repeat"] > 0]
     found, other = (table[(table["plan"] == p)][metric].dropna() for p in (FOUND, reference))
     if found.empty or other.empty:
         return None

@@ -124,6 +124,16 @@ def test_every_figure_and_the_report_are_made(finished):
         assert sentence[:30].split("<")[0].split("'")[0] in page
 
 
+def test_a_plan_is_compared_on_fresh_data_alone(finished):
+    tables = read_tables(finished.results)
+    fresh = tables["validation"].query("repeat > 0")
+    for reference in tables.study["references"]:
+        margin = findings.plan_margin(tables, reference, "ssim")
+        found, other = (fresh.loc[fresh["plan"] == plan, "ssim"] for plan in ("found", reference))
+        assert margin.n == tables.study["validation"]["repeats"]
+        assert (margin.first, margin.second) == (found.mean(), other.mean())
+
+
 def test_reconstruction_is_told_nominal_values_only(finished, pair):
     optics = pair.scans[0].optics
     assert optics.defocus_a == -200
