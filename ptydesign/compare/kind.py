@@ -123,13 +123,14 @@ def load(folder: Path, scale: str, root: Path) -> Resolved:
     points = [(f"designs.{name}", design.point) for name, design in study.designs.items()]
     with in_file(folder / "study.yaml"):
         checks.check_points(study, study.score, points, folder)
-        warnings = [*_warnings(study, folder), *checks.margin_warnings(study, points)]
         study = checks.found_sample(study, points, folder)
+        warnings = [*_warnings(study, folder), *checks.margin_warnings(study, points)]
     return resolved(study, points, folder, root, warnings)
 
 
 def _warnings(study: CompareStudy, folder: Path) -> Iterator[str]:
     questions = [*improbable.of_experiment(study.experiment, "experiment"), *improbable.of_thickness(study.sample)]
+    questions += improbable.of_image(study.sample, study.experiment.voltage_kv)
     for name, design in study.designs.items():
         config = study.config(name)
         questions += improbable.of_experiment(config, f"designs.{name}", design.point)

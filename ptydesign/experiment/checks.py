@@ -46,8 +46,9 @@ def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str
     _check_faint(study, warnings)
     warnings += slices_warnings(study, study.reconstruction, folder)
     improbable.check_meant(study.meant, study.model_dump())
+    study = found_sample(study, points, folder)
     warnings += improbable.asked(_questions(study, points), study.meant)
-    return found_sample(study, points, folder), warnings
+    return study, warnings
 
 
 def _questions(study: StudyConfig, points: Sequence[Place]) -> Iterator[improbable.Question]:
@@ -58,6 +59,7 @@ def _questions(study: StudyConfig, points: Sequence[Place]) -> Iterator[improbab
     reference = study.reference.point
     yield from improbable.of_experiment(at_point(study.experiment, reference, "reference"), "reference", reference)
     yield from improbable.of_thickness(study.sample)
+    yield from improbable.of_image(study.sample, study.experiment.voltage_kv)
 
 
 def _check_plans(study: StudyConfig) -> None:

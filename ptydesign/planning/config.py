@@ -10,12 +10,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from ptydesign.config import Count, Strict
 from ptydesign.design.settings import SearchConfig
 from ptydesign.errors import InputError, nearest
-from ptydesign.planning.aberrations import Aberrations
+from ptydesign.planning.aberrations import Aberrations, place_of
 from ptydesign.planning.detectors import DetectorNumbers
 from ptydesign.planning.gun import GunConfig, SourceAt
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.simulate.specimen import SampleConfig
-from ptydesign.study.file import FOLDER_NAME
+from ptydesign.study.file import FOLDER_NAME, Title
 
 Dose = Annotated[float, Field(gt=0, le=1e9)]
 Voltage = Annotated[float, Field(ge=10, le=1000)]
@@ -145,6 +145,11 @@ class InstrumentConfig(Strict):
     """How the microscope's software counts defocus and rotation."""
     sources: dict[str, str] = Field(default_factory=dict)
     """Where numbers are from, by the names of their fields; for an instrument that is kept as a file."""
+
+    @classmethod
+    def instead_of(cls, key: str, value: Any) -> str:
+        """Where an aberration belongs."""
+        return place_of(key)
 
     @field_validator("voltages_kv", "apertures_mrad", "currents_pa", "camera_lengths_mm", "pixels_mrad")
     @classmethod
@@ -369,7 +374,7 @@ class PlanningStudy(Strict):
     """Name of the study's folder; not in the file."""
     scale: Literal["smoke", "preview", "paper"] = "preview"
     """Scale of the run; not in the file."""
-    title: str
+    title: Title
     """What heads the sheet and the report."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Start of all random numbers; another seed repeats the study with other noise."""

@@ -8,6 +8,8 @@ period with it, so they are cut at its edges: the outermost atoms see foreign ne
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -118,6 +120,18 @@ class StructureSample(Strict):
     thickness_a: PositiveFloat | None = None
     """Thickness in angstrom to which the crystal is cut or repeated along the beam, instead of the third number of
     `repeats`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _three_indices(cls, content: Any) -> Any:
+        value = content.get("zone_axis", (0, 0, 1)) if isinstance(content, Mapping) else (0, 0, 1)
+        if isinstance(value, list | tuple) and len(value) == 3:
+            return content
+        words = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+        indices = re.findall(r"-?\d", words) if isinstance(words, str) else []
+        axis = f"[{', '.join(indices)}]" if len(indices) == 3 else "three, as [0, 0, 1]"
+        mend = f"Write {axis}, with commas: 001 is read as the number 1."
+        raise InputError("zone_axis", "must be three whole numbers", value, mend)
 
     @field_validator("zone_axis")
     @classmethod
