@@ -37,7 +37,7 @@ SLIPS = {
     "its unit beside it": ({"instrument__B2_nm": 30}, r"instrument.aberrations: {B2: {nm"),
     "C3 beside them": ({"instrument__C3": 1}, r"instrument.cs_mm"),
     "C50 in nm": ({"instrument__aberrations": {"C50": {"nm": 2e6}}}, r"C50.nm: is not a known key.*Write mm: 2\."),
-    "B2 in um": ({"instrument__aberrations": {"B2": {"residual_um": 0.03}}}, r"B2.residual_um.*Write residual_nm: 30\."),
+    "B2 in um": ({"instrument__aberrations": {"B2": {"residual_um": 0.03}}}, r"residual_um.*Write residual_nm: 30\."),
     "a range in another unit": (
         {"instrument__defocus_a": {"low": -550, "high": 0}},
         r"instrument.defocus_a:.*Write defocus_nm: {low: -55, high: 0}\.",
@@ -50,8 +50,8 @@ SLIPS = {
     "no title": ({"title": " "}, r"title: must have a word"),
     "a number for a title": ({"title": 123}, r'title: must be text; got 123. Put it in quotes, as "123"'),
     "a number for an instrument": ({"instrument": 123}, r'instrument: must be a name.*got 123. Put a name in quotes'),
-    "001 for a zone axis": ({"sample": {**STRUCTURE, "zone_axis": 1}}, r"zone_axis.*got 1. Write three, as \[0, 0, 1\]"),
-    "a word for a zone axis": ({"sample": {**STRUCTURE, "zone_axis": "[1-10]"}}, r"zone_axis.*Write \[1, -1, 0\], with"),
+    "001 for a zone axis": ({"sample": {**STRUCTURE, "zone_axis": 1}}, r"got 1. Write three, as \[0, 0, 1\]"),
+    "a word for a zone axis": ({"sample": {**STRUCTURE, "zone_axis": "[1-10]"}}, r"Write \[1, -1, 0\], with"),
 }  # fmt: skip
 
 
@@ -146,7 +146,4 @@ def test_where_no_dose_rate_is_low_enough_the_least_is_named(tmp_path):
     least = float(found.value.mend.partition("a limit of ")[2].partition(" ")[0].replace(",", ""))
     content = tiny_plan(goal__dose_rate_limit_e_per_a2_s=least, goal__doses_e_per_a2=[2000])
     (tmp_path / "q.yaml").write_text(yaml.safe_dump(content))
-    try:
-        read_plan(tmp_path / "q.yaml")
-    except InputError as error:
-        assert "dose rate binds" not in str(error)
+    read_plan(tmp_path / "q.yaml")
