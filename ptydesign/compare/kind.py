@@ -29,6 +29,7 @@ from ptydesign.experiment.trial import Trial
 from ptydesign.functions import plain_name
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
+from ptydesign.simulate.specimen import mixed_words
 from ptydesign.study import cost, improbable, tables
 from ptydesign.study.acquisition import ExperimentConfig, at_point
 from ptydesign.study.draws import Save, Summary, difference, fresh_draws, summarise, verdict
@@ -139,6 +140,7 @@ def _warnings(study: CompareStudy, folder: Path) -> Iterator[str]:
             yield from checks.faint_warnings(dose, config.step_a, f"the step of {name}")
     for name, plan in study.reconstructions.items():
         yield from checks.slices_warnings(study, plan, folder, f"the reconstruction {name}")
+    yield from filter(None, [mixed_words(study.sample)])
     yield from improbable.asked(questions, study.meant)
 
 

@@ -14,7 +14,7 @@ from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
 from ptydesign.planning.possible import check_possible, unusable
 from ptydesign.planning.reconstruction import thickness_a
 from ptydesign.planning.space import make_space
-from ptydesign.simulate.specimen import ImageSample, check_sample
+from ptydesign.simulate.specimen import ImageSample, check_sample, mixed_words
 from ptydesign.study import improbable
 from ptydesign.study.improbable import Question
 from ptydesign.units import MRAD, NM, wavelength_a
@@ -228,6 +228,7 @@ def _warnings(bench: Bench) -> list[str]:
     gun = bench.instrument.gun
     if gun is not None and (assumed := _assumed(bench)):
         found.append(f"numbers of the gun that are typical of {gun.kind}, not yours: {assumed}: give your own")
+    found += filter(None, [mixed_words(bench.plan.sample)])
     found += improbable.asked(_questions(bench), bench.plan.meant)
     sample, wanted = bench.plan.sample, bench.goal.resolution_a
     if sample.kind == "image" and sample.pixel_a > wanted / 2:
