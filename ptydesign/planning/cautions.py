@@ -9,7 +9,7 @@ import pandas as pd
 
 from ptydesign.planning.card import Card
 from ptydesign.planning.config import PlanningStudy
-from ptydesign.planning.resolution import reached_resolution_a
+from ptydesign.planning.resolution import is_reached, reached_resolution_a
 from ptydesign.planning.rows import AMBER, RED
 from ptydesign.planning.tables import PlanningTables
 from ptydesign.reconstruct.plan import Plan
@@ -42,7 +42,7 @@ def _goal(tables: PlanningTables, plan: PlanningStudy) -> str:
     found = tables.images.get("recommended")
     reached = found and reached_resolution_a(found["arrays"], found["attrs"]["pixel_a"])
     wanted = plan.goal.resolution_a
-    if reached and reached <= 1.02 * wanted:
+    if is_reached(reached or None, wanted):
         return ""
     return f"The goal of {wanted:g} Å is not reached at this dose."
 

@@ -72,7 +72,7 @@ def _image(axes: Axes, image: np.ndarray, pixel_a: list[float], low: float, high
 
 
 def fronts(tables: PlanningTables) -> mpl.Figure:
-    """What quality costs: best score at each dose, and every trial at the dose limit against its scan time."""
+    """What quality costs: best score at each dose, and every trial at the dose of the sheet against its scan time."""
     figure = drawing.new_figure(TWO_COLUMNS_IN, 2.4)
     left, right = figure.subplots(1, 2)
     trials = tables["trials"]
@@ -85,7 +85,7 @@ def fronts(tables: PlanningTables) -> mpl.Figure:
     left.set_xticks(doses, [f"{dose:g}" for dose in doses])
     left.minorticks_off()
     left.legend(loc="lower right")
-    limit = good["dose_e_per_a2"].max()
+    limit = tables.recommended["dose_e_per_a2"]
     here = good[good["dose_e_per_a2"] == limit].sort_values("scan_time_s")
     right.plot(here["scan_time_s"], here["ssim"], ".", color=GREY, alpha=0.5, label="trials")
     front = here[here["ssim"] >= here["ssim"].cummax() - 1e-12]
@@ -206,8 +206,8 @@ def _nothing_to_vary(tables: PlanningTables) -> str | None:
 
 def _prediction_caption(tables: PlanningTables) -> str:
     return (
-        "Phase of the sample and of the simulated reconstructions at the dose limit, with one range of grey. Right: "
-        "correlation of rings in Fourier space with the truth."
+        "Phase of the sample and of the simulated reconstructions, with one range of grey, at "
+        f"{tables.recommended['dose_e_per_a2']:g} e/Å². Right: correlation of rings in Fourier space with the truth."
     )
 
 

@@ -196,7 +196,7 @@ def write_limits(resolved: PlanningResolved, design: str) -> Path:
         raise InputError("design", "must have a bound", design, nearest(design, found))
     setting = Setting(**robust[found[design]]["setting"])
     potential = cached(resolved.of(setting))[0]
-    scene = make_scene(resolved, setting, resolved.study.goal.dose_limit, potential)
+    scene = make_scene(resolved, setting, resolved.dose_e_per_a2, potential)
     qmax = 0.5 / scene.pixel_a  # all that the reconstruction has, as its measured error
     content: dict[str, Any] = bound(scene, qmax)
     content["prior_rad"] = with_prior(content["unknown_rad"], content["object_rad"])

@@ -15,6 +15,7 @@ from ptydesign.planning.cautions import cautions, higher_values
 from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.gun import FWHM
 from ptydesign.planning.instrument import Bench
+from ptydesign.planning.least_dose import least_dose_words
 from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.tables import PlanningTables
 from ptydesign.planning.tolerance import OPEN, RANGE, SCORE
@@ -204,6 +205,8 @@ def expected(tables: PlanningTables) -> list[tuple[str, str]]:
     facts.append((name[0].upper() + name[1:], _rule_of_thumb(item, expert) + (f". {about}" if about else "")))
     facts.append(("Resolution as planned (correlation 0.5)", _resolution(tables)))
     facts.append(("Signal above noise down to (one image)", _carries(tables)))
+    if least := tables.recommendation.get("least_dose"):
+        facts.append(("Least dose", least_dose_words(least, plan_of(tables).goal.resolution_a)))
     facts.append(("Limit of the dose", _limit_words(tables)))
     return facts
 
