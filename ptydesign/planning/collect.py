@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from ptydesign.experiment.images import UNITS, kept_images
-from ptydesign.planning import aberrations, scope
+from ptydesign.planning import aberrations, patterns, scope
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import operate
@@ -193,13 +193,16 @@ def _rank(rows: pd.DataFrame) -> float | None:
 
 
 def _images(resolved: PlanningResolved, robust: dict[str, Any], chosen: str) -> dict[str, dict[str, Any]]:
-    """Picture and ring correlation of the first repeat of the recommended design and of the rule of thumb."""
+    """Picture and ring correlation of the first repeat of the recommended design and of the rule of thumb; and the
+    patterns to expect."""
     store, groups = PointStore(resolved.root), {}
     for name, design in ((RECOMMENDED, chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
         first = next(t for t in robust[design]["trials"] if t["kind"] == "repeat")
         if first["status"] != "ok":
             continue
         groups[name] = kept_images(store, first["key"], tuple(UNITS), ("pixel_a", "psnr_db", "ssim"))
+    if (expected := resolved.read_json(f"limits/{RECOMMENDED}.json").get(patterns.GROUP)) is not None:
+        groups[patterns.GROUP] = patterns.as_images(expected)
     return groups
 
 
@@ -241,6 +244,7 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
         }
     powers = probe_powers(bench, beams[RECOMMENDED])
     limits = {d: resolved.read_json(f"limits/{d}.json") for d in LIMIT_DESIGNS}
+    limits = {d: {name: v for name, v in one.items() if name != patterns.GROUP} for d, one in limits.items()}
     return {
         **found,
         "expert_name": expert_name(plan),

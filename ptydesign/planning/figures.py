@@ -10,6 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from ptydesign import drawing
 from ptydesign.drawing import BLUE, GREY, ORANGE, TWO_COLUMNS_IN, VERMILLION, empty_panel, panel_letter, scale_bar
 from ptydesign.planning.cautions import higher_values
+from ptydesign.planning.patterns import caption as patterns_caption
+from ptydesign.planning.patterns import draw_patterns, missing
 from ptydesign.planning.probes import caption as probe_caption
 from ptydesign.planning.probes import draw_probes
 from ptydesign.planning.resolution import THRESHOLD, smoothed
@@ -245,6 +247,7 @@ def _screen_caption(tables: PlanningTables) -> str:
 FIGURES = (
     Figure("prediction", "What to expect", prediction, _prediction_caption),
     Figure("probe", "The probe on its scan", draw_probes, probe_caption),
+    Figure("patterns", "Patterns to expect", draw_patterns, patterns_caption, missing),
     Figure("fronts", "Quality, dose and time", fronts, _fronts_caption),
     Figure("robustness", "Designs under errors", robustness, _robustness_caption),
     Figure("tolerance", "Tolerances", tolerance, _tolerance_caption, _nothing_to_vary),
