@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,18 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 def main() -> None:
     """Measure what is asked for and write it."""
+    if sys.argv[1:2] == ["gpu"]:
+        from benchmarks import gpu
+
+        gpu.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "parts",
         nargs="*",
         default=["speed", "quality", "memory"],
         help="speed, quality, memory (default: these three); by themselves: profile (one core), trials, kills, "
-        "mutations, corruptions",
+        "mutations, corruptions; gpu has options of its own",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("docs/results/benchmarks"), help="folder (default: %(default)s)"

@@ -11,13 +11,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-import ase
 import numpy as np
 
 from ptydesign.score.compare import ScoreConfig, compare
 from ptydesign.simulate.dataset import required_shape, simulate
-from ptydesign.simulate.potential import PotentialConfig, build_potential, potential_of_atoms
-from ptydesign.simulate.specimen import BilayerSample
 from ptydesign.types import Dataset, Detector, Experiment, Grid, Optics, Potential, Scan, Truth
 
 PIXEL_A, SHAPE, STEP_A, DOSE = 0.2, (128, 128), 0.6, 1e6
@@ -72,12 +69,19 @@ def make_case(positions: int, slices: int) -> Case:
 
 def bilayer(made: Experiment) -> Potential:
     """Two layers of MoS2, twisted by 30 degrees."""
+    from ptydesign.simulate.potential import PotentialConfig, build_potential
+    from ptydesign.simulate.specimen import BilayerSample
+
     config = PotentialConfig(pixel_a=PIXEL_A / 2)
     return build_potential(BilayerSample(), config, required_shape([made], (config.pixel_a,) * 2))
 
 
 def strontium_titanate(made: Experiment) -> Potential:
     """SrTiO3 along [001] on a periodic area, two unit cells to a slice."""
+    import ase
+
+    from ptydesign.simulate.potential import PotentialConfig, potential_of_atoms
+
     needed = required_shape([made], (PIXEL_A / 2,) * 2, THICKNESS_A)
     cells = -(-int(max(needed)) // 40)  # 40 px of 0.1 A to a cell
     basis = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact
 
+from ptydesign import accelerator
 from ptydesign.grids import Grid
 
 # A product of two waves limited to this fraction of Nyquist folds nothing back into it (Kirkland 2020, sec. 6.8).
@@ -38,6 +39,8 @@ def fft2(wave: Inexact[Array, "*stack ny nx"]) -> Waves:
 
 def ifft2(wave: Inexact[Array, "*stack ny nx"]) -> Waves:
     """Unitary inverse 2-D Fourier transform over the last two axes."""
+    if accelerator.used():  # whose inverse is followed by a pass of its own that divides by the number of pixels
+        return jnp.conj(fft2(jnp.conj(wave)))
     return scaled(jnp.fft.ifft2(wave), math.sqrt(math.prod(wave.shape[-2:])))
 
 

@@ -8,7 +8,7 @@ import pytest
 import toy
 from study_files import tiny, write_study
 
-from benchmarks import fairness, floor, kills, ours, profile, quality, speed, stability, trends
+from benchmarks import fairness, floor, gpu, kills, ours, profile, quality, speed, stability, trends
 from benchmarks.data import Case
 from ptydesign.experiment.resolve import resolve
 
@@ -171,3 +171,37 @@ def test_stability_is_judged_by_true_scores():
     assert found.loc["decided", "overlapping"] == "2 of 3"
     assert found.loc["decided", "noise_of_a_mean"] == pytest.approx(0.005)
     assert "| 100 | best trial | 3 | 0.477 |" in stability.markdown(found.reset_index())
+
+
+def test_the_script_of_an_accelerator_runs_on_a_cpu_and_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+    """At tiny size: the parts of a sweep for one engine each, and trials with what another computer prepared."""
+    monkeypatch.setattr(gpu, "ENGINES", ("lsqml",))
+    monkeypatch.setattr(gpu, "CASES", {(1, 2): 64})
+    monkeypatch.setattr(gpu, "FIGURE4", {(2, 1): 64})
+    monkeypatch.setattr(gpu, "GROUPS", (4,))
+    where = ["--tiny", "--out", str(tmp_path), "--potential", str(tmp_path / "prepared.npz")]
+    gpu.main(["--prepare", "--number", "3", *where])
+    gpu.main(["--designs", "2", "device", "sweeps", "trials", *where])
+    first = (tmp_path / "gpu.md").read_text()
+    assert "Measured on cpu" in first
+    assert "| 1, 2, 9 | lsqml |" in first
+    assert "| trials, of them without a score | 2, 0 |" in first
+    alone, there = first.partition("on the CPU that prepared them | ")[2].split(" |")[0].split("; ")
+    assert float(alone) == pytest.approx(float(there), abs=1e-3)
+    before = (tmp_path / "trials.json").stat().st_mtime_ns
+    gpu.main(where)
+    text = (tmp_path / "gpu.md").read_text()
+    assert (tmp_path / "trials.json").stat().st_mtime_ns == before
+    assert "| 2, 1, 9 | lsqml | 4 |" in text
+    assert "reconstructions at once" in text
+
+
+def test_times_of_other_programs_stand_beside_ours():
+    row = {"slices": 1, "modes": 1, "positions": 9, "engine": "lsqml", "group": 16, "floor_s": 1.0, "sweep_s": 3.0,
+           "transforms": 2.0, "compile_s": 1.0}  # fmt: skip
+    other = {"program": "phaser", "slices": 1, "modes": 1, "engine": "lsqml", "group": 16, "sweep_s": 12.0}
+    failed = {**other, "program": "pty-chi", "sweep_s": "RuntimeError: no memory"}
+    found = {part: {} for part in gpu.PARTS} | {"figure4": {"a": row}, "peers": {"b": other, "c": failed}}
+    text = gpu.markdown(found)
+    assert "phaser / ours | pty-chi / ours" in text
+    assert text.rstrip().endswith("| 3000.0 | 3.0 | 1.5 | 1.0 | 4.0 | failed |")

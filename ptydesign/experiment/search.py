@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ptydesign import accelerator
 from ptydesign.design.settings import Observation
 from ptydesign.errors import InputError
 from ptydesign.experiment import scope
@@ -17,7 +18,7 @@ from ptydesign.experiment.objectives import costs_at
 from ptydesign.experiment.points import experiment_at, plan_at
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.scope import Search, find_search
-from ptydesign.experiment.trial import Trial, objective_value, run_trial, simulate_trial, study_inputs
+from ptydesign.experiment.trial import Running, Trial, objective_value, run_trial, simulate_trial, study_inputs
 from ptydesign.study import rounds
 from ptydesign.study.draws import Save
 from ptydesign.study.progress import Progress
@@ -96,14 +97,17 @@ def _evaluated(
     progress: Progress | None,
 ) -> list[dict[str, Any]]:
     """Records of some points of a round."""
-    runner, trials = Runner(resolved, progress), []
+    asked = []
     for index in indices:
         point = scope.point_of(resolved.study, search, points[index])
         trial = Trial(experiment_at(resolved.study.experiment, point), search.dose_e_per_a2)
-        one = study_at(resolved.study, point)
-        key, result = runner.run(trial, f"{search.name}/{round_}/{index}", study=one, point=points[index])
-        trials.append({"index": index, "point": points[index], "key": key, **result})
-    return trials
+        name = f"{search.name}/{round_}/{index}"
+        asked.append(Asked(trial, name, study_at(resolved.study, point), points[index]))
+    found = Runner(resolved, progress).run_all(asked)
+    return [
+        {"index": index, "point": points[index], "key": key, **result}
+        for index, (key, result) in zip(indices, found, strict=True)
+    ]
 
 
 def choose(resolved: Resolved, search: str) -> Path:
@@ -153,6 +157,17 @@ def study_at(study: StudyConfig, point: Mapping[str, Any]) -> StudyConfig:
     return study if plan is None else study.model_copy(update={"reconstruction": plan})
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A trial to run. name: for the progress line; None for a trial that isn't counted. study: the study with the
+    trial's plan of reconstruction. point: what a search asked for, for the progress line."""
+
+    trial: Trial
+    name: str | None
+    study: StudyConfig
+    point: Mapping[str, Any] | None = None
+
+
 class Runner:
     """Runs trials, or takes them from the point store; the potential is loaded when the first trial needs it."""
 
@@ -173,29 +188,60 @@ class Runner:
     ) -> tuple[str, dict[str, Any]]:
         """(key, result) of a trial.
 
-        name: for the progress line; None for a trial that isn't counted. save: called with (key, comparison) before the
-        record of a scored trial appears. study: the study with another plan of reconstruction; the data of one trial
-        are simulated once for all. point: what a search asked for, for the progress line.
+        name, point: as in `Asked`. save: called with (key, comparison) before the record of a scored trial appears.
+        study: the study with another plan of reconstruction; the data of one trial are simulated once for all.
         """
-        study = study or self.resolved.study
-        key = trial.key(study, self.resolved.key)
+        return self._run(Asked(trial, name, study or self.resolved.study, point), save)
+
+    def run_all(self, asked: Sequence[Asked]) -> list[tuple[str, dict[str, Any]]]:
+        """(key, result) of each trial. On an accelerator they are run together."""
+        if not accelerator.used():
+            return [self._run(one) for one in asked]
+        from ptydesign.experiment.together import run_together
+
+        keys = [one.trial.key(one.study, self.resolved.key) for one in asked]
+        missing = {key: one for key, one in zip(keys, asked, strict=True) if self.store.get(key) is None}
+        running = {key: Running(one.study, self.potential(), one.trial) for key, one in missing.items()}
+        named = {id(trial): key for key, trial in running.items()}
+        for ended in run_together(list(running.values())):
+            key = named[id(ended)]
+            self._put(key, missing[key], ended.result, ended.cost)
+            self._told(missing[key], key, ended.result, round(sum(ended.cost.values()), 3))
+        found = []
+        for key, one in zip(keys, asked, strict=True):
+            result = self.store.get(key)["result"]
+            if key not in missing:
+                self._told(one, key, result, None)
+            found.append((key, result))
+        return found
+
+    def _run(self, asked: Asked, save: Save | None = None) -> tuple[str, dict[str, Any]]:
+        key = asked.trial.key(asked.study, self.resolved.key)
         record, seconds = self.store.get(key), None
         if record is not None and save is not None and record["result"]["status"] == "ok":
             record = record if self.store.has_images(key) else None
         if record is None:
             start = time.perf_counter()
-            result, cost, comparison = run_trial(study, self.potential(), trial, self._simulate)
+            result, cost, comparison = run_trial(asked.study, self.potential(), asked.trial, self._simulate)
             if save is not None and comparison is not None:
                 save(key, comparison)
-            inputs = trial.inputs(study, self.resolved.key)
-            record = {"inputs": inputs, "result": result, "cost": cost}
-            self.store.put(key, record)
+            self._put(key, asked, result, cost)
             seconds = round(time.perf_counter() - start, 3)
-        result = record["result"]
-        if self.progress is not None and name is not None:
-            about = {"point": point, "key": key, "status": result["status"], "reason": result["reason"]}
-            self.progress.done(name, trial.asked_e_per_a2, objective_value(study, result), seconds, about)
+        else:
+            result = record["result"]
+        self._told(asked, key, result, seconds)
         return key, result
+
+    def _put(self, key: str, asked: Asked, result: dict[str, Any], cost: dict[str, float]) -> None:
+        inputs = asked.trial.inputs(asked.study, self.resolved.key)
+        self.store.put(key, {"inputs": inputs, "result": result, "cost": cost})
+
+    def _told(self, asked: Asked, key: str, result: Mapping[str, Any], seconds: float | None) -> None:
+        if self.progress is None or asked.name is None:
+            return
+        about = {"point": asked.point, "key": key, "status": result["status"], "reason": result["reason"]}
+        value = objective_value(asked.study, result)
+        self.progress.done(asked.name, asked.trial.asked_e_per_a2, value, seconds, about)
 
     def _simulate(self, study: StudyConfig, potential: Any, trial: Trial) -> Any:
         """The data of a trial; those of the last one are at hand. None are while others are made: they are large."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ptydesign import accelerator
 from ptydesign.errors import InputError
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.study.acquisition import ExperimentConfig, to_experiment
@@ -18,8 +19,10 @@ from ptydesign.study.store import digest, seed_of
 from ptydesign.study.versions import FIELD_TRIAL, versions
 
 if TYPE_CHECKING:
+    from ptydesign.reconstruct.observers import Observer
+    from ptydesign.reconstruct.plan import Plan
     from ptydesign.score.compare import Comparison
-    from ptydesign.types import Dataset, Potential, ReconState, Truth
+    from ptydesign.types import Dataset, Outcome, Potential, ReconState, Truth
 
 SEARCH = 0  # `repeat` of a search's trials; fresh draws are 1, 2, ...
 
@@ -55,6 +58,7 @@ class Trial:
             "dose_e_per_a2": self.dose_e_per_a2,
             "simulator": self.simulator,
             "seed": self.seed(study),
+            **({"device": accelerator.kind()} if accelerator.used() else {}),  # sums round otherwise than on a CPU
         }
 
     def specimen(self, potential: Potential) -> Potential:
@@ -109,6 +113,98 @@ def simulate_trial(study: StudyConfig, potential: Potential, trial: Trial) -> tu
 Simulate = Callable[["StudyConfig", "Potential", Trial], "tuple[Dataset, Truth]"]
 
 
+class Running:
+    """A trial on its way: begun, reconstructed by whoever holds it, ended.
+
+    result: JSON-able, a function of the inputs alone. cost: seconds. images: of the last scored sweep, if any.
+    known, plan: what to reconstruct, and how. path: scores along the way.
+    """
+
+    known: Dataset | None
+    plan: Plan
+    path: ScoredPath
+
+    def __init__(self, study: StudyConfig, potential: Potential, trial: Trial):
+        self.study, self.potential, self.trial = study, potential, trial
+        self.seed = trial.seed(study)
+        self.region = scored_region_a(trial.experiment.field_of_view_a, potential.grid.extent_a)
+        self.result: dict[str, Any] = {
+            "status": "failed",
+            "reason": "",
+            "seed": self.seed,
+            "region_a": list(self.region),
+        }
+        self.cost: dict[str, float] = {}
+        self.images: Comparison | None = None
+        self.failed = False
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """What looks at the reconstruction after the study's scored sweeps."""
+        return () if self.trial.stop else (self.path.observe,)
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """What goes wrong numerically within it is the trial's result."""
+        from ptydesign.score.metrics import ScoreFailure
+
+        try:
+            yield
+        except (InputError, ScoreFailure, FloatingPointError) as error:
+            self.result["reason"], self.failed = str(error), True
+
+    def begin(self, simulate: Simulate) -> None:
+        """Simulate, and find what was told wrongly. Raises what `judged` takes."""
+        from ptydesign.reconstruct.calibrate import calibrated
+        from ptydesign.simulate.field import check_fluence, fluence
+
+        study, trial, extent = self.study, self.trial, self.potential.grid.extent_a
+        start = time.perf_counter()
+        planned = to_experiment(trial.experiment, trial.dose_e_per_a2)
+        mean, least = fluence(planned, self.region, (extent[0] / 2, extent[1] / 2))
+        self.result |= {"fluence_mean": round(mean, 4), "fluence_least": round(least, 4)}
+        if trial.experiment.scan_margin_a is None:
+            check_fluence(mean, least, trial.experiment.margin_a)
+        dataset, truth = simulate(study, self.potential, trial)
+        start = self._lap("simulate_s", start)
+        self.result["positions"] = len(dataset.positions_a)
+        self.path = ScoredPath(study, truth, self.region, study.patience if trial.repeat == SEARCH else None)
+        self.known = trial.known(dataset)
+        self.plan, found = calibrated(self.known, study.reconstruction, self.seed)
+        if found:
+            self.result["calibrated"] = {name: round(curve.best, 4) for name, curve in found.items()}
+            self._lap("calibrate_s", start)
+
+    def _lap(self, name: str, start: float) -> float:
+        now = time.perf_counter()
+        self.cost[name] = round(now - start, 4)
+        return now
+
+    def reconstruct(self) -> None:
+        """Reconstruct what was begun, and end it. Raises what `judged` takes."""
+        from ptydesign.reconstruct.run import reconstruct
+
+        start = time.perf_counter()
+        state, _, outcome = reconstruct(self.known, self.plan, self.seed, self.observers, most=self.trial.stop)
+        self.end(state, outcome, time.perf_counter() - start - self.path.seconds)
+
+    def end(self, state: ReconState, outcome: Outcome, seconds: float) -> None:
+        """Score the last sweep; seconds: that the reconstruction took. Raises what `judged` takes."""
+        self.cost["reconstruct_s"] = round(seconds, 4)
+        self.result["sweeps"] = int(outcome.sweeps)
+        if outcome.status == "diverged":
+            self.result |= {"status": "diverged", "reason": outcome.reason}
+            return
+        self.path.end(int(outcome.sweeps), state)
+        self.cost["score_s"] = round(self.path.seconds, 4)
+        if not self.path.scores:
+            self.result["reason"] = "a score is not finite"
+            return
+        path = [{"sweeps": sweeps, "scores": scores} for sweeps, scores in self.path.scores.items()]
+        self.result |= {"status": "ok", "path": path}
+        self.images = self.path.images
+
+
 def run_trial(
     study: StudyConfig, potential: Potential, trial: Trial, simulate: Simulate = simulate_trial
 ) -> tuple[dict[str, Any], dict, Comparison | None]:
@@ -118,53 +214,11 @@ def run_trial(
     has the scores after each sweep that is scored, the last one included, of which the images are; `judged` says which
     counts. simulate: gives the data, which may be at hand already.
     """
-    from ptydesign.reconstruct.calibrate import calibrated
-    from ptydesign.reconstruct.run import reconstruct
-    from ptydesign.score.metrics import ScoreFailure
-    from ptydesign.simulate.field import check_fluence, fluence
-
-    seed = trial.seed(study)
-    extent = potential.grid.extent_a
-    region = scored_region_a(trial.experiment.field_of_view_a, extent)
-    result: dict[str, Any] = {"status": "failed", "reason": "", "seed": seed, "region_a": list(region)}
-    cost: dict[str, float] = {}
-    start = time.perf_counter()
-
-    def lap(name: str) -> None:
-        nonlocal start
-        now = time.perf_counter()
-        cost[name], start = round(now - start, 4), now
-
-    try:
-        planned = to_experiment(trial.experiment, trial.dose_e_per_a2)
-        mean, least = fluence(planned, region, (extent[0] / 2, extent[1] / 2))
-        result |= {"fluence_mean": round(mean, 4), "fluence_least": round(least, 4)}
-        if trial.experiment.scan_margin_a is None:
-            check_fluence(mean, least, trial.experiment.margin_a)
-        dataset, truth = simulate(study, potential, trial)
-        lap("simulate_s")
-        result["positions"] = len(dataset.positions_a)
-        path = ScoredPath(study, truth, region, study.patience if trial.repeat == SEARCH else None)
-        observers = () if trial.stop else (path.observe,)
-        known = trial.known(dataset)
-        plan, found = calibrated(known, study.reconstruction, seed)
-        if found:
-            result["calibrated"] = {name: round(curve.best, 4) for name, curve in found.items()}
-            lap("calibrate_s")
-        state, _, outcome = reconstruct(known, plan, seed, observers, most=trial.stop)
-        lap("reconstruct_s")
-        cost["reconstruct_s"] = round(cost["reconstruct_s"] - path.seconds, 4)
-        result["sweeps"] = int(outcome.sweeps)
-        if outcome.status == "diverged":
-            return {**result, "status": "diverged", "reason": outcome.reason}, cost, None
-        path.end(int(outcome.sweeps), state)
-        cost["score_s"] = round(path.seconds, 4)
-    except (InputError, ScoreFailure, FloatingPointError) as error:
-        return {**result, "reason": str(error)}, cost, None
-    if not path.scores:
-        return {**result, "reason": "a score is not finite"}, cost, None
-    result["path"] = [{"sweeps": sweeps, "scores": scores} for sweeps, scores in path.scores.items()]
-    return {**result, "status": "ok"}, cost, path.images
+    running = Running(study, potential, trial)
+    with running.judged():
+        running.begin(simulate)
+        running.reconstruct()
+    return running.result, running.cost, running.images
 
 
 class ScoredPath:
@@ -174,7 +228,9 @@ class ScoredPath:
     def __init__(
         self, study: StudyConfig, truth: Truth, region: tuple[float, float, float, float], patience: int | None = None
     ):
-        self.study, self.truth, self.region, self.patience = study, truth, region, patience
+        from ptydesign.score.align import Projected
+
+        self.study, self.truth, self.region, self.patience = study, Projected(truth), region, patience
         self.scores: dict[int, dict[str, Any]] = {}
         self.images: Comparison | None = None
         self.seconds = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -13,8 +14,14 @@ Positions = Float[np.ndarray, "position 2"]
 def neighbours_in_order(positions: Positions) -> Int[np.ndarray, " position"]:
     """Order of (n, 2) positions in which neighbours in the list are mostly neighbours in the plane.
 
-    Recursive bisection of the longer side; deterministic.
+    Recursive bisection of the longer side; deterministic, and the same in all sweeps over the same positions.
     """
+    return _in_order(positions.tobytes(), positions.dtype.str)
+
+
+@functools.lru_cache(maxsize=128)
+def _in_order(content: bytes, dtype: str) -> Int[np.ndarray, " position"]:
+    positions = np.frombuffer(content, dtype).reshape(-1, 2)
 
     def split(indices: np.ndarray) -> list[int]:
         if len(indices) <= 2:
@@ -56,12 +63,10 @@ def compact(positions: Positions, groups: int, rng: np.random.Generator) -> list
 def sparse(positions: Positions, groups: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Positions far apart: neighbours in the plane are dealt to different groups, in random order."""
     order = neighbours_in_order(positions)
-    members: list[list[int]] = [[] for _ in range(groups)]
-    for start in range(0, len(order), groups):
-        block = order[start : start + groups]
-        for group, index in zip(rng.permutation(groups), block, strict=False):
-            members[group].append(int(index))
-    return [rng.permutation(np.asarray(m, dtype=np.int64)) for m in members]
+    blocks = -(-len(order) // groups)
+    dealt = np.concatenate([rng.permutation(groups) for _ in range(blocks)])[: len(order)]
+    by_group = order[np.argsort(dealt, kind="stable")]
+    return [rng.permutation(m) for m in np.split(by_group, np.cumsum(np.bincount(dealt, minlength=groups))[:-1])]
 
 
 def random(positions: Positions, groups: int, rng: np.random.Generator) -> list[np.ndarray]:

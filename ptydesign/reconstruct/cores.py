@@ -19,6 +19,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ptydesign import accelerator
+
 AXIS = "core"
 
 
@@ -39,7 +41,7 @@ def available() -> int:
 
 def number() -> int | None:
     """How many cores share the work: results depend on it in their last bits. None on an accelerator."""
-    if jax.default_backend() != "cpu":
+    if accelerator.used():
         return None
     over = mesh()
     return 1 if over is None else over.size
@@ -47,7 +49,7 @@ def number() -> int | None:
 
 def mesh() -> Mesh | None:
     """The cores that share the work; None for one, and on an accelerator."""
-    if jax.default_backend() != "cpu" or len(jax.devices()) == 1:
+    if accelerator.used() or len(jax.devices()) == 1:
         return None
     return Mesh(np.asarray(jax.devices()), (AXIS,))
 

@@ -5,6 +5,7 @@ Odstrcil, Menzel & Guizar-Sicairos, Opt. Express 26:3108 (2018); multislice: Tsa
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
+from ptydesign import accelerator
 from ptydesign.reconstruct.context import Context, Group
 from ptydesign.reconstruct.forward import (
     add_patches,
@@ -49,15 +51,15 @@ def no_direction(state: ReconState, illumination: bool = True) -> Direction:
 
 def directions(
     state: ReconState,
-    indices: Indices,
-    stops: Sequence[Index],
+    groups: Sequence[Group],
     context: Context,
     modes: str = "all",
     gradient: bool = False,
 ) -> list[Direction]:
-    """The sums over the first `stop` of `indices`, for each of the ascending `stops`. modes: which of them contribute
-    to the object's direction and to the illumination, all or first; gradient: as in `compare_with_data`, and without
-    illumination."""
+    """The sums over each of the groups, of which each begins with the members of the one before. modes: which of them
+    contribute to the object's direction and to the illumination, all or first; gradient: as in `compare_with_data`, and
+    without illumination."""
+    indices, stops = groups[-1].indices, [group.count for group in groups]
     problem, o, noise = context.problem, context.optical, context.options.noise
     shape = state.probe.shape[-2:]
     probes = probes_of(state)
@@ -78,8 +80,10 @@ def directions(
     zero = no_direction(state, illumination=not gradient)
     dark = jnp.zeros(shape, zero.loss.dtype)
 
-    def body(sums: Direction, slots: Indices, weight: Members) -> Direction:
-        d_probe, d_patch, first, losses = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
+    def found(slots: Indices, weight: Members) -> tuple[Array, ...]:
+        return *jax.vmap(one)(slots, weight.astype(state.positions_px.dtype)), weight
+
+    def added(sums: Direction, d_probe: Array, d_patch: Array, first: Array, losses: Array, weight: Array) -> Direction:
         lit = None
         if not gradient:
             more = (intensity * weight[:, None, None]).astype(sums.illumination.dtype)
@@ -87,11 +91,23 @@ def directions(
         object_ = add_patches(sums.object, d_patch, first)
         return Direction(object_, sums.probe + jnp.sum(d_probe, axis=0), sums.loss + jnp.sum(losses, axis=0), lit)
 
+    def body(sums: Direction, slots: Indices, weight: Members) -> Direction:
+        return added(sums, *found(slots, weight))
+
+    def plus(sums: Direction, more: Direction) -> Direction:
+        return jax.tree.map(jnp.add, sums, more._replace(probe=ifft2(more.probe), loss=jnp.sum(more.loss)))
+
     def part(sums: Direction, limits: tuple[Index, Index]) -> tuple[Direction, Direction]:
         more = over_chunks(limits[1], size, chunk, body, zero._replace(loss=dark), first=limits[0])
-        sums = jax.tree.map(jnp.add, sums, more._replace(probe=ifft2(more.probe), loss=jnp.sum(more.loss)))
-        return sums, sums
+        return (sums := plus(sums, more)), sums
 
+    if accelerator.used() and chunk >= size:  # all members at once, of which each group then takes its part
+        every, sums = found(jnp.arange(size), jnp.arange(size) < stops[-1]), [zero]
+        ends = [0, *(len(group.indices) for group in groups)]
+        for begin, end in itertools.pairwise(ends):
+            more = added(zero._replace(loss=dark), *(a[begin:end] for a in every))
+            sums.append(plus(sums[-1], more))
+        return sums[1:]
     if len(stops) == 1:
         return [part(zero, (0, stops[0]))[0]]
     limits = jnp.stack([jnp.zeros_like(stops[0]), *stops[:-1]]), jnp.stack(stops)

@@ -53,6 +53,12 @@ def free_bytes() -> float:
     return machine.free_bytes()
 
 
+def memory_bytes() -> float:
+    """Memory of the device that JAX computes on; on a CPU what is free of the machine's."""
+    statistics = jax.devices()[0].memory_stats()
+    return statistics["bytes_limit"] if statistics and "bytes_limit" in statistics else machine.free_bytes()
+
+
 @dataclass(frozen=True)
 class Host:
     """Patterns on the host.

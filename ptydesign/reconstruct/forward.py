@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Inexact, Int, Num
 
+from ptydesign import accelerator
 from ptydesign.grids import Grid
 from ptydesign.reconstruct import cores
 from ptydesign.reconstruct.noise import NOISE_MODELS
@@ -28,7 +29,7 @@ from ptydesign.waves import fft2, ifft2, propagator
 
 Adjoint = Callable[[Modes], tuple[Modes, Patch]]
 Sums = TypeVar("Sums")
-CHUNK_ELEMENTS = 2**24  # complex numbers of a chunk's waves on an accelerator: 128 MiB
+CHUNK_ELEMENTS = 2**26  # complex numbers of a chunk's waves on an accelerator: 512 MiB
 
 
 class Problem(NamedTuple):
@@ -147,13 +148,30 @@ def put_patch(canvas: AnyCanvas, patch: Inexact[Array, "slice ny nx"], first: In
 def add_patches(
     canvas: AnyCanvas, patches: Inexact[Array, "position slice ny nx"], firsts: Int[Array, "position 2"]
 ) -> AnyCanvas:
-    """Canvas (slice, y, x) plus patches (position, slice, ny, nx) at their first pixels (position, 2)."""
+    """Canvas (slice, y, x) plus patches (position, slice, ny, nx) at their first pixels (position, 2).
+
+    On an accelerator all at once, in whatever order: sums of several patches differ in their last bits from run to run.
+    """
+    if accelerator.used():
+        return _scattered(canvas, patches, firsts)
     shape = patches.shape[-2:]
 
     def add(i: Index, canvas: AnyCanvas) -> AnyCanvas:
         return put_patch(canvas, take(canvas, firsts[i], shape) + patches[i], firsts[i])
 
     return jax.lax.fori_loop(0, patches.shape[0], add, canvas)
+
+
+def _scattered(
+    canvas: AnyCanvas, patches: Inexact[Array, "position slice ny nx"], firsts: Int[Array, "position 2"]
+) -> AnyCanvas:
+    # apart from what makes the patches: fused with that, it would be made again for each of several canvases
+    patches = jax.lax.optimization_barrier(patches)
+    if jnp.iscomplexobj(canvas):  # accelerators add real numbers without locks
+        parts = (_scattered(*pair, firsts) for pair in ((canvas.real, patches.real), (canvas.imag, patches.imag)))
+        return jax.lax.complex(*parts)
+    windows = jax.lax.ScatterDimensionNumbers((1, 2, 3), (), (1, 2))
+    return jax.lax.scatter_add(canvas, firsts, patches, windows, mode=jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS)
 
 
 def exit_waves(probe: Modes, patch: Complex[Array, "slice *own ny nx"], propagators: Propagators) -> Modes:
@@ -248,7 +266,7 @@ def exit_waves_and_adjoint(
 def chunk_size(shape: tuple[int, int], modes: int, group: int) -> int:
     """Positions worked on at once: one on a CPU, where a chunk must stay in a core's cache and its windows must be
     slices rather than gathers; as many as fit into CHUNK_ELEMENTS on an accelerator."""
-    if jax.default_backend() == "cpu":
+    if not accelerator.used():
         return 1
     return max(1, min(group, CHUNK_ELEMENTS // (shape[0] * shape[1] * modes)))
 
@@ -266,6 +284,9 @@ def over_chunks(
     Slots beyond `count` in the last chunk have weight zero; further chunks are not computed. The carry is a sum that
     starts at `zero`: where several cores share the work (`cores.py`), each folds its share and the sums are added.
     """
+    if accelerator.used() and chunk >= size:  # a loop of one pass would wait for its count
+        slots = first + jnp.arange(size)
+        return body(zero, jnp.minimum(slots, size - 1), slots < count)
     share, shares = cores.share(), cores.shares()
 
     def one(i: Index, carry: Sums) -> Sums:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int32
 
+from ptydesign import accelerator
 from ptydesign.errors import InputError
 from ptydesign.reconstruct import accelerate, cores, feed, position_search, refine
 from ptydesign.reconstruct.batches import padded_groups, sizes_of
@@ -83,7 +85,7 @@ def reconstruct(
         raise InputError("calibrate", rule, dict(plan.calibrate.offsets), "Leave it out here.")
     x64 = plan.precision == "double"
     observers = [*observers, *(OBSERVERS[name]() for name in plan.observers)]
-    with jax.enable_x64(True) if x64 else nullcontext():
+    with jax.enable_x64(True) if x64 else nullcontext(), accelerator.exact():
         real = np.float64 if x64 else np.float32
         return _reconstruct(dataset, plan, seed, observers, checkpoints, resume, chunk_gib, meter, real, most)
 
@@ -108,11 +110,11 @@ def _reconstruct(
     who = identity(dataset, plan, seed) if checkpoints or resume else {}
     saved = load(resume, who, plan) if resume else None
     if saved is None:
-        record, state = Record(), _to_device(_pad_positions(start_state(dataset, plan), room), real)
-        _check_inside(state, count)
+        record, state = Record(), to_device(pad_positions(start_state(dataset, plan), room), real)
+        check_inside(state, count)
     else:
         check_cores(saved, resume)
-        record, state = saved.record, _to_device(saved.state, real)
+        record, state = saved.record, to_device(saved.state, real)
         rng.bit_generator.state = saved.rng
     clock = Clock(record.seconds[-1] if record.seconds else 0.0)
     kept_s = clock.seconds
@@ -129,8 +131,8 @@ def _reconstruct(
         if saved is None:
             if settings.resample is not None:
                 changed = jax.tree.map(np.asarray, state)
-                state = _to_device(resample_state(changed, settings.resample), real)
-                _check_inside(state, count)
+                state = to_device(resample_state(changed, settings.resample), real)
+                check_inside(state, count)
             record.engine, record.sweep, record.first = number, 0, len(record.loss)
             memory = accelerate.init(engine.init(state, options), state, options)
             positions = np.asarray(state.positions_px)[:count]
@@ -139,7 +141,7 @@ def _reconstruct(
             memory = restored_memory(fresh, saved.memory, resume)
             positions, saved = saved.batch_positions, None
         state, memory = cores.placed((state, memory), over)
-        host = hosts[number]
+        host, sent = hosts[number], Sent(real)
         if host is None:
             problem = make_problem(resample_dataset(dataset, state.probe.shape[-2:]), settings, room, real, over)
         else:
@@ -147,11 +149,11 @@ def _reconstruct(
         electrons = float(problem.counts) * count
         while True:
             cost = work_gflop(engine, settings, count, state, record.sweep)
-            outcome, last = _ended(plan, settings, record, clock, cost, most)
+            outcome, last = ended(plan, settings, record, clock, cost, most)
             if outcome is not None:
                 break
-            indices, counts = _groups(positions, settings, rng, room)
-            context = Context(problem, _parameters(settings, record.sweep, real), options)
+            indices, counts = groups_of(positions, settings, rng, room)
+            context = Context(problem, sent.parameters(values_at(settings, record.sweep)), options)
             if position_search.due(settings, record.sweep):
                 worst = position_search.searched(settings, count, record.sweep)
                 state = position_search.search(state, context, worst, over, host)
@@ -166,8 +168,8 @@ def _reconstruct(
             record.sweep += 1
             if meter is not None:
                 meter(record.work_gflop[-1], record.seconds[-1])
-            ended = [observe(len(record.loss), record.loss[-1], state) is True for observe in observers]
-            if any(ended):
+            done = [observe(len(record.loss), record.loss[-1], state) is True for observe in observers]
+            if any(done):
                 most = len(record.loss)
             if checkpoints and checkpoints.due(len(record.loss), clock.seconds - kept_s):
                 keep(state, memory, positions)
@@ -175,14 +177,23 @@ def _reconstruct(
         if last:
             break
     keep(state, memory, positions)
+    return without_padding(state, count), history_of(record), outcome
+
+
+def without_padding(state: ReconState, count: int) -> ReconState:
+    """A state with its first `count` positions, as NumPy arrays."""
     kept = state.replace(positions_px=state.positions_px[:count], intensity=state.intensity[:count])
     if state.opr_weights is not None:
         kept = kept.replace(opr_weights=state.opr_weights[:count])
-    history = History(*(np.asarray(a, float) for a in (record.loss, record.work_gflop, record.seconds)))
-    return jax.tree.map(np.asarray, kept), history, outcome
+    return jax.tree.map(np.asarray, kept)
 
 
-def _ended(
+def history_of(record: Record) -> History:
+    """The history of what was recorded."""
+    return History(*(np.asarray(a, float) for a in (record.loss, record.work_gflop, record.seconds)))
+
+
+def ended(
     plan: Plan, settings: EngineConfig, record: Record, clock: Clock, next_gflop: float, most: int | None
 ) -> tuple[Outcome | None, bool]:
     """The outcome if the present engine must not begin another sweep, and whether that ends the whole run."""
@@ -221,11 +232,26 @@ def _ended(
     return None, False
 
 
-def _parameters(settings: EngineConfig, sweep: int, real: type) -> Parameters:
+def values_at(settings: EngineConfig, sweep: int) -> dict[str, float]:
     """The continuous settings of one of the engine's sweeps, and the switches of what it updates."""
     values = {**settings.parameters_at(sweep), **settings.starts(sweep)}
-    values["probe_on"] = float(sweep >= settings.probe_start)
-    return {name: jnp.asarray(value, real) for name, value in values.items()}
+    return {**values, "probe_on": float(sweep >= settings.probe_start)}
+
+
+class Sent:
+    """The continuous settings of a sweep on the device, which are sent when they change: each costs a transfer."""
+
+    def __init__(self, real: type):
+        self.real = real
+        self.values: Mapping[str, Any] = {}
+        self.there: Parameters = {}
+
+    def parameters(self, values: Mapping[str, Any]) -> Parameters:
+        """`values_at` for a compiled sweep; each may be a list of several reconstructions'."""
+        if values != self.values:
+            self.values = values
+            self.there = jax.device_put({name: np.asarray(value, self.real) for name, value in values.items()})
+        return self.there
 
 
 def _hosts(dataset: Dataset, plan: Plan, room: int, real: type, chunk_gib: float | None) -> list[feed.Host | None]:
@@ -240,7 +266,7 @@ def _hosts(dataset: Dataset, plan: Plan, room: int, real: type, chunk_gib: float
     return hosts
 
 
-def _groups(
+def groups_of(
     positions: np.ndarray, settings: EngineConfig, rng: np.random.Generator, room: int
 ) -> tuple[Int32[np.ndarray, "group slot"], Int32[np.ndarray, " group"]]:
     """The groups of a sweep: indices (n, m) and counts (n,), zero where there is no group."""
@@ -291,7 +317,8 @@ def small_problem(dataset: Dataset, pixels: tuple[int, int], settings: EngineCon
     )
 
 
-def _pad_positions(state: ReconState, room: int) -> ReconState:
+def pad_positions(state: ReconState, room: int) -> ReconState:
+    """A state with room for so many positions."""
     more = room - len(state.positions_px)
     weights = state.opr_weights
     return state.replace(
@@ -305,12 +332,14 @@ def _padded(positions: Float[np.ndarray, "position 2"], room: int) -> Float[np.n
     return np.concatenate([positions, np.repeat(positions[:1], room - len(positions), axis=0)])
 
 
-def _to_device(state: ReconState, real: type) -> ReconState:
+def to_device(state: ReconState, real: type) -> ReconState:
+    """A state as arrays on the device, in a precision."""
     complex_ = np.complex128 if real is np.float64 else np.complex64
     return jax.tree.map(lambda a: jnp.asarray(a, complex_ if np.iscomplexobj(a) else real), state)
 
 
-def _check_inside(state: ReconState, count: int) -> None:
+def check_inside(state: ReconState, count: int) -> None:
+    """Raises InputError if one of the first `count` windows leaves the canvas."""
     shape, half = np.asarray(state.object.shape[-2:]), np.asarray(state.probe.shape[-2:]) // 2
     positions = np.asarray(state.positions_px)[:count]
     if np.any(positions < half) or np.any(positions > shape - half - 1):

@@ -14,9 +14,10 @@ import numpy as np
 from jaxtyping import Int
 
 from ptydesign.reconstruct import accelerate, cores, opr, refine
-from ptydesign.reconstruct.context import Context, Groups
+from ptydesign.reconstruct.context import Context, Groups, Options, Parameters
 from ptydesign.reconstruct.engine import Engine, Memory
 from ptydesign.reconstruct.feed import Host
+from ptydesign.reconstruct.forward import Problem
 from ptydesign.reconstruct.regularise import clamp, constrain, orthogonal_modes
 from ptydesign.reconstruct.shapes import Index, Scalar
 from ptydesign.types import ReconState
@@ -36,13 +37,32 @@ class Swept(NamedTuple):
 @functools.partial(jax.jit, static_argnames="engine", donate_argnums=(0, 1))
 def one_sweep(state: ReconState, memory: Memory, groups: Groups, context: Context, engine: Engine) -> Swept:
     """All groups of a sweep, then the engine's end of a sweep."""
-
-    def run(state: ReconState, memory: Memory, groups: Groups, context: Context) -> Swept:
-        before = _start(state, memory, context)
-        swept = _groups(engine, before, groups, context)
-        return _end(engine, (state, memory), before.state, swept, groups, context)
-
+    run = functools.partial(_whole, engine)
     return cores.on_all(run, engine.cores())(state, memory, groups, context)
+
+
+@functools.partial(jax.jit, static_argnames=("options", "engine"), donate_argnums=(0, 1))
+def sweeps_together(
+    state: ReconState,
+    memory: Memory,
+    groups: Groups,
+    problem: Problem,
+    parameters: Parameters,
+    options: Options,
+    engine: Engine,
+) -> Swept:
+    """`one_sweep` of several reconstructions. All arrays have one axis more, the first: the reconstruction."""
+
+    def one(state: ReconState, memory: Memory, groups: Groups, problem: Problem, parameters: Parameters) -> Swept:
+        return _whole(engine, state, memory, groups, Context(problem, parameters, options))
+
+    return jax.vmap(one)(state, memory, groups, problem, parameters)
+
+
+def _whole(engine: Engine, state: ReconState, memory: Memory, groups: Groups, context: Context) -> Swept:
+    before = _start(state, memory, context)
+    swept = _groups(engine, before, groups, context)
+    return _end(engine, (state, memory), before.state, swept, groups, context)
 
 
 def sweep_in_chunks(

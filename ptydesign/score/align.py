@@ -17,7 +17,9 @@ from jaxtyping import Complex, Float, Shaped
 from ptydesign.errors import InputError
 from ptydesign.score.metrics import Image, ScoreFailure
 from ptydesign.score.register import TAPER_PX, affine_part, faded, patch_margin, register
+from ptydesign.types import Truth
 
+Pair = tuple[float, float]
 Slices = Complex[np.ndarray, "slice y x"]
 Periodic = Float[np.ndarray, "Y X"]
 
@@ -34,6 +36,48 @@ class Aligned:
     image: Image
     truth: Image
     shift_a: tuple[float, float]
+
+
+class Projected:
+    """The truth as scores see it, the sum of its slices. What scores of one reconstruction have in common, from sweep
+    to sweep, is evaluated once.
+
+    phase_rad: (Y, X) float64, periodic, pixel (0, 0) at the specimen's origin. pixel_a: (Y, X).
+    """
+
+    def __init__(self, truth: Truth):
+        self.phase_rad: Periodic = np.sum(truth.phase_rad, axis=0, dtype=np.float64)
+        self.pixel_a = truth.pixel_a
+        self._patches: dict[tuple, Image] = {}
+        self._ranges: dict[tuple, float] = {}
+
+    def at(self, start_a: Pair, step_a: Pair, shape: tuple[int, int]) -> Image:
+        """Its values on other pixels, by `sample_truth`."""
+        return sample_truth(self.phase_rad, self.pixel_a, start_a, step_a, shape)
+
+    def patch(self, start_a: Pair, step_a: Pair, shape: tuple[int, int], margin: tuple[int, int]) -> Image:
+        """Its values on pixels from start_a on, with `margin` more on each side: shape + 2 margin."""
+        key = (*start_a, *step_a, *shape, *margin)
+        if key not in self._patches:
+            first = tuple(a - m * p for a, m, p in zip(start_a, margin, step_a, strict=True))
+            self._patches[key] = self.at(first, step_a, (shape[0] + 2 * margin[0], shape[1] + 2 * margin[1]))
+        return self._patches[key]
+
+    def range(self, step_a: Pair, region_a: tuple[float, float, float, float]) -> float:
+        """Range (maximum - minimum) in a region, band-limited to pixels `step_a`, in rad.
+
+        Taken on pixels four times finer, so that it doesn't depend on where the reconstruction's pixels meet the peaks:
+        one region and pixel give one range, whatever the canvas.
+        """
+        key = (*step_a, *region_a)
+        if key not in self._ranges:
+            shape = tuple(round((region_a[a + 2] - region_a[a]) / step_a[a]) for a in (0, 1))
+            margin = (TAPER_PX + 2, TAPER_PX + 2)
+            patch = self.patch((region_a[0], region_a[1]), step_a, shape, margin)
+            fine = _finer(_finer(faded(patch - np.mean(patch)), 4).T, 4).T
+            rows, columns = (slice(4 * m, 4 * (m + n)) for m, n in zip(margin, shape, strict=True))
+            self._ranges[key] = float(np.ptp(fine[rows, columns]))
+        return self._ranges[key]
 
 
 def region_slices(
@@ -147,8 +191,7 @@ def align(
     object_: Shaped[np.ndarray, "..."],
     pixel_a: tuple[float, float],
     origin_a: tuple[float, float],
-    truth_phase_rad: Periodic,
-    truth_pixel_a: tuple[float, float],
+    truth: Projected,
     region_a: tuple[float, float, float, float],
     max_shift_a: float = 1.0,
     tolerance_px: float = 0.01,
@@ -156,7 +199,6 @@ def align(
     """Phase of a reconstruction and the truth on the reconstruction's pixels, free of constant, ramp and shift.
 
     object_: (y, x) or (slices, y, x) complex transmission. pixel_a: (y, x). origin_a: position of its pixel (0, 0).
-    truth_phase_rad: (Y, X) sum of the slices, periodic, pixel (0, 0) at the specimen's origin. truth_pixel_a: (Y, X).
     region_a: (y0, x0, y1, x1) on the specimen; the pixels taken are those where the reconstruction shows it.
     max_shift_a: radius of the search; keep it below half a lattice spacing, since a
     periodic specimen correlates as well a lattice vector away. tolerance_px: precision of the registration.
@@ -173,7 +215,7 @@ def align(
         guess = None if aligned is None else tuple(s / p for s, p in zip(aligned.shift_a, pixel_a, strict=True))
         unit = flat_object(region_of(object_, rows, columns))
         start = tuple(o + s.start * p for o, s, p in zip(origin_a, (rows, columns), pixel_a, strict=True))
-        aligned = _align_pixels(unit, start, pixel_a, truth_phase_rad, truth_pixel_a, max_shift_a, tolerance_px, guess)
+        aligned = _align_pixels(unit, start, pixel_a, truth, max_shift_a, tolerance_px, guess)
         # The region belongs to the specimen: follow it to where the reconstruction has it, to the nearest pixel.
         moved = tuple(
             _moved(part, round(shift / p), size)
@@ -201,8 +243,7 @@ def _align_pixels(
     unit: Slices,
     start_a: tuple[float, float],
     pixel_a: tuple[float, float],
-    truth_phase_rad: Periodic,
-    truth_pixel_a: tuple[float, float],
+    truth: Projected,
     max_shift_a: float,
     tolerance_px: float,
     guess_px: tuple[float, float] | None,
@@ -210,7 +251,7 @@ def _align_pixels(
     """`align` for given pixels: unit (slices, y, x) from `flat_object`, its pixel (0, 0) at start_a."""
     shape = unit.shape[1:]
     margin = patch_margin(pixel_a, max_shift_a)
-    patch = _patch(truth_phase_rad, truth_pixel_a, start_a, pixel_a, shape, margin)
+    patch = truth.patch(start_a, pixel_a, shape, margin)
     inside = patch[margin[0] : margin[0] + shape[0], margin[1] : margin[1] + shape[1]]
     spread = float(np.std(inside - affine_part(inside)))
     if not spread > 1e-6:
@@ -218,42 +259,23 @@ def _align_pixels(
             "region_a", "must hold some of the specimen; the truth is flat there", start_a, "Move the region."
         )
 
-    image, truth, shift_px = np.empty(shape), inside, guess_px
+    image, target, shift_px = np.empty(shape), inside, guess_px
     for _ in range(3):  # once, unless angles wrapped: then again, about the plane that was found
         image = np.sum(np.angle(unit), axis=0)
         if not np.std(image - affine_part(image)) > 1e-5 * spread:
             raise ScoreFailure("The reconstructed phase is constant in the scored region.")
         shift_px = register(image, patch, margin, pixel_a, max_shift_a, tolerance_px, shift_px)
         moved = tuple(a - s * p for a, s, p in zip(start_a, shift_px, pixel_a, strict=True))
-        truth = sample_truth(truth_phase_rad, truth_pixel_a, moved, pixel_a, shape)
-        plane = affine_part(image - truth)
+        target = truth.at(moved, pixel_a, shape)
+        plane = affine_part(image - target)
         image = image - plane
         # Wrap about the middle of the truth's range, which leaves the most room; slices share the offset evenly.
-        middle = 0.5 * (np.max(truth) + np.min(truth))
+        middle = 0.5 * (np.max(target) + np.min(target))
         unit = unit * np.exp(-1j * (plane + middle) / len(unit))
         again = np.sum(np.angle(unit), axis=0) + middle
         if np.max(np.abs(again - image)) < 1e-6:
             break
-    return Aligned(image, truth, (shift_px[0] * pixel_a[0], shift_px[1] * pixel_a[1]))
-
-
-def truth_range(
-    phase_rad: Periodic,
-    truth_pixel_a: tuple[float, float],
-    pixel_a: tuple[float, float],
-    region_a: tuple[float, float, float, float],
-) -> float:
-    """Range (maximum - minimum) of the truth in a region, band-limited to pixels `pixel_a`, in the truth's unit.
-
-    Taken on pixels four times finer, so that it doesn't depend on where the reconstruction's pixels meet the peaks:
-    one region and pixel give one range, whatever the canvas.
-    """
-    shape = tuple(round((region_a[a + 2] - region_a[a]) / pixel_a[a]) for a in (0, 1))
-    margin = (TAPER_PX + 2, TAPER_PX + 2)
-    patch = _patch(phase_rad, truth_pixel_a, (region_a[0], region_a[1]), pixel_a, shape, margin)
-    fine = _finer(_finer(faded(patch - np.mean(patch)), 4).T, 4).T
-    rows, columns = (slice(4 * m, 4 * (m + n)) for m, n in zip(margin, shape, strict=True))
-    return float(np.ptp(fine[rows, columns]))
+    return Aligned(image, target, (shift_px[0] * pixel_a[0], shift_px[1] * pixel_a[1]))
 
 
 def _finer(image: Image, factor: int) -> Float[np.ndarray, "y X"]:
@@ -263,16 +285,3 @@ def _finer(image: Image, factor: int) -> Float[np.ndarray, "y X"]:
     if count % 2 == 0:
         spectrum[:, -1] *= 0.5  # the Nyquist frequency, which becomes two
     return np.fft.irfft(spectrum, factor * count) * factor
-
-
-def _patch(
-    phase_rad: Periodic,
-    truth_pixel_a: tuple[float, float],
-    start_a: tuple[float, float],
-    pixel_a: tuple[float, float],
-    shape: tuple[int, int],
-    margin: tuple[int, int],
-) -> Image:
-    """The truth on pixels from start_a on, with `margin` more on each side: shape + 2 margin."""
-    start = tuple(a - m * p for a, m, p in zip(start_a, margin, pixel_a, strict=True))
-    return sample_truth(phase_rad, truth_pixel_a, start, pixel_a, (shape[0] + 2 * margin[0], shape[1] + 2 * margin[1]))

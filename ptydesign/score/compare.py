@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_serializer
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.score import metrics
-from ptydesign.score.align import align, truth_range
+from ptydesign.score.align import Projected, align
 from ptydesign.score.metrics import Image, Rings
 from ptydesign.score.own import METRICS
 from ptydesign.score.register import affine_part
@@ -85,7 +85,7 @@ def compare(
     object_: Shaped[np.ndarray, "..."],
     pixel_a: Pair,
     origin_a: Pair,
-    truth: Truth,
+    truth: Truth | Projected,
     region_a: tuple[float, float, float, float],
     config: ScoreConfig | None = None,
 ) -> Comparison:
@@ -93,6 +93,7 @@ def compare(
 
     object_: (y, x) or (slices, y, x) complex transmission; several slices are scored by their summed phase.
     pixel_a: (y, x) of the object. origin_a: specimen coordinates (y, x) of its pixel (0, 0).
+    truth: of several scores of one reconstruction best as `Projected`, once for all.
     region_a: (y0, x0, y1, x1) in the specimen's frame, y0 <= y < y1; usually the scanned region.
     config: defaults to ScoreConfig().
 
@@ -106,19 +107,18 @@ def compare(
     if min(pixel_a) <= 0:
         raise InputError("pixel_a", "must be positive", pixel_a, "Give (y, x) in angstrom.")
     region_a = tuple(float(edge) for edge in region_a)
-    phase = np.sum(truth.phase_rad, axis=0, dtype=np.float64)
+    truth = truth if isinstance(truth, Projected) else Projected(truth)
     aligned = align(
         object_,
         pixel_a,
         origin_a,
-        phase,
-        truth.pixel_a,
+        truth,
         region_a,
         config.max_shift_a,
         config.registration_px,
     )
     image, target = aligned.image, aligned.truth
-    data_range = truth_range(phase, truth.pixel_a, pixel_a, region_a)
+    data_range = truth.range(pixel_a, region_a)
     flat_image, flat_target = image - affine_part(image), target - affine_part(target)
     # Of the ramp, the image has the truth's; with another contrast that would be a disagreement of its own.
     curve = metrics.radial_frc(flat_image, flat_target, pixel_a, config.frc_taper)

@@ -7,8 +7,7 @@ beam, which has most of the electrons, is corrected by what the window's samples
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +19,7 @@ from ptydesign.units import wavelength_a
 SUBPIXELS = 32  # on a side, by which a detector pixel on the aperture's edge is divided
 
 
-@dataclass(frozen=True)
-class Pixels:
+class Pixels(NamedTuple):
     """How a detector's pixels follow from a window's frequencies.
 
     rows: (ny, frequency), columns: (nx, frequency): weights. edge: (ny, nx), what the samples of the window's probe

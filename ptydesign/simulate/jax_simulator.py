@@ -12,6 +12,7 @@ all. They are left out, along x first, which is why spectra here are transposed:
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ptydesign import waves
+from ptydesign import accelerator, waves
 from ptydesign.grids import Grid
 from ptydesign.simulate.coherence import incoherent_probes
 from ptydesign.simulate.integrate import pattern, pixels_of, probe_spectrum
@@ -30,6 +31,7 @@ from ptydesign.types import Experiment, Potential
 from ptydesign.units import wavelength_a
 
 BLOCK = 16  # positions of one compiled call; the last block is padded, so any number of positions compiles once
+LARGE_BLOCK, BLOCK_ELEMENTS = 256, 2**26  # of an accelerator's, and the complex numbers of their waves: 512 MiB
 FEW, MOST = 3 / 8, 7 / 8  # parts of a window's frequencies: those of a probe, and those that a detector sees
 
 
@@ -62,43 +64,44 @@ def intensities(
     passed = jnp.asarray(limit.T[np.ix_(kx, ky)] ** 2, jnp.float32)
     drift, times = _drift(experiment, grid, len(positions_a), probes.shape[1])
     total = np.zeros((len(positions_a), *detector.pixels), np.float32)
-    here = np.asarray if jax.default_backend() == "cpu" else jnp.asarray
+    patterns_of = _patterns_there if accelerator.used() else _patterns
+    size = block_of(grid)
+    ramps = _ramps(grid, probes.shape[1])
     voltage_kv = experiment.optics.voltage_kv
     for transmission, origin_a in transmissions(potential, voltage_kv, window, positions_a, periodic):
         corners, shifts = _corners(positions_a - origin_a, window, potential.grid if periodic else None)
-        for start in range(0, len(positions_a), BLOCK):
-            part = slice(start, start + BLOCK)
-            places = tuple(_filled(rows[part]) for rows in (corners, shifts, times))
-            fine, direct = _block(transmission, probes, leaving, steps, passed, drift, places, grid=grid)
-            patterns = pattern(here(fine).swapaxes(-1, -2), here(direct) / pixels.kept, pixels)
+        for start in range(0, len(positions_a), size):
+            part = slice(start, start + size)
+            places = tuple(_filled(rows[part], size) for rows in (corners, shifts, times))
+            fine, direct = _block(transmission, probes, leaving, steps, passed, drift, places, ramps, shape=grid.shape)
+            patterns = patterns_of(fine, direct, pixels)
             total[part] += np.asarray(patterns)[: len(corners[part])]
     return total / len(potential.slices_va)
 
 
-@partial(jax.jit, static_argnames="grid")
-def _block(transmission, probes, leaving, steps, passed, drift, places, *, grid):
-    """Fine patterns (BLOCK, kx, ky) that the detector sees, and what of them leaves undeflected (BLOCK,).
+@partial(jax.jit, static_argnames="shape")
+def _block(transmission, probes, leaving, steps, passed, drift, places, ramps, *, shape):
+    """Fine patterns (place, kx, ky) that the detector sees, and what of them leaves undeflected (place,).
 
     probes: (probe, kx, ky), the lowest kx; leaving: the same after the specimen's thickness, normalised. steps:
     propagators. passed: (kx, ky) of the detector, a factor of intensities. drift: (kx, ky) phase that the probes gain
     over the scan, or None. places: the windows' pixel (0, 0) in the specimen, the shift of the probes, and the time in
-    [-1/2, 1/2].
+    [-1/2, 1/2]. ramps: (kx,) and (ky,), by which a shift in angstrom turns the probes' phases. shape: (y, x) of a
+    window, of which nothing else compiles anew.
     """
     slices, few = transmission.shape[0], probes.shape[1]
-    ky, kx = grid.frequencies()
-    kx = kx[0, _lowest(few)]
+    along_x, along_y = ramps
 
     def fine(place):
         corner, shift, time = place
-        local = jax.lax.dynamic_slice(transmission, (0, corner[0], corner[1]), (slices, *grid.shape))
-        turn = jnp.exp(-2j * jnp.pi * jnp.float32(kx)[:, None] * shift[1])
-        turn = turn * jnp.exp(-2j * jnp.pi * jnp.float32(ky)[:, 0] * shift[0])
+        local = jax.lax.dynamic_slice(transmission, (0, corner[0], corner[1]), (slices, *shape))
+        turn = jnp.exp(along_x[:, None] * shift[1]) * jnp.exp(along_y * shift[0])
         if drift is not None:
             turn = turn * jnp.exp(1j * time[0] * drift)
 
         def add(total, probe):
             entering, left = probe
-            wave = waves.multislice(_to_specimen(entering * turn, grid), local, steps)
+            wave = waves.multislice(_to_specimen(entering * turn, shape), local, steps)
             far = _to_detector(wave, *passed.shape)
             both = min(few, passed.shape[0]), passed.shape[1]
             overlap = jnp.sum(jnp.conj(_fitted(left * turn, both)) * _fitted(far, both))
@@ -109,14 +112,40 @@ def _block(transmission, probes, leaving, steps, passed, drift, places, *, grid)
         return jax.lax.scan(add, nothing, (probes, leaving))[0]
 
     # On a CPU one window at a time stays in its cache; a GPU wants many at once.
-    together = None if jax.default_backend() == "cpu" else BLOCK
-    return jax.lax.map(fine, places, batch_size=together)
+    if accelerator.used():
+        return jax.vmap(fine)(places)
+    return jax.lax.map(fine, places)
 
 
-def _to_specimen(spectrum, grid: Grid):
+def _patterns(fine, direct, pixels):
+    """Patterns (place, y, x) of what `_block` gives; on a CPU NumPy's products of matrices are the quicker ones."""
+    return pattern(np.asarray(fine).swapaxes(-1, -2), np.asarray(direct) / pixels.kept, pixels)
+
+
+@jax.jit
+def _patterns_there(fine, direct, pixels):
+    with jax.default_matmul_precision("highest"):
+        return pattern(fine.swapaxes(-1, -2), direct / pixels.kept, pixels)
+
+
+def _ramps(grid: Grid, few: int) -> tuple[jax.Array, jax.Array]:
+    ky, kx = grid.frequencies()
+    along_x, along_y = (-2j * jnp.pi * jnp.float32(k) for k in (kx[0, _lowest(few)], ky[:, 0]))
+    return along_x, along_y
+
+
+def block_of(grid: Grid) -> int:
+    """Positions of one compiled call in a window: a power of two of them on an accelerator, as its memory allows."""
+    if not accelerator.used():
+        return BLOCK
+    most = max(BLOCK, BLOCK_ELEMENTS // math.prod(grid.shape))
+    return min(LARGE_BLOCK, 1 << (most.bit_length() - 1))
+
+
+def _to_specimen(spectrum, shape: tuple[int, int]):
     """The wave (y, x) of a spectrum (kx, ky) of which only the lowest kx are given."""
     along_y = jnp.fft.ifft(spectrum, norm="ortho")
-    return jnp.fft.ifft(_fitted(along_y, grid.shape[::-1]).T, norm="ortho")
+    return jnp.fft.ifft(_fitted(along_y, shape[::-1]).T, norm="ortho")
 
 
 def _to_detector(wave, kx: int, ky: int):
@@ -221,6 +250,6 @@ def _corners(places_a: np.ndarray, window: Window, around: Grid | None) -> tuple
     return corner.astype(np.int32), rest.astype(np.float32)
 
 
-def _filled(rows: np.ndarray) -> np.ndarray:
-    """Rows repeated at the end to BLOCK rows."""
-    return np.pad(rows, ((0, BLOCK - len(rows)), (0, 0)), mode="edge")
+def _filled(rows: np.ndarray, size: int) -> np.ndarray:
+    """Rows repeated at the end to so many."""
+    return np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")

@@ -122,7 +122,7 @@ def group(
 ) -> tuple[ReconState, AnyMemory, Scalar]:
     """One group: gradient of its mean loss per electron, one step of the rule."""
     options, parameters, counts = context.options, context.parameters, context.problem.counts
-    (gathered,) = directions(state, members.indices, (members.count,), context, options.object_modes, gradient=True)
+    (gathered,) = directions(state, (members,), context, options.object_modes, gradient=True)
     if options.costs:
         to_object, to_probe = cost_directions(state, options.costs, parameters, counts)
         share = members.count * counts  # weights refer to the loss per electron

@@ -117,8 +117,8 @@ def group(
     options, parameters = context.options, context.parameters
     few = Group(members.indices[: options.step_positions], jnp.minimum(members.count, options.step_positions))
     all_measure = members.indices.shape[0] <= options.step_positions
-    stops = (few.count,) if all_measure else (few.count, members.count)
-    sums = directions(state, members.indices, stops, context, options.object_modes)
+    groups = (members,) if all_measure else (few, members)
+    sums = directions(state, groups, context, options.object_modes)
     gathered = sums[-1]
     d_probe = _probe_direction(gathered, members.count, state)
     d_object = jnp.zeros_like(state.object) if options.compact else preconditioned(gathered, parameters["delta"])
@@ -148,7 +148,7 @@ def sweep(
         return state, memory
     d_object = preconditioned(memory.direction, parameters["delta"])
     chosen = sample_of(groups, 4 * options.step_positions)
-    (few,) = directions(state, chosen.indices, (chosen.count,), context)
+    (few,) = directions(state, (chosen,), context)
     normal = normal_equations(state, few, d_object, jnp.zeros_like(state.probe), chosen, context)
     a = parameters["object_step"] * solve_one(normal.oo, normal.o, parameters["damping"])
     uphill = jnp.sum((d_object * jnp.conj(memory.velocity)).real) < 0
