@@ -61,14 +61,16 @@ def studies(options: argparse.Namespace) -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Check a study's file, and say what the study would take."""
+    """Check the file of a study or of a plan, and say what it would take."""
     from ptydesign import kinds
     from ptydesign.study.cost import check_size, words
 
-    run = kinds.open_study(options.study, options.scale, options.root)
+    run = kinds.open_any(options.study, options.scale, options.root)
     check_size(run.kind, run.resolved)
     steps.warn(run)
     print(words(run, options.cores))
+    if run.kind.name == kinds.PLANNING:
+        print(f"`ptydesign card {options.study}` says what is possible, and what to change")
 
 
 def keys(options: argparse.Namespace) -> None:
@@ -136,7 +138,8 @@ def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:
     one = add(found, "studies", studies)
     steps.add_run(one)
     one = add(found, "check", check)
-    steps.add_study(one)
+    one.add_argument("study", type=Path, help="folder with a study.yaml, as studies/lowdose, or a plan's file")
+    steps.add_run(one)
     for name, run in (("figures", figures), ("report", report), ("costs", costs)):
         add(found, name, run).add_argument("results", type=Path, help="results folder of a study, as results/lowdose")
     one = add(found, "optuna", optuna)

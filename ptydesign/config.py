@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, W
 
 from ptydesign.errors import NOTHING, InputError, describe, near_files, nearest
 from ptydesign.functions import beside
+from ptydesign.slips import in_known_unit, meant
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -61,6 +62,11 @@ class Strict(BaseModel):
                 mend = meant({"type": "", "input": content.get(name)}) or mend
                 raise InputError(name, "must be a number", wrong[0], mend)
         return content
+
+    @classmethod
+    def instead_of(cls, key: str, value: Any) -> str:
+        """What to write instead of a key that isn't known here and belongs elsewhere; or nothing."""
+        return ""
 
 
 def one_of(known: Iterable[Any]) -> WithJsonSchema:
@@ -191,11 +197,13 @@ _RULES = {
     "dict_type": "must be a mapping of keys to values",
     "tuple_type": "must be a list",
     "path_type": "must be a file's path",
+    "string_type": "must be text",
     "too_short": "must have at least {min_length} item(s)",
 }
 
 _MENDS = {
     "tuple_type": "Write it in brackets, as [a, b].",
+    "string_type": 'Put it in quotes, as "123".',
     "too_short": "List what there is, as [a, b].",
 }
 
@@ -312,16 +320,18 @@ def _problem(
 ) -> InputError:
     """One of pydantic's problems."""
     cause = first.get("ctx", {}).get("error")
-    path, known_here = _place(model, first["loc"], content, first["type"] == "missing")
+    path, models = _place(model, first["loc"], content, first["type"] == "missing")
+    known_here = {name for one in models for name in one.model_fields}
     if isinstance(cause, InputError):
         # a validator of one field names the field that the path ends in already
         named = not path or f".{path}".endswith(f".{cause.field}")
         field = (path or cause.field) if named else f"{path}.{cause.field}"
         return InputError(f"{source}: {field}", cause.rule, cause.value, cause.mend)
     if first["type"] == "extra_forbidden":
-        known = known_here - (header if "." not in path else set())
-        mend = nearest(str(first["loc"][-1]), known)
-        return InputError(f"{source}: {path}", "is not a known key", first["input"], mend)
+        known, key, value = known_here - (header if "." not in path else set()), str(first["loc"][-1]), first["input"]
+        elsewhere = next(filter(None, (one.instead_of(key, value) for one in models if issubclass(one, Strict))), "")
+        mend = in_known_unit(key, value, known) or elsewhere or nearest(key, known)
+        return InputError(f"{source}: {path}", "is not a known key", value, mend)
     if first["type"] == "union_tag_invalid":
         kind = first["ctx"]["discriminator"].strip("'")
         known = [tag.strip("' ") for tag in first["ctx"]["expected_tags"].split(",")]
@@ -340,36 +350,14 @@ def _problem(
     return InputError(f"{source}: {path}", rule, first["input"], meant(first, known_here) or mend)
 
 
-def meant(problem: Mapping[str, Any], beside: set[str] = frozenset()) -> str:  # type: ignore[assignment]
-    """What a list without commas, a range written as a list, or a number for a section was meant to be, or nothing."""
-    value = problem["input"]
-    words = value[0] if isinstance(value, list) and len(value) == 1 else value
-    numbers = words.strip("[]() ").split() if isinstance(words, str) and len(words) < 100 else []
-    if len(numbers) > 1 and all(map(_is_number, numbers)):
-        return f"Write it with commas: [{', '.join(numbers)}]."
-    pair = isinstance(value, list) and len(value) == 2 and all(_is_number(str(end)) for end in value)
-    if problem["type"] not in ("model_type", "model_attributes_type"):
-        return ""
-    section = "" if isinstance(value, list) else "It is a section: write its keys below it, each with its value."
-    return f"Write a range as {{low: {value[0]}, high: {value[1]}}}." if pair else section
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
 def _of_another_member(problem: Mapping[str, Any]) -> bool:
     """Whether a mapping isn't a number, or a number no mapping: of a union, that says what wasn't meant."""
     mapping = isinstance(problem["input"], Mapping)
     return problem["type"] in (("float_type", "int_type") if mapping else ("dict_type",))
 
 
-def _place(model: type[BaseModel], location: tuple, content: Any, missing: bool) -> tuple[str, set[str]]:
-    """A pydantic location as a path of the user's file, and the keys that are known beside its last part.
+def _place(model: type[BaseModel], location: tuple, content: Any, missing: bool) -> tuple[str, list[type[BaseModel]]]:
+    """A pydantic location as a path of the user's file, and the models whose keys are known beside its last part.
 
     pydantic also names which member of a union it tried; that is no key of the file and is left out. Of a union, only
     the member that the content chooses counts. missing: the last part is a key that should be there.
@@ -387,7 +375,7 @@ def _place(model: type[BaseModel], location: tuple, content: Any, missing: bool)
         beside, content = models, inside
         # an index or the name of an entry leads to what the annotation holds, which is what we have
         models = _chosen([m for a in fields for m in _models_in(a)] if fields else models, content)
-    return ".".join(parts), {name for m in beside for name in m.model_fields}
+    return ".".join(parts), beside
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ptydesign import functions, machine
+from ptydesign.config import read_yaml
 from ptydesign.errors import InputError, nearest
 from ptydesign.study import cost
 from ptydesign.study.file import DEFAULT_KIND, DEFAULT_SCALE, RENAMED, SCALES, kind_of
@@ -28,6 +29,7 @@ KINDS = {
 }
 RULES = Path(__file__).parent / "study" / "study.smk"  # Snakemake's rules of all kinds
 
+PLANNING = "planning"
 OPTIONS = ("scale", "allow_code")
 ALL = "all"  # the target that is all studies
 
@@ -44,6 +46,19 @@ def open_study(folder: Path, scale: str, root: Path) -> Run:
     """The checked study of a folder at one scale. Raises InputError; takes about a second."""
     kind = find_kind(kind_of(folder, KINDS))
     return Run(kind, kind.load(Path(folder), scale, root))
+
+
+def open_any(path: Path, scale: str, root: Path) -> Run:
+    """`open_study`, also of a folder's study.yaml and of a plan's file outside of any study. Raises InputError."""
+    path = Path(path)
+    if path.name == "study.yaml" or path.suffix not in (".yaml", ".yml"):
+        return open_study(path.parent if path.is_file() else path, scale, root)
+    content = read_yaml(path)
+    kind = content.get("kind", DEFAULT_KIND if DEFAULT_KIND in content else PLANNING)
+    if isinstance(kind, str) and find_kind(kind).name != PLANNING:
+        mend = f"Make it studies/{path.stem}/study.yaml, and check that folder."
+        raise InputError(str(path), "must be in a folder of its own, which names the study", path.name, mend)
+    return Run(find_kind(PLANNING), find_kind(PLANNING).load(path, scale, root))
 
 
 def finished_kind(results: Path) -> Kind:

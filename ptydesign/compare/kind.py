@@ -29,6 +29,7 @@ from ptydesign.experiment.trial import Trial
 from ptydesign.functions import plain_name
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
+from ptydesign.simulate.specimen import mixed_words
 from ptydesign.study import cost, improbable, tables
 from ptydesign.study.acquisition import ExperimentConfig, at_point
 from ptydesign.study.draws import Save, Summary, difference, fresh_draws, summarise, verdict
@@ -123,13 +124,14 @@ def load(folder: Path, scale: str, root: Path) -> Resolved:
     points = [(f"designs.{name}", design.point) for name, design in study.designs.items()]
     with in_file(folder / "study.yaml"):
         checks.check_points(study, study.score, points, folder)
-        warnings = [*_warnings(study, folder), *checks.margin_warnings(study, points)]
         study = checks.found_sample(study, points, folder)
+        warnings = [*_warnings(study, folder), *checks.margin_warnings(study, points)]
     return resolved(study, points, folder, root, warnings)
 
 
 def _warnings(study: CompareStudy, folder: Path) -> Iterator[str]:
     questions = [*improbable.of_experiment(study.experiment, "experiment"), *improbable.of_thickness(study.sample)]
+    questions += improbable.of_image(study.sample, study.experiment.voltage_kv)
     for name, design in study.designs.items():
         config = study.config(name)
         questions += improbable.of_experiment(config, f"designs.{name}", design.point)
@@ -138,6 +140,7 @@ def _warnings(study: CompareStudy, folder: Path) -> Iterator[str]:
             yield from checks.faint_warnings(dose, config.step_a, f"the step of {name}")
     for name, plan in study.reconstructions.items():
         yield from checks.slices_warnings(study, plan, folder, f"the reconstruction {name}")
+    yield from filter(None, [mixed_words(study.sample)])
     yield from improbable.asked(questions, study.meant)
 
 

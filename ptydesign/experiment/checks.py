@@ -19,7 +19,7 @@ from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
 from ptydesign.score.metrics import ssim_window_px
 from ptydesign.simulate.dataset import check_experiment, required_shape
-from ptydesign.simulate.specimen import ImageSample, build_atoms, check_sample
+from ptydesign.simulate.specimen import ImageSample, build_atoms, check_sample, mixed_words
 from ptydesign.study import improbable
 from ptydesign.study.acquisition import OPERATOR_NAMES, ExperimentConfig, at_point, field_at, to_experiment
 
@@ -46,8 +46,10 @@ def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str
     _check_faint(study, warnings)
     warnings += slices_warnings(study, study.reconstruction, folder)
     improbable.check_meant(study.meant, study.model_dump())
+    study = found_sample(study, points, folder)
+    warnings += filter(None, [mixed_words(study.sample)])
     warnings += improbable.asked(_questions(study, points), study.meant)
-    return found_sample(study, points, folder), warnings
+    return study, warnings
 
 
 def _questions(study: StudyConfig, points: Sequence[Place]) -> Iterator[improbable.Question]:
@@ -58,6 +60,7 @@ def _questions(study: StudyConfig, points: Sequence[Place]) -> Iterator[improbab
     reference = study.reference.point
     yield from improbable.of_experiment(at_point(study.experiment, reference, "reference"), "reference", reference)
     yield from improbable.of_thickness(study.sample)
+    yield from improbable.of_image(study.sample, study.experiment.voltage_kv)
 
 
 def _check_plans(study: StudyConfig) -> None:

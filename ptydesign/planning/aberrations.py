@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import cmath
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -52,6 +54,10 @@ class Kind:
         """Its unit in angstrom."""
         return {"nm": NM, "um": UM, "mm": MM}[self.unit_name]
 
+    def blur_a(self, coefficient: float, semiangle_mrad: float) -> float:
+        """C alpha^n: the largest transverse aberration at the edge of the aperture. coefficient: in its unit."""
+        return coefficient * self.unit_a * (semiangle_mrad * MRAD) ** self.order
+
     def phase_rad(self, coefficient: float, voltage_kv: float, semiangle_mrad: float) -> float:
         """2 pi/lambda C alpha^(n+1)/(n+1): the largest phase at the edge of the aperture. coefficient: in its unit."""
         alpha = semiangle_mrad * MRAD
@@ -67,6 +73,27 @@ KINDS = (
     Kind("C34", "A3", 1, "fourfold", "um", "fourfold astigmatism"),
     Kind("C50", "C5", 1, "c5", "mm", "spherical aberration of fifth order"),
 )
+
+
+NAMES = {name: one for one in KINDS for name in (one.haider, one.krivanek)}
+HIGHER = ("A4", "B4", "D4", "A5", "R5", "S5", "C41", "C43", "C45", "C52", "C54", "C56")
+DEFOCUS = "Defocus is set, not listed here: its range is instrument.defocus_nm, its error instrument.defocus_error_nm."
+ELSEWHERE = {
+    **dict.fromkeys(("C3", "C30", "CS"), "Spherical aberration of third order is instrument.cs_mm, in mm."),
+    **dict.fromkeys(("C1", "C10", "DEFOCUS"), DEFOCUS),
+    "CC": "Chromatic aberration is instrument.cc_mm, in mm.",
+    **dict.fromkeys(HIGHER, "It can't be simulated: leave it out, or ask what corrects it. Known are "
+                    f"instrument.cs_mm and {', '.join(one.haider for one in KINDS)}."),
+}  # fmt: skip
+
+
+def place_of(key: str) -> str:
+    """What to write for an aberration that stands beside `aberrations`; nothing for other keys."""
+    name = re.sub("_(nm|um|mm)$", "", key.lower()).upper()
+    if name not in NAMES:
+        return ELSEWHERE.get(name, "")
+    parts = "{nm: ..., angle_deg: ...}" if NAMES[name].fold else "{mm: ...}"
+    return f"Write it as instrument.aberrations: {{{name}: {parts}}} ({NAMES[name].words})."
 
 
 class Directed(Strict):
@@ -117,6 +144,11 @@ class Aberrations(Strict):
     """Fourfold astigmatism, as A3."""
     C50: Round | None = None
     """Spherical aberration of fifth order, as C5."""
+
+    @classmethod
+    def instead_of(cls, key: str, value: Any) -> str:
+        """Where an aberration belongs that is none of these."""
+        return ELSEWHERE.get(key.upper(), "")
 
     @model_validator(mode="after")
     def _once(self) -> Aberrations:
@@ -193,13 +225,16 @@ def drawn(aberrations: Aberrations, rng: np.random.Generator) -> Parts:
     return found
 
 
+def rms_of(aberrations: Aberrations, kind: Kind) -> float:
+    """Rms amount of what alignment leaves of an aberration, in its unit."""
+    return aberrations.of(kind)[1] * (math.sqrt(2) if kind.fold else 1.0)
+
+
 def residual_phases(aberrations: Aberrations, voltage_kv: float, semiangle_mrad: float) -> dict[Kind, float]:
     """Rms phase in rad, at the edge of the aperture in its worst direction, of each residual that there is."""
     found = {}
     for kind in KINDS:
-        residual = aberrations.of(kind)[1]
-        if residual:
-            rms = residual * (math.sqrt(2) if kind.fold else 1.0)
+        if rms := rms_of(aberrations, kind):
             found[kind] = kind.phase_rad(rms, voltage_kv, semiangle_mrad)
     return found
 

@@ -79,7 +79,7 @@ class Design(Explored):
         return pd.read_csv(self.folder / "card.csv")
 
     def figure(self, name: str) -> Figure:
-        """A figure by name: prediction, probe, fronts, robustness, tolerance, limits, screen."""
+        """A figure by name: prediction, probe, patterns, fronts, robustness, tolerance, limits, screen."""
         from ptydesign.planning.figures import FIGURES
         from ptydesign.study.figures import draw
 

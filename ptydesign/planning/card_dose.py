@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ptydesign.planning import dose
 from ptydesign.planning.instrument import Bench
 from ptydesign.planning.operation import Operation
-from ptydesign.planning.rows import GREEN, INFO, RED, Row, graded, number_words, unless
+from ptydesign.planning.rows import GREEN, INFO, RED, Row, graded, part_words, unless
 
 FORMULA = "current × exposure / (e s² dose)"
 CONTRAST = 0.1  # of the finest fringe, below which the card says so
@@ -30,11 +30,13 @@ def dose_rows(bench: Bench, operation: Operation) -> Iterator[Row]:
             unless(part >= 90, lost[largest][1]),
         )  # fmt: skip
         rate, limit = dose.dose_rate(bench, setting, current), bench.goal.dose_rate_limit_e_per_a2_s
+        slow = not limit or dose.rate_is_allowed(rate, limit)
+        wanted = f"{limit:,.9g} or less; this is {part_words(rate / limit)}" if limit else "no limit given"
+        more = math.sqrt(rate / limit) if limit else 1.0
+        change = f"{1 / more**2:.2g} times the current, or a probe {more:.3g} times as wide (more defocus)."
         yield Row(
-            "Dose rate in the probe", rate, "e/Å²/s", f"{number_words(limit)} or less" if limit else "no limit given",
-            (GREEN if rate <= limit else RED) if limit else INFO, "current / (e π R²)",
-            "goal.dose_rate_limit_e_per_a2_s",
-            unless(not limit or rate <= limit, "Less current, or more defocus."),
+            "Dose rate in the probe", rate, "e/Å²/s", wanted, (GREEN if slow else RED) if limit else INFO,
+            "current / (e π R²)", "goal.dose_rate_limit_e_per_a2_s", unless(slow, change),
         )  # fmt: skip
     yield Row(
         "Exposed around the field", bench.probe_radius_a(setting), "Å", "", INFO, "R",

@@ -9,10 +9,11 @@ import pandas as pd
 
 from ptydesign.planning.card import Card
 from ptydesign.planning.config import PlanningStudy
-from ptydesign.planning.resolution import reached_resolution_a
+from ptydesign.planning.resolution import is_reached, reached_resolution_a
 from ptydesign.planning.rows import AMBER, RED
 from ptydesign.planning.tables import PlanningTables
 from ptydesign.reconstruct.plan import Plan
+from ptydesign.simulate.specimen import ImageSample
 from ptydesign.study.quantities import words_and_unit
 
 UNSURE = 0.1  # difference of two scores of the same setting from which they aren't scatter of noise
@@ -25,7 +26,7 @@ def cautions(tables: PlanningTables, plan: PlanningStudy) -> list[str]:
     """Sentences; none if there is nothing to say."""
     card = Card.of(tables.recommendation["cards"][0])
     found = [_scale(plan), _goal(tables, plan), _fragile(tables), _search(tables), *_neighbours(tables)]
-    found += [_wraps(tables), _card(card), *map(_sentence, tables.recommendation["warnings"])]
+    found += [_wraps(tables, plan), _card(card), *map(_sentence, tables.recommendation["warnings"])]
     return [sentence for sentence in found if sentence]
 
 
@@ -41,7 +42,7 @@ def _goal(tables: PlanningTables, plan: PlanningStudy) -> str:
     found = tables.images.get("recommended")
     reached = found and reached_resolution_a(found["arrays"], found["attrs"]["pixel_a"])
     wanted = plan.goal.resolution_a
-    if reached and reached <= 1.02 * wanted:
+    if is_reached(reached or None, wanted):
         return ""
     return f"The goal of {wanted:g} Å is not reached at this dose."
 
@@ -123,7 +124,7 @@ def _better(row: pd.Series) -> str:
     return f"{value} scored {row['ssim']:.3f} instead of {row['ssim'] / row['kept']:.3f}"
 
 
-def _wraps(tables: PlanningTables) -> str:
+def _wraps(tables: PlanningTables, plan: PlanningStudy) -> str:
     found = tables.images.get("recommended")
     if not found or Plan.model_validate(tables.recommendation["reconstruction"]).final_slices[0] > 1:
         return ""
@@ -131,7 +132,6 @@ def _wraps(tables: PlanningTables) -> str:
     largest = float(np.max(truth) - np.median(truth))
     if largest <= math.pi:
         return ""
-    return (
-        f"The projected phase reaches {largest:.1f} rad, and a single slice can only show ±π: "
-        "set simulation.slice_thickness_a."
-    )
+    flat = isinstance(plan.sample, ImageSample)
+    mend = "give the structure, to have slices" if flat else "set simulation.slice_thickness_a"
+    return f"The projected phase reaches {largest:.1f} rad, and a single slice can only show ±π: {mend}."

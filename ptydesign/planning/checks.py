@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ptydesign.errors import InputError
+from ptydesign.planning import aberrations
 from ptydesign.planning.config import NM_PER, PlanningStudy
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
 from ptydesign.planning.possible import check_possible, unusable
 from ptydesign.planning.reconstruction import thickness_a
 from ptydesign.planning.space import make_space
-from ptydesign.simulate.specimen import ImageSample, check_sample
+from ptydesign.simulate.specimen import ImageSample, check_sample, mixed_words
 from ptydesign.study import improbable
 from ptydesign.study.improbable import Question
 from ptydesign.units import MRAD, NM, wavelength_a
@@ -34,6 +35,8 @@ def check_plan(plan: PlanningStudy, folder: Path) -> tuple[PlanningStudy, list[s
     _check_camera(bench)
     _check_frame_rate(bench)
     _check_expert(bench)
+    _check_residuals(bench)
+    _check_depth(plan)
     _check_slices(plan)
     make_space(bench)
     check_possible(bench)
@@ -100,6 +103,14 @@ def _check_frame_rate(bench: Bench) -> None:
         raise InputError("instrument.dwell_us.high", rule, longest, mend)
 
 
+def _check_depth(plan: PlanningStudy) -> None:
+    if plan.goal.depth and isinstance(plan.sample, ImageSample):
+        rule = "needs a sample with atoms: an image is a single slice, and has nothing along the beam"
+        raise InputError(
+            "goal.depth", rule, True, "Leave it out, or give the structure: sample: {kind: structure, ...}."
+        )
+
+
 def _check_slices(plan: PlanningStudy) -> None:
     slice_a = plan.simulation.slice_thickness_a
     if slice_a is None or isinstance(plan.sample, ImageSample):
@@ -109,6 +120,28 @@ def _check_slices(plan: PlanningStudy) -> None:
         rule = f"must not be thicker than the sample, {thickness:.4g} Å"
         mend = "Take thinner slices, or leave it out: the sample is then projected."
         raise InputError("simulation.slice_thickness_a", rule, slice_a, mend)
+
+
+def _check_residuals(bench: Bench) -> None:
+    """What alignment leaves of an aberration must leave a probe that a pattern's window holds, with some aperture."""
+    instrument = bench.instrument
+    narrow = instrument.apertures_mrad[0]
+    window = max(
+        bench.window_a(Setting(voltage, narrow, 0.0, 1.0, camera))
+        for voltage, camera in itertools.product(instrument.voltages_kv, bench.cameras)
+    )
+    for kind in aberrations.KINDS:
+        disk = 2 * kind.blur_a(aberrations.rms_of(instrument.aberrations, kind), narrow)
+        if disk > window:
+            name = next(n for n in (kind.krivanek, kind.haider) if getattr(instrument.aberrations, n) is not None)
+            part = "residual_nm" if kind.fold else "residual_mm"
+            value = getattr(getattr(instrument.aberrations, name), part)
+            rule = (
+                f"must leave a probe that fits into the widest window, {window:.0f} Å (λ/Δθ); it makes a disk of "
+                f"{disk:.0f} Å with the smallest aperture, {narrow:g} mrad"
+            )
+            mend = f"Is it in {part[-2:]}? Give {value * window / disk:.3g} or less."
+            raise InputError(f"instrument.aberrations.{name}.{part}", rule, value, mend)
 
 
 def _check_expert(bench: Bench) -> None:
@@ -157,6 +190,7 @@ def _questions(bench: Bench) -> Iterator[Question]:
         why = f"{limits.largest:g} nm or less is as good as in focus, since lambda/alpha^2 is {depth_nm:.3g} nm or more"
         yield Question("instrument.defocus_nm", f"{end:g} nm", why, "um", limits.as_in(NM_PER["um"]))
     yield from improbable.of_thickness(bench.plan.sample)
+    yield from improbable.of_image(bench.plan.sample, instrument.voltages_kv[-1], bench.goal.resolution_a)
     if instrument.camera_lengths_mm:
         for camera in instrument.camera_lengths_mm:
             edge = bench.edge_mrad(camera)
@@ -194,6 +228,7 @@ def _warnings(bench: Bench) -> list[str]:
     gun = bench.instrument.gun
     if gun is not None and (assumed := _assumed(bench)):
         found.append(f"numbers of the gun that are typical of {gun.kind}, not yours: {assumed}: give your own")
+    found += filter(None, [mixed_words(bench.plan.sample)])
     found += improbable.asked(_questions(bench), bench.plan.meant)
     sample, wanted = bench.plan.sample, bench.goal.resolution_a
     if sample.kind == "image" and sample.pixel_a > wanted / 2:

@@ -80,6 +80,8 @@ def plan(options: argparse.Namespace) -> None:
     from ptydesign.planning.api import Design, install, run_rules
     from ptydesign.study.file import folder_name
 
+    if options.measured is not None:
+        options.plan = _next_time(options.plan, options.scale, *options.measured)
     if options.card:
         card(options)
         return
@@ -91,6 +93,34 @@ def plan(options: argparse.Namespace) -> None:
     print(", ".join(f"{key} {word}" for key, word in zip(settings, words, strict=True)))
     for file in ("sheet.pdf", "sheet.html", "settings.json", "reconstruction.yaml", "report.html"):
         print(folder / file)
+
+
+def _next_time(path: Path, scale: str, data: Path, result: Path) -> Path:
+    """Write the plan for the next time beside a plan, with what was measured; returns its file."""
+    import yaml
+
+    from ptydesign import io
+    from ptydesign.config import read_yaml
+    from ptydesign.planning import measured
+    from ptydesign.planning.library import with_instrument
+    from ptydesign.planning.load import read_plan
+    from ptydesign.planning.resolve import make_bench
+
+    if path.is_dir():
+        raise InputError("--from", "needs a plan's file, beside which the next one goes", str(path), "Give its file.")
+    bench, new = make_bench(read_plan(path, scale)[0]), measured.next_path(path)
+    taken = measured.measured(bench, io.read_dataset(data, mapped=True), io.read_reconstruction(result))
+    content = measured.next_plan(with_instrument(read_yaml(path), path.parent), taken)
+    lines = measured.lines_of(taken)
+    head = "".join(f"# {line}\n" for line in (f"{path.name} with what {data.name} and {result.name} say:", *lines))
+    io.write_text(new, head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    try:
+        read_plan(new, scale)
+    except InputError:
+        new.unlink()
+        raise
+    print("\n".join([*lines, f"{new}: written; it is planned now, and can be edited and planned again"]))
+    return new
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -115,6 +145,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.set_defaults(run=card)
     one = commands.add_parser("plan", help=plan.__doc__, description=plan.__doc__)
     _plan(one)
+    one.add_argument(
+        "--from", dest="measured", nargs=2, type=Path, metavar=("DATA", "RESULT"),
+        help="a measurement and its reconstruction: plan the next time with its setting, dose and errors",
+    )  # fmt: skip
     one.add_argument("--card", action="store_true", help="only the feasibility card, in seconds")
     one.add_argument("--cores", type=int, default=None, help="jobs at a time (default: all cores)")
     _output(one)

@@ -16,12 +16,12 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from ptydesign.experiment.images import UNITS, kept_images
-from ptydesign.planning import aberrations, scope
+from ptydesign.planning import aberrations, patterns, scope
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import day_reconstruction, probe_powers
-from ptydesign.planning.resolve import AFFINE, PlanningResolved, expert_name, expert_words
+from ptydesign.planning.resolve import AFFINE, LEAST_DOSE, PlanningResolved, expert_name, expert_words
 from ptydesign.planning.robust import read_robust, recommended
 from ptydesign.planning.scope import EXPERT_DESIGN, LIMIT_DESIGNS, RECOMMENDED
 from ptydesign.planning.search import read_round
@@ -110,7 +110,7 @@ def _robustness(resolved: PlanningResolved, robust: dict[str, Any]) -> Iterable[
 def _candidates(
     resolved: PlanningResolved, robust: dict, summaries: list[dict], chosen: str
 ) -> Iterable[dict[str, Any]]:
-    bench, limit = resolved.bench, resolved.study.goal.dose_limit
+    bench, limit = resolved.bench, resolved.dose_e_per_a2
     for summary in summaries:
         setting = Setting(**robust[summary["design"]]["setting"])
         operation = operate(bench, setting, limit)
@@ -193,20 +193,23 @@ def _rank(rows: pd.DataFrame) -> float | None:
 
 
 def _images(resolved: PlanningResolved, robust: dict[str, Any], chosen: str) -> dict[str, dict[str, Any]]:
-    """Picture and ring correlation of the first repeat of the recommended design and of the rule of thumb."""
+    """Picture and ring correlation of the first repeat of the recommended design and of the rule of thumb; and the
+    patterns to expect."""
     store, groups = PointStore(resolved.root), {}
     for name, design in ((RECOMMENDED, chosen), (EXPERT_DESIGN, EXPERT_DESIGN)):
         first = next(t for t in robust[design]["trials"] if t["kind"] == "repeat")
         if first["status"] != "ok":
             continue
         groups[name] = kept_images(store, first["key"], tuple(UNITS), ("pixel_a", "psnr_db", "ssim"))
+    if (expected := resolved.read_json(f"limits/{RECOMMENDED}.json").get(patterns.GROUP)) is not None:
+        groups[patterns.GROUP] = patterns.as_images(expected)
     return groups
 
 
 def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[dict], chosen: str) -> dict[str, Any]:
     """All that the sheet says, in the microscope's units and sign."""
     plan, bench = resolved.study, resolved.bench
-    limit, rate = plan.goal.dose_limit, resolved.read_json("card.json")["fft_units_per_s"]
+    limit, rate = resolved.dose_e_per_a2, resolved.read_json("card.json")["fft_units_per_s"]
     found, beams = {}, {}
     named = {RECOMMENDED: chosen, EXPERT_DESIGN: EXPERT_DESIGN}
     settings = {name: robust[design]["setting"] for name, design in named.items()}
@@ -241,25 +244,28 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
         }
     powers = probe_powers(bench, beams[RECOMMENDED])
     limits = {d: resolved.read_json(f"limits/{d}.json") for d in LIMIT_DESIGNS}
+    limits = {d: {name: v for name, v in one.items() if name != patterns.GROUP} for d, one in limits.items()}
     return {
         **found,
         "expert_name": expert_name(plan),
         "expert_words": expert_words(plan),
         "tolerance": _shown_tolerance(resolved),
         "limits": limits,
-        "cards": [card.content() for card in cards_of(bench, settings, rate)],
+        "cards": [card.content() for card in cards_of(bench, settings, limit, rate)],
         "reconstruction": day_reconstruction(plan, robust[chosen].get("sweeps"), powers).model_dump(mode="json"),
         "warnings": list(resolved.warnings),
+        **({"least_dose": resolved.read_json(LEAST_DOSE)} if plan.goal.minimise else {}),
     }
 
 
-def cards_of(bench: Bench, settings: dict[str, dict[str, Any]], fft_units_per_s: float) -> list[Card]:
-    """Cards at the dose limit, of the recommended setting and of the expert's; one, if they are the same."""
+def cards_of(
+    bench: Bench, settings: dict[str, dict[str, Any]], dose_e_per_a2: float, fft_units_per_s: float
+) -> list[Card]:
+    """Cards at a dose, of the recommended setting and of the expert's; one, if they are the same."""
     called = {RECOMMENDED: RECOMMENDED, EXPERT_DESIGN: expert_name(bench.plan)}
     if settings[RECOMMENDED] == settings[EXPERT_DESIGN]:
         called = {RECOMMENDED: f"{called[EXPERT_DESIGN]} ({RECOMMENDED})"}
-    limit = bench.goal.dose_limit
-    operations = {name: operate(bench, Setting(**settings[name]), limit) for name in called}
+    operations = {name: operate(bench, Setting(**settings[name]), dose_e_per_a2) for name in called}
     about = {RECOMMENDED: "", EXPERT_DESIGN: expert_words(bench.plan)}
     if len(called) == 1:
         about[RECOMMENDED] = about[EXPERT_DESIGN]

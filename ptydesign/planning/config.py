@@ -10,14 +10,14 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from ptydesign.config import Count, Strict
 from ptydesign.design.settings import SearchConfig
 from ptydesign.errors import InputError, nearest
-from ptydesign.planning.aberrations import Aberrations
+from ptydesign.planning.aberrations import Aberrations, place_of
 from ptydesign.planning.detectors import DetectorNumbers
+from ptydesign.planning.goal import GoalConfig
 from ptydesign.planning.gun import GunConfig, SourceAt
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.simulate.specimen import SampleConfig
-from ptydesign.study.file import FOLDER_NAME
+from ptydesign.study.file import FOLDER_NAME, Title
 
-Dose = Annotated[float, Field(gt=0, le=1e9)]
 Voltage = Annotated[float, Field(ge=10, le=1000)]
 Aperture = Annotated[float, Field(gt=0, le=200)]
 LEAST_CURRENT_PA = 0.2  # below, the largest of a list is in nanoampere
@@ -146,6 +146,11 @@ class InstrumentConfig(Strict):
     sources: dict[str, str] = Field(default_factory=dict)
     """Where numbers are from, by the names of their fields; for an instrument that is kept as a file."""
 
+    @classmethod
+    def instead_of(cls, key: str, value: Any) -> str:
+        """Where an aberration belongs."""
+        return place_of(key)
+
     @field_validator("voltages_kv", "apertures_mrad", "currents_pa", "camera_lengths_mm", "pixels_mrad")
     @classmethod
     def _rising(cls, values: tuple[float, ...] | None) -> tuple[float, ...] | None:
@@ -256,46 +261,6 @@ class DetectorChoice(Strict):
     """Numbers of your detector that differ from the data file's."""
 
 
-class GoalConfig(Strict):
-    """What is wanted."""
-
-    doses_e_per_a2: tuple[Dose, ...] = Field(min_length=1)
-    """Doses in e/A^2 that the specimen gets in all, counted or not: the largest is its limit, smaller ones are planned
-    too, for quality against dose."""
-    pre_exposure_e_per_a2: float = Field(0.0, ge=0, le=1e9)
-    """Part of each dose in e/A^2 that is spent before the scan starts, for focusing and tilting on the same place."""
-    dose_rate_limit_e_per_a2_s: PositiveFloat | None = None
-    """Largest dose rate in the probe, current / (e pi R^2), in e/A^2 per second, if one is known; null is no limit."""
-    resolution_a: PositiveFloat = 1.0
-    """Resolution that is wanted, as a period in angstrom; the detector must reach its angle."""
-    time_limit_s: PositiveFloat | None = None
-    """Longest scan in seconds; null is no limit."""
-    field_of_view_a: tuple[PositiveFloat, PositiveFloat] = (200.0, 200.0)
-    """[y, x] size in angstrom of the scan on the day; it decides scan time, drift and file size."""
-    depth: bool = False
-    """Whether the structure along the beam is wanted; the card then checks what several slices need."""
-
-    @field_validator("doses_e_per_a2")
-    @classmethod
-    def _sorted(cls, doses: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(doses)) < len(doses):
-            raise InputError("doses_e_per_a2", "must differ", list(doses), "List each dose once.")
-        return tuple(sorted(doses))
-
-    @model_validator(mode="after")
-    def _something_left(self) -> GoalConfig:
-        if self.pre_exposure_e_per_a2 >= self.doses_e_per_a2[0]:
-            rule = f"must be below the smallest dose, {self.doses_e_per_a2[0]:g} e/Å², which it is a part of"
-            mend = "Focus elsewhere, or raise goal.doses_e_per_a2."
-            raise InputError("pre_exposure_e_per_a2", rule, self.pre_exposure_e_per_a2, mend)
-        return self
-
-    @property
-    def dose_limit(self) -> float:
-        """The largest dose: the plan that the sheet is written for."""
-        return self.doses_e_per_a2[-1]
-
-
 class SettingConfig(Strict):
     """A setting in the microscope's units and sign; what is left out is filled by the rule of thumb."""
 
@@ -369,7 +334,7 @@ class PlanningStudy(Strict):
     """Name of the study's folder; not in the file."""
     scale: Literal["smoke", "preview", "paper"] = "preview"
     """Scale of the run; not in the file."""
-    title: str
+    title: Title
     """What heads the sheet and the report."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Start of all random numbers; another seed repeats the study with other noise."""

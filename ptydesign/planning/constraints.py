@@ -16,6 +16,7 @@ from ptydesign.design import sampling
 from ptydesign.planning import dose
 from ptydesign.planning.gun import MOST_TIMES
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
+from ptydesign.planning.rows import number_words, part_words
 from ptydesign.simulate.coherence import largest_source_a, largest_spread_a
 from ptydesign.simulate.detector import MAX_MEAN_COUNTS
 from ptydesign.units import MM, MRAD, NM, wavelength_a
@@ -278,8 +279,8 @@ def _too_fast(bench: Bench, setting: Setting, current_pa: float) -> Violation:
     fits = wider.defocus_nm <= max(map(abs, bench.underfocus_nm)) and 2 * radius <= bench.window_a(setting)
     return Violation(
         "dose rate",
-        f"current / (e π R²) in the probe must be at most {limit:g} e/Å²/s",
-        f"{rate:.3g} e/Å²/s with {current_pa:g} pA",
+        f"current / (e π R²) in the probe must be at most {limit:,.9g} e/Å²/s",
+        f"{number_words(rate)} e/Å²/s with {current_pa:g} pA, {part_words(rate / limit)}",
         (
             f"{rounded(wider.defocus_nm, True):g} nm of defocus or more" if fits else "",
             _current(bench, current_pa * limit / rate),
@@ -319,7 +320,9 @@ def rounded(value: float, up: bool, digits: int = 2) -> float:
 def _current(bench: Bench, current_pa: float, more: str = "") -> str:
     """A current that isn't on the list, if it is near it."""
     low, high = min(bench.instrument.currents_pa) / NEAR, max(bench.instrument.currents_pa) * NEAR
-    return f"a current of {current_pa:.2g} pA{more}, if it can be set" if low <= current_pa <= high else ""
+    if not low <= current_pa <= high:
+        return ""
+    return f"a current of {rounded(current_pa, False):g} pA{more}, if it can be set"
 
 
 def _finer_camera(bench: Bench, setting: Setting, probe_a: float = 0.0) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
 
 TRACE = 1e-9
+ROUNDING = 1e-9  # relative
 NEARLY = 0.9  # of the largest part that any possible current counts: what the current that is taken counts at least
 
 
@@ -69,12 +70,26 @@ def timed_currents(bench: Bench, electrons: float, step_a: float) -> list[float]
     charge = electrons / PER_PA_US
     (shortest, longest), lost = beam_us(bench, step_a), unblanked_us(bench, step_a)
     ranked = sorted(bench.instrument.currents_pa, reverse=True)
-    return [i for i in ranked if shortest * (1 - 1e-9) <= charge / i <= longest * (1 + 1e-9) and charge / i > lost]
+    return [
+        i for i in ranked if shortest * (1 - ROUNDING) <= charge / i <= longest * (1 + ROUNDING) and charge / i > lost
+    ]
 
 
 def dose_rate(bench: Bench, setting: Setting, current_pa: float) -> float:
     """e/A^2/s in the probe: current / (e pi R^2)."""
     return PER_PA_US * 1e6 * current_pa / (math.pi * bench.probe_radius_a(setting) ** 2)
+
+
+def rate_is_allowed(rate: float, limit: float) -> bool:
+    """Whether a dose rate is within a limit; what differs in the last digits is at it."""
+    return rate <= limit * (1 + ROUNDING)
+
+
+def slowest_rate(bench: Bench, setting: Setting, dose_e_per_a2: float) -> float | None:
+    """The smallest dose rate of a setting that gives a dose, of the currents whose dwell time can be done; None if none
+    can."""
+    timed = timed_currents(bench, scanned(bench, dose_e_per_a2) * setting.step_a**2, setting.step_a)
+    return dose_rate(bench, setting, timed[-1]) if timed else None
 
 
 def preferred(shares: Sequence[tuple[float, Share]]) -> float | None:

@@ -10,6 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from ptydesign import drawing
 from ptydesign.drawing import BLUE, GREY, ORANGE, TWO_COLUMNS_IN, VERMILLION, empty_panel, panel_letter, scale_bar
 from ptydesign.planning.cautions import higher_values
+from ptydesign.planning.patterns import caption as patterns_caption
+from ptydesign.planning.patterns import draw_patterns, missing
 from ptydesign.planning.probes import caption as probe_caption
 from ptydesign.planning.probes import draw_probes
 from ptydesign.planning.resolution import THRESHOLD, smoothed
@@ -72,7 +74,7 @@ def _image(axes: Axes, image: np.ndarray, pixel_a: list[float], low: float, high
 
 
 def fronts(tables: PlanningTables) -> mpl.Figure:
-    """What quality costs: best score at each dose, and every trial at the dose limit against its scan time."""
+    """What quality costs: best score at each dose, and every trial at the dose of the sheet against its scan time."""
     figure = drawing.new_figure(TWO_COLUMNS_IN, 2.4)
     left, right = figure.subplots(1, 2)
     trials = tables["trials"]
@@ -85,7 +87,7 @@ def fronts(tables: PlanningTables) -> mpl.Figure:
     left.set_xticks(doses, [f"{dose:g}" for dose in doses])
     left.minorticks_off()
     left.legend(loc="lower right")
-    limit = good["dose_e_per_a2"].max()
+    limit = tables.recommended["dose_e_per_a2"]
     here = good[good["dose_e_per_a2"] == limit].sort_values("scan_time_s")
     right.plot(here["scan_time_s"], here["ssim"], ".", color=GREY, alpha=0.5, label="trials")
     front = here[here["ssim"] >= here["ssim"].cummax() - 1e-12]
@@ -206,8 +208,8 @@ def _nothing_to_vary(tables: PlanningTables) -> str | None:
 
 def _prediction_caption(tables: PlanningTables) -> str:
     return (
-        "Phase of the sample and of the simulated reconstructions at the dose limit, with one range of grey. Right: "
-        "correlation of rings in Fourier space with the truth."
+        "Phase of the sample and of the simulated reconstructions, with one range of grey, at "
+        f"{tables.recommended['dose_e_per_a2']:g} e/Å². Right: correlation of rings in Fourier space with the truth."
     )
 
 
@@ -245,6 +247,7 @@ def _screen_caption(tables: PlanningTables) -> str:
 FIGURES = (
     Figure("prediction", "What to expect", prediction, _prediction_caption),
     Figure("probe", "The probe on its scan", draw_probes, probe_caption),
+    Figure("patterns", "Patterns to expect", draw_patterns, patterns_caption, missing),
     Figure("fronts", "Quality, dose and time", fronts, _fronts_caption),
     Figure("robustness", "Designs under errors", robustness, _robustness_caption),
     Figure("tolerance", "Tolerances", tolerance, _tolerance_caption, _nothing_to_vary),

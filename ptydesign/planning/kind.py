@@ -2,6 +2,7 @@
 
 results/<study>[-<scale>]/
   resolved.yaml, card.html, card.csv, card.json, potentials.json
+  dose.json                                the least dose, where it is looked for
   search/<dose>/                           rounds and best.json, as ptydesign.study.rounds has them
   robust/<design>.json                     the candidates and the rule of thumb under errors, at the dose limit
   tolerance/<parameter>.json               the recommended design with other values of one parameter
@@ -26,7 +27,7 @@ from ptydesign.planning.instrument import Setting
 from ptydesign.planning.load import load
 from ptydesign.planning.operation import operate
 from ptydesign.planning.reconstruction import in_slices, thickness_a
-from ptydesign.planning.resolve import PlanningResolved, expert_at, for_beam, to_experiment_config
+from ptydesign.planning.resolve import LEAST_DOSE, PlanningResolved, expert_at, for_beam, to_experiment_config
 from ptydesign.planning.search import version_of
 from ptydesign.planning.space import make_space, setting_of
 from ptydesign.planning.tables import TABLE_FILES
@@ -58,6 +59,10 @@ def _each_parameter(resolved: PlanningResolved) -> list[Which]:
     return [{"parameter": name} for name in scope.parameters(resolved.study)]
 
 
+def _each_least(resolved: PlanningResolved) -> list[Which]:
+    return [{}] if resolved.study.goal.minimise else []
+
+
 def _each_bound(resolved: PlanningResolved) -> list[Which]:
     return [{"design": design} for design in scope.LIMIT_DESIGNS]
 
@@ -78,7 +83,9 @@ def _trials(resolved: PlanningResolved, search: str) -> list[str]:
 
 
 def _winner(resolved: PlanningResolved, **which: Any) -> list[str]:
-    """The winner at the dose limit."""
+    """The winner at the dose that the sheet is for."""
+    if resolved.study.goal.minimise:
+        return [*CHOOSE.files(resolved), *LEAST.files(resolved)]
     return [list(_searches(resolved).values())[-1].best_file]
 
 
@@ -139,6 +146,10 @@ def _tried(resolved: PlanningResolved, design: str) -> dict[str, Any]:
     return {**_base(resolved), "robustness": robustness, "expert": resolved.content["expert"], "design": design}
 
 
+def _least(resolved: PlanningResolved) -> dict[str, Any]:
+    return {**_base(resolved), "repeats": resolved.content["robustness"]["repeats"]}
+
+
 def _tolerated(resolved: PlanningResolved, parameter: str) -> dict[str, Any]:
     repeats = resolved.content["robustness"]["tolerance_repeats"]
     return {**_base(resolved), "tolerance_repeats": repeats, "parameter": parameter, **versions("tolerance")}
@@ -197,6 +208,19 @@ SCREEN = Step(
     memory="trial",
     jax=True,
 )
+LEAST = Step(
+    "least-dose",
+    "Find the least dose at which the resolution is reached.",
+    "ptydesign.planning.least_dose:choose_dose",
+    (LEAST_DOSE,),
+    each=_each_least,
+    needs=("potentials.json", CHOOSE.files),
+    depends=_least,
+    memory="trial",
+    priority=5,
+    progress=True,
+    jax=True,
+)
 ROBUST = Step(
     "robust",
     "Try a design again under errors.",
@@ -243,6 +267,7 @@ COLLECT = Step(
         "card.json",
         _all_trials,
         CHOOSE.files,
+        LEAST.files,
         SCREEN.files,
         ROBUST.files,
         TOLERANCE.files,
@@ -251,7 +276,7 @@ COLLECT = Step(
     depends=_collected,
     local=True,
 )
-STEPS = (CARD, POTENTIALS, ROUND, PROPOSE, EVALUATE, CHOOSE, SCREEN, ROBUST, TOLERANCE, LIMITS, COLLECT)
+STEPS = (CARD, POTENTIALS, ROUND, PROPOSE, EVALUATE, CHOOSE, LEAST, SCREEN, ROBUST, TOLERANCE, LIMITS, COLLECT)
 
 
 def memory(resolved: PlanningResolved) -> dict[str, float]:
@@ -270,7 +295,7 @@ def work(resolved: PlanningResolved) -> dict[str, Work]:
     own = float(_work_of(resolved, [expert_at(resolved.bench, plan.goal.dose_limit)])[0])
     designs, repeats, draws = len(scope.designs(plan)) - 1, plan.robustness.repeats, plan.robustness.draws
     looks, tried = scope.tolerance_trials(plan), repeats + draws
-    once = shared = 0.0
+    once, shared, least = 0.0, 0.0, scope.least_dose_trials(plan)
     trials = {True: 0, False: 0}
     for search in searches:
         for round_, size in enumerate(search.sizes):
@@ -281,6 +306,7 @@ def work(resolved: PlanningResolved) -> dict[str, Work]:
         ROUND.name: Work(once, TRIAL_S * trials[True], once),
         EVALUATE.name: Work(shared, TRIAL_S * trials[False]),
         ROBUST.name: Work(tried * (designs * middle + own), TRIAL_S * (designs + 1) * tried, tried * max(middle, own)),
+        LEAST.name: Work(least * middle, TRIAL_S * least, least * middle),
         TOLERANCE.name: Work(looks * middle, TRIAL_S * looks),
         LIMITS.name: Work(BOUND_TRIALS * (middle + own), chain=BOUND_TRIALS * max(middle, own)),
     }

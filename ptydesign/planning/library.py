@@ -47,6 +47,8 @@ def read_instrument(path: Path) -> dict[str, Any]:
 def with_instrument(content: Mapping[str, Any], beside: Path) -> dict[str, Any]:
     """A plan's content with the instrument that it includes by name in the place of the name."""
     name = content.get("instrument")
+    if isinstance(name, int | float):
+        raise InputError("instrument", "must be a name, or a section", name, 'Put a name in quotes, as "123".')
     if not isinstance(name, str):
         return dict(content)
     return {**content, "instrument": read_instrument(find_instrument(name, beside))}

@@ -19,6 +19,7 @@ from ptydesign.experiment.search import cached
 from ptydesign.grids import Grid, crop_spectrum
 from ptydesign.planning.instrument import Setting
 from ptydesign.planning.operation import operate
+from ptydesign.planning.patterns import expected_patterns
 from ptydesign.planning.reached import floor, spread_of
 from ptydesign.planning.reconstruction import trial_reconstruction
 from ptydesign.planning.resolve import PlanningResolved, detected_dose, still_config
@@ -196,7 +197,7 @@ def write_limits(resolved: PlanningResolved, design: str) -> Path:
         raise InputError("design", "must have a bound", design, nearest(design, found))
     setting = Setting(**robust[found[design]]["setting"])
     potential = cached(resolved.of(setting))[0]
-    scene = make_scene(resolved, setting, resolved.study.goal.dose_limit, potential)
+    scene = make_scene(resolved, setting, resolved.dose_e_per_a2, potential)
     qmax = 0.5 / scene.pixel_a  # all that the reconstruction has, as its measured error
     content: dict[str, Any] = bound(scene, qmax)
     content["prior_rad"] = with_prior(content["unknown_rad"], content["object_rad"])
@@ -206,6 +207,8 @@ def write_limits(resolved: PlanningResolved, design: str) -> Path:
             content["q_per_a"], content[f"{name}_rad"], content["object_rad"]
         )
     content |= spread_of(resolved, robust[found[design]], len(content["q_per_a"]), qmax) | floor(resolved, setting)
+    if design == RECOMMENDED:
+        content["patterns"] = expected_patterns(resolved, setting, potential)
     return resolved.write_json(f"limits/{design}.json", {"design": design, "qmax_per_a": qmax, **content})
 
 

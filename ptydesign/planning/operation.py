@@ -119,6 +119,7 @@ def _currents(bench: Bench, setting: Setting, applied: float, bright: float) -> 
     found = []
     for current in dose.timed_currents(bench, applied, setting.step_a):
         rate = current * PER_PA_US * 1e6
-        if bright * rate <= per_pixel and rate <= per_s and dose.dose_rate(bench, setting, current) <= most:
+        in_probe = dose.dose_rate(bench, setting, current)
+        if bright * rate <= per_pixel and rate <= per_s and dose.rate_is_allowed(in_probe, most):
             found.append(current)
     return found

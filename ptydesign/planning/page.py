@@ -71,13 +71,14 @@ def page(tables: PlanningTables) -> Page:
 def _facts(tables: PlanningTables) -> list[tuple[str, str]]:
     study = tables.study
     goal, sample = study["goal"], {k: v for k, v in study["sample"].items() if v is not None}
-    doses = ", ".join(f"{dose:g}" for dose in goal["doses_e_per_a2"])
+    doses = ", ".join(f"{dose:g}" for dose in goal["doses_e_per_a2"]) + " e/Å², "
+    doses += "of which the least that reaches the resolution" if goal.get("minimise") else "the last is the limit"
     y, x = study["simulation"]["field_of_view_a"]
     search, robust = study["search"], study["robustness"]
     return [
         ("Sample", ", ".join(f"{key} {value}" for key, value in sample.items())),
         ("Instrument", f"{study['instrument']['name']}, {study['detector']['name']}"),
-        ("Doses", f"{doses} e/Å², the last is the limit"),
+        ("Doses", doses),
         ("Resolution wanted", f"{goal['resolution_a']:g} Å"),
         ("Simulated piece", f"{x:g} × {y:g} Å (x × y)"),
         ("Search", f"{search['initial']} first points and {search['points']} proposed ones at each dose"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 
 from ptydesign.errors import InputError
-from ptydesign.planning import constraints
+from ptydesign.planning import constraints, dose
 from ptydesign.planning.constraints import Violation
 from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.operation import Operation, operate
@@ -36,16 +37,16 @@ def check_possible(bench: Bench) -> None:
     """Raises InputError if at a dose of the goal no setting can be done: the constraint that binds at the setting that
     comes nearest, and the nearest feasible choice, for each such dose."""
     settings = _grid(bench)
-    bound = [(dose, near) for dose in bench.goal.doses_e_per_a2 if (near := _nearest_operation(bench, settings, dose))]
+    bound = [(one, near) for one in bench.goal.doses_e_per_a2 if (near := _nearest_operation(bench, settings, one))]
     if not bound:
         return
     # the first broken constraint of the first such dose is named; each dose's mend is given
     violation = bound[0][1].violations[0]
     rule = f"no setting is possible at {bound[0][0]:g} e/Å²: {violation.name} binds; {violation.rule}"
-    first, *mends = [_mend(bench, settings, dose, operation) for dose, operation in bound]
+    first, *mends = [_mend(bench, settings, *one) for one in bound]
     more = [
-        f"Nor at {dose:g} e/Å² ({operation.violations[0].name}). {mend if mend != first else ''}".strip()
-        for (dose, operation), mend in zip(bound[1:], mends, strict=True)
+        f"Nor at {limit:g} e/Å² ({operation.violations[0].name}). {mend if mend != first else ''}".strip()
+        for (limit, operation), mend in zip(bound[1:], mends, strict=True)
     ]
     field = FIELDS.get(violation.name, DOSES)
     if violation.name == "window" and bench.instrument.cs_mm:
@@ -67,7 +68,7 @@ def unusable(bench: Bench) -> dict[tuple[float, float], Violation | None]:
     found = {}
     for pair in itertools.product(bench.instrument.voltages_kv, bench.cameras):
         settings = [s for s in _grid(bench) if (s.voltage_kv, s.camera) == pair]
-        nearest = [_nearest_operation(bench, settings, dose) for dose in bench.goal.doses_e_per_a2]
+        nearest = [_nearest_operation(bench, settings, one) for one in bench.goal.doses_e_per_a2]
         found[pair] = None if None in nearest else nearest[0].violations[0]
     return found
 
@@ -89,29 +90,40 @@ def _nearest_operation(bench: Bench, settings: list[Setting], dose_e_per_a2: flo
         if operation.feasible:
             return None
         tried.append(operation)
-    # fewest violations first; of those the one that is broken by least, in the direction that steps can help
-    return min(tried, key=lambda operation: (len(operation.violations), _excess(bench, operation)))
+
+    # fewest violations first; a dose rate before what another step mends, since no step mends it; of those the one that
+    # is broken by least, in the direction that steps can help
+    def far(operation: Operation) -> tuple[int, bool, float]:
+        return len(operation.violations), operation.violations[0].name != "dose rate", _excess(bench, operation)
+
+    return min(tried, key=far)
 
 
 def _excess(bench: Bench, operation: Operation) -> float:
     """How far a setting is from one that can be done: the probe's size against the window's, or the step, for or
     against which the constraint speaks."""
-    if operation.violations[0].name == "window":
+    name = operation.violations[0].name
+    if name == "dose rate":
+        return dose.slowest_rate(bench, operation.setting, operation.dose_e_per_a2) or math.inf
+    if name == "window":
         return bench.probe_radius_a(operation.setting) / bench.window_a(operation.setting)
-    return operation.setting.step_a if operation.violations[0].name in SMALLER_HELPS else -operation.setting.step_a
+    return operation.setting.step_a if name in SMALLER_HELPS else -operation.setting.step_a
 
 
 def _mend(bench: Bench, settings: list[Setting], dose_e_per_a2: float, operation: Operation) -> str:
     """What would make the nearest operation possible. Of several violations no choice mends more than one, but another
     dose may."""
     violation, *others = operation.violations
+    if not others and violation.name == "dose rate":
+        least = constraints.rounded(dose.slowest_rate(bench, operation.setting, dose_e_per_a2), True, 3)
+        return constraints.offer(*violation.choices, f"a limit of {least:,g} e/Å²/s, the least of all settings")
     if not others and FIELDS.get(violation.name):
         return violation.mend
-    dose = _nearest_dose(bench, settings, dose_e_per_a2)
+    found = _nearest_dose(bench, settings, dose_e_per_a2)
     nearest = ""
-    if dose:
+    if found:
         # three digits towards the side where there is a setting
-        shown = constraints.rounded(dose, dose > dose_e_per_a2, 3)
+        shown = constraints.rounded(found, found > dose_e_per_a2, 3)
         nearest = f"a dose of {shown:g} e/Å², the nearest that is possible"
     return constraints.offer(*(() if others else violation.choices), nearest) or violation.otherwise
 

@@ -12,10 +12,12 @@ import yaml
 from ptydesign import io
 from ptydesign.config import build
 from ptydesign.errors import InputError
+from ptydesign.planning.aberrations import KINDS, Kind
 from ptydesign.planning.config import InstrumentConfig
 from ptydesign.planning.library import new_path
 
 Ask = Callable[[str], str]
+YES_OR_NO = {"yes": True, "y": True, "no": False, "n": False}
 # An instrument with which an answer is checked before the others are known.
 ANY: dict[str, Any] = {
     "voltages_kv": [80],
@@ -30,7 +32,8 @@ ANY: dict[str, Any] = {
 @dataclass(frozen=True)
 class Question:
     """field: of the instrument, with a dot for one in a section. words: with the unit. kind: of the answer. default:
-    what Enter means; None: an answer is needed. only: fields (any of them) without which it isn't asked."""
+    what Enter means; None: an answer is needed. only: fields that must be known for it to be asked, and not 0; with "!"
+    such as must not."""
 
     field: str
     words: str
@@ -39,6 +42,20 @@ class Question:
     only: tuple[str, ...] = ()
 
 
+def _of_aberration(kind: Kind) -> str:
+    name = f"{kind.haider}, {kind.words}"
+    if kind.fold:
+        return f"{name}: amount in nm, direction in degrees, what alignment leaves in nm (as 2 30 1; Enter: none)"
+    return f"{name}: amount in mm, what alignment leaves in mm (as 1 0.5; Enter: none)"
+
+
+# Kinds of answers of several numbers -> what they are.
+PARTS = {
+    "range": ("low", "high"),
+    "setting": ("voltage_kv", "semiangle_mrad", "current_pa"),
+    "directed": ("nm", "angle_deg", "residual_nm"),
+    "round": ("mm", "residual_mm"),
+}
 QUESTIONS = (
     Question("name", "What is the microscope called?", "text"),
     Question("voltages_kv", "Accelerating voltages that are aligned, in kV (as 80 300)", "list"),
@@ -54,6 +71,8 @@ QUESTIONS = (
     Question("currents_pa", "Beam currents that can be set, in pA (as 1 5 20)", "list"),
     Question("dwell_us", "Shortest and longest dwell time in microseconds", "range", "0.5 100000"),
     Question("flyback_us", "Time lost after each line of the scan, in microseconds", default="0"),
+    Question("beam_blanked_in_flyback", "Is the beam off while the scan flies back, yes or no?", "yes", "yes",
+             only=("flyback_us",)),
     Question("drift_a_per_min", "Drift of the settled stage in angstrom per minute", default="0"),
     Question("gun.kind", "Kind of gun: cold-feg, schottky or lab6 (Enter: not known)", "text", ""),
     Question("source_size_a", "Source at the specimen in angstrom rms, if it was measured (Enter: it wasn't)",
@@ -67,6 +86,10 @@ QUESTIONS = (
     Question("cc_mm", "Chromatic aberration Cc in mm (Enter: not known, no focal spread)", default="", only=("gun",)),
     Question("focal_spread_nm", "Focal spread in nm rms (Enter: none)", default="", only=("!gun",)),
     Question("cs_mm", "Spherical aberration C3 in mm (0: corrected)", default="0"),
+    Question("aberrations", "Are further aberrations known, or what alignment leaves of them, yes or no?", "section",
+             "no"),
+    *(Question(f"aberrations.{one.haider}", _of_aberration(one), "directed" if one.fold else "round", "",
+               only=("aberrations",)) for one in KINDS),
     Question("defocus_error_nm", "How well the defocus is known: one standard deviation in nm", default="2"),
     Question("position_jitter_a", "Random error of a scan position in angstrom rms", default="0"),
     Question("conventions.rotation_positive", "Does a positive scan rotation turn clockwise or counterclockwise?",
@@ -85,6 +108,8 @@ def make_instrument(name: str, folder: Path, ask: Ask, patient: bool, say: Calla
     for question in QUESTIONS:
         if _is_asked(question, answers):
             _answer(question, answers, ask, patient, say)
+    if answers.get("aberrations") == {}:
+        del answers["aberrations"]
     build(InstrumentConfig, answers, "instrument")
     path.parent.mkdir(parents=True, exist_ok=True)
     head = f"# Made by `ptydesign instrument new`. In a plan: instrument: {name}\n"
@@ -93,7 +118,8 @@ def make_instrument(name: str, folder: Path, ask: Ask, patient: bool, say: Calla
 
 
 def _is_asked(question: Question, answers: dict[str, Any]) -> bool:
-    return all((name.lstrip("!") in answers) != name.startswith("!") for name in question.only)
+    known = {name for name, value in answers.items() if value != 0}
+    return all((name.lstrip("!") in known) != name.startswith("!") for name in question.only)
 
 
 def _answer(question: Question, answers: dict[str, Any], ask: Ask, patient: bool, say: Callable[[str], None]) -> None:
@@ -116,7 +142,8 @@ def _answer(question: Question, answers: dict[str, Any], ask: Ask, patient: bool
                 raise
             say(f"  {error}")
         else:
-            _put(answers, question.field, value)
+            if value is not None:
+                _put(answers, question.field, value)
             return
 
 
@@ -126,6 +153,11 @@ def _value(question: Question, given: str | None) -> Any:
         raise InputError(question.field, "needs an answer", "nothing", question.words)
     if question.kind == "text":
         return given if question.field == "name" else given.lower()
+    if question.kind in ("yes", "section"):
+        if given.lower() not in YES_OR_NO:
+            raise InputError(question.field, "must be yes or no", given, question.words)
+        yes = YES_OR_NO[given.lower()]
+        return yes if question.kind == "yes" else {} if yes else None
     words = given.replace(",", " ").split()
     try:
         numbers = [float(word) for word in words]
@@ -134,14 +166,13 @@ def _value(question: Question, given: str | None) -> Any:
             question.field, "must be numbers alone, in the unit of the question", given, question.words
         ) from None
     numbers = [int(number) if number.is_integer() else number for number in numbers]
-    count = {"number": 1, "range": 2, "setting": 3}.get(question.kind, len(numbers))
+    parts = PARTS.get(question.kind)
+    count = len(parts) if parts else 1 if question.kind == "number" else len(numbers)
     if len(numbers) != count:
         rule = f"must be {count} number{'s' if count > 1 else ''}"
         raise InputError(question.field, rule, given, question.words)
-    if question.kind == "range":
-        return dict(zip(("low", "high"), numbers, strict=True))
-    if question.kind == "setting":
-        return dict(zip(("voltage_kv", "semiangle_mrad", "current_pa"), numbers, strict=True))
+    if parts:
+        return dict(zip(parts, numbers, strict=True))
     return numbers if question.kind == "list" else numbers[0]
 
 
@@ -152,7 +183,8 @@ def _check(question: Question, answers: dict[str, Any], value: Any) -> None:
     camera = {*answers, question.field}
     if "camera_lengths_mm" in camera and "pixels_mrad" not in camera:
         del known["pixels_mrad"]
-    _put(known, question.field, value)
+    if value is not None:
+        _put(known, question.field, value)
     if question.field == "source_size_a":  # where it was measured is the next question
         known |= {"source_at": {"voltage_kv": 80, "semiangle_mrad": 20, "current_pa": 1}}
     build(InstrumentConfig, known, "instrument")

@@ -37,7 +37,7 @@ def floor(resolved: PlanningResolved, setting: Setting) -> dict[str, Any]:
     """`floor_dose_e_per_a2` and `floor_error_rad`: the error that is left with TIMES the dose at the same setting; None
     where it couldn't be scored. The reconstruction takes up to LONGER times the sweeps: with little noise, those of a
     plan for a low dose end it long before it has converged."""
-    one, dose = resolved.of(setting), resolved.study.goal.dose_limit
+    one, dose = resolved.of(setting), resolved.dose_e_per_a2
     trial = Runners(resolved).trial(setting, dose, repeat=1, times=TIMES)
     study = lengthened(for_beam(resolved.bench, one.study, trial.experiment), LONGER)
     _, result = Runner(one).run(trial, None, study=study)

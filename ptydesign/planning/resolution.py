@@ -13,6 +13,7 @@ import numpy as np
 
 from ptydesign.score.metrics import ring_power
 
+NEARLY = 1.02  # times the resolution that is wanted: rings are no finer
 THRESHOLD = 0.5  # of a correlation with the truth (Rosenthal & Henderson, J. Mol. Biol. 333:721, 2003)
 NEIGHBOURS = 2  # rings on each side
 
@@ -26,6 +27,11 @@ def smoothed(arrays: Mapping[str, Any], pixel_a: tuple[float, float]) -> np.ndar
     power = ring_power(np.asarray(arrays["truth"], float), pixel_a)
     box = np.ones(2 * NEIGHBOURS + 1)
     return np.convolve(frc * power, box, "same") / np.maximum(np.convolve(power, box, "same"), 1e-30)
+
+
+def is_reached(reached_a: float | None, wanted_a: float) -> bool:
+    """Whether a resolution is the one that is wanted, or finer. reached_a: None, if none is reached."""
+    return reached_a is not None and reached_a <= NEARLY * wanted_a
 
 
 def reached_resolution_a(arrays: Mapping[str, Any], pixel_a: tuple[float, float]) -> float | None:

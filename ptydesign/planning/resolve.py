@@ -33,6 +33,7 @@ from ptydesign.study.acquisition import ExperimentConfig
 from ptydesign.study.checked import Checked
 from ptydesign.units import MM, MRAD, NM
 
+LEAST_DOSE = "dose.json"  # where the least dose is looked for
 SSIM_WIDTH_A = 0.375  # of SSIM's Gaussian, the same length whatever the pixel: 1.5 px of 0.25 A, as Cao et al.
 LARGEST_ERROR = 3.5  # standard deviations of the scan's calibration, at which draws are cut off
 AFFINE = ("scale_error", "aspect_error", "shear_error")  # of a scan, that `instrument.affine_error` is of
@@ -64,6 +65,13 @@ class PlanningResolved(Checked):
     def bench(self) -> Bench:
         """The instrument with its detector."""
         return Bench(self.study)
+
+    @property
+    def dose_e_per_a2(self) -> float:
+        """The dose at which designs are tried under errors, and that the sheet is for; where the least is looked for,
+        known after the searches."""
+        goal = self.study.goal
+        return goal.dose_limit if goal.minimise is None else self.read_json(LEAST_DOSE)["dose_e_per_a2"]
 
     @cached_property
     def modes(self) -> dict[Mode, StudyResolved]:

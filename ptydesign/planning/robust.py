@@ -30,7 +30,7 @@ from ptydesign.study.store import PointStore
 
 def design_setting(resolved: PlanningResolved, design: str) -> Setting | None:
     """The setting of a design at the dose limit; None for a candidate that the search didn't have."""
-    plan, limit = resolved.study, resolved.study.goal.dose_limit
+    plan, limit = resolved.study, resolved.dose_e_per_a2
     if design not in scope.designs(plan):
         raise InputError("design", "must be one of the plan's", design, nearest(design, scope.designs(plan)))
     if design == scope.EXPERT_DESIGN:
@@ -46,7 +46,7 @@ def robust(resolved: PlanningResolved, design: str, progress: Progress | None = 
     """Draws of all errors together for one design, and repeats without any; write robust/<design>.json.
 
     Its reconstruction ends, in all of them, at the sweep that is best on average over the draws."""
-    plan, limit = resolved.study, resolved.study.goal.dose_limit
+    plan, limit = resolved.study, resolved.dose_e_per_a2
     setting = design_setting(resolved, design)
     file = f"robust/{design}.json"
     if setting is None:

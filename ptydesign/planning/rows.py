@@ -48,3 +48,11 @@ def number_words(value: float | None) -> str:
     if value != 0 and (abs(value) >= 1e7 or abs(value) < 1e-3):
         return f"{value:.2e}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def part_words(part: float) -> str:
+    """A part of a limit in per cent, with as many digits as tell it from 100 %; above 2 how many times as much."""
+    if part > 2:
+        return f"{number_words(part)} times as much"
+    digits = next(digits for digits in range(3, 12) if f"{part:.9g}" == "1" or f"{100 * part:.{digits}g}" != "100")
+    return f"{100 * part:.{digits}g} % of it"

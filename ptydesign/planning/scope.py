@@ -14,6 +14,7 @@ from ptydesign.study.file import dose_name
 from ptydesign.study.rounds import Rounds
 
 EXPERT_DESIGN = "expert"
+LEAST = "least-dose"  # trials that choose the dose
 RECOMMENDED = "recommended"  # whichever design it is
 LIMIT_DESIGNS = (RECOMMENDED, EXPERT_DESIGN)
 TRIED_IN_RANGE = 5  # values of a range that are simulated for its tolerance, typically
@@ -60,10 +61,16 @@ def tolerance_trials(plan: PlanningStudy) -> int:
     return values * plan.robustness.tolerance_repeats
 
 
+def least_dose_trials(plan: PlanningStudy) -> int:
+    """At most so many trials choose the dose."""
+    return len(plan.goal.doses_e_per_a2) * plan.robustness.repeats if plan.goal.minimise else 0
+
+
 def parts(plan: PlanningStudy) -> dict[str, int]:
     """About how many trials there are of each search and design, and of the tolerances."""
     each = plan.robustness.repeats + plan.robustness.draws
     found = {name: search.total for name, search in searches(plan).items()}
+    found |= {LEAST: least_dose_trials(plan)} if plan.goal.minimise else {}
     return found | dict.fromkeys(designs(plan), each) | {"tolerance": tolerance_trials(plan)}
 
 

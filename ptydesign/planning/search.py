@@ -230,7 +230,7 @@ def choose(resolved: PlanningResolved, search: str) -> Path:
         content |= {"chosen_by": "surrogate", "noise_std": float(model.noise_std), "mean": float(scores[0])}
     candidates = _different(space, [dict(o.point) for o in ranked], scores, plan.robustness.candidates)
     content |= {"candidates": candidates, "tolerances": {}}
-    if model is not None and found.dose_e_per_a2 == plan.goal.dose_limit:
+    if model is not None and (plan.goal.minimise or found.dose_e_per_a2 == plan.goal.dose_limit):
         points = {f"candidate-{i}": point for i, point in enumerate(candidates)}
         points[scope.EXPERT_DESIGN] = point_of(space, expert_at(resolved.bench, found.dose_e_per_a2))
         content["tolerances"] = {name: tolerances(model.predict, space, point) for name, point in points.items()}

@@ -1,5 +1,6 @@
-"""The settings sheet: one page as PDF and HTML, in the microscope's units and sign, with machine-readable copies beside
-it (settings.json, calibration.yaml for `ptydesign import`, reconstruction.yaml for the day)."""
+"""The settings sheet: what to set and to expect, and on its back what to check first, as PDF and HTML, in the
+microscope's units and sign, with machine-readable copies beside it (settings.json, calibration.yaml for `ptydesign
+import`, reconstruction.yaml for the day)."""
 
 from __future__ import annotations
 
@@ -13,8 +14,10 @@ import yaml
 from ptydesign import io
 from ptydesign.planning.cautions import cautions, higher_values
 from ptydesign.planning.config import PlanningStudy
+from ptydesign.planning.first_minutes import first_minutes
 from ptydesign.planning.gun import FWHM
 from ptydesign.planning.instrument import Bench
+from ptydesign.planning.least_dose import least_dose_words
 from ptydesign.planning.resolution import reached_resolution_a
 from ptydesign.planning.tables import PlanningTables
 from ptydesign.planning.tolerance import OPEN, RANGE, SCORE
@@ -46,11 +49,10 @@ def write_sheet(tables: PlanningTables) -> None:
     from ptydesign.planning.sheet_pdf import write_pdf
 
     folder, content = tables.folder, sheet_content(tables)
-    captions = {one.name: one.caption(tables) for one in FIGURES if one.name in ("prediction", "probe")}
-    pictures = {"picture": _picture(tables, "prediction"), "probe": _picture(tables, "probe")}
-    words = {"caption": captions["prediction"], "probe_caption": captions["probe"]}
+    shown = [one for one in FIGURES if one.name in ("prediction", "probe", "patterns") and not one.skip(tables)]
+    pictures = {one.name: {"png": _picture(tables, one.name), "caption": one.caption(tables)} for one in shown}
     template = environment(Path(__file__).parent).get_template("sheet.html.j2")
-    io.write_text(folder / "sheet.html", template.render(**content, **pictures, **words))
+    io.write_text(folder / "sheet.html", template.render(**content, pictures=pictures))
     write_pdf(folder / "sheet.pdf", content, tables)
     io.write_json(folder / "settings.json", {**content, "recommendation": tables.recommendation})
     calibration = yaml.safe_dump(content["calibration"], sort_keys=False)
@@ -74,6 +76,7 @@ def sheet_content(tables: PlanningTables) -> dict[str, Any]:
         "detector": bench.detector.name + (f", binned {bench.bin}" if bench.bin > 1 else ""),
         "settings": settings(tables, bench),
         "expected": [*expected(tables), *_higher(tables), *(("Caution", words) for words in cautions(tables, plan))],
+        "first_minutes": [check._asdict() for check in first_minutes(tables, bench)],
         "checklist": list(CHECKLIST),
         "calibration": _calibration(item, plan),
         "commands": [
@@ -204,6 +207,8 @@ def expected(tables: PlanningTables) -> list[tuple[str, str]]:
     facts.append((name[0].upper() + name[1:], _rule_of_thumb(item, expert) + (f". {about}" if about else "")))
     facts.append(("Resolution as planned (correlation 0.5)", _resolution(tables)))
     facts.append(("Signal above noise down to (one image)", _carries(tables)))
+    if least := tables.recommendation.get("least_dose"):
+        facts.append(("Least dose", least_dose_words(least, plan_of(tables).goal.resolution_a)))
     facts.append(("Limit of the dose", _limit_words(tables)))
     return facts
 

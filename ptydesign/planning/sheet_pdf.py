@@ -1,4 +1,4 @@
-"""The settings sheet as one page of PDF (A4)."""
+"""The settings sheet as PDF: a page (A4) of what to set and to expect, and one of what to check first."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -15,6 +16,7 @@ from matplotlib.patches import Rectangle
 from ptydesign import drawing
 from ptydesign.drawing import GREY, PALE
 from ptydesign.io import atomic
+from ptydesign.planning import patterns
 from ptydesign.planning.tables import PlanningTables
 from ptydesign.study.quantities import fixed
 
@@ -23,16 +25,26 @@ LEFT, RIGHT = 0.08, 0.94
 TOP, FOOT = 0.97, 0.03  # between which all is, but for the line at the foot
 LINE = 0.0152  # height of a line of text, of the page
 MEASURED = 0.85  # where the operator writes
+CHECK_PARTS, CHECK_LETTERS = ("what", "expect", "otherwise"), (22, 26, 37)
 LARGE, SMALL = 0.235, 0.14  # width of a picture, of the page
 
 
 def write_pdf(path: Path, content: dict[str, Any], tables: PlanningTables) -> None:
-    """Write the page."""
+    """Write the pages."""
     with drawing.styled():
-        figure = draw_page(content, tables)
-        drawing.literal(figure)
-        with atomic(path) as temporary:
-            figure.savefig(temporary, format="pdf", metadata={"CreationDate": None, "Producer": None})
+        figures = [draw_page(content, tables), draw_checks(content, tables)]
+        with atomic(path) as temporary, PdfPages(temporary, metadata={"CreationDate": None, "Producer": None}) as pages:
+            for figure in figures:
+                drawing.literal(figure)
+                pages.savefig(figure)
+
+
+def draw_checks(content: dict[str, Any], tables: PlanningTables) -> Figure:
+    """The back of the sheet, as a figure: the first ten minutes. Where there is much to say all of it is smaller."""
+    page, left = _checks(content, tables)
+    if left < FOOT:
+        page, left = _checks(content, tables, (TOP - FOOT) / (TOP - left))
+    return page.figure
 
 
 def draw_page(content: dict[str, Any], tables: PlanningTables) -> Figure:
@@ -56,6 +68,12 @@ class _Page:
     def text(self, left: float, place: float, words: str, size: float, **look: Any) -> None:
         """A line whose upper edge is at `place`."""
         self.figure.text(left, place, words, fontsize=size * self.scale, va="top", **look)
+
+    def band(self, top: float, height: float) -> None:
+        """A pale row from `top` down, as wide as the page."""
+        axes = self.figure.add_axes((LEFT - 0.01, top - height, RIGHT - LEFT + 0.02, height))
+        axes.set_axis_off()
+        axes.add_patch(Rectangle((0, 0), 1, 1, color=PALE, transform=axes.transAxes))
 
     def heading(self, words: str, place: float) -> float:
         """A heading; returns the place below it, as all others do."""
@@ -104,11 +122,15 @@ def _draw(
     for line in content["commands"]:
         page.text(LEFT, place, line, 7.5, family="DejaVu Sans Mono")
         place -= LINE * scale
-    foot = (
-        f"{content['study']}, ptydesign {content['version']}, seed {content['seed']}, settings {content['hash'][:12]}"
-    )
-    page.figure.text(LEFT, 0.015, foot, fontsize=6.5, color=GREY)
+    _footed(page, content)
     return page, place
+
+
+def _footed(page: _Page, content: dict[str, Any]) -> Figure:
+    """The page with its foot: what made it."""
+    made = f"ptydesign {content['version']}, seed {content['seed']}, settings {content['hash'][:12]}"
+    page.figure.text(LEFT, 0.015, f"{content['study']}, {made}", fontsize=6.5, color=GREY)
+    return page.figure
 
 
 def _settings(page: _Page, rows: list[dict[str, str]], place: float) -> float:
@@ -121,10 +143,7 @@ def _settings(page: _Page, rows: list[dict[str, str]], place: float) -> float:
         notes, ranges = textwrap.wrap(row["note"], 34) or [""], _ranges(row["tolerance"])
         height = (LINE * max(1, 0.75 * max(len(notes), len(ranges) + 0.2)) + 0.005) * scale
         if number % 2 == 0:
-            band = (LEFT - 0.01, place - height + 0.003 * scale, RIGHT - LEFT + 0.02, height)
-            axes = page.figure.add_axes(band)
-            axes.set_axis_off()
-            axes.add_patch(Rectangle((0, 0), 1, 1, color=PALE, transform=axes.transAxes))
+            page.band(place + 0.003 * scale, height)
         page.text(columns[0], place, row["name"], 9)
         page.text(columns[1], place, row["value"], 9, fontweight="bold")
         for offset, line in enumerate(ranges):
@@ -134,6 +153,45 @@ def _settings(page: _Page, rows: list[dict[str, str]], place: float) -> float:
         page.rule(MEASURED, RIGHT, place)
         place -= height
     return place
+
+
+def _checks(content: dict[str, Any], tables: PlanningTables, scale: float = 1.0) -> tuple[_Page, float]:
+    """The back, and the place down to which it is filled."""
+    page = _Page(drawing.new_figure(*A4_IN, automatic=False), scale)
+    page.text(LEFT, TOP, "The first ten minutes", 13, fontweight="bold")
+    place = TOP - 0.026 * scale
+    page.text(LEFT, place, content["title"], 9, color=GREY)
+    place -= 0.03 * scale
+    columns = (LEFT, 0.27, 0.53, MEASURED)
+    for left, words in zip(columns, ("look at", "expect", "if it isn't so", "measured"), strict=True):
+        page.text(left, place, words, 7.5, color=GREY)
+    place -= 0.02 * scale
+    for number, check in enumerate(content["first_minutes"]):
+        parts = [textwrap.wrap(check[name], width) for name, width in zip(CHECK_PARTS, CHECK_LETTERS, strict=True)]
+        height = (LINE * max(map(len, parts)) + 0.014) * scale
+        if number % 2 == 0:
+            page.band(place + 0.007 * scale, height)
+        for left, lines, weight in zip(columns, parts, ("normal", "bold", "normal"), strict=False):
+            for offset, line in enumerate(lines):
+                page.text(left, place - LINE * scale * offset, line, 9, fontweight=weight)
+        page.rule(MEASURED, RIGHT, place)
+        place -= height
+    if patterns.GROUP in tables.images:
+        place = _patterns(page, tables, place - 0.012 * scale)
+    _footed(page, content)
+    return page, place
+
+
+def _patterns(page: _Page, tables: PlanningTables, top: float) -> float:
+    """The patterns to expect, in a row."""
+    size = LARGE * page.scale
+    height = size * A4_IN[0] / A4_IN[1]
+    for number, name in enumerate(patterns.NAMES):
+        axes = page.figure.add_axes((LEFT + number * 0.265, top - 0.02 * page.scale - height, size, height))
+        patterns.show_pattern(axes, tables, name)
+        axes.title.set_fontsize(8 * page.scale)
+    place = top - 0.032 * page.scale - height
+    return page.wrapped(patterns.caption(tables), LEFT, place, 118)
 
 
 def _ranges(tolerance: str) -> list[str]:

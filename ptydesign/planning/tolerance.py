@@ -149,7 +149,7 @@ def keeps(value: float | None, score: float) -> bool:
 
 def write_tolerance(resolved: PlanningResolved, parameter: str, progress: Progress | None = None) -> Path:
     """Simulate the recommended design with other values of one parameter; write tolerance/<parameter>.json."""
-    plan, bench, limit = resolved.study, resolved.bench, resolved.study.goal.dose_limit
+    plan, bench, limit = resolved.study, resolved.bench, resolved.dose_e_per_a2
     names = scope.parameters(plan)
     if parameter not in names:
         raise InputError("parameter", "must be one of the plan's", parameter, nearest(parameter, names))
@@ -179,7 +179,7 @@ def _try(
     runners: Runners, setting: Setting, parameter: str, values: Sequence[tuple[int, Any]], score: float
 ) -> Iterator[dict[str, Any]]:
     """Simulate values from the inside out, on each side up to the first that loses too much."""
-    plan, bench, limit = runners.resolved.study, runners.resolved.bench, runners.resolved.study.goal.dose_limit
+    plan, bench, limit = runners.resolved.study, runners.resolved.bench, runners.resolved.dose_e_per_a2
     lost: set[int] = set()
     for side, value in values:
         if side in lost:

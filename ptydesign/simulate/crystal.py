@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptydesign.errors import InputError, describe
+from ptydesign.simulate import cif
 
 if TYPE_CHECKING:
     import ase
@@ -19,7 +20,40 @@ EDGE_A = 1e-6  # an atom this close below an edge of the box belongs to the othe
 CLOSEST_A = 0.4  # no two atoms of a real structure are closer (H2: 0.74 A)
 MAX_ATOMS = 20_000_000
 MOST_INDEX = 100  # of a zone axis
+OCCUPANCIES = ("occupancy", "occupancies")  # arrays that ASE's readers of other formats (PDB, muSTEM) make
 LAST_ELEMENT = 103  # of Kirkland's and Lobato's tables
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Sites that are shared by elements, or partly empty: each copy of one is filled by chance.
+
+    sites: (n,) number of the site of each atom. low, high: (n,): an atom is there if the copy's random number, between
+    0 and 1, lies between them. seed: of the random numbers, which depend on nothing but the site and its cell.
+    """
+
+    sites: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    seed: int = 0
+
+    @staticmethod
+    def of(atoms: ase.Atoms, seed: int) -> Mixed | None:
+        """Those of a structure; None if all of its sites are full."""
+        if cif.SHARE not in atoms.arrays:
+            return None
+        sites, high = atoms.arrays[cif.SITE], np.empty(len(atoms))
+        for site in np.unique(sites):
+            high[sites == site] = np.cumsum(atoms.arrays[cif.SHARE][sites == site])
+        high = np.where(high >= cif.FULL, 1.0, high)
+        return Mixed(sites, high - atoms.arrays[cif.SHARE], high, seed)
+
+    def are_there(self, atom: int, cells: np.ndarray, copies: int) -> np.ndarray:
+        """Which copies of an atom there are: (cells, copies). cells: (n, 2) along the two lateral vectors."""
+        if self.low[atom] <= 0 and self.high[atom] >= 1:
+            return np.ones((len(cells), copies), dtype=bool)
+        number = _random(self.seed, self.sites[atom], cells[:, :1], cells[:, 1:], np.arange(copies))
+        return (self.low[atom] <= number) & (number < self.high[atom])
 
 
 @dataclass(frozen=True)
@@ -27,13 +61,15 @@ class Oriented:
     """A cell whose third vector is along the beam (+z).
 
     vectors: (3, 3), one vector (x, y, z) in each row, the third being (0, 0, period). positions: (n, 3) x, y, z in
-    angstrom. numbers: (n,). periodic: False for a file without periodic boundaries.
+    angstrom. numbers: (n,). periodic: False for a file without periodic boundaries. mixed: where sites are shared or
+    partly empty.
     """
 
     vectors: np.ndarray
     positions: np.ndarray
     numbers: np.ndarray
     periodic: bool = True
+    mixed: Mixed | None = None
 
     def turned(self, angle_rad: float) -> Oriented:
         """Turned about the beam, from +x towards +y."""
@@ -45,8 +81,9 @@ class Oriented:
 def read_structure(path: Path) -> ase.Atoms:
     """Read a structure file with ASE (the last image of a trajectory).
 
-    Raises InputError if it is missing or unreadable, is empty, has a cell without volume, an unknown element, a
-    partial occupancy (ASE would silently keep the most frequent element), or atoms on top of each other.
+    Sites of a CIF that are shared or partly empty are marked (`cif.SHARE`). Raises InputError if it is missing or
+    unreadable, is empty, has a cell without volume, an unknown element, a partial occupancy in another format (ASE
+    keeps the most frequent element), or atoms on top of each other.
     """
     path = Path(path)
     if not path.is_file():
@@ -60,10 +97,14 @@ def _read(path: Path, *state: int) -> ase.Atoms:
     """What a file in this state holds: a plan asks for its sample's thickness at each setting."""
     from ase.data import atomic_numbers
     from ase.io import read
+    from ase.io.formats import filetype
     from ase.neighborlist import neighbor_list
 
     try:
-        atoms = read(path, do_not_split_by_at_sign=True)  # else what follows an @ would be an index
+        whole_name = {"do_not_split_by_at_sign": True}  # else what follows an @ would be an index
+        atoms = cif.read_cif(path) if filetype(str(path)) == "cif" else read(path, **whole_name)
+    except InputError:
+        raise
     except Exception as error:  # ASE's readers raise whatever they stumble over
         key = error.args[0] if isinstance(error, KeyError) and error.args else None
         if isinstance(key, str) and 0 < len(key) <= 3 and key.isalpha() and key not in atomic_numbers:
@@ -90,16 +131,15 @@ def _read(path: Path, *state: int) -> ase.Atoms:
     unknown = atoms.numbers[(atoms.numbers < 1) | (atoms.numbers > LAST_ELEMENT)]
     if len(unknown):
         raise _unknown_element(path, atoms.get_chemical_symbols()[int(np.argmax(atoms.numbers == unknown[0]))])
-    for kind, parts in atoms.info.get("occupancy", {}).items():
-        shares = list(parts.values())
-        if len(shares) != 1 or not isinstance(shares[0], int | float) or abs(shares[0] - 1) > 0.01:
-            raise InputError(
-                "sample.file",
-                f"every site must be fully occupied by one element ({path}, site {kind})",
-                parts,
-                "Write a supercell with explicit atoms.",
-            )
+    shares = [share for name in OCCUPANCIES for share in np.ravel(atoms.arrays.get(name, 1.0)) if share < cif.FULL]
+    if shares:  # nothing says which atoms share a site
+        rule = f"every site must be fully occupied by one element ({path})"
+        mend = "Write it as a CIF, whose shared and partly empty sites are known, or a supercell with explicit atoms."
+        raise InputError("sample.file", rule, float(shares[0]), mend)
     first, second = neighbor_list("ij", atoms, CLOSEST_A)
+    if cif.SITE in atoms.arrays:  # those that share a site are there one at a time
+        apart = atoms.arrays[cif.SITE][first] != atoms.arrays[cif.SITE][second]
+        first, second = first[apart], second[apart]
     if len(first):
         raise InputError(
             "sample.file",
@@ -118,10 +158,31 @@ def check_indices(zone_axis: tuple[int, int, int]) -> tuple[int, int, int]:
     return zone_axis
 
 
-def orient(atoms: ase.Atoms, zone_axis: tuple[int, int, int]) -> Oriented:
+def check_full(atoms: ase.Atoms, path: Path) -> None:
+    """Raises InputError for a structure with sites that are shared or partly empty."""
+    if cif.SHARE in atoms.arrays:
+        rule = f"every site must be fully occupied by one element in a study of thick samples ({path})"
+        mend = "Write a supercell with explicit atoms, or use the sample in a study of experiments."
+        raise InputError("sample.file", rule, mixed_words(atoms), mend)
+
+
+def mixed_words(atoms: ase.Atoms) -> str:
+    """Which sites are shared or partly empty, as "Sr 0.7 + Ba 0.3"; empty if none is."""
+    if cif.SHARE not in atoms.arrays:
+        return ""
+    shares, sites = atoms.arrays[cif.SHARE], atoms.arrays[cif.SITE]
+    kinds = []
+    for site in np.unique(sites[shares < 1]):
+        at = np.flatnonzero(sites == site)
+        kinds.append(" + ".join(f"{atoms.symbols[n]} {shares[n]:g}" for n in at))
+    return ", ".join(dict.fromkeys(kinds))
+
+
+def orient(atoms: ase.Atoms, zone_axis: tuple[int, int, int], seed: int = 0) -> Oriented:
     """The crystal turned so that [uvw] is along +z and the first vector's projection along +x.
 
-    The new cell holds the same atoms: it is the file's cell in another basis of the same lattice.
+    The new cell holds the same atoms: it is the file's cell in another basis of the same lattice. seed: of what fills
+    sites that are shared or partly empty.
     """
     basis = _lattice_basis(zone_axis, atoms.cell.array)
     vectors = basis @ atoms.cell.array
@@ -131,7 +192,8 @@ def orient(atoms: ase.Atoms, zone_axis: tuple[int, int, int]) -> Oriented:
     frame = np.array([ex, np.cross(ez, ex), ez]).T  # row vectors times this are x, y, z in the beam's frame
     turned = vectors @ frame
     turned[2, :2] = 0.0
-    return Oriented(turned, atoms.positions @ frame, atoms.numbers.copy(), bool(np.all(atoms.pbc)))
+    periodic, mixed = bool(np.all(atoms.pbc)), Mixed.of(atoms, seed)
+    return Oriented(turned, atoms.positions @ frame, atoms.numbers.copy(), periodic, mixed)
 
 
 def fill(
@@ -156,13 +218,15 @@ def fill(
     copies = np.arange(math.ceil((thickness_a - EDGE_A) / period_a)) * period_a
     shifts, rises = cells @ lateral, cells @ cell.vectors[:2, 2]
     positions, numbers = [], []
-    for first, z, number in zip(start, cell.positions[:, 2], cell.numbers, strict=True):
+    for atom, (first, z, number) in enumerate(zip(start, cell.positions[:, 2], cell.numbers, strict=True)):
         xy = first + shifts
         keep = np.all((xy >= -EDGE_A) & (xy < size - EDGE_A), axis=1)
         heights = (z + rises[keep] + EDGE_A) % period_a - EDGE_A
         column = np.broadcast_to(xy[keep][:, None], (keep.sum(), len(copies), 2)).reshape(-1, 2)
         heights = (heights[:, None] + copies).ravel()
         whole = heights < thickness_a - EDGE_A
+        if cell.mixed is not None:
+            whole &= cell.mixed.are_there(atom, cells[keep], len(copies)).ravel()
         positions.append(np.column_stack([column, heights])[whole])
         numbers.append(np.full(whole.sum(), number))
     return np.maximum(np.concatenate(positions), 0.0), np.concatenate(numbers)
@@ -187,6 +251,20 @@ def check_count(cell: Oriented, extent_a: tuple[float, float], thickness_a: floa
             f"{count:.3g} atoms in {extent_a[0]:.0f} x {extent_a[1]:.0f} x {thickness_a:.0f} A",
             "Make the sample thinner, or the field of view or window smaller.",
         )
+
+
+def _random(seed: int, *keys: np.ndarray | int) -> np.ndarray:
+    """Numbers between 0 and 1 that depend on whole numbers alone, whatever else is asked for: their shapes broadcast.
+
+    Each key is mixed in by the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014)."""
+    state = np.uint64(seed)
+    for key in keys:
+        with np.errstate(over="ignore"):
+            state = (state ^ np.asarray(key, dtype=np.int64).astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
+            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            state = state ^ (state >> np.uint64(31))
+    return (state >> np.uint64(11)) * 2.0**-53
 
 
 def _unknown_element(path: Path, symbol: str) -> InputError:

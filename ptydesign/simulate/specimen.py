@@ -8,6 +8,8 @@ period with it, so they are cut at its edges: the outermost atoms see foreign ne
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -118,6 +120,26 @@ class StructureSample(Strict):
     thickness_a: PositiveFloat | None = None
     """Thickness in angstrom to which the crystal is cut or repeated along the beam, instead of the third number of
     `repeats`."""
+    occupation_seed: int = Field(0, ge=0, lt=2**31)
+    """Start of the random numbers that fill sites which a CIF says are shared by elements or partly empty: another seed
+    is another piece of the crystal."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Written as before there was `occupation_seed`: what was stored stays valid."""
+        return {name: value for name, value in handler(self).items() if name != "occupation_seed" or value}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _three_indices(cls, content: Any) -> Any:
+        value = content.get("zone_axis", (0, 0, 1)) if isinstance(content, Mapping) else (0, 0, 1)
+        if isinstance(value, list | tuple) and len(value) == 3:
+            return content
+        words = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+        indices = re.findall(r"-?\d", words) if isinstance(words, str) else []
+        axis = f"[{', '.join(indices)}]" if len(indices) == 3 else "three, as [0, 0, 1]"
+        mend = f"Write {axis}, with commas: 001 is read as the number 1."
+        raise InputError("zone_axis", "must be three whole numbers", value, mend)
 
     @field_validator("zone_axis")
     @classmethod
@@ -270,8 +292,18 @@ def _monolayer(layer: Layer, angle_rad: float, height_a: float, thickness_a: flo
 
 def _oriented(sample: StructureSample) -> crystal.Oriented:
     """The file's cell with the zone axis along the beam."""
-    return crystal.orient(crystal.read_structure(sample.file), sample.zone_axis).turned(
-        math.radians(sample.rotation_deg)
+    atoms = crystal.read_structure(sample.file)
+    return crystal.orient(atoms, sample.zone_axis, sample.occupation_seed).turned(math.radians(sample.rotation_deg))
+
+
+def mixed_words(sample: Sample) -> str:
+    """A warning that sites of a structure are filled by chance; empty if none is. The sample's file has been found."""
+    found = crystal.mixed_words(crystal.read_structure(sample.file)) if isinstance(sample, StructureSample) else ""
+    if not found:
+        return ""
+    return (
+        f"sample.file: sites that are shared or partly empty ({found}) are filled by chance, each copy for itself: "
+        "another sample.occupation_seed is another piece of the crystal"
     )
 
 

@@ -85,6 +85,7 @@ def read_oriented(sample: ThickSample) -> tuple[crystal.Oriented, ase.Atoms]:
     """The file's cell with the zone axis along the beam and perpendicular lateral vectors along x and y, and the file's
     atoms. Raises InputError if they can't be."""
     atoms = crystal.read_structure(sample.file)
+    crystal.check_full(atoms, sample.file)
     atoms.pbc = True
     oriented = crystal.orient(atoms, sample.zone_axis)
     first, second = oriented.vectors[:2, :2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -106,6 +107,26 @@ class ExperimentConfig(Strict):
     """Change of the defocus in nm from the first to the last position, linear in time and zero at mid-scan."""
     astigmatism_drift_nm: float = 0.0
     """Change of the astigmatism in nm along its own angle from the first to the last position, zero at mid-scan."""
+
+    elsewhere: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(("C1", "C10"), "defocus_nm"),
+        **dict.fromkeys(("C3", "C30", "CS"), "cs_mm"),
+        **dict.fromkeys(("A1", "C12"), "astigmatism_nm"),
+        **dict.fromkeys(("A2", "C23"), "trefoil_nm"),
+        **dict.fromkeys(("A3", "C34"), "fourfold_um"),
+        **dict.fromkeys(("C5", "C50"), "c5_mm"),
+        "C21": "coma_um",
+        "B2": "coma_um, three times as much",
+        "C32": "star_um",
+        "S3": "star_um, four times as much",
+    }
+    """Names of aberrations -> what they are called here."""
+
+    @classmethod
+    def instead_of(cls, key: str, value: Any) -> str:
+        """What an aberration is called here."""
+        name = cls.elsewhere.get(re.sub("_(nm|um|mm)$", "", key.lower()).upper())
+        return f"Write {name}." if name else ""
 
     quiet: ClassVar[tuple[str, ...]] = (
         *("scan_margin_a", "intensity_rms", "defocus_drift_nm", "astigmatism_drift_nm"),

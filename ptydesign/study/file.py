@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from ptydesign.config import Strict, build, holds, merge, read_yaml
 from ptydesign.errors import InputError, nearest
@@ -46,12 +46,21 @@ def folder_name(study: str, scale: str) -> str:
     return study if scale == DEFAULT_SCALE else f"{study}-{scale}"
 
 
+def _with_words(title: str) -> str:
+    if not title.strip():
+        raise InputError("title", "must have a word: it heads the pages", title, "Say what it is, in a few words.")
+    return title
+
+
+Title = Annotated[str, AfterValidator(_with_words)]
+
+
 class StudyFile(Strict):
     """What every study says of itself."""
 
     study: str = Field(pattern=FOLDER_NAME)
     """Name of the study's folder; not in the file."""
-    title: str
+    title: Title
     """What heads the report."""
     question: str
     """The question that the study answers, in a sentence or two; it heads the report."""

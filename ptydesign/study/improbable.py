@@ -7,13 +7,14 @@ refused elsewhere. A number that is meant as it is, is named in the file's `mean
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ptydesign.errors import InputError, nearest
 from ptydesign.study.acquisition import ExperimentConfig
-from ptydesign.units import MRAD, NM, wavelength_a
+from ptydesign.units import MRAD, NM, interaction_parameter, wavelength_a
 
 NM_IN_A = 10.0
 # Amorphous layers on both faces of a foil that was polished gently, up to 1.5 nm each at 2 kV: Mayer, Giannuzzi,
@@ -21,6 +22,8 @@ NM_IN_A = 10.0
 DAMAGED_A = 30.0
 # The finest information so far: Yang et al., Nat. Nanotechnol. 19:612 (2024).
 FINEST_A = 0.14
+# Integral of the potential of a hydrogen atom: 2 pi a0^2 e/(4 pi epsilon_0).
+HYDROGEN_V_A3 = 25.3
 OVERLAID = 2.0  # probe over window, from which every point of the window is lit by several copies of the probe
 FOCUSED = 0.1  # of lambda/alpha^2: a phase of 0.3 rad at the edge of the aperture
 
@@ -91,6 +94,28 @@ def of_thickness(sample: Any, field: str = "sample.thickness_a") -> Iterator[Que
             "(Mayer et al., MRS Bull. 32:400, 2007)"
         )
         yield Question(field, f"{thickness:g} A", why, "nm", f"{NM_IN_A * thickness:g}")
+
+
+def of_image(sample: Any, voltage_kv: float, resolution_a: float | None = None) -> Iterator[Question]:
+    """An image whose phases a single slice can't show, or a potential that is fainter than a hydrogen atom.
+
+    voltage_kv: the highest that is meant. resolution_a: over which an atom is spread; None: nothing is too faint."""
+    if sample.kind != "image":
+        return
+    values = sample.read()
+    low, high = float(values.min()), float(values.max())
+    phase = sample.quantity == "phase_rad"
+    sigma, unit = (1.0, "rad") if phase else (interaction_parameter(voltage_kv), "V A")
+    given = f"{sample.quantity} from {low:.3g} to {high:.3g}"
+    if sigma * (high - low) > 2 * math.pi:
+        why = "An image is one slice, in which phases can only be told apart within 2 pi"
+        why += "" if phase else f"; these are {sigma * (high - low):.3g} rad apart at {voltage_kv:g} kV"
+        other = "mrad or degrees" if phase else "mV A"
+        yield Question("sample.file", given, why, other, f"the image anew in {unit}")
+    faintest = HYDROGEN_V_A3 / resolution_a**2 if resolution_a else 0.0
+    if not phase and high - low < faintest:
+        why = f"Its contrast is below that of a hydrogen atom spread over {resolution_a:g} A, {faintest:.2g} V A"
+        yield Question("sample.file", given, why, "rad", "quantity: phase_rad")
 
 
 def of_edge(field: str, value: float, unit: str, edge_mrad: float, voltage_kv: float) -> Iterator[Question]:

@@ -17,7 +17,8 @@ from ptydesign.planning.load import make_plan, read_plan
 from ptydesign.planning.questions import make_instrument
 
 ANSWERS = ["my Titan", "80 300", "15 21.4, 25", "-60 60", "overfocus", "0.4 6", "", "115 145", "1 5 20", "1 20000",
-           "500", "", "schottky", "0.2", "80 21.4 5", "0.9", "1.2", "", "3", "", ""]  # fmt: skip
+           "500", "No", "", "schottky", "0.2", "80 21.4 5", "0.9", "1.2", "", "yes", "2 30 1", "0 0 30", "", "", "",
+           "1 0.5", "3", "", ""]  # fmt: skip
 
 
 def answered(monkeypatch, lines) -> None:
@@ -80,6 +81,9 @@ def test_the_questionnaire_makes_an_instrument_from_piped_answers(tmp_path, monk
     assert (found.name, found.apertures_mrad, found.camera_lengths_mm) == ("my Titan", (15, 21.4, 25), (115, 145))
     assert (found.defocus_nm.low, found.conventions.defocus_positive) == (-60, "overfocus")
     assert (found.source_size_a, found.source_at.current_pa, found.gun.energy_spread_ev) == (0.2, 5, 0.9)
+    assert found.beam_blanked_in_flyback is False
+    assert (found.aberrations.A1.angle_deg, found.aberrations.B2.residual_nm, found.aberrations.C5.mm) == (30, 30, 1)
+    assert found.aberrations.A2 is None
     assert (found.cc_mm, found.defocus_error_nm, found.drift_a_per_min) == (1.2, 3, 0)
     assert main(["instrument", "check", "my-titan"]) == 0
     assert "source (rms) at 300 kV, 25 mrad: " in capsys.readouterr().out
@@ -95,7 +99,10 @@ def test_the_questionnaire_makes_an_instrument_from_piped_answers(tmp_path, monk
         (1, "80 kV", "must be numbers alone, in the unit of the question; got '80 kV'"),
         (3, "60", "must be 2 numbers; got '60'"),
         (3, "60 -60", "must not exceed high"),
-        (12, "tungsten", "gun.kind.*lab6"),
+        (11, "off", "beam_blanked_in_flyback: must be yes or no; got 'off'"),
+        (20, "1", "aberrations.A1: must be 3 numbers"),
+        (20, "-2 30 1", "aberrations.A1.nm: must be at least 0"),
+        (13, "tungsten", "gun.kind.*lab6"),
         (8, None, "currents_pa: needs an answer; got 'the end of the answers'"),
     ],
 )
@@ -124,3 +131,12 @@ def test_on_a_terminal_a_wrong_answer_is_asked_for_again(tmp_path):
 def test_a_name_that_cannot_be_is_refused(name, tmp_path):
     with pytest.raises(InputError, match="name: must"):
         new_path(name, tmp_path)
+
+
+def test_only_what_matters_is_asked(tmp_path):
+    """No flyback: nothing to blank. No known aberrations: none is asked for, and no empty section is written."""
+    asked: list[str] = []
+    answers = iter(["m", "80", "20", "-9 9", "", "1 2", "1", "5", "", "0", "", "", "", "", "", "n", "", "", ""])
+    path = make_instrument("mine", tmp_path, lambda words: (asked.append(words), next(answers))[1], False)
+    assert not any("flies back" in words or "A1, " in words for words in asked)
+    assert "aberrations" not in yaml.safe_load(path.read_text())

@@ -70,7 +70,7 @@ def test_from_file_to_sheet(tmp_path, installed):
         4000 * found["step_a"] ** 2, rel=1e-4
     )
     page = (folder / "sheet.html").read_text()
-    for words in ("Beam current", "keeps 95", "Write down", "overfocus", "Rule of thumb"):
+    for words in ("Beam current", "keeps 95", "The first ten minutes", "Write down", "overfocus", "Rule of thumb"):
         assert words in page
     assert (folder / "sheet.pdf").read_bytes().startswith(b"%PDF")
     day = ptydesign.read_plan(folder / "reconstruction.yaml").engines[-1]
@@ -88,6 +88,10 @@ def test_from_file_to_sheet(tmp_path, installed):
     limit = settings["recommendation"]["limits"]["recommended"]
     assert limit["floor_dose_e_per_a2"] == 100 * 4000
     assert 0 < limit["floor_error_rad"] < item["measured_error_rad"]
+    assert "patterns" not in limit
+    expected = design.results.images["patterns"]["arrays"]  # of all electrons the disk has nearly all
+    assert 0.9 * item["electrons_per_pattern"] < expected["pacbed"].sum() < 1.01 * item["electrons_per_pattern"]
+    assert expected["ronchigram"].std() > 2 * expected["pacbed"].std() / 10
     limits = design.tables["limits"]
     assert (limits["prior_rad"] <= limits[["unknown_rad", "object_rad"]].min(axis=1) * (1 + 1e-6)).all()
     assert np.isfinite(limits[["bias_rad", "scatter_rad", "ssnr"]]).all(axis=None)

@@ -118,7 +118,7 @@ def test_constraints_bind_and_their_mend_is_feasible(tmp_path):
     assert operation.violations[0].name == "frame rate"
     step = math.sqrt(100 * ELECTRONS_PER_PA_US / 20)  # 1 pA in a frame of 100 us
     assert step > 3  # more than the scan generator does, so a step isn't offered; the dose is
-    assert operation.violations[0].mend == "Use a current of 0.13 pA, if it can be set, or a dose of 157 e/Å² or more."
+    assert operation.violations[0].mend == "Use a current of 0.12 pA, if it can be set, or a dose of 157 e/Å² or more."
     assert violation(bench, setting, 1e7) == "beam current"
     most = 20 * 20000 * ELECTRONS_PER_PA_US / 4
     shown = float(re.search(r"dose of at most ([0-9.e+]+)", operate(bench, setting, 1e7).violations[0].mend).group(1))

@@ -1,4 +1,4 @@
-"""The sheet is one page, however much there is to say."""
+"""The sheet is a page and its back, however much there is to say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from ptydesign import drawing
 from ptydesign.planning.sheet import CHECKLIST
-from ptydesign.planning.sheet_pdf import A4_IN, LARGE, draw_page, write_pdf
+from ptydesign.planning.sheet_pdf import A4_IN, LARGE, MEASURED, draw_checks, draw_page, write_pdf
 from ptydesign.planning.tables import PlanningTables
 
 NAMES = (
@@ -39,6 +39,14 @@ def content(cautions: int) -> dict:
         "detector": "a detector",
         "settings": [LONG, *({"name": name, **ROW} for name in NAMES)],
         "expected": [("Score", "0.905"), *(("Caution", words) for _ in range(cautions))],
+        "first_minutes": [
+            {
+                "what": "The disk without specimen",
+                "expect": "54.8 pixels across, even " * 3,
+                "otherwise": "Narrower: " * 16,
+            }
+        ]
+        * 9,
         "checklist": list(CHECKLIST),
         "commands": ["ptydesign import SCAN", "ptydesign reconstruct data.h5"],
         "study": "foot",
@@ -53,6 +61,14 @@ def tables() -> PlanningTables:
     shown = {"arrays": {"truth": image, "phase": image}, "attrs": {"pixel_a": [0.3, 0.2], "ssim": 0.9}}
     images = {"recommended": shown, "expert": shown}
     return PlanningTables(Path(), {}, {}, {}, images, {"expert_name": "rule of thumb"})
+
+
+def with_patterns() -> PlanningTables:
+    found, square = tables(), np.linspace(0, 5, 900).reshape(30, 30)
+    arrays = {"ronchigram": square, "pacbed": square}
+    found.images["patterns"] = {"arrays": arrays, "attrs": {"pixel_mrad": 2.0}}
+    found.recommendation["recommended"] = {"setting": {"semiangle_mrad": 20.0}}
+    return found
 
 
 @pytest.mark.parametrize("cautions", [0, 4, 9, 16])
@@ -81,10 +97,24 @@ def test_a_sheet_of_usual_length_has_large_letters():
     assert max(sizes[2]) < 13
 
 
-def test_it_is_one_page_of_a4_with_equal_bytes(tmp_path):
+def test_the_back_holds_all_checks():
+    with drawing.styled():
+        page = draw_checks(content(0), with_patterns())
+        draw = page.canvas.get_renderer()
+        boxes = [(text.get_text(), text.get_window_extent(draw)) for text in page.texts]
+    width, foot = page.bbox.width, next(box for words, box in boxes if words.startswith("foot"))
+    columns = [0.27 * width, 0.53 * width, MEASURED * width]
+    for words, box in boxes:
+        assert 0 < box.x0 < box.x1 < width, words
+        assert box.y0 > foot.y1 or box is foot, words
+        if words[:4] in ("The ", "54.8", "Narr") and words != "The first ten minutes":
+            assert box.x1 < min(column for column in columns if column > box.x0 + 1), words
+
+
+def test_it_is_two_pages_of_a4_with_equal_bytes(tmp_path):
     for name in ("a", "b"):
         write_pdf(tmp_path / f"{name}.pdf", content(4), tables())
     written = (tmp_path / "a.pdf").read_bytes()
     assert written == (tmp_path / "b.pdf").read_bytes()
     box = f"/MediaBox [ 0 0 {A4_IN[0] * 72:.2f} {A4_IN[1] * 72:.2f} ]".encode()
-    assert written.count(b"/MediaBox") == written.count(box) == 1
+    assert written.count(b"/MediaBox") == written.count(box) == 2
