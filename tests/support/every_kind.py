@@ -33,8 +33,12 @@ def _experiment() -> dict[str, Any]:
 
 
 def _planning() -> dict[str, Any]:
+    """The least dose of two, each searched in a round of two chunks and one of one."""
     return plan_files.tiny_plan(
-        goal__doses_e_per_a2=[4000], robustness={"candidates": 1, "repeats": 1, "draws": 1}, chunk=3
+        goal__doses_e_per_a2=[400, 4000],
+        goal__minimise="dose",
+        robustness={"candidates": 1, "repeats": 1, "draws": 1},
+        chunk=3,
     )
 
 
