@@ -110,7 +110,7 @@ def markdown(summed: pd.DataFrame) -> str:
     lines = [f"| design | dose (e/A^2) | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
     for (design, dose), group in summed.groupby(["design", "dose_e_per_a2"], sort=False):
         cells = {
-            row.column: f"{row.ssim_mean:.3f} +- {row.ssim_std:.3f} ({row.stop:.0f})"
+            row.column: f"{row.ssim_mean:.3f}{f' +- {row.ssim_std:.3f}' if row.n > 1 else ''} ({row.stop:.0f})"
             for row in group.itertuples()
             if row.n
         }
