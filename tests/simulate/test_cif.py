@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import ase
+import ase.build
 import numpy as np
 import pytest
 from ase.spacegroup import crystal as spacegroup_crystal
