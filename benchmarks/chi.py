@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.data import PIXEL_A, Case
 from benchmarks.ours import Run, plan_of
+from ptydesign.errors import InputError
 from ptydesign.reconstruct.start import start_state
 
 ANGSTROM_M = 1e-10
@@ -21,9 +22,9 @@ WARM = 1  # sweeps before those that count
 
 
 def run(case: Case, engine: str, group: int, modes: int = 1, sweeps: int = 4) -> Run:
-    """Reconstruct with pty-chi's LSQML. Raises NotImplementedError for another engine."""
+    """Reconstruct with pty-chi's LSQML. Raises InputError for another engine: others of the same name do other work."""
     if engine != "lsqml":
-        raise NotImplementedError(f"pty-chi isn't compared by {engine}")
+        raise InputError("engine", "must be lsqml beside pty-chi", engine, "Leave it out.")
     import ptychi.api as api
     import torch
     from ptychi.api.task import PtychographyTask

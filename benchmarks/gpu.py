@@ -21,18 +21,18 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.gpu_tables import DOSE, LARGEST_GIB, markdown
+
 os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # other programs take theirs beside
 os.environ.setdefault("XLA_FLAGS", "--xla_gpu_autotune_level=0")  # trying kernels takes longer than they do
 
-STUDY, DOSE = "studies/lowdose", 1000.0
-TRIALS, DOSES = 800, 9  # of the paper's study: points of a dose, and doses
+STUDY = "studies/lowdose"
 ENGINES = ("gradient", "lsqml", "epie", "rpie", "raar", "difference_map")
 CASES = {(1, 1): 1024, (1, 4): 1024, (10, 1): 256}  # (slices, modes): positions, as `benchmarks.speed` has them
 FIGURE4 = {(1, 1): 4096, (20, 1): 6400}  # phaser's Fig. 4
 GROUPS = (16, 64, 256)
 SHAPE = (128, 128)
-LARGEST_GIB = 2.0  # patterns of a design that is timed: the host draws their noise in double precision
 
 
 Job = Callable[[], dict[str, Any]]
@@ -123,24 +123,12 @@ def ours_plan(case: Any, group: int) -> Any:
     return ours.plan_of(case, "lsqml", group, batches="compact", noise="poisson")
 
 
-def part_figure4(size: Size) -> list[dict[str, Any]]:
-    """The two cases of phaser's Fig. 4 by group size; phaser and pty-chi beside where they are installed."""
-    rows = []
-    for (slices, modes), positions in FIGURE4.items():
-        for group in GROUPS:
-            for engine in ("gradient", "lsqml"):
-                row = size.row(slices, modes, positions, engine, group)
-                for name, peer in peers().items():
-                    row[f"{name}_s"] = size.timed(peer, slices, positions, engine, group, modes)
-                rows.append(row)
-    return rows
-
-
 def trials(size: Size) -> dict[str, Job]:
     """Trials of the main study at paper scale, one dose: designs spread over its first points, and once more with other
     noise, when everything is compiled."""
     import jax
 
+    from benchmarks.trials_worker import Watch
     from ptydesign.experiment.config import StudyConfig
     from ptydesign.experiment.trial import Trial
     from ptydesign.study.acquisition import at_point
@@ -293,17 +281,6 @@ def others() -> dict[str, tuple[Callable[..., Any], tuple[str, ...]]]:
     return found
 
 
-class Watch:
-    """Keeps how long each compilation took."""
-
-    def __init__(self, kept: list[float]):
-        self.kept = kept
-
-    def __call__(self, event: str, seconds: float, **_: object) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            self.kept.append(seconds)
-
-
 class Busy:
     """Asks the driver twice a second how busy the device is. percent: the mean, None where nobody tells."""
 
@@ -387,75 +364,6 @@ def read_prepared(path: Path) -> tuple[Any, list[dict[str, Any]], dict[str, floa
         pixel = tuple(float(p) for p in file["pixel_a"])
         potential = Potential(file["slices_va"], pixel, file["thickness_a"])
         return potential, json.loads(str(file["points"])), json.loads(str(file["alone"]))
-
-
-def markdown(found: dict[str, dict[str, Any]]) -> str:
-    """The parts that there are, as tables. found: {part: {job: what it measured}}."""
-    text = ["# One GPU", ""]
-    if one := found["device"].get("device"):
-        packages = ", ".join(f"{name} {number}" for name, number in one["versions"].items())
-        text += [f"Measured on {one['device']} ({one['host_cores']} cores of its host), {packages}.", ""]
-        text += ["| transform and inverse | microseconds | transforms a second |", "|---|---|---|"]
-        text += [f"| {name} | {1e6 * s:.2f} | {2 / s:,.0f} |" for name, s in one["pair_s"].items()]
-        text.append("")
-    for part in ("sweeps", "figure4"):
-        if rows := list(found[part].values()):
-            text += [*_of_sweeps(rows, list(found["peers"].values()) if part == "figure4" else []), ""]
-    if rows := found["together"].values():
-        text += ["| reconstructions at once (64 px, 300 positions) | ms a sweep of each |", "|---|---|"]
-        text += [f"| {row['together']} | {1e3 * row['sweep_s']:.2f} |" for row in rows]
-        text.append("")
-    if runs := list(found["trials"].values()):
-        text += _of_trials(runs[0], runs[-1])
-    return "\n".join(text) + "\n"
-
-
-def _of_sweeps(rows: list[dict[str, Any]], beside: list[dict[str, Any]]) -> list[str]:
-    names = list(dict.fromkeys(other["program"] for other in beside))
-    head = ["slices, modes, positions", "engine", "group", "sweep (ms)", "sweep / floor", "sweep / its transforms"]
-    head += ["compilation (s)", *(f"{name} / ours" for name in names)]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    same = ("slices", "modes", "engine", "group")
-    for row in rows:
-        ratio = row["sweep_s"] / row["floor_s"]
-        cells = [f"{row['slices']}, {row['modes']}, {row['positions']}", row["engine"], str(row["group"])]
-        cells += [f"{1e3 * row['sweep_s']:.1f}", f"{ratio:.1f}", f"{ratio / row['transforms']:.1f}"]
-        cells.append(f"{row['compile_s']:.1f}")
-        for name in names:
-            times = [o["sweep_s"] for o in beside if o["program"] == name and all(o[k] == row[k] for k in same)]
-            numbers = [time for time in times if isinstance(time, float)]
-            cells.append(f"{numbers[0] / row['sweep_s']:.1f}" if numbers else "failed" if times else "")
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def _of_trials(first: dict[str, Any], last: dict[str, Any]) -> list[str]:
-    rows = last["trials"]
-    rate = 60 * len(rows) / last["seconds"]
-    means = {
-        name: np.mean([row[name] for row in rows if name in row] or [0.0])
-        for name in ("simulate_s", "reconstruct_s", "score_s")
-    }
-    same = next(row["ssim"] for row in first["trials"] if row["step_a"] == first["cpu"]["step_a"])
-    busy = "unknown" if last["busy_percent"] is None else f"{last['busy_percent']:.0f} %"
-    peak = "unknown" if last["peak_gib"] is None else f"{last['peak_gib']:.1f} GiB"
-    runs = [f"{run['seconds']:.0f}; {run['compiled']}, {run['compile_s']:.0f}" for run in (first, last)]
-    return [
-        f"| trials at {DOSE:g} e/A^2 | |",
-        "|---|---|",
-        f"| designs whose patterns take at most {LARGEST_GIB:g} GiB | {last['fit']} of {last['points']} |",
-        f"| trials, of them without a score | {len(rows)}, {sum(row['ssim'] is None for row in rows)} |",
-        f"| first run: seconds; functions compiled, their seconds | {runs[0]} |",
-        f"| with other noise: seconds; functions compiled, their seconds | {runs[1]} |",
-        f"| trials a minute, of the second run | {rate:.1f} |",
-        f"| minutes of {TRIALS} trials of one dose | {TRIALS / rate:.0f} |",
-        f"| hours of {DOSES} doses | {DOSES * TRIALS / rate / 60:.1f} |",
-        f"| seconds a trial: simulation, reconstruction, scores (of a thread's, or a share) | "
-        f"{means['simulate_s']:.2f}, {means['reconstruct_s']:.2f}, {means['score_s']:.2f} |",
-        f"| SSIM of one design; on the CPU that prepared them | {same:.4f}; {first['cpu']['ssim']:.4f} |",
-        f"| device busy | {busy} |",
-        f"| most memory of the device | {peak} |",
-    ]
 
 
 def main(arguments: list[str] | None = None) -> None:

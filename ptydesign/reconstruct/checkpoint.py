@@ -70,6 +70,13 @@ class Record:
         """Losses of the present engine."""
         return self.loss[self.first :]
 
+    def swept(self, loss: float, work_gflop: float, seconds: float) -> None:
+        """One sweep more: its loss and its work, and the seconds since the start."""
+        self.loss.append(loss)
+        self.work_gflop.append(work_gflop + (self.work_gflop[-1] if self.work_gflop else 0.0))
+        self.seconds.append(seconds)
+        self.sweep += 1
+
 
 @dataclass(frozen=True)
 class Saved:

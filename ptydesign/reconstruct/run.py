@@ -162,10 +162,7 @@ def _reconstruct(
                 state, memory, loss = one_sweep(state, memory, groups, context, engine)
             else:
                 state, memory, loss = sweep_in_chunks(state, memory, indices, counts, context, engine, host)
-            record.loss.append(float(loss) / electrons)
-            record.work_gflop.append(cost + (record.work_gflop[-1] if record.work_gflop else 0.0))
-            record.seconds.append(clock.seconds)
-            record.sweep += 1
+            record.swept(float(loss) / electrons, cost, clock.seconds)
             if meter is not None:
                 meter(record.work_gflop[-1], record.seconds[-1])
             done = [observe(len(record.loss), record.loss[-1], state) is True for observe in observers]

@@ -86,6 +86,11 @@ class Member:
         return len(self.dataset.positions_a)
 
     @property
+    def seconds(self) -> float:
+        """Its share of the time so far."""
+        return self.record.seconds[-1] if self.record.seconds else 0.0
+
+    @property
     def canvas(self) -> tuple[int, int]:
         """(y, x) pixels of the object."""
         return self.start.object.shape[-2:]
@@ -225,14 +230,17 @@ class _Batch:
         while any(self.active):
             before_s, working = self.clock.seconds, sum(self.active)
             parameters = self._parameters()
-            self.state, self.memory, loss = sweeps_together(
+            self.state, self.memory, found = sweeps_together(
                 self.state, self.memory, drawn, self.problem, parameters, self.options, self.engine
             )
             drawn = self._drawn()  # while the device works
-            losses = np.asarray(loss)
+            losses = np.asarray(found)
             share_s = (self.clock.seconds - before_s) / working
             for index in self._working():
-                self._recorded(self.members[index], float(losses[index]), share_s)
+                member = self.members[index]
+                member.record.swept(
+                    float(losses[index]) / member.electrons, self._cost(member), member.seconds + share_s
+                )
             self._look()
             self._end_those_done()
             if 0 < 2 * sum(self.active) <= len(self.members):
@@ -255,14 +263,6 @@ class _Batch:
         if some is None:
             return Groups(jnp.zeros(0), jnp.zeros(0))
         return Groups(*jax.device_put([np.stack(a) for a in zip(*(groups or some for groups in drawn), strict=True)]))
-
-    def _recorded(self, member: Member, loss: float, share_s: float) -> None:
-        record = member.record
-        cost = self._cost(member)
-        record.loss.append(loss / member.electrons)
-        record.work_gflop.append(cost + (record.work_gflop[-1] if record.work_gflop else 0.0))
-        record.seconds.append(share_s + (record.seconds[-1] if record.seconds else 0.0))
-        record.sweep += 1
 
     def _cost(self, member: Member) -> float:
         return work_gflop(self.engine, member.settings, member.count, member.start, member.record.sweep)
@@ -289,7 +289,7 @@ class _Batch:
     def _end_those_done(self) -> None:
         for index in self._working():
             member = self.members[index]
-            clock = Clock(member.record.seconds[-1] if member.record.seconds else 0.0)
+            clock = Clock(member.seconds)
             outcome, _ = ended(member.plan, member.settings, member.record, clock, self._cost(member), member.most)
             if outcome is not None:
                 member.result = self._state_of(index), history_of(member.record), outcome
