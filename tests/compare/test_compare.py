@@ -13,7 +13,8 @@ from study_files import changed, write_study
 
 from ptydesign.cli import main
 from ptydesign.compare import kind as compare
-from ptydesign.compare.report import FIGURES, page, read_tables, sentences
+from ptydesign.compare.report import FIGURES, page, sentences
+from ptydesign.compare.tables import read_tables
 from ptydesign.errors import InputError
 from ptydesign.experiment import search
 from ptydesign.experiment.trial import Trial
@@ -131,11 +132,11 @@ def test_a_draw_has_its_own_noise(finished):
     run, _ = finished
     study = run.resolved.study
     config = study.config("wide")
-    one = study.with_plan("lsqml")
+    one = study.by("lsqml")
     draws = [compare.Draw(config, dose, repeat=n) for dose in (500.0, 2000.0) for n in (1, 2)]
     assert len({draw.seed(one) for draw in draws}) == 4
     assert draws[0].key(one, "potential") != Trial(config, 500.0, repeat=1).key(one, "potential")
-    assert draws[0].key(one, "potential") != draws[0].key(study.with_plan("epie"), "potential")
+    assert draws[0].key(one, "potential") != draws[0].key(study.by("epie"), "potential")
 
 
 def test_numbers_in_the_tables_are_those_of_the_draws(finished):
@@ -231,5 +232,6 @@ def test_without_any_score_figures_say_why_they_are_missing(failing):
     failing.images.clear()
     assert [figure.skip(failing) for figure in FIGURES] == [
         "nothing was scored",
+        "the study has no contrasts",
         "no first draw gave a reconstruction",
     ]
