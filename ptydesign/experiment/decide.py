@@ -11,15 +11,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ptydesign.experiment import scope
 from ptydesign.experiment.points import experiment_at, of_experiment
 from ptydesign.experiment.resolve import Resolved
-from ptydesign.experiment.search import Runner, study_at
+from ptydesign.experiment.search import Runner, observations, study_at
 from ptydesign.experiment.trial import Trial, common_stop, value_at
 from ptydesign.study.decide import Standing, decide
 from ptydesign.study.file import dose_name
 from ptydesign.study.progress import Progress
 
+DOSE = "dose_e_per_a2"  # as a parameter of a model of all doses
 FIRST = 1000  # numbers of these draws come after it, so that a validation has none of their noise
 
 
@@ -87,18 +90,57 @@ def decide_winner(resolved: Resolved, dose: str, progress: Progress | None = Non
 
 
 def _contenders(resolved: Resolved, best: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a search found, and the best of each other dose's search, those of near doses first; none twice."""
+    """What a search found, the optimum of what all doses' trials say together, and the best of each other dose's
+    search, those of near doses first; none twice."""
     from ptydesign.design.surrogate import apart
 
     study, points, own = resolved.study, list(best["contenders"]), best["dose_e_per_a2"]
-    if not study.decision.others or not points:
-        return points
     others = [dose for dose in study.doses_e_per_a2 if dose != own]
+    if not study.decision.others or not points or not others:
+        return points
+    shared = shared_optimum(resolved, own)
+    found = [] if shared is None else [shared]
     for dose in sorted(others, key=lambda dose: abs(math.log(dose / own))):
-        search = scope.winner(study, dose_name(dose))
-        for point in resolved.read_json(search.best_file)["contenders"][:1]:
-            points = apart(scope.space_of(study, search), points, point, scope.contenders(study))
+        found += resolved.read_json(scope.winner(study, dose_name(dose)).best_file)["contenders"][:1]
+    for point in found:
+        points = apart(scope.design_space(study), points, point, scope.contenders(study))
     return points
+
+
+def shared_optimum(resolved: Resolved, dose_e_per_a2: float) -> dict[str, Any] | None:
+    """The best point at a dose by one model of the trials of all doses, whose optimum moves smoothly with the dose.
+
+    Scores rise with the dose by themselves, so those of each dose are standardised. None without enough trials.
+    """
+    from ptydesign.design.settings import Observation
+    from ptydesign.design.space import Dimension, Space
+    from ptydesign.design.surrogate import surrogate
+
+    study, space, doses = resolved.study, scope.design_space(resolved.study), resolved.study.doses_e_per_a2
+    seen = []
+    for dose in doses:
+        search = scope.winner(study, dose_name(dose))
+        tried = [one for n in range(len(search.sizes)) for one in observations(resolved, search, n)]
+        values = np.array([one.value for one in tried if not one.failed])
+        if len(values) and np.ptp(values) > 0:
+            seen += [
+                Observation(
+                    {**one.point, DOSE: dose},
+                    None if one.failed else float((one.value - values.mean()) / values.std()),
+                    one.reason,
+                )
+                for one in tried
+            ]
+    if not any(one.point[DOSE] == dose_e_per_a2 for one in seen):
+        return None
+
+    def allowed(point: Mapping[str, Any]) -> bool:
+        return space.allowed({name: point[name] for name in space.names})
+
+    ends = Dimension(low=doses[0], high=doses[-1], scale="log")
+    both = Space((*space.names, DOSE), (*space.dimensions, ends), allowed if space.allowed else None)
+    best = surrogate(both, study.search, seen, study.seed).best_at(DOSE, dose_e_per_a2)
+    return None if best is None else {name: best[name] for name in space.names}
 
 
 def _decided(
