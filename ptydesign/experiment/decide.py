@@ -6,12 +6,9 @@ found from draws of its own in the same way, so that both designs are judged at 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ptydesign.experiment import scope
 from ptydesign.experiment.points import experiment_at, of_experiment
@@ -22,7 +19,6 @@ from ptydesign.study.decide import Standing, decide
 from ptydesign.study.file import dose_name
 from ptydesign.study.progress import Progress
 
-DOSE = "dose_e_per_a2"  # as a parameter of a model of all doses
 FIRST = 1000  # numbers of these draws come after it, so that a validation has none of their noise
 
 
@@ -90,57 +86,21 @@ def decide_winner(resolved: Resolved, dose: str, progress: Progress | None = Non
 
 
 def _contenders(resolved: Resolved, best: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a search found, the optimum of what all doses' trials say together, and the best of each other dose's
-    search, those of near doses first; none twice."""
-    from ptydesign.design.surrogate import apart
+    """What a search found, and what the other doses' searches know, if the study shares it."""
+    from ptydesign.experiment.contenders import gathered, shared_optimum
 
-    study, points, own = resolved.study, list(best["contenders"]), best["dose_e_per_a2"]
-    others = [dose for dose in study.doses_e_per_a2 if dose != own]
-    if not study.decision.others or not points or not others:
-        return points
-    shared = shared_optimum(resolved, own)
-    found = [] if shared is None else [shared]
-    for dose in sorted(others, key=lambda dose: abs(math.log(dose / own))):
-        found += resolved.read_json(scope.winner(study, dose_name(dose)).best_file)["contenders"][:1]
-    for point in found:
-        points = apart(scope.design_space(study), points, point, scope.contenders(study))
-    return points
-
-
-def shared_optimum(resolved: Resolved, dose_e_per_a2: float) -> dict[str, Any] | None:
-    """The best point at a dose by one model of the trials of all doses, whose optimum moves smoothly with the dose.
-
-    Scores rise with the dose by themselves, so those of each dose are standardised. None without enough trials.
-    """
-    from ptydesign.design.settings import Observation
-    from ptydesign.design.space import Dimension, Space
-    from ptydesign.design.surrogate import surrogate
-
-    study, space, doses = resolved.study, scope.design_space(resolved.study), resolved.study.doses_e_per_a2
-    seen = []
-    for dose in doses:
-        search = scope.winner(study, dose_name(dose))
-        tried = [one for n in range(len(search.sizes)) for one in observations(resolved, search, n)]
-        values = np.array([one.value for one in tried if not one.failed])
-        if len(values) and np.ptp(values) > 0:
-            seen += [
-                Observation(
-                    {**one.point, DOSE: dose},
-                    None if one.failed else float((one.value - values.mean()) / values.std()),
-                    one.reason,
-                )
-                for one in tried
-            ]
-    if not any(one.point[DOSE] == dose_e_per_a2 for one in seen):
-        return None
-
-    def allowed(point: Mapping[str, Any]) -> bool:
-        return space.allowed({name: point[name] for name in space.names})
-
-    ends = Dimension(low=doses[0], high=doses[-1], scale="log")
-    both = Space((*space.names, DOSE), (*space.dimensions, ends), allowed if space.allowed else None)
-    best = surrogate(both, study.search, seen, study.seed).best_at(DOSE, dose_e_per_a2)
-    return None if best is None else {name: best[name] for name in space.names}
+    study, own = resolved.study, best["dose_e_per_a2"]
+    if not study.decision.others or not best["contenders"] or len(study.doses_e_per_a2) == 1:
+        return list(best["contenders"])
+    searches = {dose: scope.winner(study, dose_name(dose)) for dose in study.doses_e_per_a2}
+    found = {dose: resolved.read_json(search.best_file)["contenders"] for dose, search in searches.items()}
+    tried = {
+        dose: [one for number in range(len(search.sizes)) for one in observations(resolved, search, number)]
+        for dose, search in searches.items()
+    }
+    space = scope.design_space(study)
+    shared = shared_optimum(space, study.search, tried, own, study.seed)
+    return gathered(space, found, own, shared, scope.contenders(study))
 
 
 def _decided(
