@@ -21,7 +21,7 @@ ALGORITHMS = {
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 4,  # tables
     "figures": 13,  # figures and report
-    "planning": 8,  # cards, draws of errors, choice, limits
+    "planning": 9,  # cards, draws of errors, choice, limits
     "bound": 8,  # the Cramer-Rao bound of a plan, and what its simulations reach
     "tolerance": 3,  # what a tolerance says
     "dumbbells": 2,  # what is measured of them
