@@ -22,6 +22,12 @@ ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
 
 
+LOSS_TICKS = """() => {
+  const found = [...Bokeh.documents[0]._all_models.values()].find(m => m.type == "LogAxis")
+  return found.formatter.doFormat([0.028, 0.03, 1, 1.5e-7], {})
+}"""
+
+
 def wait_until(true, seconds=90.0):
     until = time.monotonic() + seconds
     while not true():
@@ -91,6 +97,9 @@ def test_a_reconstruction_is_started_seen_stopped_and_resumed(tmp_path, open_pag
     page.goto("/reconstruction?run=one.live", second)
     for one in (tab, second):
         one.get_by_text("Aberrations of this mode").wait_for()
+    assert tab.evaluate(LOSS_TICKS) == ["0.028", "0.03", "1", "1.5e-7"], "what an axis says is what it means"
+    tab.set_viewport_size({"width": 1280, "height": 800})
+    tab.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")  # a laptop's screen
     tab.get_by_role("button", name="Stop").click()
     wait_until(lambda: session.state() == "stopped")
     for one in (tab, second):

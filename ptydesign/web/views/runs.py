@@ -63,16 +63,16 @@ def address_of(run: Run) -> str:
     return "/reconstruction" if run.sort == RECONSTRUCTION else "/study"
 
 
-def card(run: Run) -> str:
-    """A run that runs."""
+def card(run: Run, titled: bool = True) -> str:
+    """A run that runs; its own page has the title already."""
     left = f", about {shell.duration(run.left_s)} left" if run.left_s is not None else ""
     unit = "sweeps" if run.sort == RECONSTRUCTION else "trials"
     failed = f", {run.failed} failed" if run.failed else ""
     of = f" of {run.total}" if run.total else ""
-    title = shell.link(address_of(run), run.title, run=run.name)
+    title = f"<b>{shell.link(address_of(run), run.title, run=run.name)}</b> " if titled else ""
     return (
         f'<div style="background:#fff;border:1px solid #e1e6ea;border-radius:6px;padding:9px 12px">'
-        f"{shell.state(run.state)} &nbsp;<b>{title}</b> "
+        f"{shell.state(run.state)} &nbsp;{title}"
         f'<span class="quiet">{escape(run.name)}, {escape(run.kind)}; last sign {shell.ago(run.spoke)}</span>'
         f'<div style="display:flex;gap:14px;align-items:center;margin-top:7px"><div style="flex:1">'
         f"{shell.bar(run.done, run.total)}</div><span>{run.done}{of} {unit}{failed}{left}</span></div></div>"
