@@ -5,12 +5,15 @@ The simulator compiles for each shape and works on blocks of positions; a slider
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from scipy import fft
 
 from ptydesign import waves
+from ptydesign.grids import Grid
 from ptydesign.simulate.detector import apply_mtf
-from ptydesign.simulate.integrate import pattern, pixels_of
+from ptydesign.simulate.integrate import Pixels, disc, pattern, weights
 from ptydesign.simulate.jax_simulator import probe_spectra
 from ptydesign.simulate.window import choose_window
 from ptydesign.types import Experiment, Potential
@@ -40,8 +43,7 @@ class Specimen:
         limit = waves.band_limit(grid).astype(np.float32)
         propagators = {step: _propagator(grid, experiment, step) * limit for step in set(self.thickness_a[:-1])}
         spectra = probe_spectra(experiment, grid)
-        everything = tuple(np.fft.fftfreq(size, 1 / size) for size in grid.shape)
-        pixels = pixels_of(experiment, grid, everything, (np.abs(spectra) ** 2).sum(axis=0))
+        pixels = _pixels(experiment, grid, (np.abs(spectra) ** 2).sum(axis=0))
         leaving = spectra * _propagator(grid, experiment, thickness_a)
         leaving /= np.sqrt((np.abs(leaving) ** 2).sum(axis=(1, 2), keepdims=True))
         fine, direct = np.zeros(grid.shape, np.float32), 0.0
@@ -67,7 +69,19 @@ class Specimen:
         return self.transmission[:, rows[:, None] % ny, columns[None, :] % nx]
 
 
-def _propagator(grid, experiment: Experiment, distance_a: float) -> np.ndarray:
+def _pixels(experiment: Experiment, grid: Grid, intensity: np.ndarray) -> Pixels:
+    """As `integrate.pixels_of` at all frequencies, with weights that are computed once for all settings."""
+    rows, columns = (_weights(*axis) for axis in zip(
+        grid.shape, grid.pixel_a, experiment.detector.pixels, experiment.detector.pixel_a, strict=True))  # fmt: skip
+    return Pixels(rows, columns, disc(experiment) - rows @ intensity @ columns.T, float(intensity.sum()))
+
+
+@lru_cache(16)
+def _weights(size: int, pixel_a: float, pixels: int, detector_pixel_a: float) -> np.ndarray:
+    return weights(np.fft.fftfreq(size, 1 / size), size, pixel_a, pixels, detector_pixel_a)
+
+
+def _propagator(grid: Grid, experiment: Experiment, distance_a: float) -> np.ndarray:
     ky, kx = grid.frequencies()
     phase = -np.pi * wavelength_a(experiment.optics.voltage_kv) * distance_a * (ky**2 + kx**2)
     return np.exp(1j * phase).astype(np.complex64)
