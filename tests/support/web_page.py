@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+WAIT_S = 240  # for what comes: a machine that tests may be slow, cold and busy
 ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = ("--no-sandbox", "--disable-dev-shm-usage")
@@ -35,7 +36,7 @@ class Page:
     def open_tab(self):
         """Another tab of the same browser."""
         tab = self.context.new_page()
-        tab.set_default_timeout(60_000)
+        tab.set_default_timeout(WAIT_S * 1000)
         tab.on("pageerror", lambda error: self.errors.append(str(error)))
         tab.on("dialog", lambda dialog: (self.errors.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         tab.on("request", lambda request: self._asked(request.url))
@@ -65,7 +66,7 @@ def serve(folder: Path, *options: str) -> tuple[subprocess.Popen, str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PTYDESIGN_CACHE": str(folder / ".cache")}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     said = ""
-    until = time.monotonic() + 120
+    until = time.monotonic() + WAIT_S
     while time.monotonic() < until and process.poll() is None:
         said += process.stderr.readline()
         found = re.search(r"http://\S+", said)

@@ -17,7 +17,10 @@ def browser():
     if path is None:
         pytest.skip("no Chromium on this machine")
     with playwright.sync_playwright() as one:
-        found = one.chromium.launch(executable_path=path, args=list(web_page.FLAGS))
+        try:
+            found = one.chromium.launch(executable_path=path, args=list(web_page.FLAGS))
+        except playwright.Error as error:
+            pytest.skip(f"Chromium doesn't start here: {str(error).splitlines()[0]}")
         yield found
         found.close()
 
