@@ -235,9 +235,10 @@ class Explore:
         found = done.result()
         if found is None:
             return
+        errors = ", each with errors of a day" if self.explorer.plan.errors == "all" else ""
         words = (
             f"<h2>Predicted score at {found.dose_e_per_a2:g} e/Å²: {found.mean:.3f} ± {found.std:.3f}</h2>"
-            f'<p class="quiet">By the surrogate of {found.trials} trials of this plan. Blue: these settings; green: '
+            f'<p class="quiet">By the surrogate of {found.trials} trials of this plan{errors}. Blue: these settings; green: '
             "the recommended one.</p>"
         )
         recommended = recommendation(self.explorer.results).get("setting") or {}
@@ -264,7 +265,7 @@ class Explore:
         reconstruct.on_click(lambda _: self._ask_picture(reconstruct))
         thumb = pn.widgets.Button(name="Rule of thumb", button_type="light", width=130)
         thumb.on_click(lambda _: self.set(self.explorer.start()))
-        found = recommendation(self.explorer.results).get("setting")
+        found = recommendation(self.explorer.results)
         advised = pn.widgets.Button(name="Recommended", button_type="light", width=130, disabled=not found)
         advised.on_click(lambda _: self._go_to(found))
         buttons: list[Any] = [reconstruct, pn.Row(thumb, advised, margin=0)]
@@ -279,9 +280,11 @@ class Explore:
             buttons.append(pn.Row(name, write, margin=0))
         return buttons
 
-    def _go_to(self, setting: dict[str, Any]) -> None:
-        values = {n: v for n, v in setting.items() if n in WORDS and isinstance(v, int | float)}
-        self.set(moved(self.explorer, self.knobs, values))
+    def _go_to(self, recommended: dict[str, Any]) -> None:
+        try:
+            self.set(self.explorer.advised(recommended))
+        except InputError as error:
+            self.says.object = shell.error(str(error))
 
     def _write_new(self, name: str) -> None:
         if not name or name != name.strip() or any(c in name for c in "/\\\0") or name.startswith("."):
@@ -318,7 +321,7 @@ class Explore:
             one.show(image, found.pixel_a, limits=limits)
         words = (
             f"<h2>Simulated reconstruction</h2><p>Score {found.score:.3f} after {found.sweeps} sweeps.</p>"
-            f'<p class="quiet">Of the piece that is scored, with these settings, beside the truth. It took '
+            f'<p class="quiet">Of the piece that is scored, with exactly these settings, beside the truth. It took '
             f"{found.seconds:.0f} s.</p>"
         )
         self.picture[:] = [*(one.pane for one in images), shell.html(words, width=320, sizing_mode="fixed")]
@@ -334,7 +337,12 @@ def summary(answer: Answer) -> str:
         ("Linear overlap", f"{answer.overlap:.0%}"),
         ("Depth of field", f"{number(answer.depth_of_field_a / 10)} nm"),
         ("Scan on the day", f"{operation.shape[0]} × {operation.shape[1]}"),
-        ("Scan time", shell.duration(operation.scan_time_s)),
+        (
+            "Scan time",
+            shell.duration(operation.scan_time_s)
+            if operation.scan_time_s >= 10
+            else f"{number(operation.scan_time_s, 2)} s",
+        ),
         ("Card", answer.card.status),
     )
     cells = []
