@@ -238,8 +238,8 @@ class Explore:
         errors = ", each with errors of a day" if self.explorer.plan.errors == "all" else ""
         words = (
             f"<h2>Predicted score at {found.dose_e_per_a2:g} e/Å²: {found.mean:.3f} ± {found.std:.3f}</h2>"
-            f'<p class="quiet">By the surrogate of {found.trials} trials of this plan{errors}. Blue: these settings; green: '
-            "the recommended one.</p>"
+            f'<p class="quiet">By the surrogate of {found.trials} trials of this plan{errors}. Blue: these settings; '
+            "green: the recommended one.</p>"
         )
         recommended = recommendation(self.explorer.results).get("setting") or {}
         figures = []
@@ -337,12 +337,7 @@ def summary(answer: Answer) -> str:
         ("Linear overlap", f"{answer.overlap:.0%}"),
         ("Depth of field", f"{number(answer.depth_of_field_a / 10)} nm"),
         ("Scan on the day", f"{operation.shape[0]} × {operation.shape[1]}"),
-        (
-            "Scan time",
-            shell.duration(operation.scan_time_s)
-            if operation.scan_time_s >= 10
-            else f"{number(operation.scan_time_s, 2)} s",
-        ),
+        ("Scan time", _time(operation.scan_time_s)),
         ("Card", answer.card.status),
     )
     cells = []
@@ -370,3 +365,7 @@ def card_table(card: Card) -> str:
         )
     head = "<tr><th><th>Rule<th class=number>Value<th>Wanted<th>What to change</tr>"
     return f"<table style='font-size:13px'><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _time(seconds: float | None) -> str:
+    return f"{number(seconds, 2)} s" if seconds is not None and seconds < 10 else shell.duration(seconds)
