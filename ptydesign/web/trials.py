@@ -157,6 +157,11 @@ class Trials:
         different = self.frame.groupby("search", sort=False)[self.parameters].nunique().max(axis=1)
         return list(different.index[different > 1])
 
+    def even_in_log(self, name: str) -> bool:
+        """Whether the search looks at a parameter in its logarithm."""
+        dimension = (self.study.get("space") or {}).get(name)
+        return isinstance(dimension, dict) and dimension.get("scale") == "log"
+
     def failures(self) -> list[tuple[str, int]]:
         """(reason, how many trials), the most frequent first."""
         bad = self.frame[self.frame["status"] != "ok"]
@@ -194,7 +199,8 @@ class Trials:
                 point = space.validate_point({name: row[name] for name in space.names})
                 seen.append(Observation(point, None if pd.isna(row["value"]) else row["value"], row["reason"]))
                 numbers.append(row["number"])
-        config = build(SearchConfig, {**self.study.get("search", {}), "method": "bo"}, "search")
+        said = {name: value for name, value in self.study.get("search", {}).items() if name != "sampler"}
+        config = build(SearchConfig, {**said, "method": "bo"}, "search")  # whichever method chose the points
         model = surrogate(space, config, seen, int(self.study.get("seed", 0)))
         self._models[search] = Model(model, tuple(numbers), len(part))
         return self._models[search]

@@ -37,7 +37,8 @@ def view(site: Site) -> pn.Template:
             text = card(run)
             if shown["cards"][run.name].object != text:
                 shown["cards"][run.name].object = text
-        text = rest([run for run in runs if run.name not in names]) + datasets(site.runs.datasets())
+        head = "All others" if names else "Runs"
+        text = rest([run for run in runs if run.name not in names], head) + datasets(site.runs.datasets())
         if table.object != text:
             table.object = text
 
@@ -88,7 +89,7 @@ def datasets(names: list[str]) -> str:
     return f"<h2 style='margin-top:14px'>Datasets</h2><p>{links}{more}</p>"
 
 
-def rest(runs: list[Run]) -> str:
+def rest(runs: list[Run], head: str) -> str:
     """The table of all others; those that could not be read last."""
     if not runs:
         return shell.note(
@@ -99,7 +100,7 @@ def rest(runs: list[Run]) -> str:
         words = shell.link(address_of(run), run.title, run=run.name) if run.state != UNREADABLE else escape(run.title)
         if run.state == WAITING:
             words = shell.link("/start", run.title, study=run.name)
-        of = f"/{run.total}" if run.total and run.total != run.done else ""
+        of = f"/{run.total}" if run.total > run.done and run.state != "done" else ""  # a decision may spare trials
         count = f"{run.done}{of}" if run.done or run.total else ""
         best = f"{run.best:.4g}" if run.best is not None else ""
         what = "loss " if run.sort == RECONSTRUCTION and best else ""
@@ -111,7 +112,7 @@ def rest(runs: list[Run]) -> str:
             f"<td class=quiet>{escape(run.reason)}</td></tr>"
         )
     return (
-        "<h2>All others</h2><table><thead><tr><th>State<th>Run<th>Sort<th class=number>Trials or sweeps"
+        f"<h2>{head}</h2><table><thead><tr><th>State<th>Run<th>Sort<th class=number>Trials or sweeps"
         "<th class=number>Failed<th class=number>Best<th>Last sign<th>Why</tr></thead><tbody>"
         + "".join(lines)
         + "</tbody></table>"

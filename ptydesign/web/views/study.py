@@ -25,6 +25,7 @@ from ptydesign.web.views.runs import card
 EVERY_MS = 2000
 PER_ROW = 4  # plots of parameters side by side
 MOST_PLOTS = 12
+APPLIED = "applied_dose_e_per_a2"
 MOST_PICTURES = 4  # of a trial
 REFIT = 1.1  # times as many trials: then the surrogate is fitted anew
 
@@ -168,6 +169,8 @@ class Study:
     def _parameter_plot(self, name: str, part: pd.DataFrame) -> Any:
         words = pd.api.types.is_string_dtype(part[name]) or part[name].dtype == object
         ranges = {"x_range": FactorRange(*sorted({str(v) for v in part[name].dropna()}))} if words else {}
+        if self.trials.even_in_log(name):
+            ranges["x_axis_type"] = "log"
         plot = plots.plain(height=235, tools=_BRUSH, **ranges)
         band = self.bands[name] = ColumnDataSource({"x": [], "mean": [], "low": [], "high": []})
         if not words:
@@ -225,7 +228,8 @@ class Study:
         chosen = self.source.selected.indices
         rows = part.iloc[[i for i in chosen if i < len(part)]] if chosen else part
         names = [n for n in self.trials.parameters if n in rows]
-        shown = rows[["number", "trial", "dose", "value", *names, "seconds", "status", "reason"]].copy()
+        dose = [] if APPLIED in names else ["dose"]  # the search varies it
+        shown = rows[["number", "trial", *dose, "value", *names, "seconds", "status", "reason"]].copy()
         self.table.titles = {"number": "#", "trial": "Trial", "dose": self.trials.dose, "value": self.trials.score,
                              "seconds": "Seconds",
                              "status": "Status", "reason": "Reason", **{n: label(n) for n in names}}  # fmt: skip
