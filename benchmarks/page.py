@@ -3,7 +3,8 @@
 Needs the extras `web` and `dev`, and Chromium. Take an otherwise idle machine; the table says how busy it was.
 
 first view    the list of 20 runs with 5,000 trials, from the address until it stands there
-setting       the plan explorer, from a key on a slider until numbers, card, probe and pattern are new
+setting       the plan explorer, from a key on a slider until numbers, card, probe and pattern are new; and what
+              of that the server computes
 watched       a reconstruction with --live, open in the browser: seconds that it says it spent on that, of all
 memory        of the server, after the first view and after all
 """
@@ -29,7 +30,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))  # folders of runs as the te
 RUNS, TRIALS = 20, 250  # and trials of each
 VIEWS, MOVES = 10, 20
 PLAN = "plan_bilayer"
-SWEEPS = 400
+SWEEPS = 200
 SCAN = {"shape": (64, 64), "steps": (20, 20)}
 
 
@@ -60,6 +61,23 @@ def settings(page) -> list[float]:
         while electrons.inner_text() == before[0] or draw.inner_text() == before[1]:
             if time.perf_counter() - begin > 30:
                 raise AssertionError("the explorer doesn't answer")
+        found.append(time.perf_counter() - begin)
+    return found
+
+
+def computed(folder: Path) -> list[float]:
+    """Seconds that the server computes for a new setting, without the browser."""
+    from ptydesign.web.explorer import Explorer, moved
+
+    explorer = Explorer(folder / "studies" / PLAN)
+    knobs = explorer.start()
+    explorer.pattern(knobs)
+    found = []
+    for number in range(MOVES):
+        changed = moved(explorer, knobs, {"step_a": knobs.step_a * (1 - number / 100)})
+        begin = time.perf_counter()
+        explorer.answer(changed)
+        explorer.pattern(changed)
         found.append(time.perf_counter() - begin)
     return found
 
@@ -105,6 +123,7 @@ def measure(folder: Path, browser) -> list[tuple[str, str, str]]:
         before = memory_mb(process)
         rows = [(f"First view of {RUNS} runs with {RUNS * TRIALS:,} trials", "2 s", spread(views))]
         rows.append(("Plan explorer: a new setting", "0.3 s", spread(settings(page))))
+        rows.append(("of which the server computes", "", spread(computed(folder))))
         cost, seconds = watched(page, folder)
         words = f"{cost / seconds:.1%} ({cost:.2g} of {seconds:.0f} s)"
         rows.append(("Being watched, of a run's time", "2 %", words))
