@@ -13,6 +13,7 @@ from ptydesign.web.views import shell
 
 EVERY_MS = 2000
 MOST_DATASETS = 40  # that are listed
+ALONE = "Runs"  # the table's head when nothing runs
 MOST_CARDS = 12  # of runs that run
 
 
@@ -37,7 +38,7 @@ def view(site: Site) -> pn.Template:
             text = card(run)
             if shown["cards"][run.name].object != text:
                 shown["cards"][run.name].object = text
-        head = "All others" if names else "Runs"
+        head = "All others" if names else ALONE
         text = rest([run for run in runs if run.name not in names], head) + datasets(site.runs.datasets())
         if table.object != text:
             table.object = text
@@ -92,8 +93,13 @@ def datasets(names: list[str]) -> str:
 def rest(runs: list[Run], head: str) -> str:
     """The table of all others; those that could not be read last."""
     if not runs:
-        return shell.note(
-            "No other runs in this folder. A study writes results/, a reconstruction with --live a folder *.live."
+        return (
+            ""
+            if head != ALONE
+            else shell.note(
+                "No runs in this folder yet. A study writes `results/`, a reconstruction with `--live` a folder `*.live`. "
+                "The plan explorer works without."
+            )
         )
     lines = []
     for run in sorted(runs, key=lambda run: (run.state == UNREADABLE, run.state == WAITING)):
