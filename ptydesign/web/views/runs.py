@@ -97,8 +97,8 @@ def rest(runs: list[Run], head: str) -> str:
             ""
             if head != ALONE
             else shell.note(
-                "No runs in this folder yet. A study writes `results/`, a reconstruction with `--live` a folder `*.live`. "
-                "The plan explorer works without."
+                "No runs in this folder yet. A study writes `results/`, a reconstruction with `--live` a folder `*.live`."
+                " The plan explorer works without."
             )
         )
     lines = []
