@@ -93,14 +93,11 @@ def datasets(names: list[str]) -> str:
 def rest(runs: list[Run], head: str) -> str:
     """The table of all others; those that could not be read last."""
     if not runs:
-        return (
-            ""
-            if head != ALONE
-            else shell.note(
-                "No runs in this folder yet. A study writes `results/`, a reconstruction with `--live` a folder `*.live`."
-                " The plan explorer works without."
-            )
+        words = (
+            "No runs in this folder yet. A study writes `results/`, a reconstruction with `--live` a folder "
+            "`*.live`. The plan explorer works without."
         )
+        return shell.note(words) if head == ALONE else ""
     lines = []
     for run in sorted(runs, key=lambda run: (run.state == UNREADABLE, run.state == WAITING)):
         words = shell.link(address_of(run), run.title, run=run.name) if run.state != UNREADABLE else escape(run.title)
