@@ -27,7 +27,7 @@ STUDIES = Path(__file__).parents[1] / "studies"
         ((1,), "(1,)"),
         ("x" * 10**6, "'xxx"),
         (2**9000, "an integer of 27"),
-        ({"a": {"b": [1.5, None, True]}}, "{a: {b: [1.5, None, True]}}"),
+        ({"a": {"b": [1.5, None, True]}}, "{a: {b: [1.5, null, true]}}"),
     ],
 )
 def test_values_are_shown_as_they_are_written_and_never_longer_than_a_line(value, words):
