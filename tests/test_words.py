@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 
@@ -134,6 +135,13 @@ def test_a_card_shows_brackets_of_a_title(tmp_path, capsys):
     (tmp_path / "my.yaml").write_text(text.replace(title, 'title: "HfO2 [/111] film [bold]"'))
     assert main(["card", str(tmp_path / "my.yaml")]) == 0
     assert "HfO2 [/111] film [bold]" in capsys.readouterr().out
+
+
+def test_a_command_that_is_told_can_be_copied(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "mein Plän @1.yaml"]) == 0
+    _, command, *_ = capsys.readouterr().out.split("`")
+    assert main(shlex.split(command)[1:]) == 0
 
 
 def test_the_table_of_detectors_fits_a_screen():

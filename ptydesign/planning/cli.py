@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def init(options: argparse.Namespace) -> None:
     if options.file.exists():
         raise InputError("file", "must not exist yet", str(options.file), "Give another name.")
     io.write_text(options.file, naming_schema(TEMPLATE.read_text(encoding="utf-8"), KIND))
-    print(f"{options.file}: edit it, then `ptydesign card {options.file}`")
+    print(f"{options.file}: edit it, then `ptydesign card {shlex.quote(str(options.file))}`")
 
 
 def instrument(options: argparse.Namespace) -> None:
