@@ -347,7 +347,9 @@ def measure(studies: Path, place: Path, count: int, seed: int = 0) -> pd.DataFra
         if failed(found):
             shutil.copytree(folder, place / "failed" / str(number), dirs_exist_ok=True)
             print(f"{number} {case.name}: {change}: {found['outcome']}, {found['cpu_s']:.1f} s, {found['gib']:.2f} GiB")
-            print("   ", found["words"].strip().splitlines()[-1:], flush=True)
+            print("   ", *(line[-300:] for line in found["words"].strip().splitlines()[-1:]), flush=True)
+        if (number + 1) % 100 == 0:
+            print(f"{number + 1} files: {sum(map(failed, rows))} broke a rule", flush=True)
     return pd.DataFrame(rows)
 
 

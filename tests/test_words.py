@@ -10,6 +10,7 @@ import pytest
 import study_files
 import yaml
 
+from ptydesign import cli
 from ptydesign.cli import main
 from ptydesign.config import read_yaml
 from ptydesign.drawing import literal, new_figure, styled
@@ -142,6 +143,13 @@ def test_a_command_that_is_told_can_be_copied(tmp_path, monkeypatch, capsys):
     assert main(["init", "mein Plän @1.yaml"]) == 0
     _, command, *_ = capsys.readouterr().out.split("`")
     assert main(shlex.split(command)[1:]) == 0
+
+
+@pytest.mark.parametrize("before", ["", "--scale smoke --cores 2"])
+def test_what_stands_behind_two_dashes_is_for_snakemake(before):
+    options = cli._parser()[0].parse_args(["plan", "my.yaml", *before.split(), "--", "-n", "--cores", "3", "--", "x"])
+    assert options.snakemake == ["-n", "--cores", "3", "--", "x"]
+    assert options.cores == (2 if before else None)
 
 
 def test_the_table_of_detectors_fits_a_screen():

@@ -89,6 +89,8 @@ def plan(options: argparse.Namespace) -> None:
     name = install(options.plan, Path(), options.scale)
     run_rules(name, Path(), options.scale, options.cores, options.snakemake)
     folder = Path("results") / folder_name(name, options.scale)
+    if not folder.is_dir():  # snakemake was told to do something else, as a dry run
+        return
     settings = Design(folder).settings
     words = (f"{value:.4g}" if isinstance(value, float) else value for value in settings.values())
     print(", ".join(f"{key} {word}" for key, word in zip(settings, words, strict=True)))
@@ -153,7 +155,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--card", action="store_true", help="only the feasibility card, in seconds")
     one.add_argument("--cores", type=int, default=None, help="jobs at a time (default: all cores)")
     _output(one)
-    one.add_argument("snakemake", nargs="*", help="further options for snakemake, after --")
+    one.rest = "snakemake"
+    one.epilog = "Options of snakemake follow after --, as: ptydesign plan my.yaml -- --workflow-profile profiles/slurm"
     one.set_defaults(run=plan)
 
 
