@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+SAID = "error: "  # begins what a command prints of an error
 LONGEST = 120  # letters of a value in an error
 LONGEST_NAME = 300  # of a field or a rule: file names and keys are the user's
 LONGEST_MEND = 1500  # with a list of what is known
@@ -42,7 +43,7 @@ class InputError(ValueError):
 
 def said(error: InputError) -> str:
     """What a command prints of an error: a line for each problem."""
-    return "\n".join(f"error: {line}" for line in str(error).splitlines())
+    return "\n".join(f"{SAID}{line}" for line in str(error).splitlines())
 
 
 def shown(value: object, limit: int = LONGEST) -> str:

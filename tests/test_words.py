@@ -97,6 +97,23 @@ def test_what_is_meant_is_said(command, words, tmp_path, monkeypatch, capsys):
     assert error.startswith("error: ")
 
 
+@pytest.mark.parametrize("kind", ["[1]", "{a: 1}", "[[[]]]", "null"])
+@pytest.mark.parametrize("command", ["check", "card", "plan"])
+def test_a_kind_may_be_anything_in_a_file(command, kind, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for file in (Path("mine/study.yaml"), Path("mine.yaml")):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"kind: {kind}\ntitle: mine")
+        assert main([command, str(file)]) == 2
+        assert f"got {kind}" in capsys.readouterr().err
+
+
+def test_a_study_elsewhere_is_told_where_to_go(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("kind: tuning")
+    assert main(["card", str(tmp_path / "mine.yaml")]) == 2
+    assert "Make it studies/mine/study.yaml, and run: snakemake studies/mine." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [
