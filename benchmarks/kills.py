@@ -171,9 +171,9 @@ def markdown(found: pd.DataFrame) -> str:
     """The table as Markdown."""
     head = (
         f"`python -m benchmarks kills`: studies at scale {smoke.SCALE}, killed (SIGKILL) at random moments and started "
-        "again by the same command. Failed: ends with an error before the next kill. An end is identical if all tables are, "
-        "byte by byte. Left over: temporary files and locks at the end. First, last: the earliest and the latest kill, "
-        "in seconds after a start.\n\n"
+        "again by the same command. Failed: ends with an error before the next kill. An end is identical if all tables "
+        "are, byte by byte. Left over: temporary files and locks at the end. First, last: the earliest and the latest "
+        "kill, in seconds after a start.\n\n"
     )
     lines = ["| " + " | ".join(found.columns) + " |", "|" + "---|" * len(found.columns)]
     lines += ["| " + " | ".join(f"{v:.1f}" if isinstance(v, float) else str(v) for v in row) + " |"
