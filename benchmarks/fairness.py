@@ -1,9 +1,9 @@
 """`python -m benchmarks.fairness`: does a design's score depend on how far it is scanned, or on the sweeps it may take?
 
 The expert's design of studies/lowdose, the recommended ones and the most defocused corner of the space are simulated
-with fresh noise, with scans of several sizes about the same scored field and with their own margin. They are
-reconstructed with the study's plan, and with one of twice the sweeps. Each score is that of the best stop. Writes
-docs/results/lowdose/fairness.csv and .md. About half an hour of one core.
+with fresh noise, with scans of several sizes about the same scored field, with their own margin and with a wider one.
+They are reconstructed with the study's plan, and with one of twice the sweeps. Each score is that of the best stop.
+Writes docs/results/lowdose/fairness.csv and .md. About half an hour of one core.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from ptydesign.study.file import load_study
 
 RESULTS = Path("docs/results/lowdose")
 OWN = "own"  # the scan with the margin that follows from the design
-SCANS = ("24", "36", "48", OWN)
+WIDER = "wider"  # MORE_A beyond that on each side
+MORE_A = 10.0
+SCANS = ("24", "48", OWN, WIDER)
 EXPERT, DEFOCUSED, RECOMMENDED = DESIGNS = ("expert", "defocused corner", "recommended")
 REPEAT = 2000  # repeats from here on, apart from those of a study
 CORNER = {"step_a": 2.0, "semiangle_mrad": 40.0, "defocus_nm": -60.0, "detector_pixels": 128}
@@ -43,10 +45,11 @@ def designs(study: StudyConfig, recommended: pd.DataFrame) -> Iterator[tuple[str
 
 
 def scans(config: ExperimentConfig, names: Sequence[str]) -> Iterator[tuple[str, ExperimentConfig]]:
-    """(name, experiment) with scans of these sizes in angstrom about the field, or with its own margin."""
+    """(name, experiment) with scans of these sizes in angstrom about the field, with its own margin, or a wider one."""
     field = config.field_of_view_a[0]
     for name in names:
-        margin = None if name == OWN else max(0.0, (float(name) - field) / 2)
+        margins = {OWN: lambda: None, WIDER: lambda: config.margin_a + MORE_A}
+        margin = margins[name]() if name in margins else max(0.0, (float(name) - field) / 2)
         yield name, config.model_copy(update={"scan_margin_a": margin})
 
 
@@ -102,7 +105,7 @@ def markdown(summed: pd.DataFrame) -> str:
     """A row for each design and dose, a column for each scan."""
     summed = summed.assign(
         column=[
-            f"{scan} A" if scan != OWN else f"own margin, {sweeps} sweeps"
+            {OWN: f"own margin, {sweeps} sweeps", WIDER: f"{MORE_A:g} A wider, {sweeps} sweeps"}.get(scan, f"{scan} A")
             for scan, sweeps in zip(summed["scan_a"], summed["sweeps_at_most"], strict=True)
         ]
     )
@@ -133,7 +136,9 @@ def main() -> None:
     parser.add_argument("--scale", default="preview")
     parser.add_argument("--seeds", type=int, default=2, help="simulations of each (default: 2)")
     parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=DESIGNS, help="(default: all)")
-    parser.add_argument("--scans", nargs="+", default=SCANS, help="sizes in angstrom, or own (default: 24 36 48 own)")
+    parser.add_argument(
+        "--scans", nargs="+", default=SCANS, help="in angstrom, own or wider (default: 24 48 own wider)"
+    )
     parser.add_argument("--name", default="fairness", help="of the files (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder (default: %(default)s)")
     options = parser.parse_args()

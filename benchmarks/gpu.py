@@ -332,16 +332,16 @@ def version(package: str) -> str | None:
 def prepare(path: Path, scale: str, number: int) -> None:
     """Write the potential and the first points of the main study."""
     from ptydesign.design.propose import initial_design
-    from ptydesign.design.space import build_space
     from ptydesign.experiment.config import StudyConfig
     from ptydesign.experiment.resolve import resolve
+    from ptydesign.experiment.scope import design_space
     from ptydesign.experiment.trial import Trial, judged, run_trial
     from ptydesign.simulate.potential import build_potential
     from ptydesign.study.acquisition import at_point
 
     resolved = resolve(Path(STUDY), scale, path.parent)
     study: StudyConfig = resolved.study
-    points = initial_design(build_space(study.space), number, study.search.initial_design, study.seed)
+    points = initial_design(design_space(study), number, study.search.initial_design, study.seed)
     potential = build_potential(study.sample, study.potential, resolved.shape, study.seed)
     trial = smallest([Trial(at_point(study.experiment, point), DOSE) for point in points])
     result, _, _ = run_trial(study, potential, trial)

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from ptydesign.design.propose import initial_design
-from ptydesign.design.space import build_space
+from ptydesign.experiment import scope
 from ptydesign.experiment.checks import potential_shape
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.trial import Trial, passed, scored_region_a
@@ -44,7 +44,7 @@ ONE_CORE = {
 
 def designs(study: StudyConfig, number: int) -> list[dict[str, Any]]:
     """The first points of the search, the study's doses in turn: what a worker is told of each."""
-    points = initial_design(build_space(study.space), number, study.search.initial_design, study.seed)
+    points = initial_design(scope.design_space(study), number, study.search.initial_design, study.seed)
     found = []
     for index, point in enumerate(points):
         config, dose = at_point(study.experiment, point), study.doses_e_per_a2[index % len(study.doses_e_per_a2)]

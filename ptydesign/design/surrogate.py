@@ -86,30 +86,47 @@ class Surrogate:
         return point, float(mean[0]), float(std[0])
 
     def profile(self, name: str) -> tuple[list[Scalar], np.ndarray]:
-        """Values of one parameter and (n,) the greatest mean over all other parameters at each.
+        """Values of one parameter and (n,) the greatest mean over all other parameters at each; -inf where none of the
+        promising points may be tried.
 
         The others are re-optimised: for each value the best of a pool of promising points, then by gradients.
         The values are all of a discrete parameter, or 41 evenly spaced in its scale and the best one.
         """
         space = self.space
-        if name not in space.names:
-            raise InputError("name", "must be a parameter of the space", name, f"Known: {', '.join(space.names)}.")
         best, _, _ = self.best()
-        position = space.names.index(name)
-        dimension = space.dimensions[position]
+        dimension = space.dimensions[self._position(name)]
         values = list(dimension.values) if dimension.size <= 200 else self._spread(dimension, best[name])
-        start = sum(d.width for d in space.dimensions[:position])
-        columns = slice(start, start + dimension.width)
         pool = self._pool(4000)
         pool = pool[np.argsort(self._model.predict(pool), kind="stable")[:POOL]]
         pool = np.vstack([space.to_unit([best]), pool])
-        means = []
-        for features in dimension.to_features(values):
-            pool[:, columns] = features
-            order = np.argsort(self._model.predict(pool), kind="stable")
-            end = descend(self._held(columns), pool[order[0]], space, 30)
-            means.append(np.min(self._model.predict(np.vstack([pool[order[0]], end]))))
+        ends = [self._best_held(name, value, pool) for value in values]
+        means = [np.inf if end is None else self._model.predict(end[None])[0] for end in ends]
         return values, self._data.mean - self._data.scale * np.array(means)
+
+    def best_at(self, name: str, value: Scalar) -> Point | None:
+        """The point of the greatest mean with one parameter held; None if none with it may be tried."""
+        best = self._best_held(name, value, self._pool(4000))
+        return None if best is None else self.space.from_unit(best[None])[0]
+
+    def _position(self, name: str) -> int:
+        if name not in self.space.names:
+            known = f"Known: {', '.join(self.space.names)}."
+            raise InputError("name", "must be a parameter of the space", name, known)
+        return self.space.names.index(name)
+
+    def _best_held(self, name: str, value: Scalar, pool: np.ndarray) -> np.ndarray | None:
+        """(features,) of the greatest mean with one parameter held: the best of a pool, then by gradients."""
+        position, space = self._position(name), self.space
+        dimension = space.dimensions[position]
+        start = sum(d.width for d in space.dimensions[:position])
+        columns, pool = slice(start, start + dimension.width), pool.copy()
+        pool[:, columns] = dimension.to_features([value])
+        pool = pool[space.permits(pool)]
+        if len(pool) == 0:
+            return None
+        first = pool[np.argmin(self._model.predict(pool))]
+        both = np.vstack([first, descend(self._held(columns), first, space, 30)])
+        return both[np.argmin(self._model.predict(both))]
 
     def _pool(self, count: int) -> np.ndarray:
         rng = np.random.default_rng([self._seed, 1])

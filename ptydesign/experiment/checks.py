@@ -14,6 +14,7 @@ from ptydesign.design.space import build_space
 from ptydesign.errors import InputError
 from ptydesign.experiment.config import SimulatedStudy, StudyConfig
 from ptydesign.experiment.points import RECONSTRUCTION, is_path, of_experiment, plan_at
+from ptydesign.experiment.scope import design_space
 from ptydesign.reconstruct.paths import check_paths
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.score.compare import ScoreConfig
@@ -41,6 +42,7 @@ def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str
     points = list(extremes(study))
     check_points(study, study.score, points, folder)
     _check_plans(study)
+    _check_positions(study)
     _check_windows(study, warnings)
     warnings += margin_warnings(study, points)
     _check_faint(study, warnings)
@@ -75,6 +77,20 @@ def _check_plans(study: StudyConfig) -> None:
     if paths:
         for point in space.from_cube(np.random.default_rng(0).random((PLANS, len(space.names)))):
             plan_at(study.reconstruction, point)
+
+
+def _check_positions(study: StudyConfig) -> None:
+    """Some designs of the space, and the reference, must have few enough positions."""
+    most = study.most_positions
+    if most is None:
+        return
+    reference = at_point(study.experiment, study.reference.point, "reference").positions
+    if reference > most:
+        rule = f"must not be less than the reference's, {reference} with its margin"
+        raise InputError("most_positions", rule, most, "Raise it, or give the reference a larger step.")
+    if not design_space(study).draw(np.random.default_rng(0), 1):
+        rule = "must leave some designs of the space"
+        raise InputError("most_positions", rule, most, "Raise it, or let the space have larger steps.")
 
 
 def check_points(study: SimulatedStudy, score: ScoreConfig, points: Sequence[Place], folder: Path) -> None:

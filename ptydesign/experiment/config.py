@@ -220,8 +220,9 @@ class Decision(DecisionConfig):
     """How the winner of a dose is decided: by draws with fresh noise, of what the searches of all doses found."""
 
     others: bool = True
-    """Whether the best point of each other dose's search is a contender, too. The best design changes little from dose
-    to dose, and one search of a few dozen points may miss it."""
+    """Whether the doses' searches help each other: the best point of each other one is a contender, too, and so is the
+    optimum of one model of the trials of all doses. The best design changes little from dose to dose, and one search
+    of a few dozen points may miss it."""
 
 
 class StudyConfig(SimulatedStudy):
@@ -254,8 +255,11 @@ class StudyConfig(SimulatedStudy):
     """Numbers of sweeps after which a trial is scored, rising; the best of them by the objective counts, so that every
     design is judged by its own best stop. null is a series up to the plan's sweeps, in steps of 1.4 to 2 times."""
     patience: PositiveInt | None = None
-    """Numbers of sweeps in a row with a score below the best, after which a trial of a search ends, since more sweeps
-    only fit noise; null goes on to the plan's end. `python -m benchmarks trials` shows what it saves and costs."""
+    """Numbers of sweeps in a row with a score below the best, after which a trial ends, since more sweeps only fit
+    noise; null goes on to the plan's end. `python -m benchmarks trials` shows what it saves and costs."""
+    most_positions: PositiveInt | None = None
+    """Most positions of a scan with its margin: what the camera's frame rate and the stage's drift leave time for.
+    Designs that need more aren't tried; null tries all."""
     jobs: JobsConfig = JobsConfig()
     """How work is cut into jobs."""
     compare_with: Literal["cao2022"] | None = None

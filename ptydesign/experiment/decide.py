@@ -6,7 +6,6 @@ found from draws of its own in the same way, so that both designs are judged at 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from ptydesign.experiment import scope
 from ptydesign.experiment.points import experiment_at, of_experiment
 from ptydesign.experiment.resolve import Resolved
-from ptydesign.experiment.search import Runner, study_at
+from ptydesign.experiment.search import Runner, observations, study_at
 from ptydesign.experiment.trial import Trial, common_stop, value_at
 from ptydesign.study.decide import Standing, decide
 from ptydesign.study.file import dose_name
@@ -87,18 +86,21 @@ def decide_winner(resolved: Resolved, dose: str, progress: Progress | None = Non
 
 
 def _contenders(resolved: Resolved, best: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a search found, and the best of each other dose's search, those of near doses first; none twice."""
-    from ptydesign.design.surrogate import apart
+    """What a search found, and what the other doses' searches know, if the study shares it."""
+    from ptydesign.experiment.contenders import gathered, shared_optimum
 
-    study, points, own = resolved.study, list(best["contenders"]), best["dose_e_per_a2"]
-    if not study.decision.others or not points:
-        return points
-    others = [dose for dose in study.doses_e_per_a2 if dose != own]
-    for dose in sorted(others, key=lambda dose: abs(math.log(dose / own))):
-        search = scope.winner(study, dose_name(dose))
-        for point in resolved.read_json(search.best_file)["contenders"][:1]:
-            points = apart(scope.space_of(study, search), points, point, scope.contenders(study))
-    return points
+    study, own = resolved.study, best["dose_e_per_a2"]
+    if not study.decision.others or not best["contenders"] or len(study.doses_e_per_a2) == 1:
+        return list(best["contenders"])
+    searches = {dose: scope.winner(study, dose_name(dose)) for dose in study.doses_e_per_a2}
+    found = {dose: resolved.read_json(search.best_file)["contenders"] for dose, search in searches.items()}
+    tried = {
+        dose: [one for number in range(len(search.sizes)) for one in observations(resolved, search, number)]
+        for dose, search in searches.items()
+    }
+    space = scope.design_space(study)
+    shared = shared_optimum(space, study.search, tried, own, study.seed)
+    return gathered(space, found, own, shared, scope.contenders(study))
 
 
 def _decided(

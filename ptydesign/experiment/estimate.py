@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ptydesign.design.space import build_space
 from ptydesign.experiment import scope
 from ptydesign.experiment.checks import map_point
 from ptydesign.experiment.config import StudyConfig
@@ -84,8 +83,7 @@ def compile_s(study: StudyConfig) -> float:
 
 def samples(study: StudyConfig) -> list[ExperimentConfig]:
     """Experiments that stand for the space."""
-    space = build_space(study.space)
-    points = space.from_cube(np.random.default_rng(0).random((SAMPLES, len(space.names))))
+    points = scope.design_space(study).draw(np.random.default_rng(0), SAMPLES)
     return [experiment_at(study.experiment, point) for point in points]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from ptydesign.design.space import Space, build_space
 from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.config import StudyConfig
+from ptydesign.experiment.points import experiment_at
 from ptydesign.study.file import dose_name
 from ptydesign.study.kind import Which
 from ptydesign.study.rounds import Rounds
@@ -62,7 +64,20 @@ def _sizes(initial: int, points: int, batch: int) -> tuple[int, ...]:
 
 def space_of(study: StudyConfig, search: Search) -> Space:
     """What a search varies."""
-    return build_space(study.tuned_space if search.kind == TUNED else study.space)
+    return build_space(study.tuned_space) if search.kind == TUNED else design_space(study)
+
+
+def design_space(study: StudyConfig) -> Space:
+    """What the searches for designs vary, without scans that take too long."""
+    space, most = build_space(study.space), study.most_positions
+    if most is None:
+        return space
+
+    @cache
+    def short(items: tuple[tuple[str, Any], ...]) -> bool:
+        return experiment_at(study.experiment, dict(items)).positions <= most
+
+    return replace(space, allowed=lambda point: short(tuple(point.items())))
 
 
 def point_of(study: StudyConfig, search: Search, point: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +113,9 @@ def contenders(study: StudyConfig) -> int:
     config = study.decision
     if not config.draws:
         return 1
-    return config.contenders + (len(study.doses_e_per_a2) - 1 if config.others else 0)
+    # the best of each other dose's search, and the optimum of all doses' trials together
+    more = len(study.doses_e_per_a2) if config.others and len(study.doses_e_per_a2) > 1 else 0
+    return config.contenders + more
 
 
 def decision_trials(study: StudyConfig) -> int:

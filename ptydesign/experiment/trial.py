@@ -53,7 +53,7 @@ class Trial:
         """Everything that determines the result."""
         return {
             **study_inputs(study, potential_key),
-            **(path_inputs(study, self.repeat) if self.stop is None else {"stop": self.stop}),
+            **(path_inputs(study) if self.stop is None else {"stop": self.stop}),
             "experiment": self.experiment.model_dump(mode="json"),
             "dose_e_per_a2": self.dose_e_per_a2,
             "simulator": self.simulator,
@@ -84,11 +84,10 @@ def study_inputs(study: StudyConfig, potential_key: str) -> dict[str, Any]:
     }
 
 
-def path_inputs(study: StudyConfig, repeat: int = SEARCH) -> dict[str, Any]:
-    """What determines the path of a trial that is scored on its way. The objective does only if it ends trials, those
-    of a search; draws that decide on a stop go on to the plan's end."""
+def path_inputs(study: StudyConfig) -> dict[str, Any]:
+    """What determines the path of a trial that is scored on its way. The objective does only if it ends trials."""
     own: dict[str, Any] = {"scored_sweeps": list(study.scored)}
-    if study.patience is not None and repeat == SEARCH:
+    if study.patience is not None:
         own |= {"patience": study.patience, "objective": study.objective.model_dump(mode="json")}
     return own
 
@@ -168,7 +167,7 @@ class Running:
         dataset, truth = simulate(study, self.potential, trial)
         start = self._lap("simulate_s", start)
         self.result["positions"] = len(dataset.positions_a)
-        self.path = ScoredPath(study, truth, self.region, study.patience if trial.repeat == SEARCH else None)
+        self.path = ScoredPath(study, truth, self.region, study.patience)
         self.known = trial.known(dataset)
         self.plan, found = calibrated(self.known, study.reconstruction, self.seed)
         if found:

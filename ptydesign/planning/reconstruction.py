@@ -17,6 +17,8 @@ SEARCHED, VALUES = 2.5, 7  # standard deviations of the defocus to each side, an
 SLICE_A = 20.0  # thickness of a slice of the reconstruction
 HELD, MOST_MODES = 0.9, 8  # part of the electrons in the probe modes of a reconstruction, and the most of these
 GOOD_SPREAD_RAD = 1.0  # of phase at the edge of the aperture: a focal spread that hardly shows
+# Short steps, and momentum that comes with the sweeps: at low dose the best stop isn't leapt over.
+SLOW_START = {"object_step": 0.3, "momentum": {"schedule": "linear", "start": 0.0, "end": 0.9, "sweeps": 20}}
 PIECE_A = (8.0, 8.0)  # of the sample, enough to know its thickness
 
 
@@ -80,7 +82,7 @@ def trial_reconstruction(plan: PlanningStudy, mode_powers: tuple[float, ...] = (
         first["probe"] = {"mode_powers": mode_powers}
     if not in_slices(plan):
         engine = {"engine": "lsqml", "batches": "compact", "noise": "poisson", "sweeps": 50, "group": 128}
-        return Plan(**first, engines=[{**engine, **refined, "probe_start": 10}])
+        return Plan(**first, engines=[{**engine, **SLOW_START, **refined, "probe_start": 10}])
     thickness = thickness_a(plan)
     slices = max(2, round(thickness / SLICE_A))
     engine: dict[str, Any] = {"engine": "gradient", "noise": "poisson", "sweeps": 40, "group": 32, **refined}

@@ -1,7 +1,8 @@
 """A field that is fair to every design: how far a scan must go beyond the region that is scored, and what dose arrives.
 
-A scan that ends at the scored region gives a wide probe less of its dose there than a narrow one, and fewer patterns
-that overlap at the edge. So the region is fixed, and what is scanned follows from the design.
+A scan that ends at the scored region gives a wide probe less of its dose there than a narrow one. One that ends where a
+position no longer illuminates the region leaves the object beyond it, which patterns of the region show as well, half
+known. So the region is fixed, and what is scanned follows from the design.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ LEAST_MEAN, LEAST_ANYWHERE = 0.99, 0.9  # of the stated dose, within the scored 
 def scan_margin_a(experiment: Experiment) -> float:
     """What a scan has to add on each side of the scored region, in angstrom.
 
-    The largest transverse aberration of a ray in the aperture, one wavelength / semiangle for diffraction, a step, the
-    drift, a source's three standard deviations, and jitter: beyond it a position doesn't illuminate the region.
+    Twice the largest transverse aberration of a ray in the aperture: patterns that show the region also show the
+    object as far beyond it, and that is known as well only if it is seen from all sides. Then one wavelength /
+    semiangle for diffraction, a step, the drift, a source's three standard deviations, and jitter. `python -m
+    benchmarks.fairness` measures that a wider scan changes no score.
     """
     optics, scan = experiment.optics, experiment.scan
     diffraction = DIFFRACTION_TAILS * wavelength_a(optics.voltage_kv) / optics.semiangle_rad
@@ -38,7 +41,7 @@ def scan_margin_a(experiment: Experiment) -> float:
     )
     distorted = abs(scan.scale_error) + abs(scan.rotation_error_rad) + abs(scan.aspect_error) + abs(scan.shear_error)
     wrong = distorted * max(scan.field_of_view_a) / 2
-    return probe_radius_a(experiment) + diffraction + scan.step_a + moved + wrong + 3 * experiment.source_size_a
+    return 2 * probe_radius_a(experiment) + diffraction + scan.step_a + moved + wrong + 3 * experiment.source_size_a
 
 
 def scanned_a(field_a: tuple[float, float], rotation_rad: float, margin_a: float) -> tuple[float, float]:

@@ -48,9 +48,9 @@ class ExperimentConfig(Strict):
     """[y, x] size in angstrom of the region that is imaged and scored; the scan covers it and a margin. In studies of
     thick samples and of tuning it is all that is scanned."""
     scan_margin_a: float | None = Field(None, ge=0, le=1000)
-    """Margin in angstrom by which the scan goes beyond the field on each side; null follows from the design: radius of
-    the probe with its diffraction, a step, drift and jitter, so that the whole field gets its dose. Studies of thick
-    samples and of tuning have none."""
+    """Margin in angstrom by which the scan goes beyond the field on each side; null follows from the design: twice the
+    radius of the probe, its diffraction, a step, drift and jitter, so that the whole field gets its dose, and what its
+    patterns show beyond it is seen from all sides. Studies of thick samples and of tuning have none."""
     astigmatism_nm: float = 0.0
     """Twofold astigmatism C12 in nm."""
     astigmatism_deg: float = 0.0

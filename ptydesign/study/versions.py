@@ -12,16 +12,16 @@ HASHED_LAYOUT = 3  # from which on all files have hashes
 
 ALGORITHMS = {
     "simulate": 4,  # samples, potentials, scan, detector, both simulators
-    "field": 2,  # how far a scan goes beyond what is scored, and at which sweep
+    "field": 3,  # how far a scan goes beyond what is scored, and at which sweep
     "reconstruct": 3,
     "score": 1,
     "thick": 2,  # supercells with defects, chunks, what is measured of thick samples
     "design": 1,  # first points, proposals, surrogate
-    "decision": 2,  # contenders of a search, and draws that decide which wins
+    "decision": 3,  # contenders of a search, and draws that decide which wins
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 4,  # tables
     "figures": 13,  # figures and report
-    "planning": 8,  # cards, draws of errors, choice, limits
+    "planning": 9,  # cards, draws of errors, choice, limits
     "bound": 8,  # the Cramer-Rao bound of a plan, and what its simulations reach
     "tolerance": 3,  # what a tolerance says
     "dumbbells": 2,  # what is measured of them

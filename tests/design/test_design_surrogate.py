@@ -1,6 +1,7 @@
 """Surrogate: recovers a known function from noisy trials, its best point and the width of its plateau."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,6 +81,22 @@ def test_profile_re_optimises_the_others():
     ranges = plateau(surrogate(space, SearchConfig(kernel={"nu": 2.5}), ridge))
     assert ranges["x"].low < 0.1
     assert ranges["x"].high > 0.9
+
+
+def test_best_point_with_one_parameter_held():
+    """On the ridge the other follows, as far as it may."""
+    ridge = {"x": {"low": 0, "high": 1}, "y": {"low": 0, "high": 1}}
+    points = initial_design(build_space(ridge), 150, "hammersley", 0)
+    seen = [Observation(p, 1 - 4 * (p["x"] - p["y"]) ** 2) for p in points]
+    free = surrogate(build_space(ridge), SearchConfig(kernel={"nu": 2.5}), seen)
+    assert free.best_at("x", 0.8) == {"x": 0.8, "y": pytest.approx(0.8, abs=0.02)}
+    low = replace(free, space=replace(free.space, allowed=lambda p: p["x"] + p["y"] <= 1))
+    assert low.best_at("x", 0.8) == {"x": 0.8, "y": pytest.approx(0.2, abs=0.03)}
+    values, means = low.profile("x")
+    assert means[values.index(1.0)] < means[values.index(0.5)] - 1
+    none = replace(free, space=replace(free.space, allowed=lambda p: p["x"] < 0.5))
+    assert none.best_at("x", 0.8) is None
+    assert none.profile("x")[1][-1] == -np.inf
 
 
 def test_failures_pull_the_surrogate_down_and_words_have_no_range():

@@ -346,7 +346,7 @@ def test_the_potential_holds_every_scan_of_the_space(tmp_path):
 def test_the_specimen_may_be_larger_than_needed(tmp_path):
     found = resolved(tmp_path, specimen_a=[80, 100])
     assert found.shape == (80 / found.study.potential.pixel_a, 100 / found.study.potential.pixel_a)
-    assert resolve("studies/lowdose", "paper", tmp_path).shape == (2700, 2700)
+    assert resolve("studies/lowdose", "paper", tmp_path).shape == (3456, 3456)
 
 
 def test_a_probe_wider_than_the_window_is_warned_of(tmp_path):
@@ -388,3 +388,24 @@ def test_validation_does_not_import_the_heavy_libraries(tmp_path):
         "assert not {'abtem', 'matplotlib', 'skimage', 'sklearn', 'skopt'} & set(sys.modules), 'heavy'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_scans_that_take_too_long_are_not_tried(tmp_path):
+    study = resolved(tmp_path).study
+    space = scope.design_space(study)
+    points = space.draw(np.random.default_rng(0), 50)
+    counts = sorted(at_point(study.experiment, point).positions for point in points)
+    most = max(counts[25], at_point(study.experiment, study.reference.point).positions)
+    short = study.model_copy(update={"most_positions": most})
+    kept = scope.design_space(short).draw(np.random.default_rng(0), 50)
+    assert counts[-1] > most >= max(at_point(study.experiment, point).positions for point in kept)
+    assert len(kept) == 50
+
+
+def test_a_limit_of_positions_that_nothing_keeps_is_refused(tmp_path):
+    coarse = {"name": "coarse", "step_a": 6.0, "defocus_nm": 0}
+    least = at_point(resolved(tmp_path).study.experiment, {"step_a": 3.0, "defocus_nm": 0}).positions
+    for most, rule, more in ((3, "reference's", {}), (least - 1, "leave some designs", {"reference": coarse})):
+        with pytest.raises(InputError, match=rule) as error:
+            resolved(tmp_path / rule[:5], most_positions=most, **more)
+        assert error.value.field.endswith("study.yaml: most_positions")

@@ -11,7 +11,7 @@ import pytest
 from study_files import tiny, write_study
 
 from ptydesign.errors import InputError
-from ptydesign.experiment import scope
+from ptydesign.experiment import contenders, decide, scope
 from ptydesign.experiment import search as steps
 from ptydesign.experiment.config import ObjectiveConfig
 from ptydesign.experiment.decide import decide_winner
@@ -188,15 +188,17 @@ def test_the_best_design_of_another_dose_is_a_contender(study, monkeypatch):
         points = [{"step_a": step, "defocus_nm": defocus} for step, defocus in points]
         content = {"dose_e_per_a2": dose, "contenders": points, "tolerance": {}, "worst": 0.1}
         doses.write_json(scope.winner(doses.study, f"{dose:g}").best_file, content)
+    monkeypatch.setattr(contenders, "shared_optimum", lambda *_: {"step_a": 2.0, "defocus_nm": -2.0})
+    monkeypatch.setattr(decide, "observations", lambda *_: [])
     decided = json.loads(decide_winner(doses, "2000").read_text())
     assert decided["point"] == {"step_a": 2.75, "defocus_nm": -1.0}
-    assert decided["contenders"][0]["place"] == 2  # after the search's own two
-    assert sorted(row["point"]["step_a"] for row in decided["contenders"]) == [1.5, 1.6, 2.75, 3.0]
+    assert decided["contenders"][0]["place"] == 3  # after the search's own two, and the model's of all doses
+    assert sorted(row["point"]["step_a"] for row in decided["contenders"]) == [1.5, 1.6, 2.0, 2.75, 3.0]
     alone = doses.study.decision.model_copy(update={"others": False})
     alone = replace(doses, study=doses.study.model_copy(update={"decision": alone}))
     assert len(json.loads(decide_winner(alone, "2000").read_text())["contenders"]) == 2
-    decide = next(step for step in KIND.steps if step.name == "decide")
-    needed = [sum(len(n(one, "2000")) for n in decide.needs if callable(n)) for one in (doses, alone)]
+    step = next(step for step in KIND.steps if step.name == "decide")
+    needed = [sum(len(n(one, "2000")) for n in step.needs if callable(n)) for one in (doses, alone)]
     assert needed[0] == needed[1] + 2
 
 

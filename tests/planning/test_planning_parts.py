@@ -48,7 +48,7 @@ def test_drift_is_that_of_the_lines_of_the_day(tmp_path):
     bench = resolved.bench
     operation = operate(bench, Setting(80, 20, -4, 2, 4.0), 2000)
     config = to_experiment_config(bench, operation)
-    margin = 40 * 0.02 + 0.0417572 / 0.02 + 2  # rays, diffraction, a step
+    margin = 2 * 40 * 0.02 + 0.0417572 / 0.02 + 2  # rays twice, diffraction, a step
     rows = math.ceil((7 + 2 * margin) / 2) + 1
     line = (operation.shape[1] * operation.dwell_us + 100) * 1e-6
     assert np.hypot(*config.drift_a) == pytest.approx(60 / 60 * rows * line, rel=1e-6)

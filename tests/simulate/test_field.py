@@ -80,6 +80,11 @@ def test_a_scan_that_ends_at_the_field_starves_wide_probes():
     assert check_fluence(1.0, 0.95, 10.0) is None
 
 
+def test_what_patterns_of_the_region_show_is_seen_from_all_sides():
+    """Rays of 550 A x 20 mrad from both sides, diffraction, a step."""
+    assert scan_margin_a(_experiment()) == pytest.approx(2 * 11 + wavelength_a(80) / 0.02 + 2)
+
+
 def test_what_moves_positions_widens_the_margin():
     plain = scan_margin_a(_experiment())
     assert scan_margin_a(_experiment(drift_a=(0.0, -3.0))) == pytest.approx(plain + 3)
