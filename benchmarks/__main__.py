@@ -34,9 +34,7 @@ def main() -> None:
         help="speed, quality, memory (default: these three); by themselves: profile (one core), trials, kills, "
         "mutations, corruptions; gpu has options of its own",
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("docs/results/benchmarks"), help="folder (default: %(default)s)"
-    )
+    parser.add_argument("--out", type=Path, help="folder (default: docs/results/benchmarks or docs/results/faults)")
     parser.add_argument("--cores", type=int, default=None, help="cores to use (default: all)")
     parser.add_argument("--groups", type=int, nargs="+", default=[16, 64, 256], help="(default: 16 64 256)")
     parser.add_argument("--repeats", type=int, default=2, help="of each sweep's time (default: 2)")
@@ -48,17 +46,16 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", help="of studies to kill or to damage (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
     options = parser.parse_args()
+    breaks = {"mutations", "corruptions", "kills"} & set(options.parts)
+    options.out = options.out or Path("docs/results", "faults" if breaks else "benchmarks")
     if "trials" in options.parts:
         from benchmarks import trials
 
         options.out.mkdir(parents=True, exist_ok=True)
         trials.run(options.out, f"{processor()}, one core, beside other work", options.designs)
         return
-    if {"mutations", "corruptions"} & set(options.parts):
-        break_files(options)
-        return
-    if "kills" in options.parts:
-        kill_studies(options)
+    if breaks:
+        (kill_studies if "kills" in breaks else break_files)(options)
         return
 
     from ptydesign.reconstruct.cores import use_cores
