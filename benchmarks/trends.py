@@ -33,7 +33,7 @@ from ptydesign.units import MRAD, wavelength_a
 RESULTS = Path("docs/results/lowdose")
 STUDY = Path("studies/lowdose")
 SEMIANGLE_MRAD = 30.0
-LEVELS = {"step_a": (1.0, 2.5, 6.0), "radius_a": (4.5, 8.0, 14.0), "detector_pixels": (48, 96, 128)}
+LEVELS = {"step_a": (2.0, 3.5, 6.0), "radius_a": (4.5, 8.0, 14.0), "detector_pixels": (48, 96, 128)}
 REPEAT = 4000  # repeats from here on, apart from those of a study
 ZONE = 0.01  # of SSIM: a smaller difference doesn't count
 LONG_FROM = 10_000.0  # e/A^2: from here on twice the sweeps, since little noise lets more of them help

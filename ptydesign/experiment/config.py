@@ -220,9 +220,9 @@ class Decision(DecisionConfig):
     """How the winner of a dose is decided: by draws with fresh noise, of what the searches of all doses found."""
 
     others: bool = True
-    """Whether the doses' searches help each other: the best point of each other one is a contender, too, and so is the
-    optimum of one model of the trials of all doses. The best design changes little from dose to dose, and one search
-    of a few dozen points may miss it."""
+    """Whether the doses' searches help each other: the first two contenders of each other one are drawn, too, and so is
+    the optimum of one model of the trials of all doses. The best design changes little from dose to dose, and one
+    search of a few dozen points may miss it."""
 
 
 class StudyConfig(SimulatedStudy):

@@ -13,6 +13,7 @@ import numpy as np
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Dimension, Point, Space
 from ptydesign.design.surrogate import apart, surrogate
+from ptydesign.experiment.scope import SHARED
 
 DOSE = "dose_e_per_a2"  # as a parameter of a model of all doses
 
@@ -20,11 +21,12 @@ Tried = Mapping[float, Sequence[Observation]]  # trials of each dose's search
 
 
 def gathered(space: Space, found: Mapping[float, Sequence[Point]], own: float, shared: Point | None, most: int) -> list:
-    """Up to `most` points, none twice: those found at the dose `own`, the optimum of all doses' trials, and the best of
-    each other dose's search, those of near doses first."""
+    """Up to `most` points, none twice: those found at the dose `own`, the optimum of all doses' trials, and the SHARED
+    best of each other dose's search, those of near doses first."""
     points = list(found[own])
     near = sorted((dose for dose in found if dose != own), key=lambda dose: abs(math.log(dose / own)))
-    for point in [*([] if shared is None else [shared]), *(found[dose][0] for dose in near if found[dose])]:
+    more = [point for dose in near for point in found[dose][:SHARED]]
+    for point in [*([] if shared is None else [shared]), *more]:
         points = apart(space, points, point, most)
     return points
 

@@ -196,7 +196,7 @@ def _decisions(tables: ExperimentTables) -> Table:
             )
     others = ""
     if config.get("others"):
-        others = ", the optimum of a model of all doses' trials, and the optima of the other doses' searches"
+        others = ", the optimum of a model of all doses' trials, and the best of the other doses' searches"
     note = (
         "Contenders are the optimum of the search's model and tried points that the model can't tell from it"
         f"{others}. Draws with fresh noise go to the best and to the one that is hardest to tell from it, until "

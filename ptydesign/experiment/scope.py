@@ -17,6 +17,7 @@ from ptydesign.study.rounds import Rounds
 
 BO, TUNED, RANDOM, MAP = "bo", "tuned", "random", "map"
 PLAIN = ", default reconstruction"  # what a design is called that has the study's plan
+SHARED = 2  # contenders of each other dose's search that are drawn at a dose
 DECISION = "search/bo-{dose}/decision.json"
 VALIDATION = "validation/{dose}-{simulator}.json"
 TABLES = (
@@ -113,9 +114,8 @@ def contenders(study: StudyConfig) -> int:
     config = study.decision
     if not config.draws:
         return 1
-    # the best of each other dose's search, and the optimum of all doses' trials together
-    more = len(study.doses_e_per_a2) if config.others and len(study.doses_e_per_a2) > 1 else 0
-    return config.contenders + more
+    others = len(study.doses_e_per_a2) - 1 if config.others else 0
+    return config.contenders + (1 + SHARED * others if others else 0)  # 1: the optimum of all doses' trials together
 
 
 def decision_trials(study: StudyConfig) -> int:

@@ -193,7 +193,7 @@ def test_the_best_design_of_another_dose_is_a_contender(study, monkeypatch):
     decided = json.loads(decide_winner(doses, "2000").read_text())
     assert decided["point"] == {"step_a": 2.75, "defocus_nm": -1.0}
     assert decided["contenders"][0]["place"] == 3  # after the search's own two, and the model's of all doses
-    assert sorted(row["point"]["step_a"] for row in decided["contenders"]) == [1.5, 1.6, 2.0, 2.75, 3.0]
+    assert sorted(row["point"]["step_a"] for row in decided["contenders"]) == [1.5, 1.6, 2.0, 2.75, 3.0, 3.0]
     alone = doses.study.decision.model_copy(update={"others": False})
     alone = replace(doses, study=doses.study.model_copy(update={"decision": alone}))
     assert len(json.loads(decide_winner(alone, "2000").read_text())["contenders"]) == 2
