@@ -34,9 +34,7 @@ def main() -> None:
         help="speed, quality, memory (default: these three); by themselves: profile (one core), trials, kills, "
         "mutations, corruptions; gpu has options of its own",
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("docs/results/benchmarks"), help="folder (default: %(default)s)"
-    )
+    parser.add_argument("--out", type=Path, help="folder (default: docs/results/benchmarks or docs/results/faults)")
     parser.add_argument("--cores", type=int, default=None, help="cores to use (default: all)")
     parser.add_argument("--groups", type=int, nargs="+", default=[16, 64, 256], help="(default: 16 64 256)")
     parser.add_argument("--repeats", type=int, default=2, help="of each sweep's time (default: 2)")
@@ -45,20 +43,19 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=None, help="of mutations (1000) or corruptions (300)")
     parser.add_argument("--place", type=Path, default=None, help="empty folder to work in (default: a temporary one)")
     parser.add_argument("--kills", type=int, default=100, help="of studies of all kinds (default: 100)")
-    parser.add_argument("--kinds", nargs="+", help="of studies to kill (default: all)")
+    parser.add_argument("--kinds", nargs="+", help="of studies to kill or to damage (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
     options = parser.parse_args()
+    breaks = {"mutations", "corruptions", "kills"} & set(options.parts)
+    options.out = options.out or Path("docs/results", "faults" if breaks else "benchmarks")
     if "trials" in options.parts:
         from benchmarks import trials
 
         options.out.mkdir(parents=True, exist_ok=True)
         trials.run(options.out, f"{processor()}, one core, beside other work", options.designs)
         return
-    if {"mutations", "corruptions"} & set(options.parts):
-        break_files(options)
-        return
-    if "kills" in options.parts:
-        kill_studies(options)
+    if breaks:
+        (kill_studies if "kills" in breaks else break_files)(options)
         return
 
     from ptydesign.reconstruct.cores import use_cores
@@ -114,31 +111,32 @@ def main() -> None:
 
 
 def break_files(options: argparse.Namespace) -> None:
-    """What changed input files and damaged files of studies do, as tables."""
+    """What changed input files, or damaged files of studies, do; the table grows with them."""
     import tempfile
 
-    from benchmarks import corruptions, mutations
+    from benchmarks import corruptions, mutations, smoke
 
-    for name, part, count in (("mutations", mutations, 1000), ("corruptions", corruptions, 300)):
-        if name in options.parts:
-            with tempfile.TemporaryDirectory() as room:
-                place = options.place or Path(room)
-                table = part.measure(Path("studies"), place, options.count or count)
-            options.out.mkdir(parents=True, exist_ok=True)
-            write(options.out / f"{name}.md", part.markdown(table))
-            print(part.markdown(table))
+    part, count, more = corruptions, 300, [options.kinds or list(smoke.STUDIES)]
+    if "mutations" in options.parts:
+        part, count, more = mutations, 1000, []
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as room:
+        for rows in part.measure(Path("studies"), options.place or Path(room), options.count or count, *more):
+            table = part.markdown(rows)
+            write(options.out / f"{part.__name__.rpartition('.')[2]}.md", table)
+        print(table)
 
 
 def kill_studies(options: argparse.Namespace) -> None:
     """Kill smoke studies at random moments; the tables grow with each study that ends."""
-    from benchmarks import kills
+    from benchmarks import kills, smoke
 
     options.out.mkdir(parents=True, exist_ok=True)
-    kinds = options.kinds or list(kills.STUDIES)
-    for found in kills.measure(options.kills, options.seed, kinds, "smoke", options.cores or 2):
+    kinds = options.kinds or list(smoke.STUDIES)
+    for found in kills.measure(options.kills, options.seed, kinds, options.cores or 2):
         print(found.to_string(index=False), flush=True)
         write(options.out / "kills.csv", found.to_csv(index=False, float_format="%.5g"))
-        write(options.out / "kills.md", kills.markdown(found, "smoke"))
+        write(options.out / "kills.md", kills.markdown(found))
 
 
 def processor() -> str:

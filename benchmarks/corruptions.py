@@ -19,37 +19,26 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
-import yaml
 
+from benchmarks import smoke
 from ptydesign import kinds
 from ptydesign.cli import main
-from ptydesign.config import merge
 from ptydesign.errors import InputError
 from ptydesign.study.damage import remove_damaged
 from ptydesign.study.kind import Job, Run
 from ptydesign.study.store import FOLDER
 
-# A study of the repository for each kind: its smoke scale, with less in it.
-STUDIES: dict[str, dict[str, Any]] = {
-    "lowdose": {"doses_e_per_a2": [1000], "validation": {"abtem": False, "repeats": 1}},
-    "depth": {"variants": []},
-    "reconparams": {},
-    "engines": {},
-    "plan_bilayer": {},
-    "compare": {"draws": 2},
-}
-SCALE = "smoke"
 REFUSED, BY_HAND, REPAIRED, HARMLESS, SILENT = "refused", "deleted", "repaired", "harmless", "silent"
 OTHER = "other numbers, with a word"
+OUTCOMES = (REFUSED, BY_HAND, REPAIRED, HARMLESS, SILENT, OTHER, "traceback", "not mended")
 MEASURED = "history/seconds"  # differs from run to run
 
 
@@ -295,37 +284,35 @@ def _first(said: str) -> str:
     return lines[0] if lines else ""
 
 
-def measure(studies: Path, place: Path, count: int, seed: int = 0) -> pd.DataFrame:
-    """Damage `count` files of studies, one at a time. studies: the folder of all; place: an empty folder to work in."""
-    rng, rows = random.Random(seed), []
+def measure(studies: Path, place: Path, count: int, of: Sequence[str], seed: int = 0) -> Iterator[pd.DataFrame]:
+    """Damage `count` files of studies, one at a time; the table so far, after each. studies: the repository's; place:
+    an empty folder to work in; of: kinds of studies, each of which has random numbers of its own."""
+    rows = []
     os.environ.pop("PTYDESIGN_CACHE", None)  # the cache is part of what is damaged
-    for number, (name, less_of_it) in enumerate(STUDIES.items()):
-        folder = place / "studies" / name
-        shutil.copytree(studies / name, folder)
-        content = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
-        content["scales"] = {SCALE: merge(content["scales"][SCALE], less_of_it)}
-        (folder / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        whole = Study(folder, place / "whole" / name, SCALE)
+    for number, kind in enumerate(of):
+        rng = random.Random(f"{seed} {kind}")
+        folder = smoke.write_study(kind, studies, place / "studies")
+        whole = Study(folder, place / "whole" / kind, smoke.SCALE)
         status, said = whole.finish()
         if status:
-            raise RuntimeError(f"{name}: {said}")
+            raise RuntimeError(f"{kind}: {said}")
         files = files_of(whole)
-        print(f"{name}: finished, {len(files)} files", flush=True)
-        for index in range(count // len(STUDIES) + (number < count % len(STUDIES))):
+        print(f"{kind}: finished, {len(files)} files", flush=True)
+        for index in range(count // len(of) + (number < count % len(of))):
             copy = place / "copy"
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(whole.root, copy, ignore=shutil.ignore_patterns("jax"))
-            study = Study(whole.folder, copy, SCALE)
+            study = Study(whole.folder, copy, smoke.SCALE)
             damage = list(DAMAGES)[index % len(DAMAGES)]
             file = copy / rng.choice(files).relative_to(whole.root)
             rows.append(one_damage(study, whole.root, file, damage, rng))
             print(*(rows[-1][key] for key in ("outcome", "damage", "study", "file", "words")), flush=True)
-    return pd.DataFrame(rows)
+            yield pd.DataFrame(rows)
 
 
 def markdown(table: pd.DataFrame) -> str:
     """What became of all damages, by their sort."""
-    counts = pd.crosstab(table["damage"], table["outcome"])
+    counts = pd.crosstab(table["damage"], table["outcome"]).reindex(columns=OUTCOMES, fill_value=0)
     counts.loc["all"] = counts.sum()
     lines = [["damage", *counts.columns, "all"], ["---"] * (len(counts.columns) + 2)]
     lines += [[name, *map(str, row), str(sum(row))] for name, *row in counts.itertuples()]

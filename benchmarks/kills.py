@@ -16,25 +16,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from benchmarks import smoke
 from ptydesign.study.leftovers import temporary_files
 
 ROOT = Path(__file__).parents[1]
-# One study of each kind.
-STUDIES = {
-    "depth": "depth",
-    "regularisation": "engines",
-    "compare": "compare",
-    "tuning": "reconparams",
-    "experiment": "lowdose",
-    "planning": "plan_bilayer",
-}
 LIFE = 6  # kills of a study before it may end
 ALONE = 0.5  # share of kills that leave Snakemake's jobs alive
 
@@ -133,7 +125,7 @@ def judge(place: Place, wanted: dict[str, bytes], count: Count) -> None:
     count.leftovers += len(place.leftovers)
 
 
-def measure(kills: int, seed: int, kinds: list[str], scale: str, cores: int) -> Iterator[pd.DataFrame]:
+def measure(kills: int, seed: int, kinds: Sequence[str], cores: int) -> Iterator[pd.DataFrame]:
     """The counts of all kinds, after each life of a study. Lives of the kinds take turns."""
     chance, counts = random.Random(seed), {kind: Count() for kind in kinds}
     first: dict[str, tuple[float, dict[str, bytes]]] = {}
@@ -142,9 +134,11 @@ def measure(kills: int, seed: int, kinds: list[str], scale: str, cores: int) -> 
             left = kills - sum(count.kills for count in counts.values())
             if left <= 0:
                 return
-            place = partial(Place.make, study=ROOT / "studies" / STUDIES[kind], scale=scale,
+            name, _ = smoke.STUDIES[kind]
+            place = partial(Place.make, study=Path(folder) / "studies" / name, scale=smoke.SCALE,
                             cache=Path(folder) / "cache", cores=cores)  # fmt: skip
             if kind not in first:
+                smoke.write_study(kind, ROOT / "studies", Path(folder) / "studies")
                 whole, start = place(Path(folder) / kind), time.monotonic()
                 whole.finish()
                 first[kind] = time.monotonic() - start, whole.tables
@@ -160,8 +154,8 @@ def measure(kills: int, seed: int, kinds: list[str], scale: str, cores: int) -> 
 def table(counts: dict[str, Count]) -> pd.DataFrame:
     """A row for each kind that was killed, and their sum."""
     rows = [
-        {"kind": kind, "study": STUDIES[kind], "kills": c.kills, "of Snakemake alone": c.alone, "failed": c.failed,
-         "ends": c.ends, "identical": c.identical, "left over": c.leftovers,
+        {"kind": kind, "study": smoke.STUDIES[kind][0], "kills": c.kills, "of Snakemake alone": c.alone,
+         "failed": c.failed, "ends": c.ends, "identical": c.identical, "left over": c.leftovers,
          "first s": min(c.seconds, default=0), "last s": max(c.seconds, default=0)}
         for kind, c in counts.items()
         if c.ends
@@ -173,13 +167,13 @@ def table(counts: dict[str, Count]) -> pd.DataFrame:
     return pd.concat([found, pd.DataFrame([{**summed, **ends}])], ignore_index=True)[list(found.columns)]
 
 
-def markdown(found: pd.DataFrame, scale: str) -> str:
+def markdown(found: pd.DataFrame) -> str:
     """The table as Markdown."""
     head = (
-        f"`python -m benchmarks kills`: studies at scale {scale}, killed (SIGKILL) at random moments and started again "
-        "by the same command. Failed: ends with an error before the next kill. An end is identical if all tables are, "
-        "byte by byte. Left over: temporary files and locks at the end. First, last: the earliest and the latest kill, "
-        "in seconds after a start.\n\n"
+        f"`python -m benchmarks kills`: studies at scale {smoke.SCALE}, killed (SIGKILL) at random moments and started "
+        "again by the same command. Failed: ends with an error before the next kill. An end is identical if all tables "
+        "are, byte by byte. Left over: temporary files and locks at the end. First, last: the earliest and the latest "
+        "kill, in seconds after a start.\n\n"
     )
     lines = ["| " + " | ".join(found.columns) + " |", "|" + "---|" * len(found.columns)]
     lines += ["| " + " | ".join(f"{v:.1f}" if isinstance(v, float) else str(v) for v in row) + " |"

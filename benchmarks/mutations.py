@@ -326,8 +326,8 @@ def _is_sentence(words: str) -> bool:
     return bool(lines) and all(len(line) < 2000 for line in lines)
 
 
-def measure(studies: Path, place: Path, count: int, seed: int = 0) -> pd.DataFrame:
-    """Change `count` files and read them. place: an empty folder to work in."""
+def measure(studies: Path, place: Path, count: int, seed: int = 0) -> Iterator[pd.DataFrame]:
+    """Change `count` files and read them; the table so far, after each 100. place: an empty folder to work in."""
     _load()
     good, rng, rows = cases(studies, place / "good"), random.Random(seed), []
     for case in good:
@@ -347,8 +347,10 @@ def measure(studies: Path, place: Path, count: int, seed: int = 0) -> pd.DataFra
         if failed(found):
             shutil.copytree(folder, place / "failed" / str(number), dirs_exist_ok=True)
             print(f"{number} {case.name}: {change}: {found['outcome']}, {found['cpu_s']:.1f} s, {found['gib']:.2f} GiB")
-            print("   ", found["words"].strip().splitlines()[-1:], flush=True)
-    return pd.DataFrame(rows)
+            print("   ", *(line[-300:] for line in found["words"].strip().splitlines()[-1:]), flush=True)
+        if (number + 1) % 100 == 0 or number + 1 == count:
+            print(f"{number + 1} files: {sum(map(failed, rows))} broke a rule", flush=True)
+            yield pd.DataFrame(rows)
 
 
 def _load() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,11 @@ from ptydesign.errors import NOTHING, InputError, nearest
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, whose errors are InputErrors that name the option and the nearest one that there is."""
+    """argparse's, whose errors are InputErrors that name the option and the nearest one that there is.
+
+    rest: the attribute that takes all that stands behind `--`, for another program; none if empty."""
+
+    rest = ""
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse's. Raises InputError."""
@@ -20,15 +25,25 @@ class Parser(argparse.ArgumentParser):
             raise self._unknown(unknown, list(args or []))
         return options
 
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse's, which doesn't know what stands behind `--` where an option is before it."""
+        words, behind = list(sys.argv[1:] if args is None else args), []
+        if self.rest and "--" in words:
+            place = words.index("--")
+            words, behind = words[:place], words[place + 1 :]
+        options, unknown = super().parse_known_args(words, namespace)
+        if self.rest:
+            setattr(options, self.rest, behind)
+        return options, unknown
+
     def error(self, message: str) -> Any:
         """What argparse says, as an InputError."""
         help_ = f"`{self.prog} --help` has all options."
         missing = re.fullmatch(r"the following arguments are required: (.*)", message)
         if missing:
             usage = " ".join(self.format_usage().removeprefix("usage: ").split())
-            names = missing[1].replace(", snakemake", "")
             short = usage if len(usage) < 90 else f"{self.prog} {' '.join(self._required())}"
-            raise InputError(self.prog, f"needs {names}", NOTHING, f"Write: {short}. {help_}")
+            raise InputError(self.prog, f"needs {missing[1]}", NOTHING, f"Write: {short}. {help_}")
         wrong = re.fullmatch(r"argument ([^:]*): invalid (.*?) value: '(.*)'", message)
         if wrong:
             name, kind, value = wrong.groups()
@@ -45,7 +60,7 @@ class Parser(argparse.ArgumentParser):
         """Words of the arguments that must be there."""
         found = []
         for action in self._actions:
-            if action.required and action.nargs != "*":
+            if action.required:
                 name = (action.metavar or action.dest).upper()
                 found.append(f"{action.option_strings[0]} {name}" if action.option_strings else name)
         return found

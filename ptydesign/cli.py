@@ -7,6 +7,7 @@ wait for libraries that it doesn't need.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import warnings
 from collections.abc import Callable
@@ -70,7 +71,7 @@ def check(options: argparse.Namespace) -> None:
     steps.warn(run)
     print(words(run, options.cores))
     if run.kind.name == kinds.PLANNING:
-        print(f"`ptydesign card {options.study}` says what is possible, and what to change")
+        print(f"`ptydesign card {shlex.quote(str(options.study))}` says what is possible, and what to change")
 
 
 def keys(options: argparse.Namespace) -> None:

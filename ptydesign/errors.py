@@ -7,8 +7,10 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+SAID = "error: "  # begins what a command prints of an error
 LONGEST = 120  # letters of a value in an error
 LONGEST_NAME = 300  # of a field or a rule: file names and keys are the user's
+LONGEST_MEND = 1500  # with a list of what is known
 MOST_KNOWN = 40  # names in a list of what is known
 
 
@@ -31,7 +33,7 @@ class InputError(ValueError):
 
     def __init__(self, field: str, rule: str, value: object, mend: str, others: Sequence[InputError] = ()):
         self.field, self.rule, self.value, self.mend, self.others = field, rule, value, mend, tuple(others)
-        own = f"{_line(field)}: {_line(rule)}; got {shown(value)}. {mend}"
+        own = f"{_line(field)}: {_line(rule)}; got {shown(value)}. {_line(mend, LONGEST_MEND)}"
         super().__init__("\n".join([own, *map(str, self.others)]))
 
     def at(self, field: str) -> InputError:
@@ -41,11 +43,12 @@ class InputError(ValueError):
 
 def said(error: InputError) -> str:
     """What a command prints of an error: a line for each problem."""
-    return "\n".join(f"error: {line}" for line in str(error).splitlines())
+    return "\n".join(f"{SAID}{line}" for line in str(error).splitlines())
 
 
 def shown(value: object, limit: int = LONGEST) -> str:
-    """A value as it would be written in a file, lists in brackets and mappings in braces; never longer than `limit`."""
+    """A value as it would be written in a file: lists in brackets, mappings in braces, null for None; never longer than
+    `limit`."""
     text = ""
     for part in _parts(value, limit):
         text += part
@@ -58,7 +61,9 @@ def _parts(value: object, limit: int, depth: int = 8) -> Iterable[str]:
     """A value's text piece by piece: of a huge one only the beginning is made."""
     if hasattr(value, "tolist"):  # numpy's
         value = value.tolist() if getattr(value, "size", 1) <= limit else f"an array {value.shape}"  # type: ignore[attr-defined]
-    if isinstance(value, str):
+    if value is None or isinstance(value, bool):
+        yield {None: "null", True: "true", False: "false"}[value]
+    elif isinstance(value, str):
         yield repr(value[: limit + 1])
     elif isinstance(value, int) and value.bit_length() > 4 * limit:
         yield f"an integer of {int(value.bit_length() * 0.30103) + 1} digits"
@@ -78,10 +83,10 @@ def _parts(value: object, limit: int, depth: int = 8) -> Iterable[str]:
         yield repr(value)
 
 
-def _line(words: str) -> str:
+def _line(words: str, longest: int = LONGEST_NAME) -> str:
     """Words on one line of bounded length."""
     words = " ".join(words.split()) if any(ord(letter) < 32 for letter in words) else words
-    return words if len(words) <= LONGEST_NAME else f"{words[: LONGEST_NAME - 3]}..."
+    return words if len(words) <= longest else f"{words[: longest - 3]}..."
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -218,7 +218,8 @@ def check_array(path: Path, name: str, item: Any) -> None:
     mend = f"Write {name} as an array of numbers, in the file itself."
     field = f"{path}: {name}"
     if isinstance(item, h5py.Group):
-        raise InputError(field, "must be an array", f"a group of {', '.join(list(item)[:4]) or 'nothing'}", mend)
+        inside = ", ".join(list(item)[:4])
+        raise InputError(field, "must be an array", f"a group of {inside}" if inside else "an empty group", mend)
     if not isinstance(item, h5py.Dataset):
         raise InputError(field, "must be an array", f"a {type(item).__name__.lower()}", mend)
     if item.dtype.kind not in NUMBERS:
@@ -316,7 +317,7 @@ def _opened(path: Path, kind: str) -> Iterator[h5py.File]:
     with complete(path), h5py.File(path, "r") as file:
         found = _kind(file)
         if found != kind:
-            raise InputError(str(path), f"must be a ptydesign {kind} file", found, _other_kind(found, kind))
+            raise InputError(str(path), f"must be a ptydesign {kind} file", found or NOTHING, _other_kind(found, kind))
         yield file
 
 

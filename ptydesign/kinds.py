@@ -15,7 +15,7 @@ from ptydesign import functions, machine
 from ptydesign.config import read_yaml
 from ptydesign.errors import InputError, nearest
 from ptydesign.study import cost
-from ptydesign.study.file import DEFAULT_KIND, DEFAULT_SCALE, RENAMED, SCALES, kind_of
+from ptydesign.study.file import DEFAULT_KIND, DEFAULT_SCALE, SCALES, kind_of, named_today
 from ptydesign.study.kind import Kind, Run, load
 from ptydesign.study.tables import read_settings
 
@@ -36,7 +36,7 @@ ALL = "all"  # the target that is all studies
 
 def find_kind(name: str) -> Kind:
     """A kind by its name, also as it used to be called. Raises InputError."""
-    name = RENAMED.get(name, name)
+    name = named_today(name)
     if name not in KINDS:
         raise InputError("kind", "is not a known kind of study", name, nearest(name, KINDS))
     return load(KINDS[name])

@@ -240,7 +240,7 @@ DATA = {
         ("dataset.optics.voltage_kv", "must be the dataset's voltage_kv", "300", "Correct the one"),
     ),
     "truncated": (truncated, ("data.h5", "must be a readable, complete HDF5 file", "truncated", "Write it again")),
-    "foreign": (foreign, ("data.h5", "must be a ptydesign dataset file", "got None", "`ptydesign import`")),
+    "foreign": (foreign, ("data.h5", "must be a ptydesign dataset file", "got nothing", "`ptydesign import`")),
     "no HDF5": (
         lambda path: path.write_text("x"),
         ("data.h5", "must be a readable, complete HDF5 file", "signature", "another file"),
@@ -376,6 +376,6 @@ def test_doubts_are_said_before_work_starts(command, folder, capsys):
 @pytest.mark.parametrize("kind", ["data", "other"])
 def test_a_resume_from_what_is_no_checkpoint(kind, folder, capsys):
     foreign(folder / "other.h5")
-    got = "got 'dataset'" if kind == "data" else "got None"
+    got = "got 'dataset'" if kind == "data" else "got nothing"
     words = f"{kind}.h5: must be a ptydesign checkpoint file", got, "`ptydesign reconstruct --checkpoint FILE` wrote"
     refused(folder, capsys, words, "--resume", str(folder / f"{kind}.h5"))

@@ -126,7 +126,7 @@ def test_kills_are_counted_by_kind_and_in_all():
     whole = found.iloc[-1]
     assert (whole["kills"], whole["ends"], whole["identical"], whole["left over"]) == (6, 3, 2, 1)
     assert (whole["first s"], whole["last s"]) == (1.5, 9.0)
-    assert "| all |" in kills.markdown(found, "smoke")
+    assert "| all |" in kills.markdown(found)
 
 
 def test_levels_of_a_factor_are_told_apart_by_the_scatter_of_all_combinations():

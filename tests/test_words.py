@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import study_files
 import yaml
 
+from ptydesign import cli
 from ptydesign.cli import main
 from ptydesign.config import read_yaml
 from ptydesign.drawing import literal, new_figure, styled
@@ -27,7 +29,7 @@ STUDIES = Path(__file__).parents[1] / "studies"
         ((1,), "(1,)"),
         ("x" * 10**6, "'xxx"),
         (2**9000, "an integer of 27"),
-        ({"a": {"b": [1.5, None, True]}}, "{a: {b: [1.5, None, True]}}"),
+        ({"a": {"b": [1.5, None, True]}}, "{a: {b: [1.5, null, true]}}"),
     ],
 )
 def test_values_are_shown_as_they_are_written_and_never_longer_than_a_line(value, words):
@@ -95,6 +97,23 @@ def test_what_is_meant_is_said(command, words, tmp_path, monkeypatch, capsys):
     assert error.startswith("error: ")
 
 
+@pytest.mark.parametrize("kind", ["[1]", "{a: 1}", "[[[]]]", "null"])
+@pytest.mark.parametrize("command", ["check", "card", "plan"])
+def test_a_kind_may_be_anything_in_a_file(command, kind, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for file in (Path("mine/study.yaml"), Path("mine.yaml")):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"kind: {kind}\ntitle: mine")
+        assert main([command, str(file)]) == 2
+        assert f"got {kind}" in capsys.readouterr().err
+
+
+def test_a_study_elsewhere_is_told_where_to_go(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("kind: tuning")
+    assert main(["card", str(tmp_path / "mine.yaml")]) == 2
+    assert "Make it studies/mine/study.yaml, and run: snakemake studies/mine." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [
@@ -134,6 +153,20 @@ def test_a_card_shows_brackets_of_a_title(tmp_path, capsys):
     (tmp_path / "my.yaml").write_text(text.replace(title, 'title: "HfO2 [/111] film [bold]"'))
     assert main(["card", str(tmp_path / "my.yaml")]) == 0
     assert "HfO2 [/111] film [bold]" in capsys.readouterr().out
+
+
+def test_a_command_that_is_told_can_be_copied(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "mein Plän @1.yaml"]) == 0
+    _, command, *_ = capsys.readouterr().out.split("`")
+    assert main(shlex.split(command)[1:]) == 0
+
+
+@pytest.mark.parametrize("before", ["", "--scale smoke --cores 2"])
+def test_what_stands_behind_two_dashes_is_for_snakemake(before):
+    options = cli._parser()[0].parse_args(["plan", "my.yaml", *before.split(), "--", "-n", "--cores", "3", "--", "x"])
+    assert options.snakemake == ["-n", "--cores", "3", "--", "x"]
+    assert options.cores == (2 if before else None)
 
 
 def test_the_table_of_detectors_fits_a_screen():

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from ptydesign.config import Strict
-from ptydesign.errors import InputError
+from ptydesign.errors import NOTHING, InputError
 from ptydesign.types import LEAST_KV, MOST_KV, MOST_RAD, Optics
 from ptydesign.units import MM, MRAD, NM, wavelength_a
 
@@ -128,7 +128,7 @@ class Calibration(Strict):
     def positions_a(self, scan_shape: tuple[int, int]) -> np.ndarray:
         """Nominal (position, 2) as (y, x) in angstrom, row by row, the scan's centre at (0, 0)."""
         if self.step_a is None:
-            raise InputError("step_a", "is needed without positions", None, "Give the scan step in angstrom.")
+            raise InputError("step_a", "is needed without positions", NOTHING, "Give the scan step in angstrom.")
         rows, columns = scan_shape
         y = (np.arange(rows) - (rows - 1) / 2)[:, None] * self.step_a[0] + np.zeros(columns)
         x = (np.arange(columns) - (columns - 1) / 2)[None, :] * self.step_a[1] + np.zeros((rows, 1))

@@ -10,6 +10,7 @@ import numpy as np
 from ptydesign.errors import InputError
 from ptydesign.instruments.frames import Frames
 
+MOST_SLICES = 4  # that a user is asked to write
 BAD = "bad"  # word of `skip_frames`: those that are found to be bad
 
 
@@ -43,7 +44,9 @@ def order_of(
     Raises InputError wherever the numbers don't fit, with what would make them fit.
     """
     skipped = _numbers(skip, frames.count)
-    kept = np.setdiff1d(np.arange(frames.count), skipped)
+    keep = np.ones(frames.count, bool)
+    keep[skipped] = False
+    kept = np.flatnonzero(keep)
     if positions is not None:
         if crop is not None:
             raise InputError("scan_crop", "is for rasters, not for positions from a file", crop, "Leave it out.")
@@ -102,15 +105,7 @@ def _misfit(frames: Frames, shape: tuple[int, int], skipped: int) -> InputError:
     rule = f"must give the file's {count} patterns{after}"
     extra = count - product
     if extra > 0 and extra % rows == 0:
-        each = extra // rows
-        line = columns + each
-        slices = ",".join(f"{columns + i}::{line}" for i in range(each))
-        mend = (
-            f"If each line ends with {each} frame{'s' if each > 1 else ''} of flyback, give --skip-frames {slices}; "
-            f"if it begins with {'them' if each > 1 else 'it'}, --skip-frames "
-            + ",".join(f"{i}::{line}" for i in range(each))
-            + "."
-        )
+        mend = _flyback(rows, columns, extra // rows)
     elif extra > 0:
         what = "0" if extra == 1 else f"0:{extra}"
         mend = f"If the first {extra} came before the scan, give --skip-frames {what}; if the last, {product}:."
@@ -121,6 +116,22 @@ def _misfit(frames: Frames, shape: tuple[int, int], skipped: int) -> InputError:
         if full == 0:
             mend = "Correct rows or columns."
     return InputError("scan_shape", rule, shape, mend)
+
+
+def _flyback(rows: int, columns: int, each: int) -> str:
+    """How to leave out frames of flyback, `each` of every line."""
+    line = columns + each
+    if each > columns:  # longer than the line itself: it is something else
+        return "Correct rows or columns."
+    if each > MOST_SLICES:
+        crop = f"--scan-shape {rows},{line} --scan-crop :,"
+        return (
+            f"If each line ends with {each} frames of flyback, give {crop}:{columns}; if it begins so, {crop}{each}:."
+        )
+    first, last = (",".join(f"{start + i}::{line}" for i in range(each)) for start in (0, columns))
+    frames, them = ("frame", "it") if each == 1 else ("frames", "them")
+    ends = f"If each line ends with {each} {frames} of flyback, give --skip-frames {last}"
+    return f"{ends}; if it begins with {them}, --skip-frames {first}."
 
 
 def _numbers(skip: str | None, count: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from ptydesign.planning.library import with_instrument
 from ptydesign.planning.load import KIND, study_name
 from ptydesign.shown import Explored
 from ptydesign.study.child import run_to_its_end
-from ptydesign.study.file import DEFAULT_SCALE, RENAMED, folder_name
+from ptydesign.study.file import DEFAULT_SCALE, folder_name, named_today
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,7 +153,7 @@ def install(source: Path | str | dict[str, Any], workspace: Path, scale: str = D
 def _check_is_plan(path: Path, name: str) -> None:
     """A study of another kind isn't replaced."""
     kind = read_yaml(path).get("kind") if path.exists() else KIND
-    if RENAMED.get(kind, kind) != KIND:
+    if named_today(kind) != KIND:
         rule = f"must not have the name of another study, {path.parent}"
         raise InputError("plan", rule, name, "Rename the plan's file.")
 

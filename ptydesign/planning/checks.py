@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from ptydesign.errors import InputError
+from ptydesign.errors import NOTHING, InputError
 from ptydesign.planning import aberrations
 from ptydesign.planning.config import NM_PER, PlanningStudy
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
@@ -75,7 +75,7 @@ def _bins_that_divide(pixels: tuple[int, int], wanted: int, least: int) -> str:
 def _check_camera(bench: Bench) -> None:
     if bench.instrument.camera_lengths_mm is not None and bench.detector.pixel_um is None:
         mend = "Give detector.override.pixel_um, or instrument.pixels_mrad instead."
-        raise InputError("detector.override.pixel_um", "is required for camera_lengths_mm", None, mend)
+        raise InputError("detector.override.pixel_um", "is required for camera_lengths_mm", NOTHING, mend)
     name = "camera_lengths_mm" if bench.instrument.camera_lengths_mm else "pixels_mrad"
     for camera in bench.cameras:
         edge = bench.edge_mrad(camera)

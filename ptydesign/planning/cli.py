@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def init(options: argparse.Namespace) -> None:
     if options.file.exists():
         raise InputError("file", "must not exist yet", str(options.file), "Give another name.")
     io.write_text(options.file, naming_schema(TEMPLATE.read_text(encoding="utf-8"), KIND))
-    print(f"{options.file}: edit it, then `ptydesign card {options.file}`")
+    print(f"{options.file}: edit it, then `ptydesign card {shlex.quote(str(options.file))}`")
 
 
 def instrument(options: argparse.Namespace) -> None:
@@ -88,6 +89,8 @@ def plan(options: argparse.Namespace) -> None:
     name = install(options.plan, Path(), options.scale)
     run_rules(name, Path(), options.scale, options.cores, options.snakemake)
     folder = Path("results") / folder_name(name, options.scale)
+    if not folder.is_dir():  # snakemake was told to do something else, as a dry run
+        return
     settings = Design(folder).settings
     words = (f"{value:.4g}" if isinstance(value, float) else value for value in settings.values())
     print(", ".join(f"{key} {word}" for key, word in zip(settings, words, strict=True)))
@@ -152,7 +155,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--card", action="store_true", help="only the feasibility card, in seconds")
     one.add_argument("--cores", type=int, default=None, help="jobs at a time (default: all cores)")
     _output(one)
-    one.add_argument("snakemake", nargs="*", help="further options for snakemake, after --")
+    one.rest = "snakemake"
+    one.epilog = "Options of snakemake follow after --, as: ptydesign plan my.yaml -- --workflow-profile profiles/slurm"
     one.set_defaults(run=plan)
 
 

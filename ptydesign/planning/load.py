@@ -15,7 +15,7 @@ from ptydesign.planning.library import with_instrument
 from ptydesign.planning.ready import check_ready
 from ptydesign.planning.resolve import PlanningResolved
 from ptydesign.study.checked import check_results
-from ptydesign.study.file import DEFAULT_SCALE, RENAMED, build_study, folder_name, in_file, name_of
+from ptydesign.study.file import DEFAULT_SCALE, build_study, folder_name, in_file, name_of, named_today
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
 KIND = "planning"
@@ -80,8 +80,11 @@ def _check_is_plan(path: Path) -> None:
     """Say what another file is that is taken for a plan."""
     content = read_yaml(path)
     kind = content.get("kind", "experiment" if "experiment" in content else KIND)
-    if RENAMED.get(kind, kind) != KIND and isinstance(kind, str):
-        mend = f"Run it: snakemake studies/{path.resolve().parent.name}. `ptydesign init` writes a plan."
+    if named_today(kind) != KIND and isinstance(kind, str):
+        own = path.name == "study.yaml"
+        target = f"studies/{path.resolve().parent.name if own else path.stem}"
+        run = f"Run it: snakemake {target}" if own else f"Make it {target}/study.yaml, and run: snakemake {target}"
+        mend = f"{run}. `ptydesign init` writes a plan."
         raise InputError(str(path), "must be a plan of beam time", f"a study of the kind {kind}", mend)
     if "engines" in content:
         mend = "It is for `ptydesign reconstruct DATA PLAN`. `ptydesign init` writes a plan of beam time."
@@ -91,7 +94,7 @@ def _check_is_plan(path: Path) -> None:
 def _build(content: Mapping[str, Any], source: str, name: str, scale: str) -> PlanningStudy:
     content = dict(content)
     kind = content.pop("kind", KIND)
-    if RENAMED.get(kind, kind) != KIND:
+    if named_today(kind) != KIND:
         raise InputError(f"{source}: kind", f"must be {KIND}", kind, "Give a plan; `ptydesign init` writes one.")
     return build_study(content, source, name, scale, PlanningStudy)
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, model_serializer
 
 from ptydesign import waves
 from ptydesign.config import Strict
-from ptydesign.errors import InputError
+from ptydesign.errors import NOTHING, InputError
 from ptydesign.grids import Grid
 from ptydesign.types import Dataset, Optics
 from ptydesign.units import MM, MRAD, NM, wavelength_a
@@ -118,7 +118,7 @@ def told(dataset: Dataset, name: str) -> float:
     """What a dataset was told of one of `OPTICS`. Raises InputError if it was told no optics."""
     optics = dataset.optics
     if optics is None:
-        raise InputError(f"correction.{name}", "needs a dataset with optics", None, "Give semiangle_mrad to import.")
+        raise InputError(f"correction.{name}", "needs a dataset with optics", NOTHING, "Give semiangle_mrad to import.")
     if name in PLAIN:
         field, unit = PLAIN[name]
         return getattr(optics, field) / unit

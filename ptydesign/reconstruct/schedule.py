@@ -11,7 +11,7 @@ import optax
 from pydantic import ConfigDict, Field, model_validator
 
 from ptydesign.config import Strict
-from ptydesign.errors import InputError
+from ptydesign.errors import NOTHING, InputError
 
 
 # By optax, evaluated on the host, so that a change recompiles nothing.
@@ -35,7 +35,7 @@ class Schedule(Strict):
             return self
         for name in ("end", "sweeps"):
             if getattr(self, name) is None:
-                raise InputError(name, f"is required for a schedule that is {self.schedule}", None, "Add it.")
+                raise InputError(name, f"is required for a schedule that is {self.schedule}", NOTHING, "Add it.")
         if self.schedule == "exponential" and self.start * self.end <= 0:
             raise InputError(
                 "end", "must have the sign of start, and neither be 0", (self.start, self.end), "Try linear or cosine."

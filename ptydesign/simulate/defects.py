@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from scipy.spatial import cKDTree
 
 from ptydesign.config import Count, Strict
-from ptydesign.errors import InputError, nearest
+from ptydesign.errors import NOTHING, InputError, nearest
 
 CLOSEST_A = 0.5  # no interstitial may lie closer to an atom of the crystal
 REACH_A = 3.0  # from a wanted place to a site
@@ -40,7 +40,7 @@ class Placement(Strict):
     @model_validator(mode="after")
     def _one_way(self) -> Placement:
         if self.count is None and not self.at_a:
-            raise InputError("count", "or at_a must be given", None, "Say how many (count) or where (at_a).")
+            raise InputError("count", "or at_a must be given", NOTHING, "Say how many (count) or where (at_a).")
         if self.count is not None and self.at_a:
             raise InputError("count", "or at_a must be given, not both", self.count, "Keep one of the two.")
         return self

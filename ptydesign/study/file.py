@@ -20,17 +20,21 @@ SCALES = ("smoke", "preview", "paper")
 DEFAULT_SCALE = "preview"
 FOLDER_NAME = r"^[A-Za-z0-9_]+$"  # it becomes part of file names and of Snakemake's rules
 KIND, DEFAULT_KIND = "kind", "experiment"
-RENAMED = {"plan": "planning"}  # kinds as they used to be called
+RENAMED = {"plan": "planning"}  # kinds as they used to be called; see `named_today`
 RESOLVED = "resolved.yaml"  # in the results: every setting of the study, and what made it
 OLD_RESOLVED = "plan.yaml"
+
+
+def named_today(kind: Any) -> Any:
+    """A kind's name as it is called today; anything else that a file may hold there, as a list, as it is."""
+    return RENAMED.get(kind, kind) if isinstance(kind, str) else kind
 
 
 def kind_of(folder: Path, known: Iterable[str]) -> str:
     """The kind of a folder's study. Raises InputError if it is none of the known ones."""
     path = Path(folder) / "study.yaml"
-    kind = read_yaml(path).get(KIND, DEFAULT_KIND)
-    kind = RENAMED.get(kind, kind) if isinstance(kind, str) else kind
-    if kind not in known:
+    kind = named_today(read_yaml(path).get(KIND, DEFAULT_KIND))
+    if kind not in list(known):
         raise InputError(f"{path}: {KIND}", "is not a known kind of study", kind, nearest(str(kind), known))
     return kind
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from ptydesign import kinds
 from ptydesign import compiled
 from ptydesign.errors import InputError, said
-from ptydesign.study import leftovers, slurm, terminal
+from ptydesign.study import leftovers, retries, slurm, terminal
 from ptydesign.study.damage import remove_damaged
 from ptydesign.study.file import DEFAULT_SCALE, RESOLVED
 from ptydesign.study.progress import watch
@@ -40,6 +40,7 @@ except InputError as error:
 WATCHED = Watched(RUNS, sys.argv[1:], STUDIES, int(os.environ["PTYDESIGN_CORES"]))
 if MAIN:
     slurm.remember_jobs()
+    retries.not_of_refused(logger, workflow)
     terminal.tell_less(logger, jobs=workflow.output_settings.verbose or workflow.output_settings.printshellcmds)
 if "--unlock" in sys.argv:
     leftovers.forget(Path(".snakemake"))
@@ -106,6 +107,7 @@ for _name, _run in RUNS.items():
 
 rule resolve:
     localrule: True
+    retries: 0  # they take seconds, here
     output:
         f"{RESULTS}/{{run}}/{RESOLVED}",
     params:
@@ -120,6 +122,7 @@ rule resolve:
 
 rule figures:
     localrule: True
+    retries: 0  # they take seconds, here
     input:
         f"{RESULTS}/{{run}}/{RESOLVED}",
         lambda wildcards: [
@@ -136,6 +139,7 @@ rule figures:
 
 rule report:
     localrule: True
+    retries: 0  # they take seconds, here
     input:
         f"{RESULTS}/{{run}}/{RESOLVED}",
         f"{RESULTS}/{{run}}/figures/index.json",

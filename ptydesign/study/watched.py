@@ -30,7 +30,8 @@ class Watched:
             study = run.resolved.study
             session.begin(
                 kind=run.kind.name, study=study.study, title=study.title, scale=study.scale, cores=self.cores,
-                total=counted.total, version=counted.version, unit=counted.unit, parts=dict(counted.parts),
+                total=counted.total, version=counted.version, unit=counted.unit, metric=counted.metric,
+                parts=dict(counted.parts),
             )  # fmt: skip
             self._beating.enter_context(session.beating(_end_gracefully))
 

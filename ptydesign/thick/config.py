@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from ptydesign.config import Strict
-from ptydesign.errors import InputError
+from ptydesign.errors import NOTHING, InputError
 from ptydesign.simulate.potential import Thermal
 from ptydesign.simulate.thick import Shape, ThickSample, shape_of
 from ptydesign.study.acquisition import VARIABLE, ExperimentConfig, at_point, whole_scan
@@ -69,7 +69,7 @@ class ThickStudy(StudyFile):
     @model_validator(mode="after")
     def _dosed(self) -> ThickStudy:
         if self.experiment.applied_dose_e_per_a2 is None:
-            raise InputError("experiment.applied_dose_e_per_a2", "is required", None, "Give the dose in e/A^2.")
+            raise InputError("experiment.applied_dose_e_per_a2", "is required", NOTHING, "Give the dose in e/A^2.")
         whole_scan(self.experiment, "experiment")
         return self
 

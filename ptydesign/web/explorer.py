@@ -193,6 +193,17 @@ class Explorer:
         shown = self.bench.shown(setting)
         return Knobs(**{n: shown[n] for n in NAMES}, current_pa=current, dwell_us=1.0).at_dose(dose_e_per_a2)
 
+    def advised(self, recommended: Mapping[str, Any]) -> Knobs:
+        """The controls of what a finished plan recommends (`recommended` of its recommendation.json), with its current
+        and its dose. Raises InputError for what is no recommendation."""
+        try:
+            setting = {name: float(recommended["setting"][name]) for name in NAMES}
+            current = float(recommended.get("current_pa") or min(self.plan.instrument.currents_pa))
+            return Knobs(**setting, current_pa=current, dwell_us=1.0).at_dose(float(recommended["dose_e_per_a2"]))
+        except (KeyError, TypeError, ValueError) as error:
+            rule = "must have a setting and a dose"
+            raise InputError("recommended", rule, repr(error), "Run the plan again.") from None
+
     def setting(self, knobs: Knobs) -> Setting:
         """The setting of the controls, in ptydesign's sign."""
         values = {name: getattr(knobs, name) for name in NAMES}

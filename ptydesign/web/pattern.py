@@ -5,12 +5,15 @@ The simulator compiles for each shape and works on blocks of positions; a slider
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from scipy import fft
 
 from ptydesign import waves
+from ptydesign.grids import Grid
 from ptydesign.simulate.detector import apply_mtf
-from ptydesign.simulate.integrate import pattern, pixels_of
+from ptydesign.simulate.integrate import Pixels, disc, pattern, weights
 from ptydesign.simulate.jax_simulator import probe_spectra
 from ptydesign.simulate.window import choose_window
 from ptydesign.types import Experiment, Potential
@@ -37,12 +40,12 @@ class Specimen:
         grid = choose_window(experiment, self.pixel_a, thickness_a, fine=True).grid
         corner = np.asarray(self.transmission.shape[-2:]) // 2 - np.asarray(grid.shape) // 2
         local = self._window(corner, grid.shape)
-        limit = waves.band_limit(grid).astype(np.float32)
+        limit = _band_limit(grid)
         propagators = {step: _propagator(grid, experiment, step) * limit for step in set(self.thickness_a[:-1])}
         spectra = probe_spectra(experiment, grid)
-        everything = tuple(np.fft.fftfreq(size, 1 / size) for size in grid.shape)
-        pixels = pixels_of(experiment, grid, everything, (np.abs(spectra) ** 2).sum(axis=0))
-        leaving = spectra * _propagator(grid, experiment, thickness_a)
+        inside = np.ix_(*(np.nonzero(spectra[0].any(axis=1 - axis))[0] for axis in (0, 1)))  # the aperture's
+        pixels = _pixels(experiment, grid, inside, (np.abs(spectra[:, *inside]) ** 2).sum(axis=0))
+        leaving = spectra[:, *inside] * _propagator(grid, experiment, thickness_a, inside)
         leaving /= np.sqrt((np.abs(leaving) ** 2).sum(axis=(1, 2), keepdims=True))
         fine, direct = np.zeros(grid.shape, np.float32), 0.0
         for spectrum, undeflected in zip(spectra.astype(np.complex64), leaving, strict=True):
@@ -54,7 +57,7 @@ class Specimen:
                     wave = fft.ifft2(far, workers=WORKERS)
             far = fft.fft2(wave, norm="ortho", workers=WORKERS) * limit
             fine += far.real**2 + far.imag**2
-            direct += float(np.abs(np.sum(np.conj(undeflected) * far)) ** 2)
+            direct += float(np.abs(np.sum(np.conj(undeflected) * far[inside])) ** 2)
         found = pattern(fine, np.asarray(direct / pixels.kept), pixels)
         return apply_mtf(found, experiment.detector)
 
@@ -67,7 +70,32 @@ class Specimen:
         return self.transmission[:, rows[:, None] % ny, columns[None, :] % nx]
 
 
-def _propagator(grid, experiment: Experiment, distance_a: float) -> np.ndarray:
+def _pixels(experiment: Experiment, grid: Grid, inside: tuple, intensity: np.ndarray) -> Pixels:
+    """As `integrate.pixels_of` at all frequencies, with weights that are computed once for all settings. intensity: of
+    the probe, at the places `inside`; elsewhere it has none."""
+    rows, columns = (_weights(*axis) for axis in zip(
+        grid.shape, grid.pixel_a, experiment.detector.pixels, experiment.detector.pixel_a, strict=True))  # fmt: skip
+    return Pixels(
+        rows,
+        columns,
+        disc(experiment) - rows[:, inside[0].ravel()] @ intensity @ columns[:, inside[1].ravel()].T,
+        float(intensity.sum()),
+    )
+
+
+@lru_cache(16)
+def _weights(size: int, pixel_a: float, pixels: int, detector_pixel_a: float) -> np.ndarray:
+    return weights(np.fft.fftfreq(size, 1 / size), size, pixel_a, pixels, detector_pixel_a)
+
+
+@lru_cache(4)
+def _band_limit(grid: Grid) -> np.ndarray:
+    return waves.band_limit(grid).astype(np.float32)
+
+
+def _propagator(grid: Grid, experiment: Experiment, distance_a: float, places: tuple | None = None) -> np.ndarray:
     ky, kx = grid.frequencies()
+    if places is not None:
+        ky, kx = ky[places[0].ravel()], kx[:, places[1].ravel()]
     phase = -np.pi * wavelength_a(experiment.optics.voltage_kv) * distance_a * (ky**2 + kx**2)
     return np.exp(1j * phase).astype(np.complex64)

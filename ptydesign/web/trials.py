@@ -19,7 +19,8 @@ from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Space, build_space
 from ptydesign.errors import InputError
 from ptydesign.session import Session
-from ptydesign.study.quantities import words_and_unit
+from ptydesign.study.progress import METRICS
+from ptydesign.study.quantities import score_label, words_and_unit
 from ptydesign.study.rounds import best_so_far
 from ptydesign.study.store import PointStore
 from ptydesign.study.tables import read_settings
@@ -34,6 +35,15 @@ MOST_FITTED = 600  # trials of one surrogate: fitting takes the cube of their nu
 CONTENDERS = 8
 DRAWS = 4000  # of the surrogate, for the chance of being best
 SLICE = 61  # points of a slice
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image (y, x) that a trial keeps. pixel_a: (y, x), None where the trial doesn't say."""
+
+    name: str
+    values: np.ndarray
+    pixel_a: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,21 @@ class Trials:
         """Of the study."""
         return str(self.study.get("title", self.results.name))
 
+    @property
+    def score(self) -> str:
+        """What the score is, `SSIM`; `Score` where the run doesn't say."""
+        metric = self.session.read().get("metric")
+        if not isinstance(metric, str):
+            return "Score"
+        words, sign = METRICS.get(metric, (score_label(metric), 1))
+        return words if sign > 0 else f"−{words}"
+
+    @property
+    def dose(self) -> str:
+        """What searches differ in, with its unit."""
+        unit = str(self.session.read().get("unit") or "e/A^2")
+        return "Dose (e/Å²)" if unit == "e/A^2" else f"Budget ({unit})"
+
     def update(self) -> bool:
         """Read new trials; True if there are any."""
         if not self._lines.update() and len(self.frame):
@@ -131,6 +156,11 @@ class Trials:
             return []
         different = self.frame.groupby("search", sort=False)[self.parameters].nunique().max(axis=1)
         return list(different.index[different > 1])
+
+    def even_in_log(self, name: str) -> bool:
+        """Whether the search looks at a parameter in its logarithm."""
+        dimension = (self.study.get("space") or {}).get(name)
+        return isinstance(dimension, dict) and dimension.get("scale") == "log"
 
     def failures(self) -> list[tuple[str, int]]:
         """(reason, how many trials), the most frequent first."""
@@ -169,7 +199,8 @@ class Trials:
                 point = space.validate_point({name: row[name] for name in space.names})
                 seen.append(Observation(point, None if pd.isna(row["value"]) else row["value"], row["reason"]))
                 numbers.append(row["number"])
-        config = build(SearchConfig, {**self.study.get("search", {}), "method": "bo"}, "search")
+        said = {name: value for name, value in self.study.get("search", {}).items() if name != "sampler"}
+        config = build(SearchConfig, {**said, "method": "bo"}, "search")  # whichever method chose the points
         model = surrogate(space, config, seen, int(self.study.get("seed", 0)))
         self._models[search] = Model(model, tuple(numbers), len(part))
         return self._models[search]
@@ -199,13 +230,17 @@ class Trials:
         keys = dict(zip(self.frame["trial"], self.frame["key"], strict=True))
         return {name: key for name, key in keys.items() if _is_key(key) and store.images_path(key).is_file()}
 
-    def picture(self, key: str) -> dict[str, np.ndarray]:
-        """(y, x) images of a trial by name. Raises InputError if it keeps none."""
+    def picture(self, key: str) -> list[Picture]:
+        """The images of a trial. Raises InputError if it keeps none."""
         if not _is_key(key):
             raise InputError("key", "must be a trial's", key, "Choose a trial of the list.")
         groups = io.read_images(PointStore(self.results.parent).images_path(key))
-        found = {name: a for group in groups.values() for name, a in group["arrays"].items()}
-        return {name: np.asarray(a, float) for name, a in found.items() if np.ndim(a) == 2 and not np.iscomplexobj(a)}
+        return [
+            Picture(name, np.asarray(values, float), _pixel(group["attrs"].get("pixel_a")))
+            for group in groups.values()
+            for name, values in group["arrays"].items()
+            if np.ndim(values) == 2 and not np.iscomplexobj(values)
+        ]
 
 
 def label(name: str) -> str:
@@ -238,6 +273,11 @@ def _even(dimension: Any, place: Any) -> list[Any]:
 
 def _scalars(point: dict[str, Any]) -> dict[str, Any]:
     return {str(name): value for name, value in point.items() if isinstance(value, int | float | str)}
+
+
+def _pixel(value: Any) -> tuple[float, float] | None:
+    found = [_number(one) for one in value] if isinstance(value, list | tuple) else []
+    return (found[0], found[1]) if len(found) == 2 and all(found) else None
 
 
 def _is_key(key: Any) -> bool:

@@ -178,7 +178,7 @@ def defects(*found):
         (
             lambda c: c["potential"]["thermal"]["sigma_a"].update(Si=None),
             "potential.thermal.sigma_a.Si",
-            r"must be a valid number; got None. Correct it in \S*study.yaml.$",
+            r"must be a valid number; got null. Correct it in \S*study.yaml.$",
         ),
         (
             lambda c: c["measure"].update(margin_a=-1),

@@ -97,6 +97,26 @@ def test_flyback_columns_are_cropped_from_the_scan(scan, right, tmp_path):
     np.testing.assert_array_equal(part.positions_a, calibrated(scan).positions_a((3, 4)))
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_many_frames_of_flyback_are_cropped(first, scan, right, tmp_path):
+    back = scan.patterns[:, :6]
+    frames = np.concatenate([back, scan.patterns] if first else [scan.patterns, back], axis=1).reshape(-1, 48, 48)
+    with pytest.raises(InputError, match="ends with 6 frames of flyback") as said:
+        imported(tmp_path, scan, frames, scan_shape=(8, 10))
+    words = f"--scan-shape 8,16 --scan-crop {':,6:' if first else ':,:10'}"
+    assert words in str(said.value)
+    *_, shape, _, crop = words.split()
+    shape = tuple(int(part) for part in shape.split(","))
+    dataset = imported(tmp_path, scan, frames, scan_shape=shape, scan_crop=crop)
+    np.testing.assert_array_equal(dataset.patterns, right.patterns)
+
+
+def test_a_flyback_longer_than_its_line_is_none(scan, tmp_path):
+    frames = np.zeros((10**5, 2, 2), np.uint8)
+    with pytest.raises(InputError, match=r"got \(5, 6\)\. Correct rows or columns\.$"):
+        imported(tmp_path, scan, frames, scan_shape=(5, 6))
+
+
 def test_an_interrupted_scan_is_refused_with_its_full_lines(scan, tmp_path):
     path = merlin(tmp_path / "scan.mib", scan.patterns.reshape(-1, 48, 48)[:67])
     (tmp_path / "scan.hdr").write_text(

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import h5py
 import pytest
 import yaml
+from every_kind import TITLE
 
 from benchmarks import corruptions
 from ptydesign import kinds, steps
@@ -91,6 +92,7 @@ def test_the_page_is_complete_and_a_function_of_the_tables(kind, studies, tmp_pa
     for name in ("What was asked", "What was found", "Failures", "Figures", "How to reproduce"):
         assert f"<h2>{name}</h2>" in html.unescape(page.decode())
     assert str(studies[kind].workplace) not in html.unescape(page.decode())
+    assert f"<h1>{html.escape(TITLE)}</h1>" in page.decode().replace("&#34;", "&quot;")
     drawn = {figure.name for figure in study.run.kind.pictures if (results / f"figures/{figure.name}.png").exists()}
     for figure in study.run.kind.pictures:
         assert (f". {figure.title}.</b>" in html.unescape(page.decode())) == (figure.name in drawn)

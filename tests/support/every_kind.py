@@ -14,11 +14,12 @@ import yaml
 from ptydesign.config import merge
 
 STUDIES = Path(__file__).parents[2] / "studies"
+TITLE = 'HfO\u2082 $x^{ [/111] [bold] <b>film & 50 % of "\u03b1"'  # no formula, no markup: shown as it is everywhere
 
 
 def write_tiny(kind: str, folder: Path) -> Path:
     """Write the tiny study of a kind, and the structure that it needs; returns the folder."""
-    content = TINY[kind]()
+    content = {**TINY[kind](), "title": TITLE}
     file = content.get("sample", {}).get("file")
     folder.mkdir(parents=True, exist_ok=True)
     if file is not None:

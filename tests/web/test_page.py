@@ -13,6 +13,7 @@ import pytest
 import tifffile
 import web_runs
 from plan_files import write_plan
+from web_page import WAIT_S
 
 from ptydesign import hdf5
 from ptydesign.session import Session
@@ -22,7 +23,13 @@ ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
 
 
-def wait_until(true, seconds=90.0):
+LOSS_TICKS = """() => {
+  const found = [...Bokeh.documents[0]._all_models.values()].find(m => m.type == "LogAxis")
+  return found.formatter.doFormat([0.028, 0.03, 1, 1.5e-7], {})
+}"""
+
+
+def wait_until(true, seconds=WAIT_S):
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until, "it did not come"
@@ -91,6 +98,9 @@ def test_a_reconstruction_is_started_seen_stopped_and_resumed(tmp_path, open_pag
     page.goto("/reconstruction?run=one.live", second)
     for one in (tab, second):
         one.get_by_text("Aberrations of this mode").wait_for()
+    assert tab.evaluate(LOSS_TICKS) == ["0.028", "0.03", "1", "1.5e-7"], "what an axis says is what it means"
+    tab.set_viewport_size({"width": 1280, "height": 800})
+    tab.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")  # a laptop's screen
     tab.get_by_role("button", name="Stop").click()
     wait_until(lambda: session.state() == "stopped")
     for one in (tab, second):
@@ -133,7 +143,7 @@ def test_strangers_see_nothing(tmp_path, open_page):
     assert caught.value.code == 403
 
 
-def test_a_first_view_of_many_runs_is_there_within_two_seconds(tmp_path, open_page):
+def test_a_first_view_of_many_runs_is_there_soon(tmp_path, open_page):
     for number in range(20):
         web_runs.study(tmp_path, f"run{number:02d}", trials=250)
     page = open_page(tmp_path)
@@ -141,9 +151,7 @@ def test_a_first_view_of_many_runs_is_there_within_two_seconds(tmp_path, open_pa
     begin = time.monotonic()
     tab = page.goto("/")
     assert tab.get_by_text("results/run19").is_visible()
-    taken = time.monotonic() - begin
-    print(f"first view: {taken:.2f} s")
-    assert taken < 10  # 2 s on a machine that does nothing else; tests share theirs
+    assert time.monotonic() - begin < 30  # `python -m benchmarks.page` measures it; tests share their machine
 
 
 @pytest.mark.slow

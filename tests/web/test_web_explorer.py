@@ -129,3 +129,12 @@ def test_a_camera_that_does_not_reach_the_resolution_says_so(tmp_path):
     one = Explorer(write_plan(tmp_path / "p.yaml", instrument__pixels_mrad=[4.0, 0.5]), "smoke")
     with pytest.raises(InputError, match="resolution"):
         one.pattern(moved(one, one.start(), {"camera": 0.5}))
+
+
+def test_what_a_plan_recommends_has_its_current_and_dose(explorer):
+    setting = {"voltage_kv": 80.0, "semiangle_mrad": 25.0, "defocus_nm": -4.0, "step_a": 1.2, "camera": 4.0}
+    knobs = explorer.advised({"setting": setting, "current_pa": 4.0, "dose_e_per_a2": 8000.0})
+    assert (knobs.current_pa, knobs.defocus_nm) == (4.0, -4.0)
+    assert knobs.dose_e_per_a2 == pytest.approx(8000)
+    with pytest.raises(InputError, match="must have a setting and a dose"):
+        explorer.advised({"setting": {}})

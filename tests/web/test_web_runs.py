@@ -8,6 +8,7 @@ import time
 
 import pytest
 import web_runs
+import yaml
 
 from ptydesign import session as sessions
 from ptydesign.errors import InputError
@@ -131,6 +132,17 @@ def test_the_surrogate_finds_what_the_trials_hold(tmp_path):
     assert sum(chances) == pytest.approx(1)
     assert chances == sorted(chances, reverse=True)
     assert trials.model("bo-1000") is trials.model("bo-1000"), "fitted once"
+
+
+def test_the_surrogate_of_a_search_by_optuna_is_fitted_too(tmp_path):
+    results = web_runs.study(tmp_path)
+    content = yaml.safe_load((results / "resolved.yaml").read_text())
+    content["search"] |= {"method": "optuna", "sampler": "tpe"}
+    (results / "resolved.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    trials = Trials(results)
+    assert trials.fit("bo-1000").contenders
+    assert trials.even_in_log("step_a")
+    assert not trials.even_in_log("defocus_nm")
 
 
 def test_sweeps_after_a_resume_replace_the_lost_ones():

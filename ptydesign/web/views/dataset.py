@@ -58,7 +58,8 @@ class View:
         for widget in (self.number, self.root):
             widget.param.watch(lambda _: self.show(), "value")
         self.layout = pn.Column(
-            pn.Row(self.number, self.root), pn.Row(self.one.pane, self.mean.pane, pn.pane.Bokeh(self.map))
+            pn.Row(self.number, self.root),
+            shell.wrapping(self.one.pane, self.mean.pane, pn.pane.Bokeh(self.map)),
         )
         self.show()
 

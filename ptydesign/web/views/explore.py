@@ -20,6 +20,7 @@ from ptydesign.web.predict import Predicted, predict
 from ptydesign.web.site import Site
 from ptydesign.web.trials import recommendation
 from ptydesign.web.views import plots, shell
+from ptydesign.web.views.later import Later
 
 WORDS = {
     "voltage_kv": "Voltage (kV)",
@@ -71,8 +72,9 @@ class Explore:
         self.site, self.explorer, self.name = site, explorer, name
         self.knobs = explorer.start()
         self._moving, self._wanted = False, 0
+        self.later = Later()
         self.title = shell.html(f"<h1>{escape(explorer.plan.title)}</h1>" + "".join(
-            f'<p class="quiet">{escape(w)}</p>' for w in explorer.warnings), margin=(20, 10))  # fmt: skip
+            f'<p class="quiet">{shell.marked(w)}</p>' for w in explorer.warnings), margin=(20, 10))  # fmt: skip
         self.sliders = {n: self._slider(c) for n, c in explorer.controls.items() if len(c.choices) != 1}
         for control, slider in self.sliders.items():
             slider.param.watch(lambda event, control=control: self._moved(control, event.new), "value")
@@ -86,13 +88,13 @@ class Explore:
                                 ranges=(self.mean.figure.x_range, self.mean.figure.y_range))  # fmt: skip
         self.pattern_says = shell.html()
         self.buttons = self._buttons()
-        self.picture = pn.Row(sizing_mode="stretch_width")
+        self.picture = shell.wrapping()
         self.prediction = pn.Column(sizing_mode="stretch_width", margin=0)
-        images = [one.pane for one in (self.probe, self.aperture, self.mean, self.draw)]
+        images = shell.wrapping(*(one.pane for one in (self.probe, self.aperture, self.mean, self.draw)))
         self.layout = pn.Row(
             pn.Column(*self.sliders.values(), *self.buttons, self.says, width=300),
             pn.Column(
-                self.summary, pn.Row(*images), self.pattern_says, self.picture, self.prediction,
+                self.summary, images, self.pattern_says, self.picture, self.prediction,
                 shell.html("<h2>Feasibility card</h2>"), self.card, sizing_mode="stretch_width",
             ),
             sizing_mode="stretch_width",
@@ -180,7 +182,9 @@ class Explore:
         mine, knobs = self._wanted, self.knobs
         if not self.explorer.ready(knobs):
             self.pattern_says.object = '<p class="quiet">The specimen of this camera length is being built ...</p>'
-        self._later(self.site.workers, lambda: self._pattern(mine, knobs), lambda done: self._show_pattern(mine, done))
+        self.later.do(
+            self.site.workers, lambda: self._pattern(mine, knobs), lambda done: self._show_pattern(mine, done)
+        )
 
     def _pattern(self, mine: int, knobs: Knobs) -> Pattern | None:
         return self.explorer.pattern(knobs) if mine == self._wanted else None
@@ -204,16 +208,6 @@ class Explore:
             f"{self.explorer.bench.bin}). In the middle of the specimen, with source and focal spread as planned.</p>"
         )
 
-    def _later(self, pool: Any, work: Any, show: Any) -> None:
-        """Do work in a thread, and show what came out in this page."""
-        document = pn.state.curdoc
-        future = pool.submit(work)
-        if document is None:  # a notebook without a server: wait
-            future.exception()
-            show(future)
-        else:
-            future.add_done_callback(lambda done: document.add_next_tick_callback(lambda: show(done)))
-
     # --- the surrogate of a plan that ran
 
     def _predict(self) -> None:
@@ -221,7 +215,7 @@ class Explore:
         if not (results / "logs" / "progress.jsonl").is_file():
             return
         mine, knobs = self._wanted, self.knobs
-        self._later(
+        self.later.do(
             self.site.workers, lambda: self._predicted(mine, knobs), lambda done: self._show_predicted(mine, done)
         )
 
@@ -241,10 +235,11 @@ class Explore:
         found = done.result()
         if found is None:
             return
+        errors = ", each with errors of a day" if self.explorer.plan.errors == "all" else ""
         words = (
             f"<h2>Predicted score at {found.dose_e_per_a2:g} e/Å²: {found.mean:.3f} ± {found.std:.3f}</h2>"
-            f'<p class="quiet">By the surrogate of {found.trials} trials of this plan. Blue: these settings; green: '
-            "the recommended one.</p>"
+            f'<p class="quiet">By the surrogate of {found.trials} trials of this plan{errors}. Blue: these settings; '
+            "green: the recommended one.</p>"
         )
         recommended = recommendation(self.explorer.results).get("setting") or {}
         figures = []
@@ -270,7 +265,7 @@ class Explore:
         reconstruct.on_click(lambda _: self._ask_picture(reconstruct))
         thumb = pn.widgets.Button(name="Rule of thumb", button_type="light", width=130)
         thumb.on_click(lambda _: self.set(self.explorer.start()))
-        found = recommendation(self.explorer.results).get("setting")
+        found = recommendation(self.explorer.results)
         advised = pn.widgets.Button(name="Recommended", button_type="light", width=130, disabled=not found)
         advised.on_click(lambda _: self._go_to(found))
         buttons: list[Any] = [reconstruct, pn.Row(thumb, advised, margin=0)]
@@ -285,9 +280,11 @@ class Explore:
             buttons.append(pn.Row(name, write, margin=0))
         return buttons
 
-    def _go_to(self, setting: dict[str, Any]) -> None:
-        values = {n: v for n, v in setting.items() if n in WORDS and isinstance(v, int | float)}
-        self.set(moved(self.explorer, self.knobs, values))
+    def _go_to(self, recommended: dict[str, Any]) -> None:
+        try:
+            self.set(self.explorer.advised(recommended))
+        except InputError as error:
+            self.says.object = shell.error(str(error))
 
     def _write_new(self, name: str) -> None:
         if not name or name != name.strip() or any(c in name for c in "/\\\0") or name.startswith("."):
@@ -307,7 +304,7 @@ class Explore:
     def _ask_picture(self, button: Any) -> None:
         button.disabled, button.name = True, "Reconstructing ..."
         knobs = self.knobs
-        self._later(
+        self.later.do(
             self.site.pictures, lambda: self.explorer.picture(knobs), lambda done: self._show_picture(button, done)
         )
 
@@ -324,10 +321,10 @@ class Explore:
             one.show(image, found.pixel_a, limits=limits)
         words = (
             f"<h2>Simulated reconstruction</h2><p>Score {found.score:.3f} after {found.sweeps} sweeps.</p>"
-            f'<p class="quiet">Of the piece that is scored, with these settings, beside the truth. It took '
+            f'<p class="quiet">Of the piece that is scored, with exactly these settings, beside the truth. It took '
             f"{found.seconds:.0f} s.</p>"
         )
-        self.picture[:] = [*(one.pane for one in images), shell.html(words)]
+        self.picture[:] = [*(one.pane for one in images), shell.html(words, width=320, sizing_mode="fixed")]
 
 
 def summary(answer: Answer) -> str:
@@ -340,7 +337,7 @@ def summary(answer: Answer) -> str:
         ("Linear overlap", f"{answer.overlap:.0%}"),
         ("Depth of field", f"{number(answer.depth_of_field_a / 10)} nm"),
         ("Scan on the day", f"{operation.shape[0]} × {operation.shape[1]}"),
-        ("Scan time", shell.duration(operation.scan_time_s)),
+        ("Scan time", _time(operation.scan_time_s)),
         ("Card", answer.card.status),
     )
     cells = []
@@ -368,3 +365,7 @@ def card_table(card: Card) -> str:
         )
     head = "<tr><th><th>Rule<th class=number>Value<th>Wanted<th>What to change</tr>"
     return f"<table style='font-size:13px'><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _time(seconds: float | None) -> str:
+    return f"{number(seconds, 2)} s" if seconds is not None and seconds < 10 else shell.duration(seconds)

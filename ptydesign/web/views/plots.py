@@ -6,12 +6,21 @@ from typing import Any
 
 import numpy as np
 import panel as pn
-from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMapper, Range1d
+from bokeh.models import (
+    ColorBar,
+    ColumnDataSource,
+    CustomJSTickFormatter,
+    HoverTool,
+    LinearColorMapper,
+    LogAxis,
+    Range1d,
+)
 from bokeh.plotting import figure
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 GREYS = [f"#{g:02x}{g:02x}{g:02x}" for g in range(256)]
+PLAIN_NUMBER = "return Number(tick.toPrecision(3)).toString()"
 MOST_SHOWN = 640  # pixels of an image along an axis that are sent to a browser; more are averaged
 
 
@@ -35,6 +44,8 @@ def plain(title: str = "", **options: Any) -> figure:
         axis.axis_label_text_font_size = "12px"
         axis.minor_tick_line_color = None
         axis.axis_line_color = axis.major_tick_line_color = "#9aa7b1"
+        if isinstance(axis, LogAxis):  # Bokeh's own words are powers of ten, also between two of them
+            axis.formatter = CustomJSTickFormatter(code=PLAIN_NUMBER)
     return plot
 
 

@@ -13,7 +13,7 @@ from bokeh.models import ColumnDataSource
 from ptydesign.drawing import BLUE, GREY, VERMILLION
 from ptydesign.errors import InputError
 from ptydesign.session import RUNNING
-from ptydesign.study.quantities import number
+from ptydesign.study.quantities import fixed
 from ptydesign.units import NM
 from ptydesign.web import jobs
 from ptydesign.web.iterations import Iteration, Reconstruction, fit_aberrations
@@ -26,13 +26,13 @@ EVERY_MS = 1500
 MOST_BESIDE = 4
 LARGE, SMALL = 420, 190
 ALL = "all together"
-WORDS = {
-    "defocus_nm": "Defocus (nm)",
-    "astigmatism_nm": "Astigmatism (nm)",
-    "astigmatism_deg": "its angle (°)",
-    "coma_um": "Coma (µm)",
-    "coma_deg": "its angle (°)",
-    "cs_mm": "Cs (mm)",
+WORDS = {  # of each aberration: what it is called, and its decimals
+    "defocus_nm": ("Defocus (nm)", 2),
+    "astigmatism_nm": ("Astigmatism (nm)", 2),
+    "astigmatism_deg": ("its angle (°)", 0),
+    "coma_um": ("Coma (µm)", 3),
+    "coma_deg": ("its angle (°)", 0),
+    "cs_mm": ("Cs (mm)", 4),
 }
 
 
@@ -55,12 +55,14 @@ class View:
         self._shown: tuple = ()
         self.started: jobs.Started | None = None
         self._slices = 0
-        self.head, self.fitted, self.says, self.log = (shell.html() for _ in range(4))
+        self.head, self.says, self.log = (shell.html() for _ in range(3))
+        self.fitted = shell.html(width=250, sizing_mode="fixed")
         self.act = pn.widgets.Button(name="Stop", width=90, button_type="light", margin=(22, 6))
         self.act.on_click(self._act)
         self.player = pn.widgets.DiscretePlayer(
             options=run.sweeps or [0], value=(run.sweeps or [0])[-1], interval=500, width=330, name="Sweep",
-            show_loop_controls=False, visible_buttons=["first", "previous", "play", "pause", "next", "last"],
+            show_value=False, show_loop_controls=False,
+            visible_buttons=["first", "previous", "play", "pause", "next", "last"],
         )  # fmt: skip
         self.follow = pn.widgets.Checkbox(name="show the newest", value=True, margin=(28, 5))
         self.slice = pn.widgets.Select(name="Slice", options=[ALL], width=110)
@@ -80,7 +82,7 @@ class View:
         self.loss, self.positions = self._loss_plot(), self._positions_plot()
         others = self._others()
         self.beside = pn.widgets.MultiChoice(name="Beside it", options=others, max_items=MOST_BESIDE, width=380)
-        self.compared = pn.Row(sizing_mode="stretch_width")
+        self.compared = shell.wrapping()
         self.images: dict[str, plots.Image] = {}
         save = pn.widgets.FileDownload(
             callback=self._tiff, filename="phase.tif", label="Save TIFF", button_type="light", width=110, margin=(22, 6)
@@ -89,20 +91,17 @@ class View:
             one.param.watch(lambda _: self.show(), "value")
         self.player.param.watch(self._stepped, "value")
         self.beside.param.watch(lambda _: self._compare(), "value")
-        small = pn.Column(
-            pn.Row(self.power.pane, self.probe.pane, self.beyond.pane),
-            pn.Row(
-                pn.pane.Bokeh(self.loss, width=410, height=265),
-                pn.pane.Bokeh(self.positions, width=290, height=265),
-                self.fitted,
-            ),
-            margin=0,
+        small = shell.wrapping(
+            self.power.pane, self.probe.pane, self.beyond.pane,
+            pn.pane.Bokeh(self.loss, width=410, height=265, margin=(4, 8, 4, 0)),
+            pn.pane.Bokeh(self.positions, width=290, height=265, margin=(4, 8, 4, 0)),
+            self.fitted, flex="1 1 0",
         )  # fmt: skip
         self.layout = pn.Column(
             pn.Row(self.head, self.act, sizing_mode="stretch_width"),
-            pn.Row(self.player, self.follow, self.slice, self.range, self.gamma, self.mode, self.focus, save),
+            shell.wrapping(self.player, self.follow, self.slice, self.range, self.gamma, self.mode, self.focus, save),
             self.says,
-            pn.Row(self.phase.pane, small),
+            pn.Row(self.phase.pane, small, sizing_mode="stretch_width"),
             *((self.beside, self.compared) if site is not None else ()),
             self.log,
             sizing_mode="stretch_width",
@@ -140,7 +139,9 @@ class View:
         cost = self.run.about.get("cost_s")
         seconds = self.run.about.get("seconds")
         told = f" Being watched cost it {cost:.2g} s." if isinstance(cost, int | float) and not seconds else ""
-        text = f"<h1>{escape(found.title)}</h1>{card(found)}<p class=quiet>{escape(found.reason)}{told}</p>"
+        text = (
+            f"<h1>{escape(found.title)}</h1>{card(found, titled=False)}<p class=quiet>{escape(found.reason)}{told}</p>"
+        )
         if self.head.object != text:
             self.head.object = text
         running = found.state == RUNNING
@@ -200,6 +201,7 @@ class View:
             return
         self._shown = chosen
         self.says.object = ""
+        self.player.name = f"After sweep {one.sweep}"
         if self._slices != len(one.object):
             self._slices = len(one.object)
             self.slice.options = [ALL, *range(1, self._slices + 1)] if self._slices > 1 else [ALL]
@@ -237,14 +239,14 @@ class View:
             self.fitted.object = f"<h2>Aberrations</h2><p class=quiet>{escape(str(error))}</p>"
             return
         lines = "".join(
-            f"<tr><td>{words}</td><td class=number>{number(told[name]) if told else '–'}</td>"
-            f"<td class=number>{number(fitted.values[name])}</td></tr>"
-            for name, words in WORDS.items()
+            f"<tr><td>{words}</td><td class=number>{fixed(told.get(name), decimals)}</td>"
+            f"<td class=number>{fixed(fitted.values[name], decimals)}</td></tr>"
+            for name, (words, decimals) in WORDS.items()
         )
         self.fitted.object = (
             "<h2>Aberrations of this mode</h2><table style='font-size:13px;width:auto'>"
             f"<thead><tr><th><th class=number>told<th class=number>fitted</tr></thead>{lines}</table>"
-            f"<p class=quiet>The fit leaves {fitted.residual_rad:.2g} rad rms<br>between neighbouring frequencies.</p>"
+            f"<p class=quiet>The fit leaves {fitted.residual_rad:.2g} rad rms between neighbouring frequencies.</p>"
         )
 
     def _show_positions(self, one: Iteration) -> None:

@@ -13,6 +13,7 @@ from ptydesign.web.views import shell
 
 EVERY_MS = 2000
 MOST_DATASETS = 40  # that are listed
+ALONE = "Runs"  # the table's head when nothing runs
 MOST_CARDS = 12  # of runs that run
 
 
@@ -37,7 +38,8 @@ def view(site: Site) -> pn.Template:
             text = card(run)
             if shown["cards"][run.name].object != text:
                 shown["cards"][run.name].object = text
-        text = rest([run for run in runs if run.name not in names]) + datasets(site.runs.datasets())
+        head = "All others" if names else ALONE
+        text = rest([run for run in runs if run.name not in names], head) + datasets(site.runs.datasets())
         if table.object != text:
             table.object = text
 
@@ -63,16 +65,16 @@ def address_of(run: Run) -> str:
     return "/reconstruction" if run.sort == RECONSTRUCTION else "/study"
 
 
-def card(run: Run) -> str:
-    """A run that runs."""
+def card(run: Run, titled: bool = True) -> str:
+    """A run that runs; its own page has the title already."""
     left = f", about {shell.duration(run.left_s)} left" if run.left_s is not None else ""
     unit = "sweeps" if run.sort == RECONSTRUCTION else "trials"
     failed = f", {run.failed} failed" if run.failed else ""
     of = f" of {run.total}" if run.total else ""
-    title = shell.link(address_of(run), run.title, run=run.name)
+    title = f"<b>{shell.link(address_of(run), run.title, run=run.name)}</b> " if titled else ""
     return (
         f'<div style="background:#fff;border:1px solid #e1e6ea;border-radius:6px;padding:9px 12px">'
-        f"{shell.state(run.state)} &nbsp;<b>{title}</b> "
+        f"{shell.state(run.state)} &nbsp;{title}"
         f'<span class="quiet">{escape(run.name)}, {escape(run.kind)}; last sign {shell.ago(run.spoke)}</span>'
         f'<div style="display:flex;gap:14px;align-items:center;margin-top:7px"><div style="flex:1">'
         f"{shell.bar(run.done, run.total)}</div><span>{run.done}{of} {unit}{failed}{left}</span></div></div>"
@@ -88,18 +90,20 @@ def datasets(names: list[str]) -> str:
     return f"<h2 style='margin-top:14px'>Datasets</h2><p>{links}{more}</p>"
 
 
-def rest(runs: list[Run]) -> str:
+def rest(runs: list[Run], head: str) -> str:
     """The table of all others; those that could not be read last."""
     if not runs:
-        return shell.note(
-            "No other runs in this folder. A study writes results/, a reconstruction with --live a folder *.live."
+        words = (
+            "No runs in this folder yet. A study writes `results/`, a reconstruction with `--live` a folder "
+            "`*.live`. The plan explorer works without."
         )
+        return shell.note(words) if head == ALONE else ""
     lines = []
     for run in sorted(runs, key=lambda run: (run.state == UNREADABLE, run.state == WAITING)):
         words = shell.link(address_of(run), run.title, run=run.name) if run.state != UNREADABLE else escape(run.title)
         if run.state == WAITING:
             words = shell.link("/start", run.title, study=run.name)
-        of = f"/{run.total}" if run.total and run.total != run.done else ""
+        of = f"/{run.total}" if run.total > run.done and run.state != "done" else ""  # a decision may spare trials
         count = f"{run.done}{of}" if run.done or run.total else ""
         best = f"{run.best:.4g}" if run.best is not None else ""
         what = "loss " if run.sort == RECONSTRUCTION and best else ""
@@ -111,7 +115,7 @@ def rest(runs: list[Run]) -> str:
             f"<td class=quiet>{escape(run.reason)}</td></tr>"
         )
     return (
-        "<h2>All others</h2><table><thead><tr><th>State<th>Run<th>Sort<th class=number>Trials or sweeps"
+        f"<h2>{head}</h2><table><thead><tr><th>State<th>Run<th>Sort<th class=number>Trials or sweeps"
         "<th class=number>Failed<th class=number>Best<th>Last sign<th>Why</tr></thead><tbody>"
         + "".join(lines)
         + "</tbody></table>"

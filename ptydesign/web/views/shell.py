@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from html import escape
 from pathlib import Path
@@ -82,14 +83,25 @@ def html(text: str = "", **options) -> pn.pane.HTML:
     return pn.pane.HTML(text, **{"stylesheets": [STYLE], "sizing_mode": "stretch_width", "margin": (4, 0), **options})
 
 
+def wrapping(*items: pn.viewable.Viewable, **styles: str) -> pn.Row:
+    """Things of fixed width side by side, that go on below in a narrow window."""
+    # a sizing mode would have Panel demand the width of all of them together
+    return pn.Row(*items, styles={"flex-wrap": "wrap", "width": "100%", "min-width": "0", **styles}, margin=0)
+
+
+def marked(words: str) -> str:
+    """Words as HTML: `code` as such, and each line on its own."""
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escape(words)).replace("\n", "<br>")
+
+
 def error(words: str) -> str:
     """A message that something is wrong."""
-    return f'<div class="error">{escape(words)}</div>'
+    return f'<div class="error">{marked(words)}</div>'
 
 
 def note(words: str) -> str:
     """A message that nothing is wrong."""
-    return f'<div class="note">{escape(words)}</div>'
+    return f'<div class="note">{marked(words)}</div>'
 
 
 def state(name: str) -> str:

@@ -34,7 +34,7 @@ def view(site: Site) -> pn.Template:
     study, reconstruction = StudyForm(site, shell.query("study")), ReconstructionForm(site)
     for form in (study, reconstruction):
         pn.state.add_periodic_callback(form.update, EVERY_MS)
-    row = pn.Row(study.layout, pn.Spacer(width=30), reconstruction.layout, sizing_mode="stretch_width")
+    row = shell.wrapping(study.layout, reconstruction.layout)
     return shell.page("Start", "/start", str(site.folder.path), row)
 
 
@@ -106,7 +106,8 @@ class StudyForm(Form):
             pn.Row(self.field("cores", self.cores), self.field("executor", self.executor), margin=0),
             pn.Row(check, start),
             self.says,
-            width=480,
+            width=500,
+            margin=(0, 30, 0, 0),
         )
 
     def _path(self) -> Any:

@@ -19,11 +19,14 @@ from ptydesign.web import jobs
 from ptydesign.web.site import Site
 from ptydesign.web.trials import Fit, Trials, label, recommendation
 from ptydesign.web.views import plots, shell
+from ptydesign.web.views.later import Later
 from ptydesign.web.views.runs import card
 
 EVERY_MS = 2000
 PER_ROW = 4  # plots of parameters side by side
 MOST_PLOTS = 12
+APPLIED = "applied_dose_e_per_a2"
+MOST_PICTURES = 4  # of a trial
 REFIT = 1.1  # times as many trials: then the surrogate is fitted anew
 
 
@@ -45,6 +48,7 @@ class Study:
     def __init__(self, site: Site, name: str, trials: Trials):
         self.site, self.name, self.trials = site, name, trials
         self._shown, self._fitted = -1, ("", 0)
+        self.later = Later()
         self.started: jobs.Started | None = None
         self.head, self.below, self.says = shell.html(), shell.html(), shell.html()
         self.contenders = shell.html(width=620, sizing_mode="fixed", margin=(0, 0, 0, 14))
@@ -58,7 +62,7 @@ class Study:
         self.grid = pn.GridBox(ncols=PER_ROW, sizing_mode="stretch_width")
         self.best = self._best_plot()
         self.table = self._table()
-        self.picture = pn.Row(sizing_mode="stretch_width")
+        self.picture = shell.wrapping()
         self.pictures = pn.widgets.Select(name="Picture of a trial", options=[], width=320)
         self.search.param.watch(lambda _: self._draw(), "value")
         self.pictures.param.watch(lambda _: self._show_picture(), "value")
@@ -83,7 +87,9 @@ class Study:
         self.trials.update()
         run = self.site.find(self.name)
         if run is not None:
-            text = f"<h1>{escape(self.trials.title)}</h1>{self._question()}" + card(run) + _why(run.reason)
+            text = (
+                f"<h1>{escape(self.trials.title)}</h1>{self._question()}" + card(run, titled=False) + _why(run.reason)
+            )
             report = self.trials.results / "report.html"
             if report.is_file():
                 text += f'<p class="quiet">Its report: <code>{escape(self.site.folder.name(report))}</code></p>'
@@ -153,16 +159,18 @@ class Study:
         self._refit(len(part))
 
     def _best_plot(self) -> Any:
-        plot = plots.plain("Score of each trial, and the best so far", height=330, tools=_BRUSH)
+        plot = plots.plain(f"{self.trials.score} of each trial, and the best so far", height=330, tools=_BRUSH)
         plot.scatter("number", "value", source=self.source, size=6, color="colour", alpha=0.6, **_FADED)
         plot.step("number", "best", source=self.source, mode="after", line_width=2, color=ORANGE)
         plot.add_tools(HoverTool(tooltips=_TIPS))
-        plot.xaxis.axis_label, plot.yaxis.axis_label = "Trial of this search", "Score"
+        plot.xaxis.axis_label, plot.yaxis.axis_label = "Trial of this search", self.trials.score
         return plot
 
     def _parameter_plot(self, name: str, part: pd.DataFrame) -> Any:
         words = pd.api.types.is_string_dtype(part[name]) or part[name].dtype == object
         ranges = {"x_range": FactorRange(*sorted({str(v) for v in part[name].dropna()}))} if words else {}
+        if self.trials.even_in_log(name):
+            ranges["x_axis_type"] = "log"
         plot = plots.plain(height=235, tools=_BRUSH, **ranges)
         band = self.bands[name] = ColumnDataSource({"x": [], "mean": [], "low": [], "high": []})
         if not words:
@@ -170,7 +178,7 @@ class Study:
             plot.line("x", "mean", source=band, color=ORANGE, line_width=2)
         plot.scatter(name, "value", source=self.source, size=6, color="colour", alpha=0.6, **_FADED)
         plot.add_tools(HoverTool(tooltips=_TIPS))
-        plot.xaxis.axis_label, plot.yaxis.axis_label = label(name), "Score"
+        plot.xaxis.axis_label, plot.yaxis.axis_label = label(name), self.trials.score
         return plot
 
     # --- the surrogate, in a thread of its own
@@ -184,11 +192,11 @@ class Study:
                 band.data = {"x": [], "mean": [], "low": [], "high": []}
         self._fitted = search, count
         self.contenders.object = "<h2>Contenders</h2><p class=quiet>The surrogate is being fitted ...</p>"
-        future = self.site.workers.submit(self.site.fit, self.name, search, count)
-        document = pn.state.curdoc
-        if document is None:
-            return
-        future.add_done_callback(lambda done: document.add_next_tick_callback(lambda: self._show_fit(search, done)))
+        self.later.do(
+            self.site.workers,
+            lambda: self.site.fit(self.name, search, count),
+            lambda done: self._show_fit(search, done),
+        )
 
     def _show_fit(self, search: str, done: Any) -> None:
         if search != self.search.value:
@@ -220,8 +228,9 @@ class Study:
         chosen = self.source.selected.indices
         rows = part.iloc[[i for i in chosen if i < len(part)]] if chosen else part
         names = [n for n in self.trials.parameters if n in rows]
-        shown = rows[["number", "trial", "dose", "value", *names, "seconds", "status", "reason"]].copy()
-        self.table.titles = {"number": "#", "trial": "Trial", "dose": "Dose or budget", "value": "Score",
+        dose = [] if APPLIED in names else ["dose"]  # the search varies it
+        shown = rows[["number", "trial", *dose, "value", *names, "seconds", "status", "reason"]].copy()
+        self.table.titles = {"number": "#", "trial": "Trial", "dose": self.trials.dose, "value": self.trials.score,
                              "seconds": "Seconds",
                              "status": "Status", "reason": "Reason", **{n: label(n) for n in names}}  # fmt: skip
         self.table.formatters = {n: NumberFormatter(format="0.[0000]") for n in names if shown[n].dtype != object} | {
@@ -245,9 +254,10 @@ class Study:
             self.picture[:] = [shell.html(shell.error(str(error)))]
             return
         shown = []
-        for name, image in list(images.items())[:4]:
-            one = plots.Image(name.replace("_", " "), unit="px", size=290)
-            one.show(image)
+        for image in images[:MOST_PICTURES]:
+            unit = "px" if image.pixel_a is None else "Å"
+            one = plots.Image(image.name.replace("_", " ").capitalize(), unit=unit, value="rad", size=290)
+            one.show(image.values, image.pixel_a or (1.0, 1.0))
             shown.append(one.pane)
         self.picture[:] = shown
 

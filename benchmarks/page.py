@@ -1,0 +1,168 @@
+"""`python -m benchmarks.page`: how quick the page is in a real browser, and what it costs a run to be watched.
+
+Needs the extras `web` and `dev`, and Chromium. Take an otherwise idle machine; the table says how busy it was.
+
+first view    the list of 20 runs with 5,000 trials, from the address until it stands there
+setting       the plan explorer, from a key on a slider until numbers, card, probe and pattern are new; and what
+              of that the server computes
+watched       a reconstruction with --live, open in the browser: seconds that it says it spent on that, of all
+memory        of the server, after the first view and after all
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "support"))  # folders of runs as the tests have them
+
+RUNS, TRIALS = 20, 250  # and trials of each
+VIEWS, MOVES = 10, 20
+PLAN = "plan_bilayer"
+SWEEPS = 200
+SCAN = {"shape": (64, 64), "steps": (20, 20)}
+
+
+def first_views(page) -> list[float]:
+    """Seconds of each view of the list of runs; the server's very first page is not among them."""
+    page.goto("/")
+    found = []
+    for _ in range(VIEWS):
+        begin = time.perf_counter()
+        page.goto("/").get_by_text(f"results/run{RUNS - 1:02d}").wait_for()
+        found.append(time.perf_counter() - begin)
+    return found
+
+
+def settings(page) -> list[float]:
+    """Seconds from a key on the slider of the step until everything is new."""
+    tab = page.goto(f"/explore?plan=studies/{PLAN}&scale=preview")
+    draw = tab.get_by_text("The draw has")
+    draw.wait_for()
+    electrons = tab.get_by_text("Electrons per pattern").first.locator("xpath=following-sibling::div").first
+    handle = tab.get_by_text("Scan step").locator("xpath=ancestor::div[1]").locator(".noUi-handle")
+    handle.focus()
+    found = []
+    for _ in range(MOVES):
+        before = electrons.inner_text(), draw.inner_text()
+        begin = time.perf_counter()
+        handle.press("ArrowLeft")
+        while electrons.inner_text() == before[0] or draw.inner_text() == before[1]:
+            if time.perf_counter() - begin > 30:
+                raise AssertionError("the explorer doesn't answer")
+        found.append(time.perf_counter() - begin)
+    return found
+
+
+def computed(folder: Path) -> list[float]:
+    """Seconds that the server computes for a new setting, without the browser."""
+    from ptydesign.web.explorer import Explorer, moved
+
+    explorer = Explorer(folder / "studies" / PLAN)
+    knobs = explorer.start()
+    explorer.pattern(knobs)
+    found = []
+    for number in range(MOVES):
+        changed = moved(explorer, knobs, {"step_a": knobs.step_a * (1 - number / 100)})
+        begin = time.perf_counter()
+        explorer.answer(changed)
+        explorer.pattern(changed)
+        found.append(time.perf_counter() - begin)
+    return found
+
+
+def watched(page, folder: Path) -> tuple[float, float]:
+    """(seconds that a run spent on being watched, all of its seconds), while its page is open."""
+    import web_runs
+
+    web_runs.dataset(folder, "watched.h5", **SCAN)
+    plan = {"engines": [{"engine": "lsqml", "sweeps": SWEEPS, "group": 32}]}
+    (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
+    command = [sys.executable, "-m", "ptydesign", "reconstruct", "watched.h5", "plan.yaml", "-o", "out.h5"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.Popen([*command, "--live", "--quiet"], cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+    live = folder / "out.live"
+    while run.poll() is None and not list(live.glob("iteration-*.h5")):
+        time.sleep(0.1)
+    page.goto("/reconstruction?run=out.live")
+    if run.wait():
+        raise AssertionError("the reconstruction failed")
+    last = json.loads((live / "progress.jsonl").read_text().splitlines()[-1])
+    return float(json.loads((live / "session.json").read_text())["cost_s"]), float(last["s"])
+
+
+def memory_mb(process: subprocess.Popen) -> float:
+    """What a process has in memory, in MB; Linux only."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1000
+
+
+def measure(folder: Path, browser) -> list[tuple[str, str, str]]:
+    """(what, goal, measured) of everything."""
+    import web_page
+    import web_runs
+
+    for number in range(RUNS):
+        web_runs.study(folder, f"run{number:02d}", trials=TRIALS)
+    shutil.copytree(ROOT / "studies" / PLAN, folder / "studies" / PLAN)
+    process, address = web_page.serve(folder)
+    page = web_page.Page(browser, address, process)
+    try:
+        views = first_views(page)
+        before = memory_mb(process)
+        rows = [(f"First view of {RUNS} runs with {RUNS * TRIALS:,} trials", "2 s", spread(views))]
+        rows.append(("Plan explorer: a new setting", "0.3 s", spread(settings(page))))
+        rows.append(("of which the server computes", "", spread(computed(folder))))
+        cost, seconds = watched(page, folder)
+        words = f"{cost / seconds:.1%} ({cost:.2g} of {seconds:.0f} s)"
+        rows.append(("Being watched, of a run's time", "2 %", words))
+        for _ in range(VIEWS):
+            page.goto("/")
+            page.goto("/study?run=results/run00")
+        after = memory_mb(process)
+        rows.append((f"Memory of the server, then after {2 * VIEWS} views more", "bounded",
+                     f"{before:.0f} MB, {after:.0f} MB"))  # fmt: skip
+        return rows
+    finally:
+        page.close()
+
+
+def spread(seconds: list[float]) -> str:
+    """Median and the slowest."""
+    return f"{statistics.median(seconds):.2f} s (slowest of {len(seconds)}: {max(seconds):.2f} s)"
+
+
+def markdown(rows: list[tuple[str, str, str]]) -> str:
+    """The table."""
+    return (
+        "\n".join(["| what | goal | measured |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+    )
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()  # fmt: skip
+    import web_page
+    from playwright.sync_api import sync_playwright
+
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as room, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=web_page.browser_path(), args=list(web_page.FLAGS))
+        rows = measure(Path(room), browser)
+    print(f"{os.cpu_count()} cores; load before: {load:.1f}, after: {os.getloadavg()[0]:.1f}\n\n{markdown(rows)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Smoke studies of every kind, for what is done to them many times: those of the repository, with less in them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ptydesign.config import merge
+
+SCALE = "smoke"
+# A study of the repository for each kind, and what is left out of its smoke scale.
+STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "experiment": ("lowdose", {"doses_e_per_a2": [1000], "validation": {"abtem": False, "repeats": 1}}),
+    "depth": ("depth", {"variants": []}),
+    "tuning": ("reconparams", {}),
+    "regularisation": ("engines", {}),
+    "planning": ("plan_bilayer", {}),
+    "compare": ("compare", {"draws": 2}),
+}
+
+
+def write_study(kind: str, studies: Path, folder: Path) -> Path:
+    """Copy the study of a kind into `folder`/<its name>; returns that. studies: the repository's."""
+    name, less = STUDIES[kind]
+    made = folder / name
+    shutil.copytree(studies / name, made)
+    content = yaml.safe_load((made / "study.yaml").read_text(encoding="utf-8"))
+    content["scales"] = {SCALE: merge(content["scales"][SCALE], less)}
+    (made / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return made
