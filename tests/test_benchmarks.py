@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 import toy
 from study_files import tiny, write_study
 
-from benchmarks import fairness, floor, gpu, kills, ours, profile, quality, speed, stability, trends
+from benchmarks import fairness, floor, gpu, kills, methods, ours, profile, quality, speed, stability, trends
 from benchmarks.data import Case
+from ptydesign.design.settings import Observation, SearchConfig
+from ptydesign.design.space import build_space
+from ptydesign.design.surrogate import surrogate
 from ptydesign.experiment.resolve import resolve
+from ptydesign.study.decide import DecisionConfig
 
 
 def curves(mine, theirs):
@@ -205,3 +212,20 @@ def test_times_of_other_programs_stand_beside_ours():
     text = gpu.markdown(found)
     assert "phaser / ours | pty-chi / ours" in text
     assert text.rstrip().endswith("| 3000.0 | 3.0 | 1.5 | 1.0 | 4.0 | failed |")
+
+
+def test_methods_are_judged_by_what_they_miss_of_a_known_truth():
+    """Without noise a decision takes the contender that is truly best; losses are told by dose, with their spread."""
+    space = build_space({"x": {"low": 0, "high": 1}})
+    seen = [Observation({"x": x}, 1 - (x - 0.3) ** 2) for x in np.linspace(0, 1, 12)]
+    model = surrogate(space, SearchConfig(kernel={"nu": 2.5}), seen)
+    quiet = methods.World({100.0: model}, {100.0: 0.0}, {100.0: model.best()[1]})
+    assert quiet.trial(100.0, {"x": 0.3}, 1) == quiet.value(100.0, {"x": 0.3}) == pytest.approx(1, abs=1e-2)
+    points = [{"x": 0.9}, {"x": 0.32}, {"x": 0.0}]
+    study = SimpleNamespace(decision=DecisionConfig(first=2, draws=6))
+    assert methods._decided(study, quiet, 100.0, points, 1) == 1
+    loud = replace(quiet, noise={100.0: 0.1})
+    draws = [loud.trial(100.0, {"x": 0.3}, seed) for seed in range(200)]
+    assert np.std(draws) == pytest.approx(0.1, rel=0.2)
+    rows = [{"method": "EI", "taken": "decided", "dose_e_per_a2": 100.0, "loss": loss} for loss in (0.01, 0.03)]
+    assert "| EI | decided | 0.0200 +- 0.0100 (0.0141, 0.030) |" in methods.markdown(pd.DataFrame(rows))

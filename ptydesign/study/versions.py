@@ -20,7 +20,7 @@ ALGORITHMS = {
     "decision": 3,  # contenders of a search, and draws that decide which wins
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 4,  # tables
-    "figures": 13,  # figures and report
+    "figures": 14,  # figures and report
     "planning": 9,  # cards, draws of errors, choice, limits
     "bound": 8,  # the Cramer-Rao bound of a plan, and what its simulations reach
     "tolerance": 3,  # what a tolerance says

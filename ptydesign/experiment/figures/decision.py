@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLUMNS = 3
+_FAR = 8  # zones behind the winner: further contenders are shown at the edge
 _ROW_IN = 1.75
 
 
@@ -29,7 +30,7 @@ def _caption(tables: ExperimentTables) -> str:
     return (
         "How far each contender lies behind the winner in draws with fresh noise: difference of the means with its "
         f"interval of 95 %. Grey: the indifference zone, {number(config['zone'])}. A contender whose bar reaches zero "
-        "can't be told from the winner. Numbers: draws."
+        "can't be told from the winner. Triangles: further behind than the axis reaches. Numbers: draws."
     )
 
 
@@ -54,12 +55,18 @@ def _panel(tables: ExperimentTables, axes: Axes, dose: float) -> None:
     reach = np.abs(rows[["low", "high"]].to_numpy(float).T - behind)
     axes.axvspan(-zone, zone, color=drawing.PALE, lw=0, zorder=0)
     axes.axvline(0, color=drawing.GREY, lw=0.8, zorder=1)
-    axes.errorbar(behind[1:], places[1:], xerr=reach[:, 1:], fmt="o", color=drawing.BLUE, ms=3.5, lw=1, zorder=3)
+    far = np.max(behind[1:], initial=0.0) if zone == 0 else _FAR * zone
+    near = np.flatnonzero(behind <= far)
+    axes.errorbar(behind[near], places[near], xerr=reach[:, near], fmt="o", color=drawing.BLUE, ms=3.5, lw=1, zorder=3)
+    beyond = places[np.nan_to_num(behind) > far]
+    axes.plot(np.full(len(beyond), far), beyond, ">", color=drawing.BLUE, mfc="none", ms=4, zorder=3)
     axes.plot([0], [0], "D", color=drawing.VERMILLION, ms=4, zorder=3)
     for place, count in zip(places, rows["n"], strict=True):
         at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right", "va": "center"}
         axes.annotate(f"{count:.0f}", (1.0, place), (-3, 0), fontsize=6.5, color=drawing.GREY, **at)
-    ends = [value for value in (*rows["low"], *rows["high"], -zone, 1.6 * zone) if np.isfinite(value)]
+    shown = rows.iloc[near]
+    ends = [*shown["low"], *shown["high"], -zone, 1.6 * zone, *([far] if len(beyond) else [])]
+    ends = [value for value in ends if np.isfinite(value)]
     span = max(ends) - min(ends)
     axes.set_xlim(min(ends) - 0.04 * span, max(ends) + 0.16 * span)
     axes.set_ylim(len(rows) - 0.5, -0.5)
