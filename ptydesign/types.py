@@ -99,12 +99,15 @@ class Detector:
     1/(2 pixel_a) and its reciprocal pixel is 1/(pixels pixel_a).
     mtf_nyquist: modulation transfer at the detector's Nyquist frequency, of a Gaussian MTF; 1 is ideal.
     background_e_per_px: mean counts added to every pixel of every pattern.
+    point_sampled: no detector does it, some published simulations do: a pixel takes the intensity at its centre, and
+    each pattern is scaled to all of its electrons.
     """
 
     pixels: tuple[int, int]
     pixel_a: tuple[float, float]
     mtf_nyquist: float = 1.0
     background_e_per_px: float = 0.0
+    point_sampled: bool = False
 
     @property
     def grid(self) -> Grid:

@@ -5,35 +5,30 @@ results/<study>[-<scale>]/
   draws/<dose>-<design>.json   fresh draws of a design; all reconstructions get the same patterns
   tables/, figures/, report.html, logs/
 
-A small kind, and the one to copy for a new one: this file says what is computed, `report` what is shown.
+A small kind, and the one to copy for a new one: `config` is its file, this module says what is computed, `report` what
+is shown.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
-
-from ptydesign.errors import InputError
+from ptydesign.compare.config import CompareStudy
 from ptydesign.experiment import checks, estimate
-from ptydesign.experiment.config import DesignConfig, ObjectiveConfig, SimulatedStudy, check_objective
+from ptydesign.experiment.config import SimulatedStudy
 from ptydesign.experiment.images import keep_images, kept_images
 from ptydesign.experiment.kind import POTENTIAL, POTENTIAL_FILE, SIMULATED
 from ptydesign.experiment.resolve import Resolved, resolved
 from ptydesign.experiment.search import Runner
 from ptydesign.experiment.trial import Trial
 from ptydesign.functions import plain_name
-from ptydesign.reconstruct.plan import Plan
-from ptydesign.score.compare import ScoreConfig
 from ptydesign.simulate.specimen import mixed_words
 from ptydesign.study import cost, improbable, tables
-from ptydesign.study.acquisition import ExperimentConfig, at_point
 from ptydesign.study.draws import Save, Summary, difference, fresh_draws, summarise, verdict
-from ptydesign.study.file import FOLDER_NAME, dose_name, in_file, load_study
+from ptydesign.study.file import dose_name, in_file, load_study
 from ptydesign.study.kind import Counted, Kind, Step, Which, Work
 from ptydesign.study.progress import Progress
 from ptydesign.study.quantities import ssim_column
@@ -41,80 +36,11 @@ from ptydesign.study.store import PointStore, digest, seed_of
 from ptydesign.study.versions import FIELD_TRIAL, LAYOUT, versions
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
-NO_NAMES = ("na", "nan", "none", "null")  # a table's empty cells are written so
-TABLES = ("draws", "comparison")
+TABLES = ("draws", "comparison", "contrasts")
 DRAWS = "draws/{dose}-{design}.json"
-NAMES = {"propertyNames": {"pattern": FOLDER_NAME}}  # they become part of file names
-
-
-# the study file
-
-
-class OnePlan(SimulatedStudy):
-    """The study with one of its reconstructions: a study as a trial knows it."""
-
-    reconstruction: Plan
-    """Plan of reconstruction."""
-    score: ScoreConfig
-    """How reconstructions are scored against the truth."""
-    objective: ObjectiveConfig
-    """Which of the scores counts."""
-    scored: ClassVar[tuple[int, ...]] = ()  # besides the last sweep
-    patience: ClassVar[None] = None
-
-
-class CompareStudy(SimulatedStudy):
-    """A comparison at one scale: every design with every reconstruction, at each dose."""
-
-    designs: dict[str, DesignConfig] = Field(min_length=1, json_schema_extra=NAMES)
-    """Designs by name: what differs from `experiment`. All is compared with the first design and reconstruction."""
-    reconstructions: dict[str, Plan] = Field(min_length=1, json_schema_extra=NAMES)
-    """Plans of reconstruction by name. All get the same patterns of a design."""
-    draws: int = Field(5, ge=2, le=10_000)
-    """Simulations with fresh noise of each design at each dose."""
-    confidence: float = Field(0.95, ge=0.5, lt=1)
-    """Probability with which an interval holds the true mean."""
-    score: ScoreConfig = ScoreConfig()
-    """How reconstructions are scored against the truth."""
-    objective: ObjectiveConfig = ObjectiveConfig()
-    """Which of the scores is drawn and put into words; all are in the tables."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> CompareStudy:
-        for field in ("designs", "reconstructions"):
-            _check_names(field, list(getattr(self, field)))
-        if len(self.pairs) < 2:
-            rule = "must be two or more, or there must be two reconstructions"
-            raise InputError("designs", rule, list(self.designs), "Add what it is to be compared with.")
-        check_objective(self.objective, self.score)
-        return self
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """(design, reconstruction) of all that is compared; the first is what the others are compared with."""
-        return [(design, plan) for design in self.designs for plan in self.reconstructions]
-
-    def config(self, design: str) -> ExperimentConfig:
-        """The experiment of a design. Raises InputError."""
-        return at_point(self.experiment, self.designs[design].point, f"designs.{design}")
-
-    def with_plan(self, name: str) -> OnePlan:
-        """The study with one of its reconstructions."""
-        shared = {field: getattr(self, field) for field in OnePlan.model_fields if field != "reconstruction"}
-        return OnePlan(**shared, reconstruction=self.reconstructions[name])
-
-
-def _check_names(field: str, names: list[str]) -> None:
-    for position, name in enumerate(names):
-        if not re.fullmatch(FOLDER_NAME, name):
-            rule = "must be a name of letters (a to z), digits and underscores"
-            raise InputError(f"{field}.{name}", rule, name, "It becomes part of file names.")
-        if name.lower() in NO_NAMES:
-            raise InputError(f"{field}.{name}", "must not be a word for a missing value", name, "Rename it.")
-        if name.lower() in [other.lower() for other in names[:position]]:
-            raise InputError(f"{field}.{name}", "must differ from other names in more than case", name, "Rename it.")
 
 
 def load(folder: Path, scale: str, root: Path) -> Resolved:
@@ -123,7 +49,13 @@ def load(folder: Path, scale: str, root: Path) -> Resolved:
     study = load_study(folder, scale, CompareStudy)
     points = [(f"designs.{name}", design.point) for name, design in study.designs.items()]
     with in_file(folder / "study.yaml"):
-        checks.check_points(study, study.score, points, folder)
+        variants = [study.by(way) for way in study.ways] if study.protocols else [study]
+        for one in variants:
+            checks.check_points(one, one.score, points, folder)
+        if study.protocols and study.specimen_a is None:  # one specimen, which holds what the widest scan needs
+            shapes = [checks.potential_shape(one, points, folder) for one in variants]
+            extent = tuple(max(sizes) * study.potential.pixel_a for sizes in zip(*shapes, strict=True))
+            study = study.model_copy(update={"specimen_a": extent})
         study = checks.found_sample(study, points, folder)
         warnings = [*_warnings(study, folder), *checks.margin_warnings(study, points)]
     return resolved(study, points, folder, root, warnings)
@@ -158,17 +90,18 @@ class Draw(Trial):
 
 
 def draw(resolved: Resolved, dose: str, design: str, progress: Progress | None = None) -> Path:
-    """Simulate a design at a dose with fresh noise, several times, and reconstruct each in every way."""
+    """Simulate a design at a dose with fresh noise, several times, and reconstruct it in every way. What is simulated
+    alike has the same patterns."""
     study = resolved.study
     value = next(value for value in study.doses_e_per_a2 if dose_name(value) == dose)
-    plans = {name: study.with_plan(name) for name in study.reconstructions}
-    config, runner = study.config(design), Runner(resolved, progress)
+    ways = {name: (study.config(design, name), study.by(name)) for name in study.ways}
+    runner = Runner(resolved, progress)
 
     def run(number: int, save: Save | None) -> Iterator[dict[str, Any]]:
-        for name, one in plans.items():
+        for name, (config, one) in ways.items():
             trial = Draw(config, value, repeat=number)
             key, result = runner.run(trial, f"{dose}/{design}/{name}/{number}", save, one)
-            yield {"reconstruction": name, "key": key, **result}
+            yield {study.way_word: name, "key": key, **result}
 
     records = fresh_draws(run, study.draws, keep_images(runner.store))
     content = {"dose_e_per_a2": value, "design": design, "trials": records}
@@ -182,20 +115,22 @@ def collect(resolved: Resolved) -> list[Path]:
     from ptydesign.experiment.collect import score_columns
 
     study, rows, images = resolved.study, [], {}
+    word = study.way_word
     store, width = PointStore(resolved.root), f"{study.objective.width_px:g}"
     for which in _jobs(resolved):
         content = resolved.read_json(DRAWS.format(**which))
         for record in content["trials"]:
             place = {name: content[name] for name in ("dose_e_per_a2", "design")}
-            place["reconstruction"] = record["reconstruction"]
+            place[word] = record[word]
             rows.append({**place, "draw": record["repeat"], **score_columns(study, record)})
             if record["repeat"] == 1 and record["status"] == "ok":
                 group = kept_images(store, record["key"], ("phase", "truth"), ("pixel_a", "ssim_by_width"))
                 ssim = group["attrs"].pop("ssim_by_width").get(width)
                 group["attrs"] |= place | ({} if ssim is None else {"ssim": ssim})
-                images["-".join([*which.values(), record["reconstruction"]])] = group
+                images["-".join([*which.values(), record[word]])] = group
     draws = pd.DataFrame(rows)
-    frames = {"draws": draws, "comparison": pd.DataFrame(comparison(study, draws))}
+    asked = pd.DataFrame(contrasts(study, draws), columns=contrast_columns(study))
+    frames = {"draws": draws, "comparison": pd.DataFrame(comparison(study, draws)), "contrasts": asked}
     return tables.write_tables(resolved.results, frames, images)
 
 
@@ -206,11 +141,7 @@ def comparison(study: CompareStudy, draws: pd.DataFrame) -> Iterable[dict[str, A
     """
     for score in scores(study.objective.model_dump()):
         for dose in study.doses_e_per_a2:
-            found = {}
-            for pair in study.pairs:
-                rows = draws[(draws["dose_e_per_a2"] == dose) & (draws["design"] == pair[0])]
-                rows = rows[rows["reconstruction"] == pair[1]].sort_values("draw")
-                found[pair] = rows[score].to_numpy(float)
+            found = {pair: _values(study, draws, score, dose, pair) for pair in study.pairs}
             base = found[study.pairs[0]]
             for pair, values in found.items():
                 own = summarise(values, study.confidence)
@@ -220,12 +151,35 @@ def comparison(study: CompareStudy, draws: pd.DataFrame) -> Iterable[dict[str, A
                     "score": score,
                     "dose_e_per_a2": dose,
                     "design": pair[0],
-                    "reconstruction": pair[1],
+                    study.way_word: pair[1],
                     **asdict(own),
                     "difference_n": apart.n,
                     **{f"difference_{name}": getattr(apart, name) for name in ("mean", "std", "low", "high")},
                     "verdict": "" if first else verdict(apart, score != "mse_rad2"),
                 }
+
+
+def contrasts(study: CompareStudy, draws: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    """Of each score, contrast, dose and way: the difference of its two designs, draw by draw, and a verdict."""
+    for score in scores(study.objective.model_dump()):
+        for name, designs in study.contrasts.items():
+            for dose in study.doses_e_per_a2:
+                for way in study.ways:
+                    one, other = (_values(study, draws, score, dose, (design, way)) for design in designs)
+                    apart = difference(one, other, study.confidence)
+                    asked = {"score": score, "contrast": name, "dose_e_per_a2": dose, study.way_word: way}
+                    yield asked | asdict(apart) | {"verdict": verdict(apart, score != "mse_rad2")}
+
+
+def contrast_columns(study: CompareStudy) -> list[str]:
+    """Of the table, which is empty without contrasts."""
+    return ["score", "contrast", "dose_e_per_a2", study.way_word, *(f.name for f in fields(Summary)), "verdict"]
+
+
+def _values(study: CompareStudy, draws: pd.DataFrame, score: str, dose: float, pair: tuple[str, str]) -> np.ndarray:
+    """Scores of a pair's draws, in their order."""
+    rows = draws[(draws["dose_e_per_a2"] == dose) & (draws["design"] == pair[0])]
+    return rows[rows[study.way_word] == pair[1]].sort_values("draw")[score].to_numpy(float)
 
 
 def scores(objective: Mapping[str, Any]) -> list[str]:
@@ -241,11 +195,12 @@ def _jobs(resolved: Resolved) -> list[Which]:
 
 
 def _drawn(resolved: Resolved, dose: str, design: str) -> dict[str, Any]:
-    content = resolved.content
+    content, study = resolved.content, resolved.study
     return {
         "potential": resolved.key,
-        "experiment": resolved.study.config(design).model_dump(mode="json"),
+        "experiment": study.config(design).model_dump(mode="json"),
         "reconstructions": [list(item) for item in content["reconstructions"].items()],
+        **({"protocols": [list(item) for item in content["protocols"].items()]} if study.protocols else {}),
         **{name: content[name] for name in ("score", "draws", "seed")},
         **versions(*FIELD_TRIAL),
     }
@@ -255,6 +210,7 @@ def _collected(resolved: Resolved) -> dict[str, Any]:
     content = resolved.content
     names = {name: list(content[name]) for name in ("designs", "reconstructions")}  # their order counts
     more = {name: content[name] for name in ("objective", "score", "confidence")}
+    more |= {name: list(content[name].items()) for name in ("protocols", "contrasts") if name in content}
     return {**names, **more, **versions("collect"), "layout": LAYOUT}
 
 
@@ -284,15 +240,19 @@ COLLECT = Step(
 def work(resolved: Resolved) -> dict[str, Work]:
     """Of each step. Shapes of each design are compiled anew for each reconstruction."""
     study = resolved.study
-    plans = [study.with_plan(name) for name in study.reconstructions]
-    each = [study.draws * sum(estimate.trial_work(p, study.config(d)) for p in plans) for d in study.designs]
+    ways = {name: study.by(name) for name in study.ways}
+    each = [
+        study.draws * sum(estimate.trial_work(one, study.config(design, way)) for way, one in ways.items())
+        for design in study.designs
+    ]
     units = len(study.doses_e_per_a2) * sum(each)
     return {DRAW.name: Work(units, estimate.COMPILE_S * len(study.pairs), chain=max(each))}
 
 
 def memory(resolved: Resolved) -> dict[str, float]:
     """GiB of one job of each sort."""
-    return {"trial": estimate.trials_gib([resolved.study.config(d) for d in resolved.study.designs], resolved.shape)}
+    configs = [resolved.study.config(*pair) for pair in resolved.study.pairs]
+    return {"trial": estimate.trials_gib(configs, resolved.shape)}
 
 
 def trials(study: CompareStudy) -> int:
@@ -303,7 +263,7 @@ def trials(study: CompareStudy) -> int:
 def words(resolved: Resolved, numbers: Mapping[str, Any]) -> str:
     """What the study takes, in words."""
     study = resolved.study
-    what = f"{len(study.designs)} designs, {len(study.reconstructions)} reconstructions, {study.draws} draws of each"
+    what = f"{len(study.designs)} designs, {len(study.ways)} {study.way_word}s, {study.draws} draws of each"
     return cost.summary(resolved, numbers, f"{trials(study)} trials ({what})")
 
 
@@ -314,7 +274,7 @@ KIND = Kind(
     load=load,
     steps=(POTENTIAL, DRAW, COLLECT),
     tables=COLLECT.files,
-    read="ptydesign.compare.report:read_tables",
+    read="ptydesign.compare.tables:read_tables",
     figures="ptydesign.compare.report:FIGURES",
     page="ptydesign.compare.report:page",
     work=work,

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from ptydesign import drawing
-from ptydesign.compare.kind import TABLES, scores
+from ptydesign.compare.config import WAYS
+from ptydesign.compare.contrasts import CONTRASTS, contrast_sentences, contrast_table
+from ptydesign.compare.tables import CompareTables, interval_text, value_text
 from ptydesign.experiment.figures.reconstructions import show_image
 from ptydesign.experiment.page import sample_text
 from ptydesign.experiment.tables import extent_a
-from ptydesign.study import tables
 from ptydesign.study.draws import ALIKE, BETTER, OPEN, WORSE
 from ptydesign.study.figures import Figure
-from ptydesign.study.file import dose_name
 from ptydesign.study.page import Cell, Page, Table
 from ptydesign.study.quantities import dose_number, dose_text, fixed, number, score_label, words_and_unit
 from ptydesign.study.tables import failures
@@ -30,61 +29,6 @@ if TYPE_CHECKING:
 LEAST_IN, ROW_IN = 1.0, 0.2  # height of the scores' figure without rows, and of a row
 LARGEST_IN, BESIDE_IN = 1.7, 1.1  # side of an image; what stands beside images
 MARKERS = "osD^vP"
-DECIMALS = {"psnr_db": 2, "mse_rad2": 4}  # of a score in a table; 3 of others
-
-
-@dataclass(frozen=True)
-class CompareTables(tables.Tables):
-    """`draws`, `comparison`."""
-
-    @property
-    def doses(self) -> list[float]:
-        """Doses in e/A^2, rising."""
-        return list(self.study["doses_e_per_a2"])
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """(design, reconstruction) of all that is compared."""
-        return [(design, plan) for design in self.study["designs"] for plan in self.study["reconstructions"]]
-
-    @property
-    def scores(self) -> list[str]:
-        """Columns of the scores that are compared, the objective first."""
-        return scores(self.study["objective"])
-
-    @property
-    def level(self) -> str:
-        """Of the intervals, in words."""
-        return f"{100 * self.study['confidence']:g} %"
-
-    def name(self, pair: tuple[str, str]) -> str:
-        """What a pair is called: by what differs between pairs."""
-        design, plan = pair
-        if len(self.study["reconstructions"]) == 1:
-            return design
-        return plan if len(self.study["designs"]) == 1 else f"{design} with {plan}"
-
-    def row(self, score: str, dose: float, pair: tuple[str, str]) -> pd.Series:
-        """What is known of a pair at a dose."""
-        frame = self["comparison"]
-        here = (frame["score"] == score) & np.isclose(frame["dose_e_per_a2"], dose)
-        return frame[here & (frame["design"] == pair[0]) & (frame["reconstruction"] == pair[1])].iloc[0]
-
-    def values(self, score: str, dose: float, pair: tuple[str, str]) -> np.ndarray:
-        """A pair's scores of single draws."""
-        frame = self["draws"]
-        here = np.isclose(frame["dose_e_per_a2"], dose) & (frame["design"] == pair[0])
-        return frame[here & (frame["reconstruction"] == pair[1])].sort_values("draw")[score].to_numpy(float)
-
-    def image(self, dose: float, pair: tuple[str, str]) -> dict[str, Any] | None:
-        """The images of a pair's first draw; None if it failed."""
-        return self.images.get("-".join([dose_name(dose), *pair]))
-
-
-def read_tables(folder: Path) -> CompareTables:
-    """The tables of a results folder. Raises InputError naming what is missing."""
-    texts = dict.fromkeys(("design", "reconstruction"), str)
-    return tables.read_tables(folder, TABLES, texts=texts, sort=CompareTables)
 
 
 # figures
@@ -95,6 +39,8 @@ def _no_images(tables: CompareTables) -> str | None:
 
 
 def _nothing(tables: CompareTables) -> str | None:
+    if tables.way_word == WAYS[0]:
+        return "protocols score in their own ways, so that only differences within one compare (contrasts)"
     return None if (tables["comparison"]["n"] > 0).any() else "nothing was scored"
 
 
@@ -142,7 +88,7 @@ def _draw_scores(tables: CompareTables) -> mpl.Figure:
 def _score_row(
     tables: CompareTables, axes: tuple[Axes, Axes], place: float, row: pd.Series, values: np.ndarray
 ) -> None:
-    colour, marker = _look(tables, (row["design"], row["reconstruction"]))
+    colour, marker = _look(tables, (row["design"], row[tables.way_word]))
     style = {"color": colour, "marker": marker, "ms": 4, "lw": 0, "elinewidth": 1, "capsize": 2}
     if not len(values[np.isfinite(values)]):
         axes[0].text(0.5, place, "no draw gave a score", transform=axes[0].get_yaxis_transform(), ha="center",
@@ -164,36 +110,64 @@ def _half(mean: float, low: float) -> float | None:
 def _look(tables: CompareTables, pair: tuple[str, str]) -> tuple[str, str]:
     """Colour of the design and marker of the reconstruction."""
     colours = (*drawing.OKABE_ITO[:6], drawing.OKABE_ITO[7])  # yellow on white is hard to see
-    designs, plans = list(tables.study["designs"]), list(tables.study["reconstructions"])
-    return colours[designs.index(pair[0]) % len(colours)], MARKERS[plans.index(pair[1]) % len(MARKERS)]
+    designs = list(tables.study["designs"])
+    return colours[designs.index(pair[0]) % len(colours)], MARKERS[tables.ways.index(pair[1]) % len(MARKERS)]
 
 
 def _image_caption(tables: CompareTables) -> str:
+    of = "design at each dose"
+    if tables.way_word == WAYS[0]:
+        of = f"design by each protocol at {dose_text(tables.doses[0])}"
     return (
-        "Phase of the first draw's reconstruction of each design at each dose, and the truth, band-limited to the "
+        f"Phase of the first draw's reconstruction of each {of}, and the truth, band-limited to the "
         "reconstruction's pixel; phases of several slices are summed. All images share one phase range, that of the "
         "truths without 0.1 % at either end. Above each image its own SSIM, where that is what counts."
     )
 
 
+@dataclass(frozen=True)
+class _Grid:
+    """What images stand where: words of rows and columns, and (dose, pair) of each place."""
+
+    rows: list[str]
+    columns: list[str]
+    places: list[list[tuple[float, tuple[str, str]]]]
+
+
+def _grid(tables: CompareTables) -> _Grid:
+    """A row for each pair and a column for each dose; with protocols, rows of them and columns of designs."""
+    if tables.way_word == WAYS[0]:
+        designs, dose = list(tables.study["designs"]), tables.doses[0]
+        places = [[(dose, (design, way)) for design in designs] for way in tables.ways]
+        return _Grid([_broken(way) for way in tables.ways], [_broken(one) for one in designs], places)
+    rows = [tables.name(pair).replace(" with ", "\n") for pair in tables.pairs]
+    places = [[(dose, pair) for dose in tables.doses] for pair in tables.pairs]
+    return _Grid(rows, list(map(dose_text, tables.doses)), places)
+
+
+def _broken(name: str) -> str:
+    """A name on lines of one word."""
+    return name.replace("_", "\n")
+
+
 def _draw_images(tables: CompareTables) -> mpl.Figure:
-    """A row for each pair, a column for each dose, and the truth."""
-    pairs, doses = tables.pairs, tables.doses
+    """What `_grid` says, and the truth at the right."""
+    grid = _grid(tables)
     truths = [group["arrays"]["truth"].ravel() for group in tables.images.values()]
     low, high = np.percentile(np.concatenate(truths), [0.1, 99.9])
     tall, wide = extent_a(next(iter(tables.images.values())), "truth")
-    columns = len(doses) + 1
+    columns = len(grid.columns) + 1
     side = min(LARGEST_IN, (drawing.TWO_COLUMNS_IN - BESIDE_IN) / columns)
     width = side * columns + BESIDE_IN
-    figure = drawing.new_figure(width, len(pairs) * (side * tall / wide + 0.18) + 0.25)
-    panels = figure.subplots(len(pairs), columns, squeeze=False)
+    figure = drawing.new_figure(width, len(grid.rows) * (side * tall / wide + 0.18) + 0.25)
+    panels = figure.subplots(len(grid.rows), columns, squeeze=False)
     picture = None
-    for row, pair in enumerate(pairs):
-        groups = [tables.image(dose, pair) for dose in doses]
+    for row, (words, places) in enumerate(zip(grid.rows, grid.places, strict=True)):
+        groups = [tables.image(*place) for place in places]
         last = next((group for group in reversed(groups) if group is not None), None)
         for column, (group, array) in enumerate([*((group, "phase") for group in groups), (last, "truth")]):
             axes = panels[row, column]
-            title = [dose_text(doses[column]) if column < len(doses) else "truth"] if row == 0 else []
+            title = [[*grid.columns, "truth"][column]] if row == 0 else []
             if group is None:
                 drawing.empty_panel(axes, "no reconstruction")
             else:
@@ -202,8 +176,8 @@ def _draw_images(tables: CompareTables) -> mpl.Figure:
                 title += [] if ssim is None else [f"SSIM {fixed(float(ssim), 3)}"]
             axes.set_title("\n".join(title), pad=3)
             if column == 0:
-                axes.set_ylabel(tables.name(pair).replace(" with ", "\n"), fontweight="bold")
-    bar = figure.colorbar(picture, ax=panels, shrink=min(1.0, 1.5 / (len(pairs) * side)), pad=0.01)
+                axes.set_ylabel(words, fontweight="bold")
+    bar = figure.colorbar(picture, ax=panels, shrink=min(1.0, 1.5 / (len(grid.rows) * side)), pad=0.01)
     bar.set_label("Phase (rad)")
     bar.outline.set_linewidth(0.4)
     return figure
@@ -211,6 +185,7 @@ def _draw_images(tables: CompareTables) -> mpl.Figure:
 
 FIGURES = (
     Figure("scores", "Scores and differences", _draw_scores, _score_caption, _nothing),
+    CONTRASTS,
     Figure("reconstructions", "Reconstructions", _draw_images, _image_caption, _no_images),
 )
 
@@ -221,13 +196,13 @@ FIGURES = (
 def page(tables: CompareTables) -> Page:
     """What was asked and found."""
     draws = tables["draws"]
-    where = [f"{tables.name((r['design'], r['reconstruction']))} at {dose_text(r['dose_e_per_a2'])}"
+    where = [f"{tables.name((r['design'], r[tables.way_word]))} at {dose_text(r['dose_e_per_a2'])}"
              for _, r in draws.iterrows()]  # fmt: skip
     return Page(
         facts=_facts(tables),
-        asked=[_designs(tables), _reconstructions(tables)],
+        asked=[_designs(tables), _reconstructions(tables), *_protocols(tables)],
         sentences=list(sentences(tables)),
-        found=[_scores(tables, score) for score in tables.scores],
+        found=[*contrast_table(tables), *(_scores(tables, score) for score in tables.scores)],
         failures=failures(draws.assign(where=where), "where"),
         tried=len(draws),
         trials="tables/draws.csv",
@@ -271,27 +246,46 @@ def _reconstructions(tables: CompareTables) -> Table:
     return Table("Reconstructions", ("Reconstruction", "Engines", "Slices"), rows, words=(0, 1))
 
 
+def _protocols(tables: CompareTables) -> Iterator[Table]:
+    if tables.way_word != WAYS[0]:
+        return
+    rows = []
+    for name, one in tables.study["protocols"].items():
+        changes = {**one["experiment"], **one["score"]}
+        words = [f"{key}: {'null' if value is None else str(value).lower()}" for key, value in changes.items()]
+        stops = ", ".join(map(str, one["scored_sweeps"]))
+        rows.append((name, one["reconstruction"], "; ".join(words) or "–", stops or "the last sweep"))
+    yield Table("Protocols", ("Protocol", "Reconstruction", "Changed", "Scored after"), rows, words=(0, 1, 2, 3))
+
+
 def sentences(tables: CompareTables) -> Iterator[str]:
     """What is better and worse at each dose, and what may mislead."""
-    score, first = tables.scores[0], tables.pairs[0]
-    for dose in tables.doses:
-        found: dict[str, list[str]] = {}
-        for pair in tables.pairs[1:]:
-            row = tables.row(score, dose, pair)
-            by = f" by {_number(score, abs(row['difference_mean']))}" if row["verdict"] in (BETTER, WORSE) else ""
-            found.setdefault(row["verdict"], []).append(tables.name(pair) + by)
-        mean = tables.row(score, dose, first)["mean"]
-        parts = [
-            f"{word.capitalize()}: {', '.join(found[word])}." for word in (BETTER, WORSE, ALIKE, OPEN) if word in found
-        ]
-        value = f"is {_number(score, mean)}" if np.isfinite(mean) else "is not known"
-        yield f"At {dose_text(dose)} the {score_label(score)} of {tables.name(first)} {value}. {' '.join(parts)}"
+    if tables.way_word == WAYS[0]:
+        yield from contrast_sentences(tables)
+    else:
+        yield from _compared(tables)
     lost = int((tables["draws"]["status"] != "ok").sum())
     if lost:
         yield (
             f"{lost} of {len(tables['draws'])} trials gave no score and are left out, so that what fails often looks "
             "better than it is."
         )
+
+
+def _compared(tables: CompareTables) -> Iterator[str]:
+    score, first = tables.scores[0], tables.pairs[0]
+    for dose in tables.doses:
+        found: dict[str, list[str]] = {}
+        for pair in tables.pairs[1:]:
+            row = tables.row(score, dose, pair)
+            by = f" by {value_text(score, abs(row['difference_mean']))}" if row["verdict"] in (BETTER, WORSE) else ""
+            found.setdefault(row["verdict"], []).append(tables.name(pair) + by)
+        mean = tables.row(score, dose, first)["mean"]
+        parts = [
+            f"{word.capitalize()}: {', '.join(found[word])}." for word in (BETTER, WORSE, ALIKE, OPEN) if word in found
+        ]
+        value = f"is {value_text(score, mean)}" if np.isfinite(mean) else "is not known"
+        yield f"At {dose_text(dose)} the {score_label(score)} of {tables.name(first)} {value}. {' '.join(parts)}"
 
 
 def _scores(tables: CompareTables, score: str) -> Table:
@@ -307,16 +301,16 @@ def _scores(tables: CompareTables, score: str) -> Table:
                     pair[0],
                     pair[1],
                     str(int(row["n"])),
-                    Cell(_number(score, row["mean"]), _interval(score, row["low"], row["high"])),
-                    _number(score, row["std"]),
+                    Cell(value_text(score, row["mean"]), interval_text(score, row["low"], row["high"])),
+                    value_text(score, row["std"]),
                     Cell(
-                        _number(score, row["difference_mean"]),
-                        _interval(score, row["difference_low"], row["difference_high"]),
+                        value_text(score, row["difference_mean"]),
+                        interval_text(score, row["difference_low"], row["difference_high"]),
                     ),
                     Cell(verdict, look=look),
                 )
             )
-    header = (Cell("Dose", "e/Å²"), "Design", "Reconstruction", "n", "Mean", "Spread", "Difference",
+    header = (Cell("Dose", "e/Å²"), "Design", tables.way_word.capitalize(), "n", "Mean", "Spread", "Difference",
               "Verdict")  # fmt: skip
     less = " Less is better." if score == "mse_rad2" else ""
     note = (
@@ -326,12 +320,3 @@ def _scores(tables: CompareTables, score: str) -> Table:
         "Each interval holds for itself: among many comparisons some look like differences by chance."
     )
     return Table(score_label(score), header, rows, note, words=(1, 2, 7))
-
-
-def _number(score: str, value: float) -> str:
-    return fixed(float(value), DECIMALS.get(score, 3))
-
-
-def _interval(score: str, low: float, high: float) -> str:
-    """Empty where there is none."""
-    return f"{_number(score, low)} to {_number(score, high)}" if np.isfinite(low) else ""

@@ -27,6 +27,8 @@ class ScoreConfig(Strict):
 
     ssim_widths_px: tuple[float, ...] = (0.5, 1.5, 5.0)
     """Standard deviations of SSIM's Gaussian window, in reconstruction pixels; each gives a score."""
+    ssim_range_rad: float | None = Field(None, gt=0)
+    """Range in rad that SSIM's constants are parts of, the same for all truths; null is the truth's own range."""
     frc_qmax: float = Field(1.0, gt=0)
     """Spatial frequency in 1/A up to which the rings of the FRC are averaged to its area."""
     frc_taper: float = Field(0.25, ge=0, le=1)
@@ -40,8 +42,8 @@ class ScoreConfig(Strict):
 
     @model_serializer(mode="wrap")
     def _leave_out_unused(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Written as before there were functions where there are none: stored trials stay valid."""
-        return {k: v for k, v in handler(self).items() if k != "functions" or v}
+        """Written as before there were functions and ranges where there are none: stored trials stay valid."""
+        return {k: v for k, v in handler(self).items() if k not in ("functions", "ssim_range_rad") or v}
 
     @field_validator("ssim_widths_px")
     @classmethod
@@ -98,7 +100,7 @@ def compare(
     config: defaults to ScoreConfig().
 
     Global phase, affine ramp and shift are removed (see `align`), the contrast's scale is not. SSIM and PSNR use the
-    range of the band-limited truth in the region.
+    range of the band-limited truth in the region, SSIM another one if `config` gives it.
     Raises metrics.ScoreFailure if the reconstruction can't be scored (NaN, constant phase), InputError for a region,
     width or q_max that doesn't fit.
     """
@@ -119,11 +121,12 @@ def compare(
     )
     image, target = aligned.image, aligned.truth
     data_range = truth.range(pixel_a, region_a)
+    ssim_range = config.ssim_range_rad or data_range
     flat_image, flat_target = image - affine_part(image), target - affine_part(target)
     # Of the ramp, the image has the truth's; with another contrast that would be a disagreement of its own.
     curve = metrics.radial_frc(flat_image, flat_target, pixel_a, config.frc_taper)
     score = Score(
-        ssim={width: metrics.ssim(image, target, width, data_range) for width in config.ssim_widths_px},
+        ssim={width: metrics.ssim(image, target, width, ssim_range) for width in config.ssim_widths_px},
         psnr_db=metrics.psnr(image, target, data_range),
         mse_rad2=metrics.mse(image, target),
         frc_area=curve.area(config.frc_qmax),

@@ -49,6 +49,7 @@ SIMULATORS: dict[str, Callable[..., np.ndarray]] = {"jax": _jax, "abtem": _abtem
 ADDED = {
     "optics": {f"{name}{end}" for name, *_ in HIGHER for end in ("_a", "_angle_rad")},
     "scan": {"line_noise_a", "aspect_error", "shear_error"},
+    "detector": {"point_sampled"},
 }
 
 

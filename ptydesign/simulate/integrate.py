@@ -23,12 +23,13 @@ class Pixels(NamedTuple):
     """How a detector's pixels follow from a window's frequencies.
 
     rows: (ny, frequency), columns: (nx, frequency): weights. edge: (ny, nx), what the samples of the window's probe
-    lack of the true disc, of all electrons. kept: the electrons that the window's probe has.
+    lack of the true disc, of all electrons; None for pixels that are points. kept: the electrons that the window's
+    probe has.
     """
 
     rows: np.ndarray
     columns: np.ndarray
-    edge: np.ndarray
+    edge: np.ndarray | None
     kept: float
 
 
@@ -53,12 +54,15 @@ def pixels_of(experiment: Experiment, grid: Grid, kept: tuple[np.ndarray, np.nda
     kept: the frequencies (y and x, in units of the window's) that waves are computed at, intensity: of the window's
     probe at these, (y, x).
     """
+    weigh = points if experiment.detector.point_sampled else weights
     rows, columns = (
-        weights(frequencies, size, pixel, pixels, detector_pixel)
+        weigh(frequencies, size, pixel, pixels, detector_pixel)
         for frequencies, size, pixel, pixels, detector_pixel in zip(
             kept, grid.shape, grid.pixel_a, experiment.detector.pixels, experiment.detector.pixel_a, strict=True
         )
     )
+    if experiment.detector.point_sampled:
+        return Pixels(rows, columns, None, float(intensity.sum()))
     edge = disc(experiment) - rows @ intensity @ columns.T
     return Pixels(rows, columns, edge, float(intensity.sum()))
 
@@ -67,12 +71,16 @@ def pattern(fine: Any, direct: Any, pixels: Pixels) -> Any:
     """Patterns (..., ny, nx) of fine intensities (..., y, x), as fractions of the incident electrons.
 
     direct: (...), the part of the electrons that leave undeflected. What the window's probe lacks of an electron is
-    shared by all that was scattered. Works on numpy and JAX arrays alike and keeps their precision.
+    shared by all that was scattered. Pixels that are points share all electrons. Works on numpy and JAX arrays alike
+    and keeps their precision.
     """
     dtype = fine.dtype
-    rows, columns, edge = (a.astype(dtype) for a in (pixels.rows, pixels.columns, pixels.edge))
+    rows, columns = pixels.rows.astype(dtype), pixels.columns.astype(dtype)
+    found = rows @ fine @ columns.T
+    if pixels.edge is None:
+        return found / found.sum((-2, -1), keepdims=True)
     direct = direct[..., None, None]
-    found = (rows @ fine @ columns.T + direct * edge) / (pixels.kept + direct * (1 - pixels.kept))
+    found = (found + direct * pixels.edge.astype(dtype)) / (pixels.kept + direct * (1 - pixels.kept))
     return found.clip(0)  # dark pixels have an error of either sign
 
 
@@ -88,6 +96,13 @@ def weights(frequencies: np.ndarray, size: int, pixel_a: float, pixels: int, det
     seen = np.exp(2j * np.pi * centres[:, None] * r) * np.sinc(r / window)
     own = np.exp(-2j * np.pi * r[:, None] * frequencies / (size * pixel_a))
     return (seen @ own).real * (pixel_a / window)
+
+
+def points(frequencies: np.ndarray, size: int, pixel_a: float, pixels: int, detector_pixel_a: float) -> np.ndarray:
+    """(pixels, frequency) that pick the intensity at the centres of a detector's pixels, which are among the window's
+    frequencies (`window`). The arguments are those of `weights`."""
+    centres = np.fft.fftfreq(pixels, 1 / pixels).round() * round(size * pixel_a / (pixels * detector_pixel_a))
+    return (centres[:, None] == frequencies).astype(float)
 
 
 def disc(experiment: Experiment) -> np.ndarray:

@@ -99,6 +99,8 @@ def choose_window(
     ray in the aperture, 2 alpha t for the beam's spreading in a specimen of thickness t, 4 A for the reach of an atom,
     D the detector's own window and 3 lambda/alpha for diffraction at the aperture. One slice is computed on the
     coarsest pixel that aliasing allows, or on the potential's where that is asked for (`fine`), as several slices are.
+    For a detector whose pixels are points the window is a whole multiple of D on the potential's pixel, so that they
+    are frequencies of it.
     The sides in pixels are of few sizes, to bound the number of shapes that are compiled, but no larger than a
     supercell of so many pixels that holds what is needed. tests/simulate/test_window.py has the accuracy.
 
@@ -106,18 +108,22 @@ def choose_window(
     would have too many pixels.
     """
     check_experiment_on(experiment, potential_pixel_a)
-    one = Fraction(1)
+    one, detector = Fraction(1), experiment.detector
     coarsest = _coarsest_a(experiment, potential_pixel_a)
     ratio = tuple(
-        one if fine or thickness_a else coarser(most / pixel)
+        one if fine or thickness_a or detector.point_sampled else coarser(most / pixel)
         for most, pixel in zip(coarsest, potential_pixel_a, strict=True)
     )
     pixel = tuple(float(r) * p for r, p in zip(ratio, potential_pixel_a, strict=True))
     needed = needed_extent_a(experiment, thickness_a)
     least = [math.ceil(n / p - 1e-6) for n, p in zip(needed, pixel, strict=True)]
-    shape = tuple(
-        most if n <= most < friendly(n) else friendly(n) for n, most in zip(least, supercell or (0, 0), strict=True)
-    )
+    if detector.point_sampled:
+        own = [round(seen / p) for seen, p in zip(detector.grid.extent_a, pixel, strict=True)]
+        shape = tuple(math.ceil(n / size) * size for n, size in zip(least, own, strict=True))
+    else:
+        shape = tuple(
+            most if n <= most < friendly(n) else friendly(n) for n, most in zip(least, supercell or (0, 0), strict=True)
+        )
     if max(shape) > MAX_PIXELS:
         raise InputError(
             "experiment",

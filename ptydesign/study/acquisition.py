@@ -99,6 +99,9 @@ class ExperimentConfig(Strict):
     """Modulation transfer of the detector at its Nyquist frequency; 1 is ideal."""
     background_e_per_px: float = Field(0.0, ge=0)
     """Mean background in electrons of every pixel of every pattern."""
+    point_sampled: bool = False
+    """Whether a detector pixel takes the intensity at its centre, and each pattern is scaled to all of its electrons,
+    as some published simulations have it; a real detector's pixels integrate."""
     applied_dose_e_per_a2: float | None = Field(None, gt=0, le=DOSE_LIMIT)
     """Dose in e/A^2, instead of the study's; for studies that vary the dose itself."""
     intensity_rms: float = Field(0.0, ge=0, le=0.5)
@@ -129,7 +132,7 @@ class ExperimentConfig(Strict):
         return f"Write {name}." if name else ""
 
     quiet: ClassVar[tuple[str, ...]] = (
-        *("scan_margin_a", "intensity_rms", "defocus_drift_nm", "astigmatism_drift_nm"),
+        *("scan_margin_a", "point_sampled", "intensity_rms", "defocus_drift_nm", "astigmatism_drift_nm"),
         *("trefoil_nm", "trefoil_deg", "star_um", "star_deg", "fourfold_um", "fourfold_deg", "c5_mm"),
         *("aspect_error", "shear_error", "line_noise_a"),
     )
@@ -188,7 +191,9 @@ class ExperimentConfig(Strict):
 
 
 VARIABLE = tuple(
-    name for name in ExperimentConfig.model_fields if name not in ("field_of_view_a", "scan_margin_a", "drift_a")
+    name
+    for name in ExperimentConfig.model_fields
+    if name not in ("field_of_view_a", "scan_margin_a", "drift_a", "point_sampled")
 )  # what a search can vary: all single numbers of a design
 
 
@@ -313,6 +318,7 @@ def _experiment(config: ExperimentConfig, dose_e_per_a2: Dose, scanned_a: tuple[
             pixel_a=(config.pixel_a, config.pixel_a),
             mtf_nyquist=config.mtf_nyquist,
             background_e_per_px=config.background_e_per_px,
+            point_sampled=config.point_sampled,
         ),
         dose_e_per_a2=config.applied_dose_e_per_a2 or dose_e_per_a2,
         source_size_a=config.source_size_a,

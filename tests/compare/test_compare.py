@@ -13,7 +13,8 @@ from study_files import changed, write_study
 
 from ptydesign.cli import main
 from ptydesign.compare import kind as compare
-from ptydesign.compare.report import FIGURES, page, read_tables, sentences
+from ptydesign.compare.report import FIGURES, page, sentences
+from ptydesign.compare.tables import read_tables
 from ptydesign.errors import InputError
 from ptydesign.experiment import search
 from ptydesign.experiment.trial import Trial
@@ -30,6 +31,10 @@ def opened(folder, **changes):
 
 
 PLAN = {"engines": [{"engine": "lsqml", "sweeps": 3}]}
+
+
+def protocol(**experiment):
+    return {"reconstruction": "lsqml", "experiment": experiment}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,16 @@ PLAN = {"engines": [{"engine": "lsqml", "sweeps": 3}]}
         ({"doses_e_per_a2": [10, 10]}, "doses_e_per_a2", "differ"),
         ({"objective__width_px": 3}, "objective.width_px", "ssim_widths_px"),
         ({"specimen_a": [6, 6]}, "specimen_a", "hold scan and window"),
+        ({"protocols": {"own": {"reconstruction": "lsqlm"}}}, "protocols.own.reconstruction", "'lsqml'"),
+        ({"protocols": {"own": protocol(step_b=2)}}, "protocols.own.experiment.step_b", "step_a"),
+        ({"protocols": {"own": protocol(field_of_view_a=[8, 8])}}, "experiment.field_of_view_a", "can change"),
+        ({"protocols": {"own": protocol(step_a=-2)}}, "protocols.own.experiment.step_a", "greater than 0"),
+        ({"protocols": {"own": protocol() | {"score": {"ssim": 1}}}}, "protocols.own.score.ssim", "ssim_range_rad"),
+        ({"protocols": {"own": protocol() | {"scored_sweeps": [3, 2]}}}, "protocols.own.scored_sweeps", "rise"),
+        ({"protocols": {"own": protocol() | {"scored_sweeps": [9]}}}, "protocols.own.scored_sweeps", "3"),
+        ({"protocols": {"a/b": protocol()}}, "protocols.a/b", "letters"),
+        ({"contrasts": {"wider": ["wide", "narrow"]}}, "contrasts.wider", "expert"),
+        ({"contrasts": {"wider": ["wide"]}}, "contrasts.wider.1", "required"),
     ],
 )
 def test_a_broken_study_is_refused(changes, field, words, tmp_path):
@@ -67,6 +82,48 @@ def test_a_broken_study_is_refused(changes, field, words, tmp_path):
     assert error.value.field.endswith(field)
     assert words in str(error.value)
     assert not (tmp_path / "results").exists()
+
+
+PUBLISHED = {
+    "protocols": {
+        "published": protocol(point_sampled=True, scan_margin_a=1) | {"score": {"ssim_range_rad": 1}},
+        "own": {"reconstruction": "lsqml", "scored_sweeps": [1, 2]},
+    },
+    "contrasts": {"wide_steps": ["wide", "expert"]},
+}
+
+
+def test_a_protocol_changes_experiment_score_and_stops(tmp_path):
+    study = opened(tmp_path, **PUBLISHED).resolved.study
+    assert study.pairs[:2] == [("expert", "published"), ("expert", "own")]
+    assert study.config("wide", "published").point_sampled
+    assert study.config("wide", "published").scan_margin_a == 1
+    assert study.config("wide", "own") == study.config("wide")
+    assert study.by("published").score.ssim_range_rad == 1
+    assert study.by("own").score == study.score
+    assert study.by("own").scored == (1, 2)
+    largest = max(study.config(*pair).scanned_a[0] for pair in study.pairs)
+    assert study.specimen_a[0] > largest > study.config("expert", "published").scanned_a[0]
+
+
+def test_contrasts_answer_for_each_protocol(tmp_path):
+    run = opened(tmp_path, **PUBLISHED)
+    assert main(["step", "compare", "resolve", str(folder_of(run)), "--root", str(run.resolved.root)]) == 0
+    for job in run.kind.jobs(run.resolved):
+        job.step.run(run.resolved, job.which)
+    tables = read_tables(run.resolved.results)
+    assert set(tables["draws"]["protocol"]) == {"published", "own"}
+    for way in ("published", "own"):
+        one, other = (tables.values("ssim_1.5px", 2000, (design, way)) for design in ("wide", "expert"))
+        found = tables.contrast("ssim_1.5px", "wide_steps", 2000, way)
+        assert found["mean"] == pytest.approx(np.mean(one - other), abs=1e-4)
+    stops = tables["draws"].groupby("protocol")["sweeps"].unique()
+    assert set(stops["published"]) == {3}
+    assert set(stops["own"]) <= {1, 2, 3}
+    assert sum("Wide steps (wide better than expert)" in text for text in sentences(tables)) == 1
+    assert [table.title for table in page(tables).asked] == ["Designs", "Reconstructions", "Protocols"]
+    drawn = {path.stem for path in figures.draw_all(FIGURES, tables)}
+    assert drawn == {"contrasts", "reconstructions"}
 
 
 def test_a_name_given_twice_is_refused(tmp_path):
@@ -131,11 +188,11 @@ def test_a_draw_has_its_own_noise(finished):
     run, _ = finished
     study = run.resolved.study
     config = study.config("wide")
-    one = study.with_plan("lsqml")
+    one = study.by("lsqml")
     draws = [compare.Draw(config, dose, repeat=n) for dose in (500.0, 2000.0) for n in (1, 2)]
     assert len({draw.seed(one) for draw in draws}) == 4
     assert draws[0].key(one, "potential") != Trial(config, 500.0, repeat=1).key(one, "potential")
-    assert draws[0].key(one, "potential") != draws[0].key(study.with_plan("epie"), "potential")
+    assert draws[0].key(one, "potential") != draws[0].key(study.by("epie"), "potential")
 
 
 def test_numbers_in_the_tables_are_those_of_the_draws(finished):
@@ -231,5 +288,6 @@ def test_without_any_score_figures_say_why_they_are_missing(failing):
     failing.images.clear()
     assert [figure.skip(failing) for figure in FIGURES] == [
         "nothing was scored",
+        "the study has no contrasts",
         "no first draw gave a reconstruction",
     ]

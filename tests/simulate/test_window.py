@@ -12,6 +12,7 @@ from ptydesign.errors import InputError
 from ptydesign.grids import Grid
 from ptydesign.simulate import jax_simulator
 from ptydesign.simulate.integrate import disc, pattern, pixels_of, probe_spectrum, weights
+from ptydesign.simulate.transmission import transmissions
 from ptydesign.simulate.window import Window, choose_window, coarser, friendly, needed_extent_a, probe_radius_a
 from ptydesign.types import Detector, Experiment, Optics, Potential, Scan
 from ptydesign.units import wavelength_a
@@ -115,6 +116,31 @@ def test_without_a_specimen_a_pattern_is_the_true_disc(detector):
     np.testing.assert_allclose(found, disc(experiment), atol=1e-12)
     in_jax = pattern(jnp.asarray(intensity, jnp.float32)[None], jnp.ones(1), pixels)
     np.testing.assert_allclose(in_jax[0], found, atol=1e-6)
+
+
+def test_pixels_that_are_points_take_every_mth_frequency_of_a_wave(specimen):
+    """Against one wave, transformed by NumPy; and they share all electrons."""
+    detector = Detector((24, 40), (0.25, 0.25), point_sampled=True)
+    experiment = replace(EXPERIMENT, detector=detector)
+    window = choose_window(experiment, FINE)
+    multiples = [a / b for a, b in zip(window.grid.extent_a, detector.grid.extent_a, strict=True)]
+    assert multiples == [4, 3]
+    assert all(a >= b for a, b in zip(window.grid.extent_a, needed_extent_a(experiment), strict=True))
+    (found,) = jax_simulator.intensities(specimen, experiment, np.array([[62.5, 63.0]]), window)
+    corner = [round(a / 0.125) - n // 2 for a, n in zip((62.5, 63.0), window.grid.shape, strict=True)]
+    (whole, _), *_ = transmissions(specimen, 80, window, np.zeros((1, 2)), periodic=False)
+    here = np.asarray(whole)[0, corner[0] :, corner[1] :][: window.grid.shape[0], : window.grid.shape[1]]
+    probe = np.fft.fftshift(np.fft.ifft2(probe_spectrum(window.grid, experiment.optics)))
+    k = np.hypot(*window.grid.frequencies())
+    far = np.where(k < 0.95 / (3 * 0.125), np.abs(np.fft.fft2(probe * here)) ** 2, 0)
+    rows, columns = (np.fft.fftfreq(n, 1 / n).round().astype(int) * int(m) for n, m in zip((24, 40), multiples))
+    expected = far[np.ix_(rows, columns)]
+    np.testing.assert_allclose(found, expected / expected.sum(), atol=1e-3 * found.max())
+    assert found.sum() == pytest.approx(1)
+    integrated = jax_simulator.intensities(
+        specimen, EXPERIMENT, np.array([[62.5, 63.0]]), choose_window(EXPERIMENT, FINE)
+    )
+    assert _difference(found, integrated[0]) > 0.02
 
 
 @pytest.mark.parametrize(
