@@ -133,7 +133,9 @@ def test_pixels_that_are_points_take_every_mth_frequency_of_a_wave(specimen):
     probe = np.fft.fftshift(np.fft.ifft2(probe_spectrum(window.grid, experiment.optics)))
     k = np.hypot(*window.grid.frequencies())
     far = np.where(k < 0.95 / (3 * 0.125), np.abs(np.fft.fft2(probe * here)) ** 2, 0)
-    rows, columns = (_frequencies(n) * int(m) for n, m in zip((24, 40), multiples, strict=True))
+    rows, columns = (
+        np.fft.fftfreq(n, 1 / n).round().astype(int) * int(m) for n, m in zip((24, 40), multiples, strict=True)
+    )
     expected = far[np.ix_(rows, columns)]
     np.testing.assert_allclose(found, expected / expected.sum(), atol=1e-3 * found.max())
     assert found.sum() == pytest.approx(1)
