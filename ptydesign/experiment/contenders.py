@@ -20,7 +20,9 @@ DOSE = "dose_e_per_a2"  # as a parameter of a model of all doses
 Tried = Mapping[float, Sequence[Observation]]  # trials of each dose's search
 
 
-def gathered(space: Space, found: Mapping[float, Sequence[Point]], own: float, shared: Point | None, most: int) -> list:
+def gathered(
+    space: Space, found: Mapping[float, Sequence[Point]], own: float, shared: Point | None, most: int
+) -> list[Point]:
     """Up to `most` points, none twice: those found at the dose `own`, the optimum of all doses' trials, and the SHARED
     best of each other dose's search, those of near doses first."""
     points = list(found[own])

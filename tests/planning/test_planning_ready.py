@@ -28,8 +28,8 @@ FIXED = {"instrument__defocus_nm": {"low": 0, "high": 0}, "instrument__step_a": 
 @pytest.mark.parametrize(
     "changes, field, words",
     [
-        ({"sample": SMALL_CELL}, "sample.repeats", "the sample must cover scan and window, 63.9 x 63.9 A (y, x)"),
-        ({"sample": IMAGE}, "sample.file", "the sample must cover scan and window, 63.9 x 63.9 A (y, x)"),
+        ({"sample": SMALL_CELL}, "sample.repeats", "the sample must cover scan and window, 73.1 x 73.1 A (y, x)"),
+        ({"sample": IMAGE}, "sample.file", "the sample must cover scan and window, 73.1 x 73.1 A (y, x)"),
         ({**FIXED, "search": {"initial": 200, "points": 2, "batch": 2}}, "search.initial", "must leave 200 different"),
         ({"robustness": {"candidates": 100, "repeats": 5000, "draws": 9999}}, "studies/p", "must take at most"),
     ],
