@@ -32,7 +32,7 @@ def scan_margin_a(experiment: Experiment) -> float:
     Twice the largest transverse aberration of a ray in the aperture: patterns that show the region also show the
     object as far beyond it, and that is known as well only if it is seen from all sides. Then one wavelength /
     semiangle for diffraction, a step, the drift, a source's three standard deviations, and jitter. `python -m
-    benchmarks.fairness` measures that a wider scan changes no score.
+    benchmarks.fairness` measures what a wider scan changes.
     """
     optics, scan = experiment.optics, experiment.scan
     diffraction = DIFFRACTION_TAILS * wavelength_a(optics.voltage_kv) / optics.semiangle_rad
