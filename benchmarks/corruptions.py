@@ -18,6 +18,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -275,6 +276,8 @@ def one_damage(study: Study, whole: Path, file: Path, damage: str, rng: random.R
             return {**row, "outcome": outcome if unchanged() else OTHER, "words": words}
         if "Delete the study's results folder" in words:
             shutil.rmtree(study.results)
+        for named in re.findall(r"Delete (/\S+?)[;.]? ", words):
+            Path(named).unlink(missing_ok=True)
         file.unlink(missing_ok=True)
     return {**row, "outcome": "not mended", "words": words}
 

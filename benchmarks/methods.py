@@ -9,6 +9,7 @@ recommends lies below the best of the whole space. Writes docs/results/lowdose/m
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
 from collections.abc import Mapping
@@ -25,7 +26,8 @@ from ptydesign.design.propose import initial_design, propose
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.surrogate import Surrogate, contenders, surrogate
 from ptydesign.experiment import scope
-from ptydesign.experiment.contenders import gathered, shared_optimum
+from ptydesign.experiment.contenders import of_others, shared_optimum
+from ptydesign.experiment.refine import refine
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.search import observations
 from ptydesign.study.decide import decide
@@ -91,14 +93,20 @@ def search(resolved: Resolved, made: World, changes: Mapping[str, Any], seed: in
     config = SearchConfig(**study.search.model_dump() | changes)
     space, doses = scope.design_space(study), list(made.truth)
     tried = {dose: _searched(space, config, study, seed, dose, made) for dose in doses}
+    own = study.model_copy(update={"search": config, "seed": seed})
     models = {dose: surrogate(space, config, seen, seed) for dose, seen in tried.items()}
     found = {dose: contenders(model, study.decision.contenders) for dose, model in models.items()}
     rows = []
     for dose in doses:
-        points = found[dose]
+        others = []
         if study.decision.others and len(doses) > 1:
-            shared = shared_optimum(space, config, tried, dose, seed)
-            points = gathered(space, found, dose, shared, scope.contenders(study))
+            others = of_others(found, dose, shared_optimum(space, config, tried, dose, seed))
+        count = itertools.count()
+
+        def attempt(point: Mapping[str, Any], _: str, dose: float = dose, count: Any = count) -> Observation:
+            return Observation(point, made.trial(dose, point, seed_of(seed, dose, next(count), "refine")))
+
+        points = refine(own, tried[dose], others, attempt).contenders
         taken = {
             DECIDED: points[_decided(study, made, dose, points, seed)],
             MODEL: found[dose][0],

@@ -210,7 +210,7 @@ def _advance(space: Space, config: SearchConfig, rounds: Sequence, memory: Memor
         reward = -model.predict(space.to_unit(memory.nominees))
         memory = replace(memory, gains=tuple((np.array(memory.gains) + reward).tolist()))
     where = candidates(space, data, config.candidates, rng)
-    best = _optima(space, config, HEDGED, model, data.features, where)
+    best = optima(space, config, HEDGED, model, data.features, where)
     return replace(memory, nominees=tuple(space.from_unit(np.array(best))))
 
 
@@ -226,14 +226,14 @@ def _batch(space: Space, config: SearchConfig, data: Data, memory: Memory, n: in
             name, nominee = HEDGED[choice], memory.nominees[choice] if index == 0 else None
         if nominee is None:
             model = regress(features, values, config.kernel.nu, memory.theta)
-            best = _optima(space, config, [name], model, features, where)[0]
+            best = optima(space, config, [name], model, features, where)[0]
         else:
             best = space.to_unit([nominee])[0]
         features, values = np.vstack([features, best]), np.append(values, lie)
     return space.from_unit(features[len(data.values) :])
 
 
-def _optima(
+def optima(
     space: Space, config: SearchConfig, names: Sequence[str], model: Regressor, seen: np.ndarray, where: np.ndarray
 ) -> list[np.ndarray]:
     """The new point (features,) of the best value of each acquisition: the best of `where`, refined by gradients.
@@ -248,25 +248,25 @@ def _optima(
     refine = space.size > FINITE and bool(np.any(space.continuous_features))
     result = []
     for name in names:
-        value = _acquisition(config, name, where, known, incumbent)
+        value = acquisition(config, name, where, known, incumbent)
         order = np.argsort(value, kind="stable")
         pool = where[order[:1]]
         if refine:
 
             def single(x: np.ndarray, name: str = name) -> tuple[float, np.ndarray]:
-                value, slope = _acquisition(config, name, x[None], model, incumbent, gradient=True)
+                value, slope = acquisition(config, name, x[None], model, incumbent, gradient=True)
                 return float(np.ravel(value)[0]), np.ravel(slope)
 
             ends = np.array([descend(single, where[i], space) for i in order[:3]])
             pool = np.vstack([pool, ends[tree.query(ends)[0] >= SAME_POINT]])
-            value = _acquisition(config, name, pool, model, incumbent)
+            value = acquisition(config, name, pool, model, incumbent)
             result.append(pool[np.argmin(value)])
         else:
             result.append(pool[0])
     return result
 
 
-def _acquisition(
+def acquisition(
     config: SearchConfig, name: str, x: np.ndarray, model: Any, incumbent: float, gradient: bool = False
 ) -> Any:
     """scikit-optimize's acquisition at (n, features), the smaller the better; for one point also its gradient."""

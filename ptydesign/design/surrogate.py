@@ -16,7 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ptydesign.design.gp import Regressor, fit_hyperparameters, regress
-from ptydesign.design.propose import Data, candidates, descend, standardise
+from ptydesign.design.propose import Data, acquisition, candidates, descend, optima, standardise
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Point, Scalar, Space
 from ptydesign.errors import InputError
@@ -25,6 +25,7 @@ APART = 0.05  # least distance of two contenders, in widths of the search ranges
 SURE = 2.0  # standard deviations of the model's mean
 PROFILE_VALUES = 41  # of a continuous parameter: the ranges are resolved to 1/40 of the search range
 SMOOTHNESS = (1.0, 1.5, 2.5)  # nu of the kernels tried; the likelihood decides
+EXPECTING = SearchConfig(acquisition="EI", xi=0)  # the improvement itself, with nothing asked for beyond it
 POOL = 200  # points over which a profile is maximised before the descent
 
 
@@ -84,6 +85,14 @@ class Surrogate:
         point = self.space.from_unit(features[:1])[0]
         mean, std = self.predict([point])
         return point, float(mean[0]), float(std[0])
+
+    def challenger(self) -> tuple[Point, float]:
+        """The new point of the greatest expected improvement on the best mean of those tried, and that improvement in
+        the objective's unit. It is of the noise-free objective: a lucky trial is no standard."""
+        seen, kind = self._data.features, EXPECTING.acquisition
+        end = optima(self.space, EXPECTING, [kind], self._model, seen, self._pool(4000))[0][None]
+        gain = -acquisition(EXPECTING, kind, end, self._model, float(np.min(self._model.predict(seen))))
+        return self.space.from_unit(end)[0], self._data.scale * float(np.ravel(gain)[0])
 
     def profile(self, name: str) -> tuple[list[Scalar], np.ndarray]:
         """Values of one parameter and (n,) the greatest mean over all other parameters at each; -inf where none of the

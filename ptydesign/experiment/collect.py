@@ -82,22 +82,23 @@ def _pareto(study: StudyConfig, trials: pd.DataFrame) -> pd.DataFrame:
 
 def _trial_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
     study = resolved.study
-    names = _parameters(study)
     for search in scope.searches(study).values():
         for round_ in range(len(search.sizes)):
             for record in read_round(resolved.results, search, round_):
                 point = scope.point_of(study, search, record["point"])
-                point = {
-                    name: point[name] if name in point else getattr(study.experiment, name, None) for name in names
-                }
-                yield {
-                    "search": search.kind,
-                    "dose_e_per_a2": search.dose_e_per_a2,
-                    "round": round_,
-                    "index": record["index"],
-                    **point,
-                    **score_columns(study, record),
-                }
+                yield _trial_row(study, search.kind, search.dose_e_per_a2, round_, record, point)
+    for content in _decisions(resolved):
+        for record in content["refined"]:
+            yield _trial_row(study, scope.REFINED, content["dose_e_per_a2"], 0, record, record["point"])
+
+
+def _trial_row(
+    study: StudyConfig, kind: str, dose: float, round_: int, record: dict[str, Any], point: dict[str, Any]
+) -> dict[str, Any]:
+    base = study.experiment
+    at = {name: point[name] if name in point else getattr(base, name, None) for name in _parameters(study)}
+    where = {"search": kind, "dose_e_per_a2": dose, "round": round_, "index": record["index"]}
+    return {**where, **at, **score_columns(study, record)}
 
 
 CONTENDERS = [
@@ -115,9 +116,10 @@ def _contender_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
 
 def _decision_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
     """How each dose was decided, and how sure that is."""
-    names = ("outcome", "draws", "probability_best", "probability_good", "expected_loss", "sweeps")
+    names = ("outcome", "draws", "probability_best", "probability_good", "expected_loss", "expected_gain", "sweeps")
     for content in _decisions(resolved):
-        own = {"dose_e_per_a2": content["dose_e_per_a2"], **{name: content.get(name) for name in names}}
+        own = {"dose_e_per_a2": content["dose_e_per_a2"], "refined": len(content["refined"])}
+        own |= {name: content.get(name) for name in names}
         yield {**own, "reference_sweeps": content["reference"]["sweeps"]}
 
 

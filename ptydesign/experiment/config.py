@@ -217,12 +217,16 @@ class SimulatedStudy(StudyFile):
 
 
 class Decision(DecisionConfig):
-    """How the winner of a dose is decided: by draws with fresh noise, of what the searches of all doses found."""
+    """How the winner of a dose is decided: by more trials of what its search may have missed, and then by draws with
+    fresh noise of what can't be told from the best."""
 
     others: bool = True
-    """Whether the doses' searches help each other: the first two contenders of each other one are drawn, too, and so is
+    """Whether the doses' searches help each other: the first two contenders of each other one are tried, too, and so is
     the optimum of one model of the trials of all doses. The best design changes little from dose to dose, and one
     search of a few dozen points may miss it."""
+    refine: int = Field(12, ge=0, le=1000)
+    """Most trials before the contenders are chosen, one after another, each where a model of all trials so far expects
+    the greatest improvement. They end when it expects less than a tenth of the zone. `draws: 0` makes none."""
 
 
 class StudyConfig(SimulatedStudy):

@@ -1,4 +1,4 @@
-"""Which designs are drawn again at a dose: what its own search found, and what the other doses' searches know.
+"""What the searches of the other doses know of a dose.
 
 The best design changes little from dose to dose, and one search of a few dozen points may miss it.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Dimension, Point, Space
-from ptydesign.design.surrogate import apart, surrogate
+from ptydesign.design.surrogate import surrogate
 from ptydesign.experiment.scope import SHARED
 
 DOSE = "dose_e_per_a2"  # as a parameter of a model of all doses
@@ -20,17 +20,11 @@ DOSE = "dose_e_per_a2"  # as a parameter of a model of all doses
 Tried = Mapping[float, Sequence[Observation]]  # trials of each dose's search
 
 
-def gathered(
-    space: Space, found: Mapping[float, Sequence[Point]], own: float, shared: Point | None, most: int
-) -> list[Point]:
-    """Up to `most` points, none twice: those found at the dose `own`, the optimum of all doses' trials, and the SHARED
-    best of each other dose's search, those of near doses first."""
-    points = list(found[own])
+def of_others(found: Mapping[float, Sequence[Point]], own: float, shared: Point | None) -> list[Point]:
+    """What is known of the dose `own` elsewhere: the optimum of all doses' trials, and the SHARED best of each other
+    dose's search, those of near doses first."""
     near = sorted((dose for dose in found if dose != own), key=lambda dose: abs(math.log(dose / own)))
-    more = [point for dose in near for point in found[dose][:SHARED]]
-    for point in [*([] if shared is None else [shared]), *more]:
-        points = apart(space, points, point, most)
-    return points
+    return [*([] if shared is None else [shared]), *(point for dose in near for point in found[dose][:SHARED])]
 
 
 def shared_optimum(space: Space, config: SearchConfig, tried: Tried, own: float, seed: int) -> Point | None:

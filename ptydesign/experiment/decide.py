@@ -1,4 +1,6 @@
-"""Which contender of a dose wins, after how many sweeps, and how sure that is: fresh noise until it is known.
+"""Which design of a dose wins, after how many sweeps, and how sure that is: fresh noise until it is known.
+
+What the search may have missed is tried first; contenders are what a model of all trials can't tell from its optimum.
 
 A contender's reconstruction ends at the sweep that is best on average over its draws. The reference's plan and stop are
 found from draws of its own in the same way, so that both designs are judged at their best.
@@ -10,8 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ptydesign.design.settings import Observation
+from ptydesign.design.space import Point
 from ptydesign.experiment import scope
 from ptydesign.experiment.points import experiment_at, of_experiment
+from ptydesign.experiment.refine import Attempts, refine
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.search import Runner, observations, study_at
 from ptydesign.experiment.trial import Trial, common_stop, value_at
@@ -65,7 +70,10 @@ def decide_winner(resolved: Resolved, dose: str, progress: Progress | None = Non
     study, runner = resolved.study, Runner(resolved, progress)
     found, tuned = scope.winner(study, dose), scope.tuned(study, dose)
     best = resolved.read_json(found.best_file)
-    content, spent = _decided(runner, dose, "search", _contenders(resolved, best), best)
+    known, more_trials = _refined(runner, dose, best)
+    content, spent = _decided(runner, dose, "search", known["contenders"], known)
+    content |= {"refined": more_trials, "expected_gain": known["gain"]}
+    spent += len(more_trials)
     reference = [study.reference.point]
     if tuned is not None:
         plans = resolved.read_json(tuned.best_file)
@@ -85,22 +93,35 @@ def decide_winner(resolved: Resolved, dose: str, progress: Progress | None = Non
     return resolved.write_json(scope.DECISION.format(dose=dose), {"dose_e_per_a2": found.dose_e_per_a2, **content})
 
 
-def _contenders(resolved: Resolved, best: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a search found, and what the other doses' searches know, if the study shares it."""
-    from ptydesign.experiment.contenders import gathered, shared_optimum
+def _refined(runner: Runner, dose: str, best: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(contenders, ranges of the parameters and the worst score, records of more trials), by a model of the search's
+    trials and of these; of the search alone if nothing is to be drawn, or there is no model."""
+    study, own = runner.resolved.study, scope.winner(runner.resolved.study, dose)
+    known = {name: best[name] for name in ("contenders", "tolerance", "worst")} | {"gain": None}
+    if not study.decision.draws:
+        return known, []
+    attempts = Attempts(runner, dose)
+    found = refine(study, _tried(runner.resolved, own), _others(runner.resolved, own), attempts)
+    return known | ({} if found is None else vars(found)), attempts.records
 
-    study, own = resolved.study, best["dose_e_per_a2"]
-    if not study.decision.others or not best["contenders"] or len(study.doses_e_per_a2) == 1:
-        return list(best["contenders"])
+
+def _tried(resolved: Resolved, search: scope.Search) -> list[Observation]:
+    """Trials of a search, in the order in which they were proposed."""
+    return [one for number in range(len(search.sizes)) for one in observations(resolved, search, number)]
+
+
+def _others(resolved: Resolved, own: scope.Search) -> list[Point]:
+    """What the other doses' searches know, if the study shares it."""
+    from ptydesign.experiment.contenders import of_others, shared_optimum
+
+    study = resolved.study
+    if not study.decision.others or len(study.doses_e_per_a2) == 1:
+        return []
     searches = {dose: scope.winner(study, dose_name(dose)) for dose in study.doses_e_per_a2}
     found = {dose: resolved.read_json(search.best_file)["contenders"] for dose, search in searches.items()}
-    tried = {
-        dose: [one for number in range(len(search.sizes)) for one in observations(resolved, search, number)]
-        for dose, search in searches.items()
-    }
-    space = scope.design_space(study)
-    shared = shared_optimum(space, study.search, tried, own, study.seed)
-    return gathered(space, found, own, shared, scope.contenders(study))
+    tried = {dose: _tried(resolved, search) for dose, search in searches.items()}
+    at = own.dose_e_per_a2
+    return of_others(found, at, shared_optimum(scope.design_space(study), study.search, tried, at, study.seed))
 
 
 def _decided(

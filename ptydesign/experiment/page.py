@@ -15,7 +15,10 @@ from ptydesign.study.page import Cell, Page, Table
 from ptydesign.study.quantities import dose_number, fixed, number, words_and_unit
 from ptydesign.study.tables import failures
 
-_SEARCHES = {"bo": "optimisation", "random": "random search", "map": "map", "tuned": "tuning of the reference"}
+_SEARCHES = {
+    "bo": "optimisation", "refined": "refinement", "random": "random search", "map": "map",
+    "tuned": "tuning of the reference",
+}  # fmt: skip
 _LOOKS = {findings.YES: "yes", findings.NO: "no"}
 
 
@@ -194,18 +197,32 @@ def _decisions(tables: ExperimentTables) -> Table:
                     "" if first else ("below 0.001" if row["better"] < 0.001 else fixed(row["better"], 3)),
                 ]
             )
-    others = ""
-    if config.get("others"):
-        others = ", the optimum of a model of all doses' trials, and the best of the other doses' searches"
     note = (
-        "Contenders are the optimum of the search's model and tried points that the model can't tell from it"
-        f"{others}. Draws with fresh noise go to the best and to the one that is hardest to tell from it, until "
+        f"{_refined(tables)}Contenders are the optimum of the model of all trials and tried points that the model "
+        "can't tell from it. "
+        "Draws with fresh noise go to the best and to the one that is hardest to tell from it, until "
         f"the best is known with a probability of {100 * config['probability']:.0f} %, or no other is better by more "
         f"than {number(config['zone'])} with that probability, or after {config['draws']} draws. A contender whose "
         "interval holds zero can't be told from the winner. The scores above are of other draws, since a winner's mean "
         "is a little too high: it was chosen by it."
     )
     return Table("How the winners were decided", header, rows, note, words=(), look="tight")
+
+
+def _refined(tables: ExperimentTables) -> str:
+    """What was tried after the searches, and what the models expect of more."""
+    rows, config = tables["decisions"], tables.study["decision"]
+    if not rows["refined"].any():
+        return ""
+    counts = ", ".join(f"{count:.0f}" for count in rows["refined"])
+    others = "what the other doses' searches found, and then " if config.get("others") else ""
+    gains = rows["expected_gain"].dropna()
+    expected = f" A further trial is expected to gain at most {fixed(gains.max(), 4)}." if len(gains) else ""
+    return (
+        f"After the searches {counts} more trials were made, from the lowest dose on: {others}one after another where "
+        f"the model expects the greatest improvement, until it expects less than a tenth of {number(config['zone'])}, "
+        f"or {config['refine']} of them were made.{expected} "
+    )
 
 
 def _value(value: object) -> str:

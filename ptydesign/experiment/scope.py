@@ -16,8 +16,10 @@ from ptydesign.study.kind import Which
 from ptydesign.study.rounds import Rounds
 
 BO, TUNED, RANDOM, MAP = "bo", "tuned", "random", "map"
+REFINED = "refined"  # trials after the rounds of a search
 PLAIN = ", default reconstruction"  # what a design is called that has the study's plan
-SHARED = 2  # contenders of each other dose's search that are drawn at a dose
+SHARED = 2  # contenders of each other dose's search that are tried at a dose
+WITHIN = 0.05  # of the best objective: what counts as nearly as good
 DECISION = "search/bo-{dose}/decision.json"
 VALIDATION = "validation/{dose}-{simulator}.json"
 TABLES = (
@@ -109,21 +111,21 @@ def doses(study: StudyConfig) -> list[Which]:
     return [{"dose": dose_name(dose)} for dose in study.doses_e_per_a2]
 
 
-def contenders(study: StudyConfig) -> int:
-    """Most designs among which the winner of a dose is decided."""
-    config = study.decision
+def refinements(study: StudyConfig) -> int:
+    """Most trials of a dose after its search."""
+    config, others = study.decision, len(study.doses_e_per_a2) - 1
     if not config.draws:
-        return 1
-    others = len(study.doses_e_per_a2) - 1 if config.others else 0
-    return config.contenders + (1 + SHARED * others if others else 0)  # 1: the optimum of all doses' trials together
+        return 0
+    return config.refine + (1 + SHARED * others if config.others and others else 0)  # 1: the optimum of all doses
 
 
 def decision_trials(study: StudyConfig) -> int:
     """Most trials that decide which design wins at a dose, and when the reference's reconstruction ends."""
     config = study.decision
-    most = max(config.draws, config.first * contenders(study))
+    draws = max(config.draws, config.first * config.contenders) if config.draws else 0
+    most = refinements(study) + draws
     # with plans of their own for both: also those of the reference, and both experiments with the study's plan
-    return most + config.first if study.tuned_space is None else 2 * most + 2 * config.first
+    return most + config.first if study.tuned_space is None else most + draws + 2 * config.first
 
 
 def simulators(study: StudyConfig) -> tuple[str, ...]:
@@ -150,8 +152,8 @@ def tables(study: StudyConfig) -> list[str]:
 def parts(study: StudyConfig) -> dict[str, int]:
     """How many trials to expect of each search, and of each dose's decision, which mostly ends soon, and validation."""
     config, doses = study.decision, [dose_name(dose) for dose in study.doses_e_per_a2]
-    most, sides = decision_trials(study), 1 if study.tuned_space is None else 2
-    soon = min(most, sides * config.first * (contenders(study) + 1))
+    sides = 1 if study.tuned_space is None else 2
+    soon = min(decision_trials(study), refinements(study) + sides * config.first * (config.contenders + 1))
     each = trials(study)["validation"] // len(doses)
     found = {name: search.total for name, search in searches(study).items()}
     return found | {f"decision/{dose}": soon for dose in doses} | {f"validation/{dose}": each for dose in doses}

@@ -25,8 +25,6 @@ from ptydesign.study.progress import Progress
 from ptydesign.study.store import PointStore, cache_folder, digest, seed_of
 from ptydesign.types import Potential
 
-WITHIN = 0.05  # of the best objective: what counts as nearly as good
-
 
 def build_potential(resolved: Resolved) -> None:
     """Build the sample's potential, or find it in the cache; write potential.json."""
@@ -128,7 +126,7 @@ def choose(resolved: Resolved, search: str) -> Path:
         model = surrogate(space, study.search, seen, study.seed)
         content |= {"contenders": contenders(model, most), "chosen_by": "surrogate"}
         content |= {"noise_std": float(model.noise_std)}
-        content["tolerance"] = {n: [r.low, r.high] for n, r in plateau(model, WITHIN).items()}
+        content["tolerance"] = {n: [r.low, r.high] for n, r in plateau(model, scope.WITHIN).items()}
     elif good:
         chosen = [dict(good[0].point)]
         for one in good[1:]:

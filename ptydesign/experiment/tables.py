@@ -26,7 +26,18 @@ _COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "trials": (("search", "status", "reason"), ("dose_e_per_a2", "round", "index", "objective", "psnr_db")),
     "validation": (("design", "simulator", "status", "reason"), ("dose_e_per_a2", "repeat", "psnr_db")),
     "contenders": ((), ("dose_e_per_a2", "place", "n", "mean", "difference", "low", "high", "better")),
-    "decisions": (("outcome",), ("dose_e_per_a2", "draws", "probability_best", "probability_good", "expected_loss")),
+    "decisions": (
+        ("outcome",),
+        (
+            "dose_e_per_a2",
+            "refined",
+            "draws",
+            "probability_best",
+            "probability_good",
+            "expected_loss",
+            "expected_gain",
+        ),
+    ),
     "gains": (("simulator", "metric", "verdict"), ("dose_e_per_a2", "n", "difference", "low", "high")),
     "two_by_two": (("experiment", "reconstruction"), ("dose_e_per_a2", "n", "ssim_mean", "ssim_std")),
     "recommended": (
@@ -132,9 +143,9 @@ class ExperimentTables(tables.Tables):
         return bool(row["ssim_mean"] < LEAST_SSIM or contrast <= 0)
 
     def fitted(self, dose: float) -> int:
-        """Number of scored trials behind the search's surrogate model at a dose."""
+        """Number of scored trials behind the surrogate model of a dose."""
         rows = self.at("trials", dose)
-        return int(((rows["search"] == "bo") & rows["objective"].notna()).sum())
+        return int((rows["search"].isin(("bo", "refined")) & rows["objective"].notna()).sum())
 
     def image(self, dose: float, design: str) -> dict[str, dict[str, Any]] | None:
         """Group of images.h5 for one dose and design, None where there is none."""

@@ -17,10 +17,10 @@ ALGORITHMS = {
     "score": 1,
     "thick": 2,  # supercells with defects, chunks, what is measured of thick samples
     "design": 1,  # first points, proposals, surrogate
-    "decision": 3,  # contenders of a search, and draws that decide which wins
+    "decision": 4,  # trials after a search, its contenders, and draws that decide which wins
     "tuning": 1,  # trials, searches and tables of tuning studies
-    "collect": 4,  # tables
-    "figures": 14,  # figures and report
+    "collect": 5,  # tables
+    "figures": 15,  # figures and report
     "planning": 9,  # cards, draws of errors, choice, limits
     "bound": 8,  # the Cramer-Rao bound of a plan, and what its simulations reach
     "tolerance": 3,  # what a tolerance says

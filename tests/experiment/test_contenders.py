@@ -4,7 +4,7 @@ import numpy as np
 
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import build_space
-from ptydesign.experiment.contenders import gathered, shared_optimum
+from ptydesign.experiment.contenders import of_others, shared_optimum
 from ptydesign.experiment.scope import SHARED
 
 SPACE = build_space({"x": {"low": 0, "high": 1}})
@@ -27,8 +27,8 @@ def test_a_dose_with_few_trials_learns_from_the_others():
     assert abs(shared_optimum(SPACE, CONFIG, alone | {100.0: doses[100.0] + failed}, 100.0, 1)["x"] - 0.45) < 0.1
 
 
-def test_points_of_near_doses_come_first_and_none_twice():
-    found = {100.0: [{"x": 0.1}], 1000.0: [{"x": 0.101}, {"x": 0.5}, {"x": 0.7}], 5e4: [{"x": 0.9}], 1e4: []}
+def test_points_of_near_doses_come_first():
+    found = {100.0: [{"x": 0.1}], 1000.0: [{"x": 0.2}, {"x": 0.5}, {"x": 0.7}], 5e4: [{"x": 0.9}], 1e4: []}
     assert SHARED == 2
-    assert gathered(SPACE, found, 100.0, {"x": 0.3}, 10) == [{"x": 0.1}, {"x": 0.3}, {"x": 0.5}, {"x": 0.9}]
-    assert gathered(SPACE, found, 100.0, None, 2) == [{"x": 0.1}, {"x": 0.5}]
+    assert of_others(found, 100.0, {"x": 0.3}) == [{"x": 0.3}, {"x": 0.2}, {"x": 0.5}, {"x": 0.9}]
+    assert of_others(found, 5e4, None) == [{"x": 0.2}, {"x": 0.5}, {"x": 0.1}]

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from study_files import tiny, write_study
 
+from ptydesign.design.settings import Observation
 from ptydesign.errors import InputError
 from ptydesign.experiment import contenders, decide, scope
 from ptydesign.experiment import search as steps
@@ -166,39 +167,56 @@ def test_failed_trials_do_not_stop_a_search(study, monkeypatch):
     assert chosen["worst"] is not None
     winner = json.loads(decide_winner(other, "2000").read_text())
     assert winner["point"]["defocus_nm"] >= -4
-    assert winner["point"] in chosen["contenders"]
+    assert winner["point"] in [one["point"] for one in winner["contenders"]]
     assert set(winner["tolerance"]) == {"step_a", "defocus_nm"}
     low, high = winner["tolerance"]["step_a"]
     assert low <= winner["point"]["step_a"] <= high
 
 
-def test_the_best_design_of_another_dose_is_a_contender(study, monkeypatch):
-    """Which this dose's search missed: it wins, unless the study leaves the other doses out. Near doses come first."""
+def test_what_other_doses_found_and_a_model_asks_for_is_tried(study, monkeypatch):
+    """This dose's search missed the best design: it wins, unless the study leaves the other doses out."""
+    best = {"step_a": 2.75, "defocus_nm": -1.0}
+
+    def value(point):
+        return 0.9 - (point["step_a"] - best["step_a"]) ** 2 - 0.01 * (point["defocus_nm"] - best["defocus_nm"]) ** 2
 
     def scored(study_, potential_, trial, simulate_):
-        scores = {"ssim": {"1.5": 0.9 if trial.experiment.step_a == 2.75 else 0.5}, "psnr_db": 1.0}
-        path = [{"sweeps": 4, "scores": scores}]
+        point = {name: getattr(trial.experiment, name) for name in best}
+        path = [{"sweeps": 4, "scores": {"ssim": {"1.5": value(point)}, "psnr_db": 1.0}}]
         return {"seed": 1, "region_a": [0, 0, 1, 1], "reason": "", "status": "ok", "path": path, "sweeps": 4}, {}, None
 
     monkeypatch.setattr(steps, "run_trial", scored)
+    tried = [{"step_a": step, "defocus_nm": defocus} for step in (1.5, 1.75, 2.0) for defocus in (-8.0, -7.0, -6.0)]
+    monkeypatch.setattr(decide, "observations", lambda *_: [Observation(point, value(point)) for point in tried])
     doses = another(study, seed=13)
-    doses = replace(doses, study=doses.study.model_copy(update={"doses_e_per_a2": (10.0, 2000.0, 500.0)}))
-    best = {10.0: [[3.0, -7.0]], 500.0: [[2.75, -1.0], [3.0, -1.0]], 2000.0: [[1.5, -4.0], [1.6, -6.0]]}
-    for dose, points in best.items():
-        points = [{"step_a": step, "defocus_nm": defocus} for step, defocus in points]
-        content = {"dose_e_per_a2": dose, "contenders": points, "tolerance": {}, "worst": 0.1}
-        doses.write_json(scope.winner(doses.study, f"{dose:g}").best_file, content)
-    monkeypatch.setattr(contenders, "shared_optimum", lambda *_: {"step_a": 2.0, "defocus_nm": -2.0})
-    monkeypatch.setattr(decide, "observations", lambda *_: [])
-    decided = json.loads(decide_winner(doses, "2000").read_text())
-    assert decided["point"] == {"step_a": 2.75, "defocus_nm": -1.0}
-    assert decided["contenders"][0]["place"] == 3  # after the search's own two, and the model's of all doses
-    assert sorted(row["point"]["step_a"] for row in decided["contenders"]) == [1.5, 1.6, 2.0, 2.75, 3.0, 3.0]
-    alone = doses.study.decision.model_copy(update={"others": False})
-    alone = replace(doses, study=doses.study.model_copy(update={"decision": alone}))
-    assert len(json.loads(decide_winner(alone, "2000").read_text())["contenders"]) == 2
+    found = {10.0: [{"step_a": 3.0, "defocus_nm": -7.0}], 500.0: [best, {"step_a": 3.0, "defocus_nm": -1.0}]}
+
+    def decided(refine, others):
+        decision = doses.study.decision.model_copy(update={"refine": refine, "others": others})
+        update = {"doses_e_per_a2": (10.0, 2000.0, 500.0), "decision": decision}
+        one = replace(doses, study=doses.study.model_copy(update=update))
+        for dose, points in {**found, 2000.0: tried[:2]}.items():
+            content = {"dose_e_per_a2": dose, "contenders": points, "tolerance": {}, "worst": 0.1}
+            one.write_json(scope.winner(one.study, f"{dose:g}").best_file, content)
+        return one, json.loads(decide_winner(one, "2000").read_text())
+
+    shared = {"step_a": 2.0, "defocus_nm": -2.0}
+    monkeypatch.setattr(contenders, "shared_optimum", lambda *_: shared)
+    with_others, content = decided(0, True)
+    assert [one["point"] for one in content["refined"]] == [shared, *found[500.0], *found[10.0]]  # near doses first
+    assert {one["found"] for one in content["refined"]} == {"others"}
+    assert value(content["point"]) > 0.88
+    alone, content = decided(0, False)
+    assert content["refined"] == []
+    assert value(content["point"]) < 0.85  # the model can only guess
+    _, content = decided(8, False)
+    assert {one["found"] for one in content["refined"]} == {"model"}
+    assert 0 < len(content["refined"]) <= 8
+    assert value(content["point"]) > 0.88
+    assert 0 <= content["expected_gain"] < 0.01
+    assert len({one["seed"] for one in content["refined"]} | {one["key"] for one in content["refined"]}) > 1
     step = next(step for step in KIND.steps if step.name == "decide")
-    needed = [sum(len(n(one, "2000")) for n in step.needs if callable(n)) for one in (doses, alone)]
+    needed = [sum(len(n(one, "2000")) for n in step.needs if callable(n)) for one in (with_others, alone)]
     assert needed[0] == needed[1] + 2
 
 
@@ -295,9 +313,9 @@ def test_stops_that_do_not_rise_or_exceed_the_plan_are_refused(tmp_path):
 
 def test_estimate_counts_trials_and_grows_with_work(study):
     searched = {"bo-2000": 8, "random-2000": 8, "map-2000": 4}
-    assert scope.trials(study.study) == {**searched, "decision": 10, "validation": 4}
+    assert scope.trials(study.study) == {**searched, "decision": 12, "validation": 4}
     numbers = estimate(KIND, study, cores=2, rate=1e8)
-    assert words(study, numbers).startswith("tiny (preview): 34 trials (bo-2000 8, random-2000 8, map-2000 4, ")
+    assert words(study, numbers).startswith("tiny (preview): 36 trials (bo-2000 8, random-2000 8, map-2000 4, ")
     jobs = {name: step["jobs"] for name, step in numbers["steps"].items()}
     assert jobs == {"potential": 1, "round": 0, "propose": 4, "evaluate": 4, "sample": 6, "choose": 1, "decide": 1,
                     "validate": 1, "collect": 1}  # fmt: skip

@@ -23,7 +23,7 @@ TABLES = [f"results/tiny/tables/{name}.csv" for name in ("trials", "validation",
 SMALL = {
     "search": {"initial": 4, "points": 2, "batch": 2},
     "random": None,
-    "decision": {"contenders": 2, "first": 2, "draws": 4},
+    "decision": {"contenders": 2, "first": 2, "draws": 4, "refine": 1},
     "jobs": {"chunk": 3},
 }
 COLLECT = "experiment_collect_tiny"  # a rule of its own: the tables differ with the study

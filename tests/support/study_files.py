@@ -28,7 +28,7 @@ TINY: dict[str, Any] = {
     "search": {"initial": 4, "points": 4, "batch": 4},
     "random": {"dose_e_per_a2": 2000},
     "reference": {"name": "expert", "step_a": 2, "defocus_nm": -8},
-    "decision": {"contenders": 3, "first": 2, "draws": 8},
+    "decision": {"contenders": 3, "first": 2, "draws": 8, "refine": 2},
     "validation": {"repeats": 2, "abtem": False},
     "map": {
         "dose_e_per_a2": 2000,

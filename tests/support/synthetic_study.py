@@ -60,7 +60,9 @@ def make_settings(doses=DOSES, space=SPACE, random=True, mapped=True) -> dict:
         "search": {"initial": 12, "points": 28, "batch": 4, "method": "bo", "acquisition": "gp_hedge"},
         "random": {"dose_e_per_a2": doses[0]} if random else None,
         "reference": {"name": "expert", **{name: EXPERT.get(name, 0.0) for name in names}},
-        "decision": {"contenders": 4, "first": 3, "draws": 30, "zone": 0.01, "probability": 0.95},
+        "decision": {
+            "contenders": 4, "first": 3, "draws": 30, "zone": 0.01, "probability": 0.95, "others": True, "refine": 12,
+        },  # fmt: skip
         "validation": {"repeats": 5, "abtem": True},
         "map": {
             "dose_e_per_a2": doses[0],
@@ -219,7 +221,8 @@ def make_contenders(doses, space) -> pd.DataFrame:
 
 def make_decisions(doses) -> pd.DataFrame:
     outcomes = ("alike", "budget", "decided", "alone")
-    said = {"draws": 19, "probability_best": 0.8, "probability_good": 0.96, "expected_loss": 0.0009}
+    said = {"refined": 9, "draws": 19, "probability_best": 0.8, "probability_good": 0.96, "expected_loss": 0.0009}
+    said |= {"expected_gain": 0.0007}
     stops = {"sweeps": 12, "reference_sweeps": 30}
     rows = [{"dose_e_per_a2": d, "outcome": outcomes[i % 4], **said, **stops} for i, d in enumerate(doses)]
     return pd.DataFrame(rows)

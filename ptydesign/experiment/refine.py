@@ -1,0 +1,89 @@
+"""Trials of a dose after the rounds of its search, one by one, where a model of all that is known expects most.
+
+A search proposes many points at a time, and so may leave a narrow optimum between them. Here each point waits for the
+result of the one before it. The first points are what the searches of the other doses found, since the best design
+changes little from dose to dose. The end is decided: no more trials once the model expects too little of another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ptydesign.design.settings import Observation
+from ptydesign.design.space import Point, Space
+from ptydesign.experiment import scope
+from ptydesign.experiment.config import StudyConfig
+from ptydesign.experiment.points import experiment_at
+from ptydesign.experiment.search import Runner, study_at
+from ptydesign.experiment.trial import Trial, objective_value
+
+FIRST = 20_000  # numbers of these draws of noise come after it, apart from all others
+WORTH = 0.1  # of the indifference zone: what another trial must be expected to gain
+OTHERS, MODEL = "others", "model"  # where a point comes from
+
+Attempt = Callable[[Point, str], Observation]  # makes a trial of a point
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What all trials of a dose say together.
+
+    contenders, tolerance: as `choose` finds them of a search. gain: what the model expects of one more trial, in the
+    objective's unit.
+    """
+
+    contenders: list[Point]
+    tolerance: dict[str, list]
+    gain: float
+
+
+def refine(
+    study: StudyConfig, tried: Sequence[Observation], others: Sequence[Point], attempt: Attempt
+) -> Refined | None:
+    """Try `others`, and then what a model asks for; None where there is too little for a model. tried: trials of the
+    dose's search."""
+    from ptydesign.design.surrogate import contenders, plateau, surrogate
+
+    space, seen = scope.design_space(study), list(tried)
+    seen += [attempt(point, OTHERS) for point in _new(space, tried, others)]
+    if len({one.value for one in seen if not one.failed}) < 2:
+        return None
+    left = study.decision.refine
+    while True:
+        model = surrogate(space, study.search, seen, study.seed)
+        point, gain = model.challenger()
+        if left == 0 or gain < WORTH * study.decision.zone:
+            break
+        seen.append(attempt(point, MODEL))
+        left -= 1
+    ranges = {name: [one.low, one.high] for name, one in plateau(model, scope.WITHIN).items()}
+    return Refined(contenders(model, study.decision.contenders), ranges, gain)
+
+
+class Attempts:
+    """Trials of a dose with noise of their own, and their records: with the point, and as `found` OTHERS or MODEL."""
+
+    def __init__(self, runner: Runner, dose: str):
+        self.runner, self.dose, self.study = runner, dose, runner.resolved.study
+        self.records: list[dict[str, Any]] = []
+
+    def __call__(self, point: Mapping[str, Any], found: str) -> Observation:
+        """Make the next one."""
+        index, at = len(self.records), scope.winner(self.study, self.dose).dose_e_per_a2
+        trial = Trial(experiment_at(self.study.experiment, point), at, repeat=FIRST + index)
+        name = f"decision/{self.dose}/refine/{index}"
+        key, result = self.runner.run(trial, name, study=study_at(self.study, point), point=point)
+        self.records.append({"index": index, "point": dict(point), "found": found, "key": key, **result})
+        return Observation(point, objective_value(self.study, result), result["reason"])
+
+
+def _new(space: Space, tried: Sequence[Observation], points: Sequence[Point]) -> list[Point]:
+    """Those that weren't tried, none twice."""
+    taken = [space.validate_point(one.point) for one in tried]
+    found: list[Point] = []
+    for point in map(space.validate_point, points):
+        if point not in taken and point not in found:
+            found.append(point)
+    return found
