@@ -61,8 +61,14 @@ def make_settings(doses=DOSES, space=SPACE, random=True, mapped=True) -> dict:
         "random": {"dose_e_per_a2": doses[0]} if random else None,
         "reference": {"name": "expert", **{name: EXPERT.get(name, 0.0) for name in names}},
         "decision": {
-            "contenders": 4, "first": 3, "draws": 30, "zone": 0.01, "probability": 0.95, "others": True, "refine": 12,
-        },  # fmt: skip
+            "contenders": 4,
+            "first": 3,
+            "draws": 30,
+            "zone": 0.01,
+            "probability": 0.95,
+            "others": True,
+            "refine": 12,
+        },
         "validation": {"repeats": 5, "abtem": True},
         "map": {
             "dose_e_per_a2": doses[0],
