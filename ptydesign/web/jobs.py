@@ -22,10 +22,11 @@ import ptydesign.study
 from ptydesign import files, hdf5
 from ptydesign.config import build
 from ptydesign.errors import InputError
+from ptydesign.planning.load import study_name
 from ptydesign.reconstruct.live import SUFFIX
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.session import RUNNING, Session
-from ptydesign.study.file import FOLDER_NAME, SCALES, folder_name
+from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME, SCALES, folder_name
 from ptydesign.web.folder import Folder
 
 RULES = Path(ptydesign.study.__file__).parent / "study.smk"
@@ -86,9 +87,15 @@ def go_on(folder: Folder, run: Path) -> Started:
         if isinstance(said.get("heldout"), int | float):
             words += ["--heldout", str(said["heldout"])]
         return _start(_ptydesign(*words, "--seed", str(int(seed))), output.parent, run / "log.txt")
-    scale = str(said.get("scale", "preview"))
+    return start_study(folder, *study_of(run))
+
+
+def study_of(run: Path) -> tuple[Path, str]:
+    """(its folder in studies/, scale) of a results folder; the folder may be gone."""
+    said = session_of(run).read()
+    scale = str(said.get("scale", DEFAULT_SCALE))
     study = str(said.get("study") or run.name.removesuffix(f"-{scale}"))
-    return start_study(folder, run.parent.parent / "studies" / study, scale)
+    return run.parent.parent / "studies" / study, scale
 
 
 def start_study(folder: Folder, study: Path, scale: str, cores: int | None = None, executor: str = "") -> Started:
@@ -107,7 +114,7 @@ def start_study(folder: Folder, study: Path, scale: str, cores: int | None = Non
         raise InputError("scale", f"must be one of {', '.join(SCALES)}", scale, "Choose one.")
     if executor and not re.fullmatch(r"[a-z][a-z0-9-]{0,40}", executor):
         raise InputError("executor", "must be the name of an executor of Snakemake's", executor, "As slurm.")
-    results = workspace / "results" / folder_name(study.name, scale)
+    results = results_of(study, scale)
     if session_of(results).state() == RUNNING:
         raise InputError("study", "must not be running already", study.name, "Look at it on the list of runs.")
     kinds.open_study(study, scale, workspace / "results")
@@ -115,6 +122,25 @@ def start_study(folder: Folder, study: Path, scale: str, cores: int | None = Non
     words += ["--cores", str(cores) if cores else "all", *(["--executor", executor] if executor else [])]
     words += [f"studies/{study.name}", "--config", f"scale={scale}"]
     return _start([sys.executable, *words], workspace, results / "logs" / LOG)
+
+
+def start_plan(folder: Folder, plan: Path, scale: str, cores: int | None = None, executor: str = "") -> Started:
+    """Start a plan's file, as `ptydesign plan` does in its folder: it becomes a study there. Raises InputError."""
+    from ptydesign.planning.api import install
+
+    if not (plan.parent / "studies").resolve().is_relative_to(folder.path):
+        rule = "must be beside a folder studies/ that lies in the folder that the page shows"
+        raise InputError("study", rule, plan.name, "Type its command.")
+    if session_of(results_of(plan, scale)).state() == RUNNING:  # its study isn't written anew
+        raise InputError("study", "must not be running already", plan.name, "Look at it on the list of runs.")
+    return start_study(folder, plan.parent / "studies" / install(plan, plan.parent, scale), scale, cores, executor)
+
+
+def results_of(study: Path, scale: str) -> Path:
+    """Where the results of a study's folder in studies/, or of a plan's file, will be."""
+    if study.is_dir():
+        return study.parent.parent / "results" / folder_name(study.name, scale)
+    return study.parent / "results" / folder_name(study_name(study), scale)
 
 
 def start_reconstruction(

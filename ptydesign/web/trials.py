@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -133,9 +134,9 @@ class Trials:
             name, point = str(item["trial"]), item.get("point")
             value = _number(item.get("value"))
             status = str(item.get("status") or ("ok" if value is not None else "failed"))
-            search = name.rsplit("/", 2)[0] if name.count("/") > 1 else name.rpartition("/")[0]
-            rows.append((len(rows) + 1, name, search, _number(item.get("dose")), value, None, _number(item.get("s")),
-                         status, str(item.get("reason") or ""), str(item.get("key") or "")))  # fmt: skip
+            rows.append((len(rows) + 1, name, search_of(name), _number(item.get("dose")), value, None,
+                         _number(item.get("s")), status, str(item.get("reason") or ""),
+                         str(item.get("key") or "")))  # fmt: skip
             points.append(_scalars(point) if isinstance(point, dict) else {})
         frame = pd.DataFrame(rows, columns=COLUMNS)
         for _, part in frame.groupby("search"):
@@ -151,11 +152,11 @@ class Trials:
 
     @property
     def searches(self) -> list[str]:
-        """Names of the searches: of trials whose points differ."""
+        """Names of the searches: of trials whose points differ; at a run's start, of those with a point."""
         if not self.parameters:
             return []
         different = self.frame.groupby("search", sort=False)[self.parameters].nunique().max(axis=1)
-        return list(different.index[different > 1])
+        return list(different.index[different > min(different.max() - 1, 1)])
 
     def even_in_log(self, name: str) -> bool:
         """Whether the search looks at a parameter in its logarithm."""
@@ -241,6 +242,14 @@ class Trials:
             for name, values in group["arrays"].items()
             if np.ndim(values) == 2 and not np.iscomplexobj(values)
         ]
+
+
+def search_of(trial: str) -> str:
+    """The search of a trial by its name, as bo-1000/0/3. Where a decision refines a dose, its search goes on."""
+    refined = re.fullmatch(r"decision/([^/]+)/refine/\d+", trial)
+    if refined:
+        return f"bo-{refined[1]}"
+    return trial.rsplit("/", 2)[0] if trial.count("/") > 1 else trial.rpartition("/")[0]
 
 
 def label(name: str) -> str:

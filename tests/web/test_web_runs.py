@@ -76,6 +76,31 @@ def test_foreign_and_broken_files_are_named_and_break_nothing(tmp_path):
     assert len(Trials(tmp_path / "results/lowdose").frame) == 31
 
 
+def test_trials_that_refine_a_dose_go_on_with_its_search(tmp_path):
+    results = web_runs.study(tmp_path, trials=10, state="running")
+    good = {"of": "v", "dose": 1000.0, "s": 1.0, "t": 4e9}
+    web_runs.lines(
+        results / "logs/progress.jsonl",
+        {"trial": "decision/1000/refine/0", "value": 2.0, "point": {"step_a": 1.25, "defocus_nm": -3.0}, **good},
+        {"trial": "decision/1000/search/0/1", "value": 3.0, "point": None, **good},
+    )
+    trials = Trials(results)
+    part = trials.frame[trials.frame["search"] == "bo-1000"]
+    assert len(part) == 11
+    assert part["best"].iloc[-1] == 2.0, "a draw of a decided design is no trial of the search"
+    assert trials.searches == ["bo-1000"]
+    assert trials.fit("bo-1000").of == 11
+
+
+def test_first_trials_of_two_searches_are_not_one_search(tmp_path):
+    results = web_runs.study(tmp_path, trials=1, state="running")
+    web_runs.lines(
+        results / "logs/progress.jsonl",
+        {"trial": "bo-9000/0/0", "of": "v", "dose": 9e3, "value": 0.9, "s": 1.0, "t": 4e9, "point": {"step_a": 1.25}},
+    )
+    assert Trials(results).searches == ["bo-1000", "bo-9000"]
+
+
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "results/../../secret", "link", "", "a\0b", "nothing"])
 def test_names_outside_of_the_folder_are_refused(tmp_path, name):
     (tmp_path / "secret").mkdir()

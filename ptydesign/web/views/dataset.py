@@ -48,7 +48,7 @@ class View:
         self.map = plots.plain("Positions: choose one", height=SIZE + 66, width=SIZE + 90, sizing_mode="fixed",
                                match_aspect=True, tools="pan,wheel_zoom,tap,reset")  # fmt: skip
         self.map.y_range.flipped = True
-        self.map.xaxis.axis_label = "x (Å)"
+        self.map.xaxis.axis_label, self.map.yaxis.axis_label = "x (Å)", "y (Å)"
         self.map.scatter("x", "y", source=self.source, size=5)
         self.map.scatter("x", "y", source=self.chosen, size=11, color=VERMILLION)
         self.map.select_one(TapTool)

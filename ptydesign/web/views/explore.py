@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from concurrent.futures import Future
 from html import escape
 from typing import Any
@@ -14,6 +15,7 @@ from bokeh.models import ColumnDataSource, CustomJSTickFormatter, Span
 from ptydesign.drawing import BLUE, GREEN, ORANGE, VERMILLION
 from ptydesign.errors import InputError
 from ptydesign.planning.card import Card
+from ptydesign.planning.resolve import expert_name
 from ptydesign.study.quantities import number
 from ptydesign.web.explorer import Answer, Control, Explorer, Knobs, Pattern, Picture, moved
 from ptydesign.web.predict import Predicted, predict
@@ -33,7 +35,7 @@ WORDS = {
     "dose_e_per_a2": "Dose (e/Å²)",
 }
 SCALES = ("preview", "smoke", "paper")
-SIZE = 192  # of an image, in pixels of the screen
+SIZE = 150  # of an image, in pixels of the screen
 MARKS = {"green": "ok", "amber": "mind", "red": "no", "information": ""}
 
 
@@ -47,22 +49,26 @@ def view(site: Site) -> pn.Template:
         value=name if name in plans else "",
         width=330,
     )
+    at = pn.widgets.Select(name="Scale", options=list(SCALES), value=scale if scale in SCALES else SCALES[0], width=110)
 
-    def go(event: Any) -> None:
-        pn.state.location.search = shell.search(plan=event.new)
+    def go(_: Any) -> None:
+        pn.state.location.search = shell.search(plan=choose.value, scale=at.value)
         pn.state.location.reload = True
 
-    choose.param.watch(go, "value")
+    for one in (choose, at):
+        one.param.watch(go, "value")
     try:
         if scale not in SCALES:
             raise InputError("scale", f"must be one of {', '.join(SCALES)}", scale, "Correct the address.")
         explorer = site.explorer(name, scale)
     except InputError as error:
         return shell.page(
-            "Plan explorer", "/explore", str(site.folder.path), choose, shell.html(shell.error(str(error)))
+            "Plan explorer", "/explore", str(site.folder.path), pn.Row(choose, at), shell.html(shell.error(str(error)))
         )
     content = Explore(site, explorer, name)
-    return shell.page("Plan explorer", "/explore", str(site.folder.path), pn.Row(choose, content.title), content.layout)
+    return shell.page(
+        "Plan explorer", "/explore", str(site.folder.path), pn.Row(choose, at, content.title), content.layout
+    )
 
 
 class Explore:
@@ -78,8 +84,8 @@ class Explore:
         self.sliders = {n: self._slider(c) for n, c in explorer.controls.items() if len(c.choices) != 1}
         for control, slider in self.sliders.items():
             slider.param.watch(lambda event, control=control: self._moved(control, event.new), "value")
-        self.summary, self.card, self.says = shell.html(), shell.html(), shell.html()
-        self.probe = plots.Image("Probe and four neighbours", value="", colours="magma", size=SIZE)
+        self.summary, self.card, self.says = shell.html(), shell.html(), shell.html(margin=(4, 10))
+        self.probe = plots.Image("Probe and four neighbours", colours="magma", size=SIZE, bar=False)
         self.circles = ColumnDataSource({"x": [], "y": [], "d": [], "c": []})
         self.probe.figure.ellipse("x", "y", "d", "d", source=self.circles, fill_alpha=0, line_color="c", line_width=1.2)
         self.aperture = plots.Image("Aperture: phase (rad)", unit="mrad", colours="twilight", size=SIZE)
@@ -92,7 +98,7 @@ class Explore:
         self.prediction = pn.Column(sizing_mode="stretch_width", margin=0)
         images = shell.wrapping(*(one.pane for one in (self.probe, self.aperture, self.mean, self.draw)))
         self.layout = pn.Row(
-            pn.Column(*self.sliders.values(), *self.buttons, self.says, width=300),
+            pn.Column(*self.sliders.values(), *self.buttons, self.says, width=280),
             pn.Column(
                 self.summary, images, self.pattern_says, self.picture, self.prediction,
                 shell.html("<h2>Feasibility card</h2>"), self.card, sizing_mode="stretch_width",
@@ -115,12 +121,12 @@ class Explore:
             words += f", positive is {positive}"
         if control.choices:
             options = {f"{v:g}": v for v in sorted(control.choices)}
-            return pn.widgets.DiscreteSlider(name=words, options=options, width=280)
+            return pn.widgets.DiscreteSlider(name=words, options=options, width=260)
         if control.log:
             low, high = math.log10(control.low), math.log10(control.high)
             form = CustomJSTickFormatter(code="return Number((10 ** tick).toPrecision(3)).toString()")
-            return pn.widgets.FloatSlider(name=words, start=low, end=high, step=0.005, format=form, width=280)
-        return pn.widgets.FloatSlider(name=words, start=control.low, end=control.high, step=0.1, width=280)
+            return pn.widgets.FloatSlider(name=words, start=low, end=high, step=0.005, format=form, width=260)
+        return pn.widgets.FloatSlider(name=words, start=control.low, end=control.high, step=0.1, width=260)
 
     def _place_sliders(self) -> None:
         """Put the sliders where the controls are."""
@@ -261,21 +267,22 @@ class Explore:
     # --- buttons
 
     def _buttons(self) -> list[Any]:
-        reconstruct = pn.widgets.Button(name="Simulate a reconstruction", button_type="primary", width=280)
+        reconstruct = pn.widgets.Button(name="Simulate a reconstruction", button_type="primary", width=260)
         reconstruct.on_click(lambda _: self._ask_picture(reconstruct))
-        thumb = pn.widgets.Button(name="Rule of thumb", button_type="light", width=130)
+        thumb = pn.widgets.Button(name=expert_name(self.explorer.plan).capitalize(), button_type="light", width=120)
         thumb.on_click(lambda _: self.set(self.explorer.start()))
         found = recommendation(self.explorer.results)
-        advised = pn.widgets.Button(name="Recommended", button_type="light", width=130, disabled=not found)
+        words = "Recommended" if found else "Not planned yet"  # at this scale
+        advised = pn.widgets.Button(name=words, button_type="light", width=120, disabled=not found)
         advised.on_click(lambda _: self._go_to(found))
         buttons: list[Any] = [reconstruct, pn.Row(thumb, advised, margin=0)]
         if self.site.may_act and self.name:
-            expert = pn.widgets.Button(name="Take this as the expert's setting", button_type="light", width=280)
+            expert = pn.widgets.Button(name="Take this as the expert's setting", button_type="light", width=260)
             expert.on_click(lambda _: self._write(self.explorer.file))
             buttons.append(expert)
         if self.site.may_act:
-            name = pn.widgets.TextInput(placeholder="new_plan.yaml", width=155)
-            write = pn.widgets.Button(name="Write a plan", button_type="light", width=105)
+            name = pn.widgets.TextInput(placeholder="new_plan.yaml", width=145)
+            write = pn.widgets.Button(name="Write a plan", button_type="light", width=95)
             write.on_click(lambda _: self._write_new(name.value))
             buttons.append(pn.Row(name, write, margin=0))
         return buttons
@@ -295,9 +302,9 @@ class Explore:
     def _write(self, path: Any) -> None:
         try:
             self.explorer.write(self.knobs, path)
-            self.says.object = shell.note(
-                f"Written: {path.name}. `ptydesign plan` compares its advice with this setting."
-            )
+            name = self.site.folder.name(path.resolve())
+            words = f"Written: {name}. Planned from the page Start or by `ptydesign plan {shlex.quote(name)}`, "
+            self.says.object = shell.note(words + "its advice is compared with this setting.")
         except (InputError, OSError) as error:
             self.says.object = shell.error(str(error))
 
@@ -315,7 +322,7 @@ class Explore:
             return
         found: Picture = done.result()
         limits = plots.Image.percentiles(found.truth)
-        images = [plots.Image(title, value="rad", size=SIZE + 30) for title in ("Reconstruction", "Truth")]
+        images = [plots.Image(title, value="rad", size=SIZE + 60) for title in ("Reconstruction", "Truth")]
         images[1].figure.x_range, images[1].figure.y_range = images[0].figure.x_range, images[0].figure.y_range
         for one, image in zip(images, (found.image, found.truth), strict=True):
             one.show(image, found.pixel_a, limits=limits)
@@ -324,7 +331,7 @@ class Explore:
             f'<p class="quiet">Of the piece that is scored, with exactly these settings, beside the truth. It took '
             f"{found.seconds:.0f} s.</p>"
         )
-        self.picture[:] = [*(one.pane for one in images), shell.html(words, width=320, sizing_mode="fixed")]
+        self.picture[:] = [*(one.pane for one in images), shell.html(words, width=320, sizing_mode=None)]
 
 
 def summary(answer: Answer) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import panel as pn
+from bokeh.core.validation import silence
+from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 from bokeh.models import (
     ColorBar,
     ColumnDataSource,
@@ -19,6 +21,7 @@ from bokeh.plotting import figure
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+silence(FIXED_SIZING_MODE)  # of an image the frame has the fixed size, and its words go around it
 GREYS = [f"#{g:02x}{g:02x}{g:02x}" for g in range(256)]
 PLAIN_NUMBER = "return Number(tick.toPrecision(3)).toString()"
 MOST_SHOWN = 640  # pixels of an image along an axis that are sent to a browser; more are averaged
@@ -72,13 +75,13 @@ class Image:
         self.source = ColumnDataSource({"image": [np.zeros((1, 1))], "x": [0], "y": [0], "w": [1], "h": [1]})
         x_range, y_range = ranges or (Range1d(0, 1), Range1d(1, 0))
         self.figure = plain(
-            title=title, frame_height=size, frame_width=size, width=size + (86 if bar else 44), height=size + 66,
-            sizing_mode="fixed", x_range=x_range, y_range=y_range, tools="pan,wheel_zoom,box_zoom,reset,save",
-            active_scroll="wheel_zoom",
+            title=title, frame_height=size, frame_width=size, sizing_mode="fixed", x_range=x_range, y_range=y_range,
+            tools="pan,wheel_zoom,box_zoom,reset,save", active_scroll="wheel_zoom",
         )  # fmt: skip
+        self.figure.update(width=None, height=None)  # they'd stretch the frame, and pixels would not be square
         self.figure.grid.visible = False
         self.figure.axis.major_label_text_font_size = "10px"
-        self.figure.xaxis.axis_label = f"x ({unit})"
+        self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = f"x ({unit})", f"y ({unit})"
         self.figure.min_border = 2
         self.figure.image("image", "x", "y", "w", "h", source=self.source, color_mapper=self.mapper, level="image")
         tips = [("value", "@image{0.0000 a}"), (f"x, y ({unit})", "$x{0.00}, $y{0.00}")]
@@ -91,7 +94,7 @@ class Image:
     @property
     def pane(self) -> pn.pane.Bokeh:
         """The figure, to be placed on a page."""
-        return pn.pane.Bokeh(self.figure, width=self.figure.width, height=self.figure.height, margin=(4, 8, 4, 0))
+        return pn.pane.Bokeh(self.figure, margin=(4, 8, 4, 0))
 
     def show(
         self,

@@ -24,7 +24,7 @@ from ptydesign.web.views.runs import card
 
 EVERY_MS = 1500
 MOST_BESIDE = 4
-LARGE, SMALL = 420, 190
+LARGE, SMALL = 365, 172
 ALL = "all together"
 WORDS = {  # of each aberration: what it is called, and its decimals
     "defocus_nm": ("Defocus (nm)", 2),
@@ -56,36 +56,42 @@ class View:
         self.started: jobs.Started | None = None
         self._slices = 0
         self.head, self.says, self.log = (shell.html() for _ in range(3))
-        self.fitted = shell.html(width=250, sizing_mode="fixed")
+        self.fitted = shell.html(width=236, sizing_mode=None)
         self.act = pn.widgets.Button(name="Stop", width=90, button_type="light", margin=(22, 6))
         self.act.on_click(self._act)
         self.player = pn.widgets.DiscretePlayer(
-            options=run.sweeps or [0], value=(run.sweeps or [0])[-1], interval=500, width=330, name="Sweep",
+            options=run.sweeps or [0], value=(run.sweeps or [0])[-1], interval=500, width=290, name="Sweep",
             show_value=False, show_loop_controls=False,
             visible_buttons=["first", "previous", "play", "pause", "next", "last"],
         )  # fmt: skip
         self.follow = pn.widgets.Checkbox(name="show the newest", value=True, margin=(28, 5))
         self.slice = pn.widgets.Select(name="Slice", options=[ALL], width=110)
         self.range = pn.widgets.RangeSlider(
-            name="Colour range (%)", start=0, end=100, value=(0.1, 99.9), step=0.1, width=200
+            name="Colour range (%)", start=0, end=100, value=(0.1, 99.9), step=0.1, width=165
         )
-        self.gamma = pn.widgets.FloatSlider(name="Gamma", start=0.2, end=3, step=0.05, value=1, width=130)
+        self.gamma = pn.widgets.FloatSlider(name="Gamma", start=0.2, end=3, step=0.05, value=1, width=110)
         self.mode = pn.widgets.Select(name="Probe mode", options=[1], width=100)
-        self.focus = pn.widgets.FloatSlider(name="Through focus (nm)", start=-50, end=50, step=0.5, value=0, width=200)
+        self.focus = pn.widgets.FloatSlider(name="Through focus (nm)", start=-50, end=50, step=0.5, value=0, width=160)
         self.phase = plots.Image("Phase", value="rad", size=LARGE)
         self.power = plots.Image("Power spectrum, log₁₀", unit="1/Å", colours="magma", size=SMALL)
-        self.probe = plots.Image("Probe mode", colours="magma", size=SMALL)
-        self.beyond = plots.Image("Probe through focus", colours="magma", size=SMALL,
+        self.probe = plots.Image("Probe mode", colours="magma", size=SMALL, bar=False)
+        self.beyond = plots.Image("Probe through focus", colours="magma", size=SMALL, bar=False,
                                   ranges=(self.probe.figure.x_range, self.probe.figure.y_range))  # fmt: skip
         self.loss_source = ColumnDataSource({"sweep": [], "loss": []})
         self.positions_source = ColumnDataSource({"x": [], "y": [], "x0": [], "y0": []})
         self.loss, self.positions = self._loss_plot(), self._positions_plot()
         others = self._others()
-        self.beside = pn.widgets.MultiChoice(name="Beside it", options=others, max_items=MOST_BESIDE, width=380)
+        self.beside = pn.widgets.MultiChoice(
+            name="Beside it",
+            options=others,
+            max_items=MOST_BESIDE,
+            width=380,
+            placeholder="choose other reconstructions",
+        )
         self.compared = shell.wrapping()
         self.images: dict[str, plots.Image] = {}
         save = pn.widgets.FileDownload(
-            callback=self._tiff, filename="phase.tif", label="Save TIFF", button_type="light", width=110, margin=(22, 6)
+            callback=self._tiff, filename="phase.tif", label="Save TIFF", button_type="light", width=90, margin=(22, 6)
         )
         for one in (self.player, self.slice, self.range, self.gamma, self.mode, self.focus):
             one.param.watch(lambda _: self.show(), "value")
@@ -93,15 +99,15 @@ class View:
         self.beside.param.watch(lambda _: self._compare(), "value")
         small = shell.wrapping(
             self.power.pane, self.probe.pane, self.beyond.pane,
-            pn.pane.Bokeh(self.loss, width=410, height=265, margin=(4, 8, 4, 0)),
-            pn.pane.Bokeh(self.positions, width=290, height=265, margin=(4, 8, 4, 0)),
-            self.fitted, flex="1 1 0",
+            pn.pane.Bokeh(self.loss, width=290, height=265, margin=(4, 8, 4, 0)),
+            pn.pane.Bokeh(self.positions, width=260, height=265, margin=(4, 8, 4, 0)),
+            self.fitted, flex=f"1 1 {2 * (SMALL + 100)}px",
         )  # fmt: skip
         self.layout = pn.Column(
             pn.Row(self.head, self.act, sizing_mode="stretch_width"),
             shell.wrapping(self.player, self.follow, self.slice, self.range, self.gamma, self.mode, self.focus, save),
             self.says,
-            pn.Row(self.phase.pane, small, sizing_mode="stretch_width"),
+            shell.wrapping(self.phase.pane, small),
             *((self.beside, self.compared) if site is not None else ()),
             self.log,
             sizing_mode="stretch_width",
@@ -145,11 +151,12 @@ class View:
         if self.head.object != text:
             self.head.object = text
         running = found.state == RUNNING
-        name = "Stop" if running else "Go on"
+        stopping = running and self.run.session.asked_to_stop
+        going = self.started is not None and self.started.process.poll() is None and not running
+        name = "Stopping" if stopping else "Going on" if going else "Stop" if running else "Go on"
         if self.act.name != name:
             self.act.name = name
-        going = self.started is not None and self.started.process.poll() is None and not running
-        self.act.disabled = going or (running and self.run.session.asked_to_stop)
+        self.act.disabled = going or stopping
         ended = self.started.failed() if self.started is not None else ""
         if ended:
             self.says.object = shell.error(f"It did not go on: {ended}")
@@ -173,7 +180,7 @@ class View:
                 jobs.stop(self.run.path)
             else:
                 self.started = jobs.go_on(self.site.folder, self.run.path)
-            self.act.disabled = True
+            self._update_head()
         except InputError as error:
             self.says.object = shell.error(str(error))
 
@@ -268,17 +275,17 @@ class View:
         )
 
     def _loss_plot(self) -> Any:
-        plot = plots.plain("Loss per count", height=265, width=410, sizing_mode="fixed", y_axis_type="log")
+        plot = plots.plain("Loss per count", height=265, width=290, sizing_mode="fixed", y_axis_type="log")
         plot.line("sweep", "loss", source=self.loss_source, color=BLUE, line_width=2)
         plot.xaxis.axis_label = "Sweep"
         return plot
 
     def _positions_plot(self) -> Any:
-        plot = plots.plain("Positions", height=265, width=290, sizing_mode="fixed", match_aspect=True)
+        plot = plots.plain("Positions", height=265, width=260, sizing_mode="fixed", match_aspect=True)
         plot.y_range.flipped = True
         plot.segment("x", "y", "x0", "y0", source=self.positions_source, color=VERMILLION)
         plot.scatter("x", "y", source=self.positions_source, size=3, color=GREY)
-        plot.xaxis.axis_label = "x (Å)"
+        plot.xaxis.axis_label, plot.yaxis.axis_label = "x (Å)", "y (Å)"
         return plot
 
     # --- several runs

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from html import escape
 
 import panel as pn
 
+from ptydesign.errors import InputError
 from ptydesign.web import jobs
 from ptydesign.web.runs import RECONSTRUCTION, UNREADABLE, WAITING, Run
 from ptydesign.web.site import Site
@@ -52,10 +54,17 @@ def jobs_button(site: Site, run: Run) -> pn.widgets.Button:
     """Stop a run that runs."""
     button = pn.widgets.Button(name="Stop", button_type="light", width=90, disabled=not site.may_act, margin=(12, 6))
 
-    def stop(_: object) -> None:
-        jobs.stop(site.folder.find(run.name))
+    def stopping() -> None:
         button.name, button.disabled = "Stopping", True
 
+    def stop(_: object) -> None:
+        with suppress(InputError):  # it has ended meanwhile, and the list says so in a moment
+            jobs.stop(site.folder.find(run.name))
+        stopping()
+
+    with suppress(InputError):
+        if jobs.session_of(site.folder.find(run.name)).asked_to_stop:
+            stopping()
     button.on_click(stop)
     return button
 
@@ -75,7 +84,7 @@ def card(run: Run, titled: bool = True) -> str:
     return (
         f'<div style="background:#fff;border:1px solid #e1e6ea;border-radius:6px;padding:9px 12px">'
         f"{shell.state(run.state)} &nbsp;{title}"
-        f'<span class="quiet">{escape(run.name)}, {escape(run.kind)}; last sign {shell.ago(run.spoke)}</span>'
+        f'<span class="quiet">{escape(run.name)}, {escape(run.kind)}; last sign of life: {shell.ago(run.spoke)}</span>'
         f'<div style="display:flex;gap:14px;align-items:center;margin-top:7px"><div style="flex:1">'
         f"{shell.bar(run.done, run.total)}</div><span>{run.done}{of} {unit}{failed}{left}</span></div></div>"
     )
@@ -95,7 +104,7 @@ def rest(runs: list[Run], head: str) -> str:
     if not runs:
         words = (
             "No runs in this folder yet. A study writes `results/`, a reconstruction with `--live` a folder "
-            "`*.live`. The plan explorer works without."
+            "`*.live`. The plan explorer works without any; Start begins a run."
         )
         return shell.note(words) if head == ALONE else ""
     lines = []
@@ -115,8 +124,8 @@ def rest(runs: list[Run], head: str) -> str:
             f"<td class=quiet>{escape(run.reason)}</td></tr>"
         )
     return (
-        f"<h2>{head}</h2><table><thead><tr><th>State<th>Run<th>Sort<th class=number>Trials or sweeps"
-        "<th class=number>Failed<th class=number>Best<th>Last sign<th>Why</tr></thead><tbody>"
+        f"<h2>{head}</h2><table><thead><tr><th>State<th>Run<th>Kind<th class=number>Trials or sweeps"
+        "<th class=number>Failed<th class=number>Best<th>Last sign of life<th>Why</tr></thead><tbody>"
         + "".join(lines)
         + "</tbody></table>"
     )

@@ -58,7 +58,8 @@ th.number { text-align: right; }
 .error { border-left: 4px solid #D55E00; background: #fff4ec; padding: 9px 12px; border-radius: 4px; }
 .note { border-left: 4px solid #56B4E9; background: #eef6fb; padding: 9px 12px; border-radius: 4px; }
 code { background: #eef1f3; padding: 1px 4px; border-radius: 3px; font-size: 12.5px; }
-pre { background: #fff; border: 1px solid #e1e6ea; border-radius: 6px; padding: 10px; font-size: 12px; overflow: auto; }
+pre { background: #fff; border: 1px solid #e1e6ea; border-radius: 6px; padding: 10px; font-size: 12px;
+  white-space: pre-wrap; overflow-wrap: anywhere; }
 """
 
 

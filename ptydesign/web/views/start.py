@@ -19,6 +19,7 @@ probe: {mode_powers: []}
 engines:
   - {engine: lsqml, sweeps: 100, group: 64, noise: poisson}
 """
+STARTED = "Started. The list of runs shows it in some seconds."
 CALIBRATION = """# the keys of docs/calibration-keys.md; as
 # voltage_kv: 80
 # semiangle_mrad: 21.4
@@ -86,7 +87,8 @@ class StudyForm(Form):
     def __init__(self, site: Site, chosen: str):
         super().__init__(site)
         names = site.runs.studies()
-        self.study = pn.widgets.Select(name="Study or plan, in studies/", options=names, width=430,
+        names += [name for name in site.runs.plans() if name not in names]
+        self.study = pn.widgets.Select(name="Study in studies/, or a plan's file", options=names, width=430,
                                        value=chosen if chosen in names else (names[0] if names else None))  # fmt: skip
         self.scale = pn.widgets.Select(
             name="Scale", options={SCALE_WORDS[s]: s for s in SCALES}, value="smoke", width=260
@@ -96,9 +98,12 @@ class StudyForm(Form):
         check = pn.widgets.Button(name="Check", button_type="light", width=110)
         start = pn.widgets.Button(name="Start", button_type="primary", width=110)
         check.on_click(lambda _: self.submit(self._check, ""))
-        start.on_click(lambda _: self.submit(self._start, "Started. The list of runs shows it in some seconds."))
+        start.on_click(lambda _: self.submit(self._start, STARTED))
         if not names:
-            self.says.object = shell.note("No studies/NAME/study.yaml in this folder. `ptydesign init` writes a plan.")
+            words = (
+                "No study in studies/ and no plan in this folder. `ptydesign init` writes a plan; so does the explorer."
+            )
+            self.says.object = shell.note(words)
         self.layout = pn.Column(
             shell.html("<h1>A study or a plan</h1>"),
             self.field("study", self.study),
@@ -118,14 +123,14 @@ class StudyForm(Form):
         from ptydesign.study.cost import words
 
         path = self._path()
-        run = kinds.open_study(path, self.scale.value, path.parent.parent / "results")
-        warnings = "".join(f" Warning: {warning}." for warning in run.resolved.warnings)
+        run = kinds.open_any(path, self.scale.value, jobs.results_of(path, self.scale.value).parent)
+        warnings = "".join(f"\nWarning: {warning}." for warning in run.resolved.warnings)
         return words(run, self.cores.value or jobs.os.cpu_count() or 1) + warnings
 
     def _start(self) -> jobs.Started:
-        return jobs.start_study(
-            self.site.folder, self._path(), self.scale.value, self.cores.value or None, self.executor.value.strip()
-        )
+        path = self._path()
+        start = jobs.start_study if path.is_dir() else jobs.start_plan
+        return start(self.site.folder, path, self.scale.value, self.cores.value or None, self.executor.value.strip())
 
 
 class ReconstructionForm(Form):
@@ -147,7 +152,7 @@ class ReconstructionForm(Form):
         check = pn.widgets.Button(name="Check", button_type="light", width=110)
         start = pn.widgets.Button(name="Start", button_type="primary", width=110)
         check.on_click(lambda _: self.submit(self._check, "The plan is good."))
-        start.on_click(lambda _: self.submit(self._start, "Started. The list of runs shows it in some seconds."))
+        start.on_click(lambda _: self.submit(self._start, STARTED))
         if not names:
             self.says.object = shell.note(
                 "No dataset in this folder. `ptydesign import` makes one of an instrument's file."

@@ -16,6 +16,7 @@ from ptydesign.errors import InputError
 from ptydesign.session import RUNNING
 from ptydesign.study.quantities import number
 from ptydesign.web import jobs
+from ptydesign.web.runs import PLAN
 from ptydesign.web.site import Site
 from ptydesign.web.trials import Fit, Trials, label, recommendation
 from ptydesign.web.views import plots, shell
@@ -51,7 +52,7 @@ class Study:
         self.later = Later()
         self.started: jobs.Started | None = None
         self.head, self.below, self.says = shell.html(), shell.html(), shell.html()
-        self.contenders = shell.html(width=620, sizing_mode="fixed", margin=(0, 0, 0, 14))
+        self.contenders = shell.html(width=620, sizing_mode=None, margin=(0, 0, 0, 14))
         searches = trials.searches
         self.search = pn.widgets.Select(name="Search", options=searches, width=200,
                                         value=_first(searches))  # fmt: skip
@@ -90,17 +91,20 @@ class Study:
             text = (
                 f"<h1>{escape(self.trials.title)}</h1>{self._question()}" + card(run, titled=False) + _why(run.reason)
             )
+            if run.sort == PLAN:
+                text += self._explorer()
             report = self.trials.results / "report.html"
             if report.is_file():
                 text += f'<p class="quiet">Its report: <code>{escape(self.site.folder.name(report))}</code></p>'
             if self.head.object != text:
                 self.head.object = text
             running = run.state == RUNNING
-            name = "Stop" if running else "Go on"
+            stopping = running and self.trials.session.asked_to_stop
+            going = self.started is not None and self.started.process.poll() is None and not running
+            name = "Stopping" if stopping else "Going on" if going else "Stop" if running else "Go on"
             if self.act.name != name:
                 self.act.name = name
-            going = self.started is not None and self.started.process.poll() is None and not running
-            self.act.disabled = going or (running and self.trials.session.asked_to_stop)
+            self.act.disabled = going or stopping
             self.act.visible = self.site.may_act and run.state not in ("done", "unreadable")
         ended = self.started.failed() if self.started is not None else ""
         if ended:
@@ -114,6 +118,13 @@ class Study:
             self._shown = len(self.trials.frame)
             self._draw()
 
+    def _explorer(self) -> str:
+        plan, scale = jobs.study_of(self.trials.results)
+        if not (plan / "study.yaml").is_file() or not plan.resolve().is_relative_to(self.site.folder.path):
+            return ""
+        words = shell.link("/explore", "Its plan explorer", plan=self.site.folder.name(plan.resolve()), scale=scale)
+        return f'<p class="quiet">{words}: sliders, and the predicted score at their setting</p>'
+
     def _question(self) -> str:
         question = str(self.trials.study.get("question") or "")
         return f'<p class="quiet">{escape(question)}</p>' if question else ""
@@ -124,7 +135,8 @@ class Study:
                 jobs.stop(self.trials.results)
             else:
                 self.started = jobs.go_on(self.site.folder, self.trials.results)
-            self.act.disabled = True
+                self.says.object = ""
+            self.update()
         except InputError as error:
             self.says.object = shell.error(str(error))
 
@@ -164,6 +176,7 @@ class Study:
         plot.step("number", "best", source=self.source, mode="after", line_width=2, color=ORANGE)
         plot.add_tools(HoverTool(tooltips=_TIPS))
         plot.xaxis.axis_label, plot.yaxis.axis_label = "Trial of this search", self.trials.score
+        plot.xaxis.ticker.min_interval = 1
         return plot
 
     def _parameter_plot(self, name: str, part: pd.DataFrame) -> Any:
@@ -184,6 +197,8 @@ class Study:
     # --- the surrogate, in a thread of its own
 
     def _refit(self, count: int) -> None:
+        if not count:
+            self.contenders.object = "<p class=quiet>No trial has ended yet.</p>"
         search = str(self.search.value or "")
         if not search or (self._fitted[0] == search and count < REFIT * self._fitted[1]):
             return
