@@ -110,10 +110,7 @@ def start_study(folder: Folder, study: Path, scale: str, cores: int | None = Non
     if study.parent.name != "studies" or not re.fullmatch(FOLDER_NAME, study.name):
         rule = "must be a folder in studies/"
         raise InputError("study", rule, folder.name(study), "Put it there: studies/NAME/study.yaml.")
-    if scale not in SCALES:
-        raise InputError("scale", f"must be one of {', '.join(SCALES)}", scale, "Choose one.")
-    if executor and not re.fullmatch(r"[a-z][a-z0-9-]{0,40}", executor):
-        raise InputError("executor", "must be the name of an executor of Snakemake's", executor, "As slurm.")
+    _check_how(scale, executor)
     results = results_of(study, scale)
     if session_of(results).state() == RUNNING:
         raise InputError("study", "must not be running already", study.name, "Look at it on the list of runs.")
@@ -128,12 +125,20 @@ def start_plan(folder: Folder, plan: Path, scale: str, cores: int | None = None,
     """Start a plan's file, as `ptydesign plan` does in its folder: it becomes a study there. Raises InputError."""
     from ptydesign.planning.api import install
 
+    _check_how(scale, executor)
     if not (plan.parent / "studies").resolve().is_relative_to(folder.path):
         rule = "must be beside a folder studies/ that lies in the folder that the page shows"
         raise InputError("study", rule, plan.name, "Type its command.")
     if session_of(results_of(plan, scale)).state() == RUNNING:  # its study isn't written anew
         raise InputError("study", "must not be running already", plan.name, "Look at it on the list of runs.")
     return start_study(folder, plan.parent / "studies" / install(plan, plan.parent, scale), scale, cores, executor)
+
+
+def _check_how(scale: str, executor: str) -> None:
+    if scale not in SCALES:
+        raise InputError("scale", f"must be one of {', '.join(SCALES)}", scale, "Choose one.")
+    if executor and not re.fullmatch(r"[a-z][a-z0-9-]{0,40}", executor):
+        raise InputError("executor", "must be the name of an executor of Snakemake's", executor, "As slurm.")
 
 
 def results_of(study: Path, scale: str) -> Path:

@@ -29,6 +29,10 @@ LOSS_TICKS = """() => {
 }"""
 
 
+SQUARE = """() => [...Bokeh.documents[0]._all_models.values()].filter(m => m.type == "Figure" && m.frame_width)
+  .every(m => m.inner_width == m.inner_height)"""
+
+
 def wait_until(true, seconds=WAIT_S):
     until = time.monotonic() + seconds
     while not true():
@@ -99,6 +103,7 @@ def test_a_reconstruction_is_started_seen_stopped_and_resumed(tmp_path, open_pag
     for one in (tab, second):
         one.get_by_text("Aberrations of this mode").wait_for()
     assert tab.evaluate(LOSS_TICKS) == ["0.028", "0.03", "1", "1.5e-7"], "what an axis says is what it means"
+    tab.wait_for_function(SQUARE)  # pixels of an image are as wide as high
     tab.set_viewport_size({"width": 1280, "height": 800})
     tab.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")  # a laptop's screen
     tab.get_by_role("button", name="Stop").click()

@@ -9,6 +9,7 @@ import time
 import pytest
 import web_runs
 import yaml
+from plan_files import write_plan
 
 from ptydesign import session as sessions
 from ptydesign.errors import InputError
@@ -78,10 +79,11 @@ def test_foreign_and_broken_files_are_named_and_break_nothing(tmp_path):
 
 def test_trials_that_refine_a_dose_go_on_with_its_search(tmp_path):
     results = web_runs.study(tmp_path, trials=10, state="running")
+    point = {"step_a": 1.25, "semiangle_mrad": 30.0, "defocus_nm": -3.0, "detector_pixels": 64}
     good = {"of": "v", "dose": 1000.0, "s": 1.0, "t": 4e9}
     web_runs.lines(
         results / "logs/progress.jsonl",
-        {"trial": "decision/1000/refine/0", "value": 2.0, "point": {"step_a": 1.25, "defocus_nm": -3.0}, **good},
+        {"trial": "decision/1000/refine/0", "value": 2.0, "point": point, **good},
         {"trial": "decision/1000/search/0/1", "value": 3.0, "point": None, **good},
     )
     trials = Trials(results)
@@ -236,6 +238,23 @@ def test_bad_studies_are_refused(tmp_path):
         with pytest.raises(InputError):
             jobs.start_study(folder, tmp_path / "studies" / study, scale, None, executor)
     assert not (tmp_path / "results").exists()
+
+
+def test_the_file_of_a_plan_is_started_as_on_the_command_line(tmp_path):
+    plan, folder = tmp_path / "monday.yaml", Folder(tmp_path)
+    write_plan(plan)
+    for scale, executor in (("huge", ""), ("preview", "slurm; rm")):
+        with pytest.raises(InputError):
+            jobs.start_plan(folder, plan, scale, None, executor)
+    write_plan(tmp_path / "wrong.yaml", goal__resolution_a=-1)
+    with pytest.raises(InputError, match=r"goal\.resolution_a"):
+        jobs.start_plan(folder, tmp_path / "wrong.yaml", "preview")
+    assert not (tmp_path / "studies").exists()
+    started = jobs.start_plan(folder, plan, "preview", 1)
+    started.process.kill()  # the rest is Snakemake's
+    started.process.wait(20)
+    assert jobs.results_of(plan, "preview") == tmp_path / "results/monday"
+    assert Runs(folder).studies() == ["studies/monday"]
 
 
 def test_the_last_error_of_the_logs_is_told(tmp_path):
