@@ -175,7 +175,7 @@ class Explore:
 
     def _show_neighbours(self, answer: Answer) -> None:
         probe, step = answer.probe, answer.setting.step_a
-        half = probe.intensity.shape[0] * probe.pixel_a / 2
+        half = (probe.intensity.shape[0] // 2 + 0.5) * probe.pixel_a  # the middle of the pixel that it is centred at
         around = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
         places = [(half + i * step, half + j * step) for i, j in around]
         self.circles.data = {

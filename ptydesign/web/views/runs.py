@@ -8,6 +8,7 @@ from html import escape
 import panel as pn
 
 from ptydesign.errors import InputError
+from ptydesign.session import DONE
 from ptydesign.web import jobs
 from ptydesign.web.runs import RECONSTRUCTION, UNREADABLE, WAITING, Run
 from ptydesign.web.site import Site
@@ -79,14 +80,15 @@ def card(run: Run, titled: bool = True) -> str:
     left = f", about {shell.duration(run.left_s)} left" if run.left_s is not None else ""
     unit = "sweeps" if run.sort == RECONSTRUCTION else "trials"
     failed = f", {run.failed} failed" if run.failed else ""
-    of = f" of {run.total}" if run.total else ""
+    total = run.done if run.state == DONE else run.total  # a decision may spare trials
+    of = f" of {total}" if total and run.state != DONE else ""
     title = f"<b>{shell.link(address_of(run), run.title, run=run.name)}</b> " if titled else ""
     return (
         f'<div style="background:#fff;border:1px solid #e1e6ea;border-radius:6px;padding:9px 12px">'
         f"{shell.state(run.state)} &nbsp;{title}"
         f'<span class="quiet">{escape(run.name)}, {escape(run.kind)}; last sign of life: {shell.ago(run.spoke)}</span>'
         f'<div style="display:flex;gap:14px;align-items:center;margin-top:7px"><div style="flex:1">'
-        f"{shell.bar(run.done, run.total)}</div><span>{run.done}{of} {unit}{failed}{left}</span></div></div>"
+        f"{shell.bar(run.done, total)}</div><span>{run.done}{of} {unit}{failed}{left}</span></div></div>"
     )
 
 
@@ -112,7 +114,7 @@ def rest(runs: list[Run], head: str) -> str:
         words = shell.link(address_of(run), run.title, run=run.name) if run.state != UNREADABLE else escape(run.title)
         if run.state == WAITING:
             words = shell.link("/start", run.title, study=run.name)
-        of = f"/{run.total}" if run.total > run.done and run.state != "done" else ""  # a decision may spare trials
+        of = f"/{run.total}" if run.total > run.done and run.state != DONE else ""
         count = f"{run.done}{of}" if run.done or run.total else ""
         best = f"{run.best:.4g}" if run.best is not None else ""
         what = "loss " if run.sort == RECONSTRUCTION and best else ""

@@ -38,6 +38,7 @@ _TEMPLATE = """
 {% for address, name in pages %}<a href="{{ address }}"{% if address == here %} class="here"{% endif %}>{{ name }}</a>
 {% endfor %}<span class="folder">{{ folder | e }}</span></div>
 <main>{{ embed(roots.main) }}</main>
+{{ embed(roots.location) }}
 {% endblock %}
 """
 
@@ -65,7 +66,7 @@ pre { background: #fff; border: 1px solid #e1e6ea; border-radius: 6px; padding: 
 
 def page(title: str, here: str, folder: str, *content: pn.viewable.Viewable) -> pn.Template:
     """A whole page. here: the address in the head that it belongs to."""
-    template = pn.Template(_TEMPLATE)
+    template = pn.Template(_TEMPLATE, location=True)  # a choice may lead to another address
     for name, value in (("page_title", f"{title} - ptydesign"), ("css", CSS), ("pages", PAGES), ("here", here),
                         ("folder", folder)):  # fmt: skip
         template.add_variable(name, value)

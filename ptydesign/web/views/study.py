@@ -290,11 +290,7 @@ def contenders(fit: Fit, recommended: dict[str, Any]) -> str:
         bar = f'<div style="display:flex;gap:6px;align-items:center">{words}</div>'
         lines.append(f"<tr>{values}<td class=number>{mean:.3f} ± {std:.3f}</td><td>{bar}</td></tr>")
     of = f"{fit.fitted} of {fit.of} trials" if fit.fitted < fit.of else f"{fit.of} trials"
-    more = (
-        f"<p class=quiet>The plan recommends: {escape(_words(recommended.get('setting', {})))}.</p>"
-        if recommended
-        else ""
-    )
+    more = f"<p class=quiet>The plan recommends: {escape(_words(recommended))}.</p>" if recommended else ""
     return (
         f"<h2>Contenders</h2><table><thead><tr>{head}<th class=number>Score, predicted"
         "<th style='width:130px'>Chance of being best</tr></thead>"
@@ -308,7 +304,8 @@ _FADED = {"nonselection_alpha": 0.08, "nonselection_color": GREY, "selection_alp
 _TIPS = [("trial", "@trial"), ("score", "@value{0.0000}"), ("", "@reason")]
 _HELP = (
     '<p class="quiet" style="margin-top:26px">Orange: the surrogate with one standard deviation, the other parameters '
-    "at the best trial. Choose points with a box or lasso: all plots mark them, and the table lists only them.</p>"
+    "at the best trial. Positive defocus is underfocus. Choose points with a box or lasso: all plots mark them, and "
+    "the table lists only them.</p>"
 )
 
 
@@ -325,8 +322,14 @@ def _value(value: Any) -> str:
     return number(value, 4) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
-def _words(setting: dict[str, Any]) -> str:
-    return ", ".join(f"{label(name)} {_value(value)}" for name, value in setting.items())
+def _words(recommended: dict[str, Any]) -> str:
+    """A recommended setting, its defocus in the sign of the trials, in which positive is underfocus."""
+    setting = dict(recommended.get("setting", {}))
+    camera, unit = setting.pop("camera", None), recommended.get("camera_unit")
+    setting["defocus_nm"] = recommended.get("underfocus_nm", setting.get("defocus_nm"))
+    words = [f"{label(name)} {_value(value)}" for name, value in setting.items()]
+    what = "Camera length (mm)" if unit == "mm" else "Angle of a detector pixel (mrad)"
+    return ", ".join([*words, *([f"{what} {_value(camera)}"] if camera is not None else [])])
 
 
 def _floats(values: Any) -> np.ndarray:
