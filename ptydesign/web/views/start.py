@@ -60,10 +60,11 @@ class Form:
         try:
             found = do()
         except InputError as error:
+            first = next(iter(self.wrong))  # a file: what is wrong in it is beside its name
             place = next(
-                (n for n in self.wrong if error.field == n or error.field.startswith((f"{n}.", f"{n}:"))), None
+                (n for n in self.wrong if error.field == n or error.field.startswith((f"{n}.", f"{n}:"))), first
             )
-            (self.wrong[place] if place else self.says).object = shell.error(str(error))
+            self.wrong[place].object = shell.error(str(error))
             return
         except OSError as error:
             self.says.object = shell.error(str(error))

@@ -59,6 +59,7 @@ class Study:
         self.act = pn.widgets.Button(name="Stop", width=90, button_type="light", margin=(22, 6), visible=site.may_act)
         self.act.on_click(self._act)
         self.source = ColumnDataSource({"number": [], "value": []})
+        self.best_source = ColumnDataSource({"number": [], "best": []})  # a line that choosing points doesn't cut
         self.bands: dict[str, ColumnDataSource] = {}
         self.grid = pn.GridBox(ncols=PER_ROW, sizing_mode="stretch_width")
         self.best = self._best_plot()
@@ -150,9 +151,10 @@ class Study:
         columns = {n: _plottable(part[n]) for n in names}
         self.source.data = {
             "number": np.arange(1, len(part) + 1), "trial": list(part["trial"]), "value": _floats(part["value"]),
-            "best": _floats(part["best"]), "reason": list(part["reason"]),
+            "reason": list(part["reason"]),
             "colour": np.where(ok, BLUE, VERMILLION).tolist(), **columns,
         }  # fmt: skip
+        self.best_source.data = {"number": np.arange(1, len(part) + 1), "best": _floats(part["best"])}
         if list(self.bands) != names:
             self.bands = {}
             self.grid[:] = [pn.pane.Bokeh(self._parameter_plot(n, part), sizing_mode="stretch_width") for n in names]
@@ -173,7 +175,7 @@ class Study:
     def _best_plot(self) -> Any:
         plot = plots.plain(f"{self.trials.score} of each trial, and the best so far", height=330, tools=_BRUSH)
         plot.scatter("number", "value", source=self.source, size=6, color="colour", alpha=0.6, **_FADED)
-        plot.step("number", "best", source=self.source, mode="after", line_width=2, color=ORANGE)
+        plot.step("number", "best", source=self.best_source, mode="after", line_width=2, color=ORANGE)
         plot.add_tools(HoverTool(tooltips=_TIPS))
         plot.xaxis.axis_label, plot.yaxis.axis_label = "Trial of this search", self.trials.score
         plot.xaxis.ticker.min_interval = 1
@@ -191,7 +193,8 @@ class Study:
             plot.line("x", "mean", source=band, color=ORANGE, line_width=2)
         plot.scatter(name, "value", source=self.source, size=6, color="colour", alpha=0.6, **_FADED)
         plot.add_tools(HoverTool(tooltips=_TIPS))
-        plot.xaxis.axis_label, plot.yaxis.axis_label = label(name), self.trials.score
+        sign = ", positive is underfocus" if name == "defocus_nm" else ""
+        plot.xaxis.axis_label, plot.yaxis.axis_label = label(name) + sign, self.trials.score
         return plot
 
     # --- the surrogate, in a thread of its own
@@ -304,8 +307,7 @@ _FADED = {"nonselection_alpha": 0.08, "nonselection_color": GREY, "selection_alp
 _TIPS = [("trial", "@trial"), ("score", "@value{0.0000}"), ("", "@reason")]
 _HELP = (
     '<p class="quiet" style="margin-top:26px">Orange: the surrogate with one standard deviation, the other parameters '
-    "at the best trial. Positive defocus is underfocus. Choose points with a box or lasso: all plots mark them, and "
-    "the table lists only them.</p>"
+    "at the best trial. Choose points with a box or lasso: all plots mark them, and the table lists only them.</p>"
 )
 
 
