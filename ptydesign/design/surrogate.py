@@ -130,10 +130,10 @@ class Surrogate:
         start = sum(d.width for d in space.dimensions[:position])
         columns, pool = slice(start, start + dimension.width), pool.copy()
         pool[:, columns] = dimension.to_features([value])
-        pool = pool[space.permits(pool)]
-        if len(pool) == 0:
+        ordered = pool[np.argsort(self._model.predict(pool), kind="stable")]
+        first = next((one for one in ordered if space.permits(one[None])[0]), None)  # asking all takes long
+        if first is None:
             return None
-        first = pool[np.argmin(self._model.predict(pool))]
         both = np.vstack([first, descend(self._held(columns), first, space, 30)])
         return both[np.argmin(self._model.predict(both))]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ptydesign import io, units
-from ptydesign.experiment import objectives, scope
+from ptydesign.experiment import objectives, scope, spectra
 from ptydesign.experiment.config import OPTIMISED, StudyConfig
 from ptydesign.experiment.images import kept_images
 from ptydesign.experiment.resolve import Resolved
@@ -53,6 +53,7 @@ def collect(resolved: Resolved) -> list[Path]:
         "summary": _summary(study, validation, images),
         "gains": pd.DataFrame(gain_rows(validation, study.reference.name, ssim_column(_reported_width(study)))),
         "convergence": pd.DataFrame(_convergence_rows(trials[of_designs])),
+        "spectrum": pd.DataFrame(_spectrum_rows(resolved), columns=["dose_e_per_a2", "design", *spectra.COLUMNS]),
     }
     if study.tuned_space is not None:
         frames["two_by_two"] = pd.DataFrame(_two_by_two(study, validation))
@@ -282,6 +283,17 @@ def _convergence_rows(trials: pd.DataFrame) -> Iterable[dict[str, Any]]:
         values = [None if math.isnan(v) else float(v) for v in ordered["objective"].to_numpy(float)]
         for count, best in enumerate(best_so_far(values), start=1):
             yield {"search": search, "dose_e_per_a2": dose, "trials": count, "best_objective": best}
+
+
+def _spectrum_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    """What the repeats of each design say by ring of spatial frequency."""
+    study, store = resolved.study, PointStore(resolved.root)
+    for dose in study.doses_e_per_a2:
+        content = resolved.read_json(scope.VALIDATION.format(dose=dose_name(dose), simulator="jax"))
+        for design in (OPTIMISED, study.reference.name):
+            records = [record for record in content["trials"] if record["design"] == design]
+            for row in spectra.rows(spectra.by_ring(store, records, study.score.frc_qmax)):
+                yield {"dose_e_per_a2": dose, "design": design, **row}
 
 
 def _image_groups(resolved: Resolved) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
+from ptydesign.experiment.carried import carried
 from ptydesign.experiment.config import OPTIMISED
 from ptydesign.experiment.tables import FAILED, LEAST_SSIM, ExperimentTables
 from ptydesign.experiment.words import setting
@@ -75,7 +76,7 @@ def compare(tables: ExperimentTables, simulator: str, score: str = "ssim") -> li
 
 def sentences(tables: ExperimentTables) -> list[str]:
     """One-sentence findings."""
-    said = (_gain, _decided, _failed, _blank, _dosed, _independent, _search, _edges, _few)
+    said = (_gain, carried, _decided, _failed, _blank, _dosed, _independent, _search, _edges, _few)
     found = (say(tables) for say in said)
     return [text for text in found if text]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ptydesign.experiment import findings, words
+from ptydesign.experiment.carried import signal
 from ptydesign.experiment.config import OPTIMISED
 from ptydesign.experiment.tables import FAILED, ExperimentTables
 from ptydesign.study.page import Cell, Page, Table
@@ -25,7 +26,7 @@ _LOOKS = {findings.YES: "yes", findings.NO: "no"}
 def page(tables: ExperimentTables) -> Page:
     """What was asked and found."""
     tried = _tried(tables)
-    found = [_recommended(tables), _scores(tables), *_two_by_two(tables), _decisions(tables)]
+    found = [_recommended(tables), _scores(tables), *_signal(tables), *_two_by_two(tables), _decisions(tables)]
     return Page(
         facts=_facts(tables),
         asked=[_space(tables)],
@@ -171,6 +172,32 @@ def _score_rows(tables: ExperimentTables, simulator: str) -> Iterable[list[str |
                 said = f"{pair.interval}: {pair.verdict}" if np.isfinite(pair.low) else pair.verdict
                 cells.append(Cell("+" * (pair.difference > 0) + fixed(pair.difference, decimals), said))
         yield cells
+
+
+def _signal(tables: ExperimentTables) -> Iterable[Table]:
+    """Down to which period images tell anything, and what their errors are made of."""
+    rows = []
+    for dose in tables.doses:
+        cells: list[str] = [dose_number(dose)]
+        for design in (OPTIMISED, tables.reference):
+            found = signal(tables, dose, design)
+            if found is None:
+                cells += ["–"] * 3
+            else:
+                cells += [found.period, fixed(found.bias_rad, 4), fixed(found.scatter_rad, 4)]
+        rows.append(cells)
+    if all(cell == "–" for row in rows for cell in row[1:]):
+        return
+    note = (
+        "Period: down to it an image has more signal than noise, by ring of spatial frequency. Bias: rms of what "
+        "all re-simulations of a design have in common beside the truth. Scatter: rms of what differs between them. "
+        "More dose lowers the scatter, and the part of the bias that is contrast lost to noise."
+    )
+    each = ("Period", "Bias", "Scatter")
+    units = ("Å", "rad", "rad")
+    header = [Cell("Dose", "e/Å²"), *(Cell(*pair) for _ in range(2) for pair in zip(each, units, strict=True))]
+    groups = (("", 1), (OPTIMISED, 3), (tables.reference, 3))
+    yield Table("Signal, bias and scatter", header, rows, note, groups=groups, words=())
 
 
 def _decisions(tables: ExperimentTables) -> Table:

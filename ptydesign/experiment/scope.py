@@ -24,7 +24,7 @@ DECISION = "search/bo-{dose}/decision.json"
 VALIDATION = "validation/{dose}-{simulator}.json"
 TABLES = (
     "trials", "contenders", "decisions", "validation", "recommended", "summary", "gains", "two_by_two",
-    "convergence", "pareto", "map",
+    "convergence", "spectrum", "pareto", "map",
 )  # fmt: skip
 
 

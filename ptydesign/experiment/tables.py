@@ -49,10 +49,11 @@ _COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("dose_e_per_a2", "n", "ssim_mean", "ssim_std", "psnr_db_mean", "psnr_db_std"),
     ),
     "convergence": (("search",), ("dose_e_per_a2", "trials", "best_objective")),
+    "spectrum": (("design",), ("dose_e_per_a2", "q_per_a", "truth_rad", "bias_rad", "scatter_rad", "ssnr")),
     "pareto": (("search",), ("dose_e_per_a2", "objective")),
     "map": (("status", "reason"), ("dose_e_per_a2", "psnr_db")),
 }
-OPTIONAL = ("map", "pareto", "two_by_two")
+OPTIONAL = ("map", "pareto", "two_by_two", "spectrum")
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def _checked(path: Path, name: str, frame: pd.DataFrame | None, study: dict[str,
     unused = {"map": not study["map"], "pareto": not study["objective"].get("against")}
     if unused.get(name):
         return None
-    if frame is None and name == "two_by_two":
+    if frame is None and name in ("two_by_two", "spectrum"):  # the latter is not in results of earlier versions
         return None
     if frame is None:
         raise InputError(str(path), "must exist", "no file", "Run the study's snakemake command; it makes this table.")

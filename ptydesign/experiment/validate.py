@@ -58,7 +58,8 @@ def validate(resolved: Resolved, dose: str, simulator: str, progress: Progress |
             yield {"key": key, **result}
 
         records += [
-            {"design": design, "point": shown_point(study, point), **one} for one in fresh_draws(run, draws, save)
+            {"design": design, "point": shown_point(study, point), **one}
+            for one in fresh_draws(run, draws, save, every=True)
         ]
     content = {"dose_e_per_a2": value, "simulator": simulator, "trials": records}
     return resolved.write_json(scope.VALIDATION.format(dose=dose, simulator=simulator), content)

@@ -11,7 +11,7 @@ from typing import Any
 from ptydesign.design import sampling
 from ptydesign.planning import aberrations
 from ptydesign.planning.card_dose import detector_rows, dose_rows
-from ptydesign.planning.constraints import MOST_LOST, most_counts
+from ptydesign.planning.constraints import MOST_LOST, most_counts, rounded
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
 from ptydesign.planning.operation import Operation
 from ptydesign.planning.reconstruction import HELD, in_slices, probe_powers, thickness_a, trial_reconstruction
@@ -97,12 +97,12 @@ def geometry(bench: Bench, setting: Setting) -> Iterator[Row]:
     value = sampling.fundamental_sampling(step, dk)
     yield Row(
         "Fundamental sampling", value, "", "1 or more; 2 is comfortable", graded(value, 2, 1), "1 / (s Δk)", EDO,
-        unless(value >= 2, f"A step of {window / 2:.2g} Å or less, or a longer camera length."),
+        unless(value >= 2, f"A step of {rounded(window / 2, False):g} Å or less, or a longer camera length."),
     )  # fmt: skip
     value = sampling.linear_overlap(radius, step)
     yield Row(
         "Linear overlap", value, "", "0.6 or more", graded(value, 0.6, 0.4), "1 − s / 2R", BUNK,
-        unless(value >= 0.6, f"A step of {0.8 * radius:.2g} Å or less, or more defocus."),
+        unless(value >= 0.6, f"A step of {rounded(0.8 * radius, False):g} Å or less, or more defocus."),
     )  # fmt: skip
     value = sampling.areal_overlap(radius, step)
     yield Row(
@@ -113,7 +113,7 @@ def geometry(bench: Bench, setting: Setting) -> Iterator[Row]:
     value = sampling.areal_oversampling(radius, step)
     yield Row(
         "Probes that light a point", value, "", "4 or more", graded(value, 4, 1.5), "π R² / s²", RULE,
-        unless(value >= 4, f"A step of {radius * math.sqrt(math.pi / 4):.2g} Å or less."),
+        unless(value >= 4, f"A step of {rounded(radius * math.sqrt(math.pi / 4), False):g} Å or less."),
     )  # fmt: skip
     pixel = bench.pixel_mrad(setting.camera)
     value = sampling.ronchigram_magnification_px_per_a(alpha, pixel * MRAD, radius)
@@ -292,9 +292,9 @@ def _residual_aberrations(bench: Bench, setting: Setting) -> Iterator[Row]:
     given = bench.instrument.aberrations
     for kind, phase in aberrations.residual_phases(given, setting.voltage_kv, setting.semiangle_mrad).items():
         most, power = aberrations.QUARTER_WAVE, kind.order + 1
-        angle = setting.semiangle_mrad * (most / phase) ** (1 / power)
+        angle = rounded(setting.semiangle_mrad * (most / phase) ** (1 / power), False, 3)
         change = (
-            f"Align {kind.haider} {phase / most:.2g} times better, an aperture of {angle:.3g} mrad or less, or more "
+            f"Align {kind.haider} {phase / most:.2g} times better, an aperture of {angle:g} mrad or less, or more "
             "sweeps in which the probe is refined."
         )
         yield Row(

@@ -108,7 +108,14 @@ def test_nothing_is_clipped_and_no_texts_touch(case, tmp_path):
 
 
 def test_files_have_the_size_of_a_journal_column(full):
-    widths = {"reconstructions": 7.0, "settings": 7.0, "structure": 7.0, "maps": 7.0, "convergence": 3.4}
+    widths = {
+        "reconstructions": 7.0,
+        "settings": 7.0,
+        "structure": 7.0,
+        "maps": 7.0,
+        "spectrum": 7.0,
+        "convergence": 3.4,
+    }
     for name, inches in widths.items():
         with Image.open(full / "figures" / f"{name}.png") as picture:
             assert picture.size[0] == round(inches * DPI)
@@ -141,6 +148,7 @@ def test_equal_tables_give_equal_bytes(full, tmp_path):
         ("map", "psnr_db", "maps"),
         ("convergence", "best_objective", "convergence"),
         ("trials", "objective", "convergence"),
+        ("spectrum", "ssnr", "spectrum"),
     ],
 )
 def test_figures_follow_their_tables_and_no_others(full, seen, tmp_path, table, column, figure):
@@ -249,7 +257,7 @@ def test_a_figure_that_cannot_be_drawn_is_left_out_and_named(full, tmp_path):
     (folder / "figures").mkdir()
     (folder / "figures" / "maps.png").write_bytes(b"of an earlier run")
     names = {path.stem for path in draw_all(folder)}
-    assert names == {"reconstructions", "settings", "decision", "structure"}
+    assert names == {"reconstructions", "settings", "decision", "spectrum", "structure"}
     assert not (folder / "figures" / "maps.png").exists()
     page = write_report(folder).read_text()
     assert "Parameter maps: not drawn, because the study has no map" in page
@@ -262,7 +270,8 @@ def test_every_trial_failed_everywhere(tmp_path):
     folder = write_results(tmp_path / "run", doses=(100.0,), random=False, mapped=False)
     for name in ("trials", "validation"):
         rewrite(folder, name, lambda frame: frame.assign(status="failed", reason="out of memory", objective=np.nan))
-    rewrite(folder, "contenders", lambda frame: frame.iloc[:0])
+    for name in ("contenders", "spectrum"):
+        rewrite(folder, name, lambda frame: frame.iloc[:0])
     rewrite(folder, "recommended", lambda frame: frame.assign(best=np.nan, low=np.nan, high=np.nan))
     rewrite(folder, "summary", lambda f: f.assign(n=0, ssim_mean=np.nan, ssim_std=np.nan, psnr_db_mean=np.nan))
     images = make_images((100.0,), np.random.default_rng(0))

@@ -77,6 +77,14 @@ def test_every_row_that_is_not_green_says_what_to_change(tmp_path):
                 assert row.formula or row.value is None, row.name
 
 
+@pytest.mark.parametrize("defocus", [-3.7, -5, -8])
+def test_a_row_turns_green_with_the_step_that_it_asks_for(tmp_path, defocus):
+    for name in ("Linear overlap", "Fundamental sampling", "Probes that light a point"):
+        row = rows_of(tmp_path, Setting(80, 20, defocus, 6.0, 4.0))[name]
+        step = float(re.search(r"A step of ([0-9.]+) Å or less", row.change).group(1))
+        assert rows_of(tmp_path, Setting(80, 20, defocus, step, 4.0))[name].status == "green", (name, step)
+
+
 def test_impossible_current_is_a_red_row(tmp_path):
     rows = rows_of(tmp_path, Setting(80, 20, -4, 2.0, 4.0), dose=1e9)
     assert rows["beam current"].status == "red"

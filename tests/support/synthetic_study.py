@@ -238,6 +238,17 @@ def make_gains(validation: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(gain_rows(validation, "expert", "ssim_1.5px"))
 
 
+def make_spectrum(doses) -> pd.DataFrame:
+    q = (np.arange(24) + 0.5) / 24 * 1.5
+    rows = []
+    for dose in doses:
+        for design, reach in (("optimised", 0.3), ("expert", 0.2)):
+            ratio = dose / 10 * np.exp(-q / reach)
+            one = {"dose_e_per_a2": dose, "design": design, "q_per_a": q, "truth_rad": 0.5 * np.exp(-q), "ssnr": ratio}
+            rows.append(pd.DataFrame({**one, "bias_rad": 0.1 * np.exp(-q), "scatter_rad": 0.5 / np.sqrt(dose)}))
+    return pd.concat(rows)
+
+
 def make_convergence(trials: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (search, dose), group in trials.groupby(["search", "dose_e_per_a2"]):
@@ -356,6 +367,7 @@ def write_results(folder: Path, doses=DOSES, space=SPACE, random=True, mapped=Tr
         "recommended": recommended,
         "summary": make_summary(validation),
         "convergence": make_convergence(trials),
+        "spectrum": make_spectrum([d for d in doses if d != failed_dose]),
     }
     if settings["map"]:
         tables["map"] = make_map(settings, rng)
