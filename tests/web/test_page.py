@@ -51,7 +51,7 @@ def test_every_view_shows_what_the_files_hold(tmp_path, open_page):
     assert tab.title() == "Runs - ptydesign"
 
     tab = page.goto("/study?run=results/lowdose")
-    tab.get_by_text("40 of 40 trials").wait_for()
+    tab.get_by_text("40 trials", exact=True).wait_for()
     trials = Trials(results)
     scores = trials.frame["value"].dropna()
     tab.get_by_text("Chance of being best").wait_for()
@@ -188,7 +188,7 @@ def test_a_real_study_is_started_watched_stopped_and_resumed(tmp_path, open_page
     trials = Trials(results)
     assert len(trials.frame) >= 36
     assert trials.failures() == []
-    tab.get_by_text(f"{len(trials.frame)} of").wait_for()
+    tab.get_by_text(f"{len(trials.frame)} trials", exact=True).wait_for()
     for key in trials.pictures().values():
         assert trials.picture(key)
     tab.get_by_label("Picture of a trial").select_option(next(iter(trials.pictures())))
