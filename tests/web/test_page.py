@@ -51,7 +51,7 @@ def test_every_view_shows_what_the_files_hold(tmp_path, open_page):
     assert tab.title() == "Runs - ptydesign"
 
     tab = page.goto("/study?run=results/lowdose")
-    tab.get_by_text("40 trials", exact=True).wait_for()
+    tab.get_by_text("40 trials, 5 failed").wait_for()
     trials = Trials(results)
     scores = trials.frame["value"].dropna()
     tab.get_by_text("Chance of being best").wait_for()
