@@ -63,8 +63,8 @@ def test_every_view_shows_what_the_files_hold(tmp_path, open_page):
 
     tab = page.goto("/explore?scale=smoke")
     tab.get_by_label("Plan").select_option("studies/mine")
-    tab.wait_for_url("**plan=studies%2Fmine&scale=smoke")
-    tab = page.goto("/explore?plan=studies/mine&scale=smoke")
+    tab.get_by_role("heading", name="Tiny plan").wait_for()
+    assert tab.url.endswith("plan=studies%2Fmine&scale=smoke")
     tab.get_by_text("The draw has").wait_for()
     overlap = tab.get_by_text("Linear overlap").locator("xpath=following-sibling::div").first
     before = overlap.inner_text()
