@@ -26,7 +26,6 @@ from ptydesign.design.propose import initial_design, propose
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.surrogate import Surrogate, contenders, surrogate
 from ptydesign.experiment import scope
-from ptydesign.experiment.contenders import of_others, shared_optimum
 from ptydesign.experiment.refine import refine
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.search import observations
@@ -98,15 +97,12 @@ def search(resolved: Resolved, made: World, changes: Mapping[str, Any], seed: in
     found = {dose: contenders(model, study.decision.contenders) for dose, model in models.items()}
     rows = []
     for dose in doses:
-        others = []
-        if study.decision.others and len(doses) > 1:
-            others = of_others(found, dose, shared_optimum(space, config, tried, dose, seed))
         count = itertools.count()
 
         def attempt(point: Mapping[str, Any], _: str, dose: float = dose, count: Any = count) -> Observation:
             return Observation(point, made.trial(dose, point, seed_of(seed, dose, next(count), "refine")))
 
-        points = refine(own, tried[dose], others, attempt).contenders
+        points = refine(own, tried, dose, found, attempt).contenders
         taken = {
             DECIDED: points[_decided(study, made, dose, points, seed)],
             MODEL: found[dose][0],

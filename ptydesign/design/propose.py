@@ -234,11 +234,18 @@ def _batch(space: Space, config: SearchConfig, data: Data, memory: Memory, n: in
 
 
 def optima(
-    space: Space, config: SearchConfig, names: Sequence[str], model: Regressor, seen: np.ndarray, where: np.ndarray
+    space: Space,
+    config: SearchConfig,
+    names: Sequence[str],
+    model: Regressor,
+    seen: np.ndarray,
+    where: np.ndarray,
+    held: slice = slice(0),
 ) -> list[np.ndarray]:
     """The new point (features,) of the best value of each acquisition: the best of `where`, refined by gradients.
 
-    seen: (n, features) points not to be proposed again, including those of the batch.
+    seen: (n, features) points not to be proposed again, including those of the batch. held: features that keep their
+    value.
     """
     tree = cKDTree(seen)
     new = tree.query(where)[0] >= SAME_POINT
@@ -255,7 +262,9 @@ def optima(
 
             def single(x: np.ndarray, name: str = name) -> tuple[float, np.ndarray]:
                 value, slope = acquisition(config, name, x[None], model, incumbent, gradient=True)
-                return float(np.ravel(value)[0]), np.ravel(slope)
+                slope = np.array(np.ravel(slope))
+                slope[held] = 0.0
+                return float(np.ravel(value)[0]), slope
 
             ends = np.array([descend(single, where[i], space) for i in order[:3]])
             pool = np.vstack([pool, ends[tree.query(ends)[0] >= SAME_POINT]])

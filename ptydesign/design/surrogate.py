@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from ptydesign.design.gp import Regressor, fit_hyperparameters, regress
 from ptydesign.design.propose import Data, acquisition, candidates, descend, optima, standardise
 from ptydesign.design.settings import Observation, SearchConfig
-from ptydesign.design.space import Point, Scalar, Space
+from ptydesign.design.space import Dimension, Point, Scalar, Space
 from ptydesign.errors import InputError
 
 APART = 0.05  # least distance of two contenders, in widths of the search ranges
@@ -86,11 +86,17 @@ class Surrogate:
         mean, std = self.predict([point])
         return point, float(mean[0]), float(std[0])
 
-    def challenger(self) -> tuple[Point, float]:
+    def challenger(self, name: str | None = None, value: Scalar | None = None) -> tuple[Point, float]:
         """The new point of the greatest expected improvement on the best mean of those tried, and that improvement in
-        the objective's unit. It is of the noise-free objective: a lucky trial is no standard."""
-        seen, kind = self._data.features, EXPECTING.acquisition
-        end = optima(self.space, EXPECTING, [kind], self._model, seen, self._pool(4000))[0][None]
+        the objective's unit. It is of the noise-free objective: a lucky trial is no standard.
+
+        name, value: a parameter that is held, with a value that was tried; points with others don't count then."""
+        seen, kind, pool, held = self._data.features, EXPECTING.acquisition, self._pool(4000), slice(0)
+        if name is not None:
+            held, feature = self._columns(name), self._dimension(name).to_features([value])[0]
+            seen = seen[np.all(np.isclose(seen[:, held], feature), axis=1)]
+            pool[:, held] = feature
+        end = optima(self.space, EXPECTING, [kind], self._model, seen, pool, held)[0][None]
         gain = -acquisition(EXPECTING, kind, end, self._model, float(np.min(self._model.predict(seen))))
         return self.space.from_unit(end)[0], self._data.scale * float(np.ravel(gain)[0])
 
@@ -103,7 +109,7 @@ class Surrogate:
         """
         space = self.space
         best, _, _ = self.best()
-        dimension = space.dimensions[self._position(name)]
+        dimension = self._dimension(name)
         values = list(dimension.values) if dimension.size <= 200 else self._spread(dimension, best[name])
         pool = self._pool(4000)
         pool = pool[np.argsort(self._model.predict(pool), kind="stable")[:POOL]]
@@ -123,13 +129,19 @@ class Surrogate:
             raise InputError("name", "must be a parameter of the space", name, known)
         return self.space.names.index(name)
 
+    def _dimension(self, name: str) -> Dimension:
+        return self.space.dimensions[self._position(name)]
+
+    def _columns(self, name: str) -> slice:
+        """The features of a parameter."""
+        position = self._position(name)
+        start = sum(d.width for d in self.space.dimensions[:position])
+        return slice(start, start + self.space.dimensions[position].width)
+
     def _best_held(self, name: str, value: Scalar, pool: np.ndarray) -> np.ndarray | None:
         """(features,) of the greatest mean with one parameter held: the best of a pool, then by gradients."""
-        position, space = self._position(name), self.space
-        dimension = space.dimensions[position]
-        start = sum(d.width for d in space.dimensions[:position])
-        columns, pool = slice(start, start + dimension.width), pool.copy()
-        pool[:, columns] = dimension.to_features([value])
+        space, columns, pool = self.space, self._columns(name), pool.copy()
+        pool[:, columns] = self._dimension(name).to_features([value])
         ordered = pool[np.argsort(self._model.predict(pool), kind="stable")]
         first = next((one for one in ordered if space.permits(one[None])[0]), None)  # asking all takes long
         if first is None:
@@ -162,11 +174,17 @@ class Surrogate:
 
 
 @threadpool_limits.wrap(limits=1)
-def surrogate(space: Space, config: SearchConfig, observations: Sequence[Observation], seed: int = 0) -> Surrogate:
+def surrogate(
+    space: Space,
+    config: SearchConfig,
+    observations: Sequence[Observation],
+    seed: int = 0,
+    smoothness: Sequence[float] | None = None,
+) -> Surrogate:
     """Gaussian process with Matern kernel and noise fitted to all observations, failures at their pessimistic value.
 
-    Its smoothness nu is the search's, 1, 1.5 or 2.5: the one of greatest marginal likelihood. Deterministic given the
-    seed. Raises InputError if there are fewer than two different values.
+    Its smoothness nu is the search's, 1, 1.5 or 2.5, or one of those given: the one of greatest marginal likelihood.
+    Deterministic given the seed. Raises InputError if there are fewer than two different values.
     """
     observations = tuple(Observation(space.validate_point(o.point), o.value, o.reason) for o in observations)
     data = standardise(space, config, observations)
@@ -174,7 +192,7 @@ def surrogate(space: Space, config: SearchConfig, observations: Sequence[Observa
         mend = "Run more trials, or look at why they failed."
         raise InputError("observations", "need at least two different values", len(observations), mend)
     models = []
-    for nu in dict.fromkeys((config.kernel.nu, *SMOOTHNESS)):
+    for nu in dict.fromkeys(smoothness or (config.kernel.nu, *SMOOTHNESS)):
         rng = np.random.default_rng([seed, 0])
         theta = fit_hyperparameters(data.features, data.values, nu, None, rng)
         models.append((nu, regress(data.features, data.values, nu, theta)))

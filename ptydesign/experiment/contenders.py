@@ -1,4 +1,4 @@
-"""What the searches of the other doses know of a dose.
+"""What the searches of all doses together know of one dose.
 
 The best design changes little from dose to dose, and one search of a few dozen points may miss it.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Dimension, Point, Space
-from ptydesign.design.surrogate import surrogate
+from ptydesign.design.surrogate import Surrogate, surrogate
 from ptydesign.experiment.scope import SHARED
 
 DOSE = "dose_e_per_a2"  # as a parameter of a model of all doses
@@ -27,10 +28,41 @@ def of_others(found: Mapping[float, Sequence[Point]], own: float, shared: Point 
     return [*([] if shared is None else [shared]), *(point for dose in near for point in found[dose][:SHARED])]
 
 
-def shared_optimum(space: Space, config: SearchConfig, tried: Tried, own: float, seed: int) -> Point | None:
-    """The best point at the dose `own` by one model of the trials of all doses, whose optimum moves smoothly with the
-    dose. Scores rise with the dose by themselves, so those of each dose are standardised. None without enough trials.
+@dataclass(frozen=True)
+class SharedModel:
+    """One model of the trials of all doses, whose optimum moves smoothly with the dose, at the dose `own`.
+
+    scale: of the objective at that dose: scores rise with the dose by themselves, so those of each are standardised.
     """
+
+    model: Surrogate
+    space: Space
+    own: float
+    scale: float
+
+    def best(self) -> Point | None:
+        """The point of the greatest mean; None if none may be tried."""
+        best = self.model.best_at(DOSE, self.own)
+        return None if best is None else self._bare(best)
+
+    def challenger(self) -> tuple[Point, float]:
+        """As `Surrogate.challenger`."""
+        point, gain = self.model.challenger(DOSE, self.own)
+        return self._bare(point), self.scale * gain
+
+    @property
+    def nu(self) -> float:
+        """Smoothness of the model."""
+        return self.model.nu
+
+    def _bare(self, point: Point) -> Point:
+        return {name: point[name] for name in self.space.names}
+
+
+def shared_model(
+    space: Space, config: SearchConfig, tried: Tried, own: float, seed: int, smoothness: Sequence[float] | None = None
+) -> SharedModel | None:
+    """Of the trials of all doses; None without enough of the dose `own`. smoothness: as `surrogate` takes it."""
     seen = [one for dose, observations in tried.items() for one in _standardised(observations, dose)]
     if not any(one.point[DOSE] == own for one in seen):
         return None
@@ -40,17 +72,24 @@ def shared_optimum(space: Space, config: SearchConfig, tried: Tried, own: float,
 
     ends = Dimension(low=min(tried), high=max(tried), scale="log")
     both = Space((*space.names, DOSE), (*space.dimensions, ends), allowed if space.allowed else None)
-    best = surrogate(both, config, seen, seed).best_at(DOSE, own)
-    return None if best is None else {name: best[name] for name in space.names}
+    _, scale = _moments(tried[own])
+    return SharedModel(surrogate(both, config, seen, seed, smoothness), space, own, scale)
 
 
 def _standardised(observations: Sequence[Observation], dose: float) -> list[Observation]:
     """Of one dose, which becomes a parameter; none if all values are the same."""
-    values = np.array([one.value for one in observations if not one.failed])
-    if len(values) == 0 or np.ptp(values) == 0:
+    mean, scale = _moments(observations)
+    if scale == 0:
         return []
-    mean, scale = float(values.mean()), float(values.std())
     return [
         Observation({**one.point, DOSE: dose}, None if one.failed else (one.value - mean) / scale, one.reason)
         for one in observations
     ]
+
+
+def _moments(observations: Sequence[Observation]) -> tuple[float, float]:
+    """Mean and standard deviation of the values; zero where they are all the same."""
+    values = np.array([one.value for one in observations if not one.failed])
+    if len(values) == 0 or np.ptp(values) == 0:
+        return 0.0, 0.0
+    return float(values.mean()), float(values.std())

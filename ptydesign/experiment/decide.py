@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from ptydesign.design.settings import Observation
-from ptydesign.design.space import Point
 from ptydesign.experiment import scope
 from ptydesign.experiment.points import experiment_at, of_experiment
 from ptydesign.experiment.refine import Attempts, refine
@@ -100,28 +99,18 @@ def _refined(runner: Runner, dose: str, best: Mapping[str, Any]) -> tuple[dict[s
     known = {name: best[name] for name in ("contenders", "tolerance", "worst")} | {"gain": None}
     if not study.decision.draws:
         return known, []
+    doses = study.doses_e_per_a2 if study.decision.others else (own.dose_e_per_a2,)
+    searches = {dose: scope.winner(study, dose_name(dose)) for dose in doses}
+    tried = {dose: _tried(runner.resolved, search) for dose, search in searches.items()}
+    found = {dose: runner.resolved.read_json(search.best_file)["contenders"] for dose, search in searches.items()}
     attempts = Attempts(runner, dose)
-    found = refine(study, _tried(runner.resolved, own), _others(runner.resolved, own), attempts)
-    return known | ({} if found is None else vars(found)), attempts.records
+    refined = refine(study, tried, own.dose_e_per_a2, found, attempts)
+    return known | ({} if refined is None else vars(refined)), attempts.records
 
 
 def _tried(resolved: Resolved, search: scope.Search) -> list[Observation]:
     """Trials of a search, in the order in which they were proposed."""
     return [one for number in range(len(search.sizes)) for one in observations(resolved, search, number)]
-
-
-def _others(resolved: Resolved, own: scope.Search) -> list[Point]:
-    """What the other doses' searches know, if the study shares it."""
-    from ptydesign.experiment.contenders import of_others, shared_optimum
-
-    study = resolved.study
-    if not study.decision.others or len(study.doses_e_per_a2) == 1:
-        return []
-    searches = {dose: scope.winner(study, dose_name(dose)) for dose in study.doses_e_per_a2}
-    found = {dose: resolved.read_json(search.best_file)["contenders"] for dose, search in searches.items()}
-    tried = {dose: _tried(resolved, search) for dose, search in searches.items()}
-    at = own.dose_e_per_a2
-    return of_others(found, at, shared_optimum(scope.design_space(study), study.search, tried, at, study.seed))
 
 
 def _decided(

@@ -2,7 +2,8 @@
 
 A search proposes many points at a time, and so may leave a narrow optimum between them. Here each point waits for the
 result of the one before it. The first points are what the searches of the other doses found, since the best design
-changes little from dose to dose. The end is decided: no more trials once the model expects too little of another one.
+changes little from dose to dose, and the model is of the trials of all doses. The end is decided: no more trials once
+the model expects too little of another one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ WORTH = 0.1  # of the indifference zone: what another trial must be expected to 
 OTHERS, MODEL = "others", "model"  # where a point comes from
 
 Attempt = Callable[[Point, str], Observation]  # makes a trial of a point
+Tried = Mapping[float, Sequence[Observation]]  # trials of each dose's search
+Found = Mapping[float, Sequence[Point]]  # contenders of each dose's search
 
 
 @dataclass(frozen=True)
@@ -39,27 +42,45 @@ class Refined:
     gain: float
 
 
-def refine(
-    study: StudyConfig, tried: Sequence[Observation], others: Sequence[Point], attempt: Attempt
-) -> Refined | None:
-    """Try `others`, and then what a model asks for; None where there is too little for a model. tried: trials of the
-    dose's search."""
-    from ptydesign.design.surrogate import contenders, plateau, surrogate
+def refine(study: StudyConfig, tried: Tried, own: float, found: Found, attempt: Attempt) -> Refined | None:
+    """Try at the dose `own` what the other doses' searches found, and then what a model asks for; None where there is
+    too little for a model. tried: trials of each dose's search; found: its contenders, the best first.
 
-    space, seen = scope.design_space(study), list(tried)
-    seen += [attempt(point, OTHERS) for point in _new(space, tried, others)]
-    if len({one.value for one in seen if not one.failed}) < 2:
+    The model is of the trials of all doses, if they help each other. Contenders and tolerances are of the dose's own.
+    """
+    from ptydesign.design.surrogate import contenders, plateau, surrogate
+    from ptydesign.experiment.contenders import of_others, shared_model
+
+    space, config, together = scope.design_space(study), study.decision, study.decision.others and len(tried) > 1
+    seen = list(tried[own])
+
+    def model(smoothness: Sequence[float] | None = None) -> Any:
+        if together:
+            return shared_model(space, study.search, {**tried, own: seen}, own, study.seed, smoothness)
+        return surrogate(space, study.search, seen, study.seed, smoothness) if _various(seen) else None
+
+    known = model()
+    if together:
+        others = of_others(found, own, None if known is None else known.best())
+        seen += [attempt(point, OTHERS) for point in _new(space, seen, others)]
+        known = model()
+    if known is None:
         return None
-    left = study.decision.refine
+    left = config.refine
     while True:
-        model = surrogate(space, study.search, seen, study.seed)
-        point, gain = model.challenger()
-        if left == 0 or gain < WORTH * study.decision.zone:
+        point, gain = known.challenger()
+        if left == 0 or gain < WORTH * config.zone:
             break
         seen.append(attempt(point, MODEL))
-        left -= 1
-    ranges = {name: [one.low, one.high] for name, one in plateau(model, scope.WITHIN).items()}
-    return Refined(contenders(model, study.decision.contenders), ranges, gain)
+        known, left = model((known.nu,)), left - 1
+    of_own = surrogate(space, study.search, seen, study.seed)
+    ranges = {name: [one.low, one.high] for name, one in plateau(of_own, scope.WITHIN).items()}
+    return Refined(contenders(of_own, config.contenders), ranges, gain)
+
+
+def _various(seen: Sequence[Observation]) -> bool:
+    """Whether a model can be fitted."""
+    return len({one.value for one in seen if not one.failed}) > 1
 
 
 class Attempts:

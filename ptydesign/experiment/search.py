@@ -35,7 +35,8 @@ def build_potential(resolved: Resolved) -> None:
 def points_of(resolved: Resolved, search: Search, round_: int) -> tuple[list[dict[str, Any]], Any]:
     """(points, state) of a round: a pure function of (space, all earlier rounds, seed).
 
-    All doses have the same first points. The random search and the map have one round only.
+    Each dose has first points of its own, which together are spread evenly: what one dose's search finds helps the
+    others. The random search and the map have one round only.
     """
     search.check(round_)
     if round_ == 0:
@@ -59,7 +60,13 @@ def _first_points(resolved: Resolved, search: Search) -> list[dict[str, Any]]:
     space, config = scope.space_of(study, search), study.search
     if search.kind == scope.RANDOM:
         return initial_design(space, search.total, "random", seed_of(study.seed, "random"))
-    return initial_design(space, search.sizes[0], config.initial_design, study.seed)
+    size, doses = search.sizes[0], study.doses_e_per_a2
+    if search.kind != scope.TUNED:
+        start = doses.index(search.dose_e_per_a2) * size
+        own = initial_design(space, size * len(doses), config.initial_design, study.seed)[start : start + size]
+        if len(own) == size:  # less if hardly any point may be tried
+            return own
+    return initial_design(space, size, config.initial_design, study.seed)
 
 
 def propose_points(resolved: Resolved, search: str, round_: int) -> Path:

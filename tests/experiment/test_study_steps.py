@@ -201,7 +201,7 @@ def test_what_other_doses_found_and_a_model_asks_for_is_tried(study, monkeypatch
         return one, json.loads(decide_winner(one, "2000").read_text())
 
     shared = {"step_a": 2.0, "defocus_nm": -2.0}
-    monkeypatch.setattr(contenders, "shared_optimum", lambda *_: shared)
+    monkeypatch.setattr(contenders.SharedModel, "best", lambda _: shared)
     with_others, content = decided(0, True)
     assert [one["point"] for one in content["refined"]] == [shared, *found[500.0], *found[10.0]]  # near doses first
     assert {one["found"] for one in content["refined"]} == {"others"}
@@ -209,11 +209,13 @@ def test_what_other_doses_found_and_a_model_asks_for_is_tried(study, monkeypatch
     alone, content = decided(0, False)
     assert content["refined"] == []
     assert value(content["point"]) < 0.85  # the model can only guess
-    _, content = decided(8, False)
-    assert {one["found"] for one in content["refined"]} == {"model"}
-    assert 0 < len(content["refined"]) <= 8
-    assert value(content["point"]) > 0.88
-    assert 0 <= content["expected_gain"] < 0.01
+    for others, sources in ((False, ["model"]), (True, ["others", "model"])):
+        _, content = decided(8, others)
+        sought = [one["found"] for one in content["refined"]]
+        assert list(dict.fromkeys(sought)) == sources
+        assert 0 < sought.count("model") <= 8
+        assert value(content["point"]) > 0.88
+        assert 0 <= content["expected_gain"] < 0.01
     assert len({one["seed"] for one in content["refined"]} | {one["key"] for one in content["refined"]}) > 1
     step = next(step for step in KIND.steps if step.name == "decide")
     needed = [sum(len(n(one, "2000")) for n in step.needs if callable(n)) for one in (with_others, alone)]
