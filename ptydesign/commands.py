@@ -174,7 +174,7 @@ def reconstruct(options: argparse.Namespace) -> int:
         least = f"least misfit of held-out patterns, {best.misfit[best.sweep]:.4g}, after sweep {best.sweep}"
         io.write_reconstruction(beside, replace(result, state=best.state))
         print(f"{beside}: {least}; {list(best.misfit.values())[-1]:.4g} at the end")
-    return int(options.strict and outcome.status not in ("converged", "all_sweeps_done", "budget_spent"))
+    return int(options.strict and outcome.status not in ("converged", "all_sweeps_done", "budget_spent", "stopped"))
 
 
 def halves(options: argparse.Namespace) -> None:

@@ -349,8 +349,8 @@ class ReconState(Shown):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a reconstruction ended: `status` is all_sweeps_done, converged, budget_spent or diverged, or as judged
-    afterwards above_start or no_progress; `reason` is a sentence."""
+    """How a reconstruction ended: `status` is all_sweeps_done, converged, budget_spent, stopped or diverged, or as
+    judged afterwards above_start or no_progress; `reason` is a sentence."""
 
     status: str
     reason: str

@@ -208,7 +208,9 @@ def ended(
     if spent:
         return Outcome("budget_spent", f"The plan's budget ended it after sweep {done}: {spent}.", done), True
     if most is not None and done >= most:
-        return Outcome("all_sweeps_done", f"Ended after sweep {done}, as asked.", done), True
+        if done < plan.sweeps:
+            return Outcome("stopped", f"Stopped after sweep {done} of {plan.sweeps}, as asked.", done), True
+        return Outcome("all_sweeps_done", f"All {done} sweeps of the plan are done.", done), True
     last = record.engine == len(plan.engines) - 1
     change = settings.stop.converged(own)
     if change is not None:

@@ -112,6 +112,14 @@ def test_wall_clock_is_a_budget(data):
     assert np.all(np.diff(history.seconds) > 0)
 
 
+@pytest.mark.parametrize("asked, status", [(2, "stopped"), (3, "all_sweeps_done")])
+def test_a_run_that_is_stopped_says_so(asked, status, data):
+    plan = plan_of({"engine": "lsqml", "sweeps": 3})
+    _, history, outcome = reconstruct(data[0], plan, observers=[lambda sweep, *_: sweep == asked])
+    assert (outcome.status, outcome.sweeps, len(history.loss)) == (status, asked, asked)
+    assert outcome.words == {"stopped": "stopped after 2 sweeps"}.get(status, "all 3 sweeps done")
+
+
 def test_an_engine_that_stops_hands_over_to_the_next(data):
     work = reconstruct(data[0], plan_of({"engine": "lsqml", "sweeps": 1}))[1].work_gflop[0]
     first = {"engine": "lsqml", "sweeps": 50, "stop": {"work_gflop": 2.2 * work}}
