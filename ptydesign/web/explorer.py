@@ -16,6 +16,7 @@ import numpy as np
 from ptydesign import files, waves
 from ptydesign.design import sampling
 from ptydesign.errors import InputError
+from ptydesign.experiment.config import StudyConfig
 from ptydesign.grids import Grid
 from ptydesign.planning.card import Card, make_card
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
@@ -30,12 +31,14 @@ from ptydesign.planning.resolve import (
     for_beam,
     to_experiment_config,
 )
-from ptydesign.study.acquisition import to_experiment
+from ptydesign.reconstruct.plan import Calibrate
+from ptydesign.study.acquisition import ExperimentConfig, to_experiment
 from ptydesign.study.cost import fft_rate
 from ptydesign.study.file import DEFAULT_SCALE, folder_name
 from ptydesign.units import MRAD, wavelength_a
 from ptydesign.web.pattern import Specimen
 
+QUICK_FIELD_A, QUICK_SWEEPS, QUICK_MARGIN = 10.0, 20, 0.5
 NAMES = ("voltage_kv", "semiangle_mrad", "defocus_nm", "step_a", "camera")
 
 
@@ -273,14 +276,14 @@ class Explorer:
         return Runner(self.resolved.modes[mode]).potential()
 
     def picture(self, knobs: Knobs) -> Picture:
-        """One simulated reconstruction at this setting; some seconds. Raises InputError if it fails."""
+        """One simulated reconstruction at this setting, a quick one: see `quick`. Raises InputError if it fails."""
         from ptydesign.experiment.trial import objective_value, run_trial
         from ptydesign.planning.trial import PlannedTrial
 
         begin, setting = time.perf_counter(), self.setting(knobs)
         operation = _timed(operate(self.bench, setting, knobs.dose_e_per_a2, knobs.current_pa))
         config = to_experiment_config(self.bench, operation)
-        study = for_beam(self.bench, self.resolved.of(setting).study, config)
+        study, config = quick(for_beam(self.bench, self.resolved.of(setting).study, config), config)
         trial = PlannedTrial(config, detected_dose(self.bench, operation))
         result, _, comparison = run_trial(study, self._potential(knobs), trial)
         if comparison is None:
@@ -342,3 +345,15 @@ def moved(explorer: Explorer, knobs: Knobs, changes: Mapping[str, float]) -> Kno
     known = {field.name for field in fields(Knobs)}
     new = replace(knobs, **{name: value for name, value in changes.items() if name in known})
     return new if "dwell_us" in changes else new.at_dose(dose)
+
+
+def quick(study: StudyConfig, config: ExperimentConfig) -> tuple[StudyConfig, ExperimentConfig]:
+    """A trial that is over in some seconds: of at most QUICK_FIELD_A, with half the margin of the scan and at most
+    QUICK_SWEEPS; settings aren't searched by the data, since they are exactly as told. Scores come out a little lower.
+    """
+    plan = study.reconstruction
+    engines = tuple(one.model_copy(update={"sweeps": min(one.sweeps, QUICK_SWEEPS)}) for one in plan.engines)
+    plan = plan.model_copy(update={"calibrate": Calibrate(), "engines": engines})
+    field = tuple(min(size, QUICK_FIELD_A) for size in config.field_of_view_a)
+    small = config.model_copy(update={"field_of_view_a": field, "scan_margin_a": QUICK_MARGIN * config.margin_a})
+    return study.model_copy(update={"reconstruction": plan, "scored_sweeps": None}), small

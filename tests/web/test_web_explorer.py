@@ -20,7 +20,7 @@ from ptydesign.simulate.jax_simulator import intensities
 from ptydesign.simulate.window import choose_window
 from ptydesign.study.acquisition import to_experiment
 from ptydesign.types import Potential
-from ptydesign.web.explorer import Explorer, moved
+from ptydesign.web.explorer import QUICK_FIELD_A, QUICK_SWEEPS, Explorer, moved, quick
 from ptydesign.web.pattern import Specimen
 
 
@@ -94,6 +94,20 @@ def test_a_pattern_is_the_simulators(explorer, slices):
         expected = apply_mtf(intensities(potential, experiment, middle, window, periodic=True)[0], experiment.detector)
         found = Specimen(potential, 80.0).mean_pattern(experiment)
         np.testing.assert_allclose(found, expected, atol=2e-4 * expected.max())
+
+
+def test_a_quick_trial_is_smaller_and_trusts_what_it_is_told(explorer):
+    knobs = explorer.start()
+    config = to_experiment_config(explorer.bench, operate(explorer.bench, explorer.setting(knobs), 8000.0))
+    config = config.model_copy(update={"field_of_view_a": (24.0, 8.0)})
+    study = explorer.resolved.of(explorer.setting(knobs)).study
+    plan = study.reconstruction.model_copy(update={"calibrate": {"offsets": {"defocus_nm": (-5.0, 0.0, 5.0)}}})
+    made, small = quick(study.model_copy(update={"reconstruction": plan, "scored_sweeps": (30, 60)}), config)
+    assert small.field_of_view_a == (QUICK_FIELD_A, 8.0)
+    assert small.margin_a == pytest.approx(config.margin_a / 2)
+    assert small.positions < config.positions
+    assert made.reconstruction.calibrate.offsets == {}
+    assert max(made.scored) == made.reconstruction.sweeps <= QUICK_SWEEPS * len(plan.engines)
 
 
 def test_it_writes_plans_that_are_good_and_compares_with_them(explorer, tmp_path):

@@ -17,7 +17,17 @@ from ptydesign.errors import InputError
 from ptydesign.planning.card import Card
 from ptydesign.planning.resolve import expert_name
 from ptydesign.study.quantities import number
-from ptydesign.web.explorer import Answer, Control, Explorer, Knobs, Pattern, Picture, moved
+from ptydesign.web.explorer import (
+    QUICK_FIELD_A,
+    QUICK_SWEEPS,
+    Answer,
+    Control,
+    Explorer,
+    Knobs,
+    Pattern,
+    Picture,
+    moved,
+)
 from ptydesign.web.predict import Predicted, predict
 from ptydesign.web.site import Site
 from ptydesign.web.trials import recommendation
@@ -328,8 +338,9 @@ class Explore:
             one.show(image, found.pixel_a, limits=limits)
         words = (
             f"<h2>Simulated reconstruction</h2><p>Score {found.score:.3f} after {found.sweeps} sweeps.</p>"
-            f'<p class="quiet">Of the piece that is scored, with exactly these settings, beside the truth. It took '
-            f"{found.seconds:.0f} s.</p>"
+            f'<p class="quiet">A quick one, with exactly these settings, beside the truth: of {QUICK_FIELD_A:g} Å at '
+            f"most, with half the scan's margin and {QUICK_SWEEPS} sweeps at most. The plan's own trials may score a "
+            f"little more. It took {found.seconds:.0f} s.</p>"
         )
         self.picture[:] = [*(one.pane for one in images), shell.html(words, width=320, sizing_mode=None)]
 
