@@ -27,7 +27,7 @@ from benchmarks import smoke
 from ptydesign.study.leftovers import temporary_files
 
 ROOT = Path(__file__).parents[1]
-LIFE = 6  # kills of a study before it may end
+LIFE = 10  # kills of a study before it may end
 ALONE = 0.5  # share of kills that leave Snakemake's jobs alive
 
 
@@ -144,7 +144,7 @@ def measure(kills: int, seed: int, kinds: Sequence[str], cores: int) -> Iterator
                 first[kind] = time.monotonic() - start, whole.tables
             took, wanted = first[kind]
             killed = place(Path(folder) / f"{kind}-{life}")
-            moment = partial(chance.uniform, 1, took / 2)
+            moment = partial(chance.uniform, 1, took / 3)
             torment(killed, min(LIFE, left), moment, lambda: chance.random() < ALONE, counts[kind])
             judge(killed, wanted, counts[kind])
             shutil.rmtree(killed.folder, ignore_errors=True)
