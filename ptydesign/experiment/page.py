@@ -13,7 +13,7 @@ from ptydesign.experiment.carried import signal
 from ptydesign.experiment.config import OPTIMISED
 from ptydesign.experiment.tables import FAILED, ExperimentTables
 from ptydesign.study.page import Cell, Page, Table
-from ptydesign.study.quantities import dose_number, fixed, number, words_and_unit
+from ptydesign.study.quantities import dose_number, dose_text, fixed, number, words_and_unit
 from ptydesign.study.tables import failures
 
 _SEARCHES = {
@@ -243,12 +243,12 @@ def _refined(tables: ExperimentTables) -> str:
         return ""
     counts = ", ".join(f"{count:.0f}" for count in rows["refined"])
     others = "what the other doses' searches found, and then " if config.get("others") else ""
-    gains = rows["expected_gain"].dropna()
-    expected = f" A further trial is expected to gain at most {fixed(gains.max(), 4)}." if len(gains) else ""
+    little = rows.loc[rows["expected_gain"] < 0.1 * config["zone"], "dose_e_per_a2"]
+    came = f"at {', '.join(map(dose_text, little))}" if len(little) else "at no dose"
     return (
         f"After the searches {counts} more trials were made, from the lowest dose on: {others}one after another where "
         f"the model expects the greatest improvement, until it expects less than a tenth of {number(config['zone'])}, "
-        f"or {config['refine']} of them were made.{expected} "
+        f"which it came to {came}, or {config['refine']} of them were made. "
     )
 
 

@@ -68,13 +68,13 @@ def spread(
 
 
 def period_a(q_per_a: Rings, ratio: Rings) -> float | None:
-    """1 / the highest frequency up to which a ratio of signal to noise is 1 or more in all rings from its strongest one
-    on, since a crystal has no signal at low frequencies; None if it is below 1 everywhere."""
-    best = int(np.argmax(ratio))
-    below = np.flatnonzero(ratio[best:] < 1)
-    last = best + int(below[0]) if len(below) else len(ratio)
+    """1 / the highest frequency up to which any ring has a ratio of signal to noise of 1 or more, since a crystal has no
+    signal between its reflections; None if it is below 1 everywhere."""
+    above = np.flatnonzero(np.asarray(ratio) >= 1)
+    if len(above) == 0:
+        return None
     width = float(q_per_a[1] - q_per_a[0])
-    return 1 / (float(q_per_a[last - 1]) + width / 2) if last > best else None
+    return 1 / (float(q_per_a[above[-1]]) + width / 2)
 
 
 def rms_rad(q_per_a: Rings, amplitude_rad: Rings, pixel_a: float) -> float:

@@ -44,6 +44,7 @@ def test_a_signal_that_ends_carries_as_far():
     rings = np.array([0.1, 0.3, 0.5])
     assert period_a(rings, np.array([0.0, 4.0, 0.5])) == pytest.approx(1 / 0.4)  # a crystal: nothing at low frequencies
     assert period_a(rings, np.array([0.0, 0.9, 0.5])) is None
+    assert period_a(rings, np.array([4.0, 0.1, 1.0])) == pytest.approx(1 / 0.6)  # nor between its reflections
 
 
 def test_rms_of_white_noise_in_its_band():
