@@ -68,8 +68,8 @@ def spread(
 
 
 def period_a(q_per_a: Rings, ratio: Rings) -> float | None:
-    """1 / the highest frequency up to which any ring has a ratio of signal to noise of 1 or more, since a crystal has no
-    signal between its reflections; None if it is below 1 everywhere."""
+    """1 / the highest frequency up to which any ring has a ratio of signal to noise of 1 or more; None if it is below 1
+    everywhere. A crystal has no signal between its reflections, so rings before it may lack it."""
     above = np.flatnonzero(np.asarray(ratio) >= 1)
     if len(above) == 0:
         return None
