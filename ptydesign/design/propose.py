@@ -38,6 +38,7 @@ LIARS = {"cl_min": np.min, "cl_mean": np.mean, "cl_max": np.max}
 MAX_DESIGN = 100_000  # points that are looked at for a design where few may be tried
 FINITE = 5000  # up to so many points, the acquisition is evaluated at all of them
 ALGORITHM = 1  # raised when the same history would lead to another state, so that an old state isn't used
+BAD, FEW = 4.0, 10  # see `not_too_bad`
 SAME_POINT = 1e-3  # distance in features below which a proposal would repeat a point
 REFIT_EVERY_BELOW = 60  # observations; beyond, hyperparameters are refitted when their number has grown by REFIT_GROWTH
 REFIT_GROWTH = 1.15
@@ -153,11 +154,23 @@ def objective_values(config: SearchConfig, observations: Sequence[Observation]) 
     return np.array([floor if o.failed else o.value for o in observations], float)
 
 
+def not_too_bad(values: np.ndarray) -> np.ndarray:
+    """(n,) values, of which those far below the median count as BAD times as far below it as the best lies above. As
+    they are if there are few (FEW), or if half of them are equally good.
+
+    How bad a bad design is tells nothing of the good ones, but a smooth model of all swings beyond the best for it: at
+    high dose, where most scores lie within 0.03 of the best and some at a half, it expects scores above 1."""
+    if len(values) < FEW:
+        return values
+    middle, best = np.median(values), np.max(values)
+    return np.maximum(values, middle - BAD * (best - middle)) if best > middle else values
+
+
 def standardise(space: Space, config: SearchConfig, observations: Sequence[Observation]) -> Data | None:
     """The observations as `Data`; None if there is nothing to learn from: no success, or all values the same."""
     if len(observations) < 2 or all(o.failed for o in observations):
         return None
-    values = objective_values(config, observations)
+    values = not_too_bad(objective_values(config, observations))
     mean, scale = float(np.mean(values)), float(np.std(values))
     if not scale > 1e-12 * max(1.0, abs(mean)):
         return None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ptydesign.design.propose import not_too_bad
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Dimension, Point, Space
 from ptydesign.design.surrogate import Surrogate, surrogate
@@ -81,15 +82,21 @@ def _standardised(observations: Sequence[Observation], dose: float) -> list[Obse
     mean, scale = _moments(observations)
     if scale == 0:
         return []
+    good = iter((not_too_bad(_values(observations)) - mean) / scale)
     return [
-        Observation({**one.point, DOSE: dose}, None if one.failed else (one.value - mean) / scale, one.reason)
+        Observation({**one.point, DOSE: dose}, None if one.failed else float(next(good)), one.reason)
         for one in observations
     ]
 
 
 def _moments(observations: Sequence[Observation]) -> tuple[float, float]:
-    """Mean and standard deviation of the values; zero where they are all the same."""
-    values = np.array([one.value for one in observations if not one.failed])
+    """Mean and standard deviation of the values, none too bad; zero where they are all the same."""
+    values = _values(observations)
     if len(values) == 0 or np.ptp(values) == 0:
         return 0.0, 0.0
+    values = not_too_bad(values)
     return float(values.mean()), float(values.std())
+
+
+def _values(observations: Sequence[Observation]) -> np.ndarray:
+    return np.array([one.value for one in observations if not one.failed], float)

@@ -16,7 +16,7 @@ ALGORITHMS = {
     "reconstruct": 3,
     "score": 1,
     "thick": 2,  # supercells with defects, chunks, what is measured of thick samples
-    "design": 2,  # first points, proposals, surrogate
+    "design": 3,  # first points, proposals, surrogate
     "decision": 4,  # trials after a search, its contenders, and draws that decide which wins
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 5,  # tables
