@@ -76,12 +76,12 @@ def test_a_study_runs_to_its_report(finished):
     results = finished / "results" / "tiny"
     for name in ("resolved.yaml", "report.html", *(f"tables/{Path(t).name}" for t in TABLES), "tables/images.h5"):
         assert (results / name).stat().st_size > 0, name
-    assert len((results / "tables" / "trials.csv").read_text().splitlines()) == 1 + 6 + 4
+    assert len((results / "tables" / "trials.csv").read_text().splitlines()) == 1 + 6 + 4 + 1  # the search, the map, one trial after the search
     assert len((results / "tables" / "validation.csv").read_text().splitlines()) == 1 + 2 * 2
     output = (finished / "output.txt").read_text()
-    assert "20 trials" in output
+    assert "21 trials" in output
     assert "estimate:" in output
-    assert re.search(r"ptydesign: \d+/20 trials, best SSIM 0\.\d+", output)
+    assert re.search(r"ptydesign: \d+/21 trials, best SSIM 0\.\d+", output)
     leftovers = [p for p in finished.rglob(".*") if re.search(r"\.(json|csv|h5|yaml|html)", p.name)]
     assert not leftovers
 
