@@ -76,7 +76,7 @@ def compare(tables: ExperimentTables, simulator: str, score: str = "ssim") -> li
 
 def sentences(tables: ExperimentTables) -> list[str]:
     """One-sentence findings."""
-    said = (_gain, carried, _decided, _failed, _blank, _dosed, _independent, _search, _edges, _few)
+    said = (_gain, _decided, _failed, _blank, carried, _dosed, _independent, _search, _edges, _few)
     found = (say(tables) for say in said)
     return [text for text in found if text]
 

@@ -59,7 +59,7 @@ def test_report_is_self_contained_and_complete(full):
     assert not links.open
     pictures = [link for link in links.fetched if link.startswith("data:image/png;base64,")]
     tables = [link for link in links.fetched if link not in pictures]
-    assert len(pictures) == 6
+    assert len(pictures) == 7
     assert all((full / link).is_file() for link in tables)
     assert {"tables/trials.csv", "tables/summary.csv"} < set(tables)
     assert page.index(pictures[0]) < page.index("<table")  # before anything that fills a screen
