@@ -37,7 +37,7 @@ LIARS = {"cl_min": np.min, "cl_mean": np.mean, "cl_max": np.max}
 
 MAX_DESIGN = 100_000  # points that are looked at for a design where few may be tried
 FINITE = 5000  # up to so many points, the acquisition is evaluated at all of them
-ALGORITHM = 1  # raised when the same history would lead to another state, so that an old state isn't used
+ALGORITHM = 2  # raised when the same history would lead to another state, so that an old state isn't used
 BAD, FEW = 4.0, 10  # see `not_too_bad`
 SAME_POINT = 1e-3  # distance in features below which a proposal would repeat a point
 REFIT_EVERY_BELOW = 60  # observations; beyond, hyperparameters are refitted when their number has grown by REFIT_GROWTH

@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptydesign.design.settings import Observation
 from ptydesign.experiment import scope
 from ptydesign.experiment.points import experiment_at, of_experiment
 from ptydesign.experiment.refine import Attempts, refine
 from ptydesign.experiment.resolve import Resolved
-from ptydesign.experiment.search import Runner, observations, study_at
+from ptydesign.experiment.search import Runner, all_observations, study_at
 from ptydesign.experiment.trial import Trial, common_stop, value_at
 from ptydesign.study.decide import Standing, decide
 from ptydesign.study.file import dose_name
@@ -101,16 +100,11 @@ def _refined(runner: Runner, dose: str, best: Mapping[str, Any]) -> tuple[dict[s
         return known, []
     doses = study.doses_e_per_a2 if study.decision.others else (own.dose_e_per_a2,)
     searches = {dose: scope.winner(study, dose_name(dose)) for dose in doses}
-    tried = {dose: _tried(runner.resolved, search) for dose, search in searches.items()}
+    tried = {dose: all_observations(runner.resolved, search) for dose, search in searches.items()}
     found = {dose: runner.resolved.read_json(search.best_file)["contenders"] for dose, search in searches.items()}
     attempts = Attempts(runner, dose)
     refined = refine(study, tried, own.dose_e_per_a2, found, attempts)
     return known | ({} if refined is None else vars(refined)), attempts.records
-
-
-def _tried(resolved: Resolved, search: scope.Search) -> list[Observation]:
-    """Trials of a search, in the order in which they were proposed."""
-    return [one for number in range(len(search.sizes)) for one in observations(resolved, search, number)]
 
 
 def _decided(

@@ -11,6 +11,7 @@ import pandas as pd
 from ptydesign.experiment import findings, words
 from ptydesign.experiment.carried import signal
 from ptydesign.experiment.config import OPTIMISED
+from ptydesign.experiment.scope import WORTH
 from ptydesign.experiment.tables import FAILED, ExperimentTables
 from ptydesign.study.page import Cell, Page, Table
 from ptydesign.study.quantities import dose_number, dose_text, fixed, number, words_and_unit
@@ -243,7 +244,7 @@ def _refined(tables: ExperimentTables) -> str:
         return ""
     counts = ", ".join(f"{count:.0f}" for count in rows["refined"])
     others = "what the other doses' searches found, and then " if config.get("others") else ""
-    little = rows.loc[rows["expected_gain"] < 0.1 * config["zone"], "dose_e_per_a2"]
+    little = rows.loc[rows["expected_gain"] < WORTH * config["zone"], "dose_e_per_a2"]
     came = f"at {', '.join(map(dose_text, little))}" if len(little) else "at no dose"
     return (
         f"After the searches {counts} more trials were made, from the lowest dose on: {others}one after another where "

@@ -21,7 +21,6 @@ from ptydesign.experiment.search import Runner, study_at
 from ptydesign.experiment.trial import Trial, objective_value
 
 FIRST = 20_000  # numbers of these draws of noise come after it, apart from all others
-WORTH = 0.1  # of the indifference zone: what another trial must be expected to gain
 OTHERS, MODEL = "others", "model"  # where a point comes from
 
 Attempt = Callable[[Point, str], Observation]  # makes a trial of a point
@@ -69,7 +68,7 @@ def refine(study: StudyConfig, tried: Tried, own: float, found: Found, attempt: 
     left = config.refine
     while True:
         point, gain = known.challenger()
-        if left == 0 or gain < WORTH * config.zone:
+        if left == 0 or gain < scope.WORTH * config.zone:
             break
         seen.append(attempt(point, MODEL))
         known, left = model((known.nu,)), left - 1

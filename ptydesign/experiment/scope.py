@@ -19,6 +19,7 @@ BO, TUNED, RANDOM, MAP = "bo", "tuned", "random", "map"
 REFINED = "refined"  # trials after the rounds of a search
 PLAIN = ", default reconstruction"  # what a design is called that has the study's plan
 SHARED = 2  # contenders of each other dose's search that are tried at a dose
+WORTH = 0.1  # of the indifference zone: what another trial after a search must be expected to gain
 WITHIN = 0.05  # of the best objective: what counts as nearly as good
 DECISION = "search/bo-{dose}/decision.json"
 VALIDATION = "validation/{dose}-{simulator}.json"

@@ -124,7 +124,7 @@ def choose(resolved: Resolved, search: str) -> Path:
     from ptydesign.design.surrogate import apart, contenders, plateau, surrogate
 
     study, found = resolved.study, find_search(resolved.study, search)
-    seen = [o for r in range(len(found.sizes)) for o in observations(resolved, found, r)]
+    seen = all_observations(resolved, found)
     good = sorted((o for o in seen if not o.failed), key=lambda o: -o.value)
     space, most = scope.space_of(study, found), study.decision.contenders
     content: dict[str, Any] = {"search": search, "dose_e_per_a2": found.dose_e_per_a2, "contenders": []}
@@ -140,6 +140,11 @@ def choose(resolved: Resolved, search: str) -> Path:
             chosen = apart(space, chosen, dict(one.point), most)
         content |= {"contenders": chosen, "chosen_by": "best score"}
     return resolved.write_json(found.best_file, content)
+
+
+def all_observations(resolved: Resolved, search: Search) -> list[Observation]:
+    """What a finished search found, in the order in which it was proposed."""
+    return [one for round_ in range(len(search.sizes)) for one in observations(resolved, search, round_)]
 
 
 def observations(resolved: Resolved, search: Search, round_: int) -> list[Observation]:

@@ -187,7 +187,7 @@ def test_what_other_doses_found_and_a_model_asks_for_is_tried(study, monkeypatch
 
     monkeypatch.setattr(steps, "run_trial", scored)
     tried = [{"step_a": step, "defocus_nm": defocus} for step in (1.5, 1.75, 2.0) for defocus in (-8.0, -7.0, -6.0)]
-    monkeypatch.setattr(decide, "observations", lambda *_: [Observation(point, value(point)) for point in tried])
+    monkeypatch.setattr(decide, "all_observations", lambda *_: [Observation(point, value(point)) for point in tried])
     doses = another(study, seed=13)
     found = {10.0: [{"step_a": 3.0, "defocus_nm": -7.0}], 500.0: [best, {"step_a": 3.0, "defocus_nm": -1.0}]}
 
