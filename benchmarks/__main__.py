@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import runpy
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,15 +17,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+OWN = ("cluster", "defocus", "fairness", "gpu", "lowcounts", "methods", "page", "progress", "recovery", "ssnr",
+       "stability", "trends")  # fmt: skip
+
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 def main() -> None:
     """Measure what is asked for and write it."""
-    if sys.argv[1:2] == ["gpu"]:
-        from benchmarks import gpu
-
-        gpu.main(sys.argv[2:])
+    if sys.argv[1:2] and sys.argv[1] in OWN:
+        del sys.argv[0]
+        runpy.run_module(f"benchmarks.{sys.argv[0]}", run_name="__main__")
         return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
@@ -32,7 +35,7 @@ def main() -> None:
         nargs="*",
         default=["speed", "quality", "memory"],
         help="speed, quality, memory (default: these three); by themselves: profile (one core), trials, kills, "
-        "mutations, corruptions; gpu has options of its own",
+        f"mutations, corruptions; with options of their own: {', '.join(OWN)}",
     )
     parser.add_argument("--out", type=Path, help="folder (default: docs/results/benchmarks or docs/results/faults)")
     parser.add_argument("--cores", type=int, default=None, help="cores to use (default: all)")

@@ -16,6 +16,7 @@ import numpy as np
 
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
+from ptydesign.response import Response
 from ptydesign.shown import Exported, Shown
 
 
@@ -192,6 +193,7 @@ class Dataset(Exported):
     grid: real-space grid of the patterns' window. mask: (ky, kx), 1 = good, 0 = ignore.
     optics: nominal values, None when unknown. electrons_per_pattern: expected counts, None when unknown.
     probe_guess: (mode, y, x) complex, or None. background: (ky, kx) mean counts known beforehand, or None.
+    response: of the detector, as a plan's correction says; files don't hold it.
     """
 
     __repr__ = brief
@@ -206,6 +208,7 @@ class Dataset(Exported):
     probe_guess: np.ndarray | None = None
     background: np.ndarray | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    response: Response = field(default_factory=Response)
 
     def __post_init__(self) -> None:
         self._check_optics()
@@ -392,8 +395,9 @@ class Score:
     """Agreement of a reconstruction with the truth, with everything needed to repeat it.
 
     ssim: {Gaussian width in px: value}. region_a: (y0, x0, y1, x1) in the specimen's frame. data_range: the truth's
-    range in rad, used by SSIM and PSNR. contrast: the truth's contrast as the reconstruction shows it, a least-squares
-    factor that noise leaves unbiased; 1 is quantitative (reported, never applied). shift_a: (y, x) that was removed.
+    range in rad, used by SSIM and PSNR. information: in bits per square angstrom, up to frc_qmax. contrast: the truth's
+    contrast as the reconstruction shows it, a least-squares factor that noise leaves unbiased; 1 is quantitative
+    (reported, never applied). shift_a: (y, x) that was removed.
     own: {name of a user's function: value}.
     """
 
@@ -402,6 +406,7 @@ class Score:
     mse_rad2: float
     frc_area: float
     frc_qmax: float
+    information: float
     contrast: float
     region_a: tuple[float, float, float, float]
     data_range: float

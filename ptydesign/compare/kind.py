@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptydesign.compare.config import CompareStudy
-from ptydesign.experiment import checks, estimate
+from ptydesign.experiment import checks, estimate, spectra
 from ptydesign.experiment.config import SimulatedStudy
 from ptydesign.experiment.images import keep_images, kept_images
 from ptydesign.experiment.kind import POTENTIAL, POTENTIAL_FILE, SIMULATED
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-TABLES = ("draws", "comparison", "contrasts")
+TABLES = ("draws", "comparison", "contrasts", "spectrum")
 DRAWS = "draws/{dose}-{design}.json"
 
 
@@ -130,8 +130,21 @@ def collect(resolved: Resolved) -> list[Path]:
                 images["-".join([*which.values(), record[word]])] = group
     draws = pd.DataFrame(rows)
     asked = pd.DataFrame(contrasts(study, draws), columns=contrast_columns(study))
+    rings = pd.DataFrame(_rings(resolved), columns=["dose_e_per_a2", "design", word, *spectra.COLUMNS])
     frames = {"draws": draws, "comparison": pd.DataFrame(comparison(study, draws)), "contrasts": asked}
+    frames["spectrum"] = rings
     return tables.write_tables(resolved.results, frames, images)
+
+
+def _rings(resolved: Resolved) -> Iterable[dict[str, Any]]:
+    """What the draws of each pair say by ring of spatial frequency."""
+    study, store = resolved.study, PointStore(resolved.root)
+    for which in _jobs(resolved):
+        content = resolved.read_json(DRAWS.format(**which))
+        for way in study.ways:
+            records = [record for record in content["trials"] if record[study.way_word] == way]
+            for row in spectra.rows(spectra.by_ring(store, records, study.score_of(way).frc_qmax)):
+                yield {**{n: content[n] for n in ("dose_e_per_a2", "design")}, study.way_word: way, **row}
 
 
 def comparison(study: CompareStudy, draws: pd.DataFrame) -> Iterable[dict[str, Any]]:
@@ -185,7 +198,7 @@ def _values(study: CompareStudy, draws: pd.DataFrame, score: str, dose: float, p
 def scores(objective: Mapping[str, Any]) -> list[str]:
     """Columns of the scores that are compared; the first one is the objective."""
     columns = {"ssim": ssim_column(objective["width_px"])}
-    names = dict.fromkeys([objective["metric"], "psnr_db", "frc_area", "mse_rad2"])
+    names = dict.fromkeys([objective["metric"], "psnr_db", "frc_area", "information", "mse_rad2"])
     return [columns.get(name, plain_name(name)) for name in names]
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from ptydesign import drawing
 from ptydesign.compare.config import WAYS
 from ptydesign.compare.contrasts import CONTRASTS, contrast_sentences, contrast_table
+from ptydesign.compare.signal import COLOURS, SPECTRUM, signal_table
 from ptydesign.compare.tables import CompareTables, interval_text, value_text
 from ptydesign.experiment.figures.reconstructions import show_image
 from ptydesign.experiment.page import sample_text
@@ -109,9 +110,8 @@ def _half(mean: float, low: float) -> float | None:
 
 def _look(tables: CompareTables, pair: tuple[str, str]) -> tuple[str, str]:
     """Colour of the design and marker of the reconstruction."""
-    colours = (*drawing.OKABE_ITO[:6], drawing.OKABE_ITO[7])  # yellow on white is hard to see
     designs = list(tables.study["designs"])
-    return colours[designs.index(pair[0]) % len(colours)], MARKERS[tables.ways.index(pair[1]) % len(MARKERS)]
+    return COLOURS[designs.index(pair[0]) % len(COLOURS)], MARKERS[tables.ways.index(pair[1]) % len(MARKERS)]
 
 
 def _image_caption(tables: CompareTables) -> str:
@@ -186,6 +186,7 @@ def _draw_images(tables: CompareTables) -> mpl.Figure:
 FIGURES = (
     Figure("scores", "Scores and differences", _draw_scores, _score_caption, _nothing),
     CONTRASTS,
+    SPECTRUM,
     Figure("reconstructions", "Reconstructions", _draw_images, _image_caption, _no_images),
 )
 
@@ -202,7 +203,7 @@ def page(tables: CompareTables) -> Page:
         facts=_facts(tables),
         asked=[_designs(tables), _reconstructions(tables), *_protocols(tables)],
         sentences=list(sentences(tables)),
-        found=[*contrast_table(tables), *(_scores(tables, score) for score in tables.scores)],
+        found=[*contrast_table(tables), *(_scores(tables, score) for score in tables.scores), *signal_table(tables)],
         failures=failures(draws.assign(where=where), "where"),
         tried=len(draws),
         trials="tables/draws.csv",

@@ -20,7 +20,7 @@ DECIMALS = {"psnr_db": 2, "mse_rad2": 4}  # of a score in a table; 3 of others
 
 @dataclass(frozen=True)
 class CompareTables(tables.Tables):
-    """`draws`, `comparison`, `contrasts`."""
+    """`draws`, `comparison`, `contrasts`, `spectrum`; results of earlier versions lack the last."""
 
     @property
     def doses(self) -> list[float]:
@@ -49,8 +49,9 @@ class CompareTables(tables.Tables):
 
     @property
     def scores(self) -> list[str]:
-        """Columns of the scores that are compared, the objective first."""
-        return scores(self.study["objective"])
+        """Columns of the scores that are compared, the objective first; earlier versions had fewer."""
+        there = set(self["comparison"]["score"])
+        return [score for score in scores(self.study["objective"]) if score in there]
 
     @property
     def level(self) -> str:
@@ -82,6 +83,15 @@ class CompareTables(tables.Tables):
         here = (frame["score"] == score) & (frame["contrast"] == name) & np.isclose(frame["dose_e_per_a2"], dose)
         return frame[here & (frame[self.way_word] == way)].iloc[0]
 
+    def rings(self, dose: float, pair: tuple[str, str]) -> pd.DataFrame | None:
+        """What a pair's draws say by ring of spatial frequency; None where that isn't known."""
+        frame = self["spectrum"]
+        if frame is None or frame.empty:
+            return None
+        here = np.isclose(frame["dose_e_per_a2"], dose) & (frame["design"] == pair[0])
+        found = frame[here & (frame[self.way_word] == pair[1])]
+        return None if found.empty else found
+
     def image(self, dose: float, pair: tuple[str, str]) -> dict[str, Any] | None:
         """The images of a pair's first draw; None if it failed."""
         return self.images.get("-".join([dose_name(dose), *pair]))
@@ -90,7 +100,7 @@ class CompareTables(tables.Tables):
 def read_tables(folder: Path) -> CompareTables:
     """The tables of a results folder. Raises InputError naming what is missing."""
     texts = dict.fromkeys(("design", "contrast", *WAYS), str)
-    return tables.read_tables(folder, TABLES, optional=("contrasts",), texts=texts, sort=CompareTables)
+    return tables.read_tables(folder, TABLES, optional=("contrasts", "spectrum"), texts=texts, sort=CompareTables)
 
 
 def value_text(score: str, value: float) -> str:

@@ -25,6 +25,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from ptydesign import waves
 from ptydesign.grids import Grid
+from ptydesign.response import mtf
 
 Scalar = Float[Array, ""]
 Phase = Float[np.ndarray, "slice Y X"]
@@ -73,19 +74,16 @@ def make_imaging(
     precision: type = np.float32,
     coherence: Complex[np.ndarray, "mode ny nx"] | None = None,
 ) -> Imaging:
-    """The arrays of `Imaging`. grid: of the window. mtf_nyquist: as in `simulate.detector.apply_mtf`."""
-    ny, nx = grid.shape
-    fy, fx = np.fft.fftfreq(ny)[:, None], np.fft.rfftfreq(nx)[None, :]
-    mtf = mtf_nyquist ** (np.sin(np.pi * fy) ** 2 + np.sin(np.pi * fx) ** 2)
+    """The arrays of `Imaging`. grid: of the window. mtf_nyquist: as in `response.mtf`."""
     complex_ = np.complex128 if precision is np.float64 else np.complex64
-    steps = np.zeros((0, ny, nx)) if propagators is None else propagators
+    steps = np.zeros((0, *grid.shape)) if propagators is None else propagators
     return Imaging(
         jnp.asarray(positions_px, precision),
         jnp.broadcast_to(jnp.asarray(electrons, precision), (len(positions_px),)),
         jnp.asarray(background, precision),
         jnp.asarray(steps, complex_),
         jnp.asarray(aperture, precision),
-        None if mtf_nyquist == 1 else jnp.asarray(mtf, precision),
+        None if mtf_nyquist == 1 else jnp.asarray(mtf(grid.shape, mtf_nyquist), precision),
         None if coherence is None else jnp.asarray(coherence, complex_),
     )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from ptydesign.experiment.config import OPTIMISED
 from ptydesign.experiment.tables import ExperimentTables
@@ -36,10 +38,14 @@ def signal(tables: ExperimentTables, dose: float, design: str) -> Signal | None:
     if rows is None or image is None:
         return None
     rows = tables.at("spectrum", dose)
-    rows = rows[rows["design"] == design]
+    return signal_of(rows[rows["design"] == design], image["attrs"]["pixel_a"])
+
+
+def signal_of(rows: pd.DataFrame, pixel_a: Sequence[float]) -> Signal | None:
+    """What the rings of one design say. pixel_a: (y, x) of its images."""
     if rows.empty:
         return None
-    q, pixel = rows["q_per_a"].to_numpy(), math.sqrt(math.prod(image["attrs"]["pixel_a"]))
+    q, pixel = rows["q_per_a"].to_numpy(), math.sqrt(math.prod(pixel_a))
     ratio = rows["ssnr"].fillna(np.inf).to_numpy()
     rms = [rms_rad(q, rows[name].to_numpy(), pixel) for name in ("bias_rad", "scatter_rad")]
     found = period_a(q, ratio)

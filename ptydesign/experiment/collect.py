@@ -175,7 +175,7 @@ def score_columns(study: StudyConfig, record: dict[str, Any]) -> dict[str, Any]:
         "reason": record["reason"],
         "objective": objective_value(study, record),
         **{ssim_column(width): ssim.get(f"{width:g}") for width in study.score.ssim_widths_px},
-        **{name: scores.get(name) for name in ("psnr_db", "mse_rad2", "frc_area", "contrast")},
+        **{name: scores.get(name) for name in ("psnr_db", "mse_rad2", "frc_area", "information", "contrast")},
         **{plain_name(name): scores.get(name) for name in study.score.functions},
         "positions": record.get("positions"),
         "sweeps": best.get("sweeps", record.get("sweeps")),

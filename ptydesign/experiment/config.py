@@ -139,9 +139,10 @@ class MapConfig(Strict):
 class ObjectiveConfig(Strict):
     """What the search maximises."""
 
-    metric: METRICS.annotation_of(("ssim", "psnr_db", "frc_area", "mse_rad2")) = "ssim"
-    """Score against the truth: SSIM, PSNR, area of the ring correlation, (its negative) mean squared error of the
-    phase, or one of `score.functions`."""
+    metric: METRICS.annotation_of(("ssim", "psnr_db", "frc_area", "information", "mse_rad2")) = "ssim"
+    """Score against the truth: SSIM, PSNR, area of the ring correlation, information (bits per square angstrom, the sum
+    of log2(1 + signal/noise) up to `score.frc_qmax`), (its negative) mean squared error of the phase, or one of
+    `score.functions`."""
     width_px: float = Field(1.5, gt=0)
     """Standard deviation of SSIM's window in reconstruction pixels that counts; one of `score.ssim_widths_px`."""
 

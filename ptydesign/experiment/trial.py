@@ -280,6 +280,7 @@ def _scores(comparison: Comparison) -> dict[str, Any]:
         "mse_rad2": float(score.mse_rad2),
         "frc_area": float(score.frc_area),
         "frc_qmax": float(score.frc_qmax),
+        "information": float(score.information),
         "contrast": float(score.contrast),
         "data_range_rad": float(score.data_range),
         "shift_a": [float(v) for v in score.shift_a],

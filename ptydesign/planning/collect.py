@@ -76,7 +76,7 @@ def _trials(resolved: PlanningResolved) -> Iterable[dict[str, Any]]:
 
 def _scores(record: dict[str, Any]) -> dict[str, Any]:
     scores = record.get("scores") or {}
-    names = ("psnr_db", "mse_rad2", "frc_area", "contrast")
+    names = ("psnr_db", "mse_rad2", "frc_area", "information", "contrast")
     return {
         "status": record["status"],
         "reason": record["reason"],

@@ -43,6 +43,7 @@ HEADINGS = {
     "index": "Trial",
     "psnr_db": "PSNR (dB)",
     "frc_area": "Area of the ring correlation",
+    "information": "Information (bit/Å²)",
     "trials": "Trials",
     "best_ssim": "Best SSIM",
     "rank_correlation_first": "Rank correlation, first points",

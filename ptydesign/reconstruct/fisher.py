@@ -27,13 +27,14 @@ DAMPING = 0.1  # of the group's mean curvature, so that a position which says li
 def scores(
     far: Modes, d_expected: Float[Array, "k ny nx"], pattern: Pattern, weight: Scalar, problem: Problem, noise: str
 ) -> tuple[Float[Array, " k"], Float[Array, "k k"]]:
-    """(g (k,), H (k, k)) of one pattern's negative log-likelihood; d_expected (k, ky, kx): dI/dt of each parameter."""
+    """(g (k,), H (k, k)) of one pattern's negative log-likelihood; d_expected (k, ky, kx): dI/dt of each parameter,
+    before the detector's response."""
     model = NOISE_MODELS[noise]
-    expected = weight * jnp.sum(far.real**2 + far.imag**2, axis=0) + problem.background
+    expected = problem.expected(far, weight)
     slope = problem.mask * model.slope(expected, pattern, problem.offset)
     # at y = I the derivative of the slope is the expected second derivative
     _, bend = jax.jvp(lambda i: model.slope(i, expected, problem.offset), (expected,), (jnp.ones_like(expected),))
-    flat = d_expected.reshape(len(d_expected), -1)
+    flat = problem.seen(d_expected).reshape(len(d_expected), -1)
     return flat @ slope.ravel(), (flat * (problem.mask * bend).ravel()) @ flat.T
 
 

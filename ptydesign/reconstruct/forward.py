@@ -1,6 +1,8 @@
 """The forward model of every engine, and the loops over positions that share it.
 
-psi_0,m = P_m(r - X_j) O(r);  psi_s = p_s * psi_{s-1} O_s;  I_j = w_j sum_m |F psi_m|^2 (+ background)
+psi_0,m = P_m(r - X_j) O(r);  psi_s = p_s * psi_{s-1} O_s;  I_j = w_j B sum_m |F psi_m|^2 (+ background)
+
+B, where there is one, is the detector's response: a convolution of the pattern, symmetric, so its own adjoint.
 
 A loop that reads part of its carry, and changes that part after a long calculation, makes XLA copy the whole of it in
 each pass. Such a loop keeps what it found and writes it at the start of the next pass, before it reads.
@@ -36,7 +38,8 @@ class Problem(NamedTuple):
     """What stays fixed during a reconstruction. patterns: (position, ky, kx) counts, zero where masked; mask,
     background: (ky, kx); offset: counts; counts: mean counts per pattern (scale of the loss); positions: how many there
     are, the first of the arrays' positions (others only fill them); nominal_a: (position, 2) as measured. rows: None,
-    or, where patterns are a chunk as it was stored (`feed`), the (position,) row of each. None: not needed."""
+    or, where patterns are a chunk as it was stored (`feed`), the (position,) row of each. transfer: (ky, half of kx) of
+    the detector's response, None for B = 1. None: not needed."""
 
     patterns: Num[Array, "pattern ny nx"] | None
     mask: Pattern
@@ -46,6 +49,7 @@ class Problem(NamedTuple):
     positions: Int[Array, ""] | None = None
     nominal_a: Float[Array, "position 2"] | None = None
     rows: Int[Array, " position"] | None = None
+    transfer: Float[Array, "ny half"] | None = None
 
     def members(self) -> Bool[Array, " position"]:
         """Which of the arrays' positions are real."""
@@ -60,6 +64,19 @@ class Problem(NamedTuple):
         if self.rows is None:
             return self.patterns[index]
         return self.patterns[self.rows[index]].astype(self.mask.dtype) * self.mask
+
+    def seen(self, pattern: Float[Array, "*stack ny nx"]) -> Float[Array, "*stack ny nx"]:
+        """B of one or several patterns."""
+        if self.transfer is None:
+            return pattern
+        return jnp.fft.irfft2(jnp.fft.rfft2(pattern) * self.transfer, s=pattern.shape[-2:]).astype(pattern.dtype)
+
+    def expected(self, far: Modes, weight: Scalar) -> Pattern:
+        """Mean counts (ky, kx) of a wave on the detector (mode, ky, kx) with an intensity factor."""
+        pattern = weight * jnp.sum(far.real**2 + far.imag**2, axis=0)
+        if self.transfer is not None:
+            pattern = jnp.maximum(self.seen(pattern), 0)  # the kernel of whole pixels has small negative sides
+        return pattern + self.background
 
 
 class Optical(NamedTuple):
@@ -238,11 +255,11 @@ def compare_far(
 ) -> tuple[Modes, Pattern]:
     """`compare_with_data` for a wave on the detector (mode, ky, kx): the step is one there, too."""
     model = NOISE_MODELS[noise]
-    expected = weight * jnp.sum(far.real**2 + far.imag**2, axis=0) + problem.background
+    expected = problem.expected(far, weight)
     loss = problem.mask * model.nll(expected, pattern, problem.offset)
     factor = -model.slope(expected, pattern, problem.offset)
     factor = factor * weight if gradient else factor * 2 / model.curvature(expected, pattern, problem.offset)
-    return problem.mask * factor * far, loss
+    return problem.seen(problem.mask * factor) * far, loss
 
 
 def exit_waves_and_adjoint(

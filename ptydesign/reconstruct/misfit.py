@@ -39,6 +39,7 @@ def misfits(state: ReconState, dataset: Dataset, noise: str, offset: float) -> F
         raise InputError("positions", "must lie on the reconstruction", "a window leaves it", "Give patterns inside.")
     mean = float((dataset.patterns * dataset.mask).mean())
     background = np.zeros(shape) if dataset.background is None else dataset.background
+    transfer = dataset.response.transfer(shape)
     with jax.enable_x64(True) if double else nullcontext():
         problem = Problem(
             patterns=jnp.asarray(dataset.patterns * dataset.mask, real),
@@ -46,6 +47,7 @@ def misfits(state: ReconState, dataset: Dataset, noise: str, offset: float) -> F
             background=jnp.asarray(background, real),
             offset=jnp.asarray(offset * mean, real),
             counts=jnp.asarray(mean * dataset.mask.size, real),
+            transfer=None if transfer is None else jnp.asarray(transfer, real),
         )
         state = jax.tree.map(jnp.asarray, state)
         return np.asarray(_losses(state, problem, jnp.asarray(positions, real), noise), np.float64)

@@ -72,7 +72,7 @@ def _misfit(state: ReconState, context: Context) -> Scalar:
             ifft2(probes.at(slot) * seen.shift(slot)), take(state.object, seen.first[slot], shape), o.propagators
         )
         far = fft2(wave)
-        expected = state.intensity[slot] * jnp.sum(far.real**2 + far.imag**2, axis=0) + problem.background
+        expected = problem.expected(far, state.intensity[slot])
         difference = 2 * jnp.sqrt(problem.patterns[slot] + 0.375) - 2 * jnp.sqrt(expected + 0.375)
         return jnp.sum(problem.mask * difference**2)
 

@@ -305,6 +305,7 @@ def small_problem(dataset: Dataset, pixels: tuple[int, int], settings: EngineCon
     mask = fit_spectrum(np.asarray(dataset.mask), pixels)
     background = np.zeros(pixels) if dataset.background is None else fit_spectrum(dataset.background, pixels)
     mean = feed.mean_counts(dataset, pixels)
+    transfer = dataset.response.transfer(pixels)
     return Problem(
         patterns=None,
         mask=jnp.asarray(mask, real),
@@ -313,6 +314,7 @@ def small_problem(dataset: Dataset, pixels: tuple[int, int], settings: EngineCon
         counts=jnp.asarray(mean * mask.size, real),
         positions=jnp.asarray(len(dataset.positions_a), jnp.int32),
         nominal_a=jnp.asarray(_padded(dataset.positions_a, room), real),
+        transfer=None if transfer is None else jnp.asarray(transfer, real),
     )
 
 

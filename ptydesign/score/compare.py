@@ -30,7 +30,7 @@ class ScoreConfig(Strict):
     ssim_range_rad: float | None = Field(None, gt=0)
     """Range in rad that SSIM's constants are parts of, the same for all truths; null is the truth's own range."""
     frc_qmax: float = Field(1.0, gt=0)
-    """Spatial frequency in 1/A up to which the rings of the FRC are averaged to its area."""
+    """Spatial frequency in 1/A up to which the rings of the FRC are averaged to its area, and information counts."""
     frc_taper: float = Field(0.25, ge=0, le=1)
     """Part of the image that fades at its edges before the FRC."""
     max_shift_a: float = Field(1.0, gt=0)
@@ -131,6 +131,7 @@ def compare(
         mse_rad2=metrics.mse(image, target),
         frc_area=curve.area(config.frc_qmax),
         frc_qmax=config.frc_qmax,
+        information=curve.information(config.frc_qmax),
         contrast=float(np.sum(flat_image * flat_target) / np.sum(flat_target**2)),
         region_a=region_a,
         data_range=data_range,

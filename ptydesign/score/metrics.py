@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Complex, Float, Int, Num, Real
+from jaxtyping import Bool, Complex, Float, Int, Num, Real
 
 from ptydesign.errors import InputError
 
@@ -14,6 +14,7 @@ Rings = Float[np.ndarray, " ring"]
 
 _HALF_BIT_SNR = 0.2071  # SNR of each half that carries half a bit per Fourier coefficient in their sum
 _ONE_BIT_SNR = 0.5
+_MOST_SNR = 1e6  # of a ring in `information`: rounding alone would tell of more
 _SSIM_TRUNCATE = 3.5  # scikit-image cuts its Gaussian here, in standard deviations
 
 
@@ -102,6 +103,30 @@ class FrcCurve:
         Raises InputError if q_max lies above the band limit (areas are comparable only at one fixed q_max) or
         below the first ring.
         """
+        return float(np.mean(self.frc[self._up_to(q_max)]))
+
+    def signal_to_noise(self) -> Rings:
+        """(rings,) power of the signal over that of all else in the first image, of which the second is the truth.
+
+        With a noiseless partner FRC^2 = S / (S + 1) (Penczek, Methods Enzymol. 482:73, 2010), whatever the contrast;
+        1/n is what noise alone gives in a ring of n pixels. Zero where the two don't correlate; of small rings with
+        little signal a little too much, since what scatters below zero is cut.
+        """
+        square = np.where(self.frc > 0, self.frc, 0.0) ** 2
+        ratio = square / np.maximum(1 - square, 1 / (1 + _MOST_SNR))
+        return np.maximum(ratio - 1 / np.maximum(self.count, 1), 0.0)
+
+    def information(self, q_max: float) -> float:
+        """Bits per square angstrom that the first image tells of the second, the truth, up to `q_max` in 1/angstrom.
+
+        A coefficient of Fourier space tells log2(1 + S) bits (Shannon, Proc. IRE 37:10, 1949), and a real image
+        has half of them: the integral of log2(1 + S(q)) / 2 over the plane. Errors that all repeats share count as
+        noise. Neither pixel nor contrast matter. Raises InputError as `area` does.
+        """
+        inside, width = self._up_to(q_max), self.q[0]  # the rings are as wide as the first one's frequency
+        return float(np.sum(np.pi * self.q[inside] * width * np.log2(1 + self.signal_to_noise()[inside])))
+
+    def _up_to(self, q_max: float) -> Bool[np.ndarray, " ring"]:
         if not self.q[0] <= q_max <= self.nyquist * (1 + 1e-9):
             raise InputError(
                 "frc_qmax",
@@ -109,7 +134,7 @@ class FrcCurve:
                 q_max,
                 "Choose one q_max that every image of the study reaches, or a finer reconstruction pixel.",
             )
-        return float(np.mean(self.frc[self.q <= q_max * (1 + 1e-9)]))
+        return self.q <= q_max * (1 + 1e-9)
 
     def resolution_a(self, threshold: Rings) -> float:
         """1/q in angstrom where the curve first falls below a threshold (rings,), linearly interpolated.

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ptydesign.errors import InputError
+from ptydesign.response import mtf
 from ptydesign.types import Detector
 
 MAX_MEAN_COUNTS = 2.0**24  # float32 holds whole counts up to here
@@ -32,17 +33,11 @@ def check_detector(detector: Detector) -> None:
 
 
 def apply_mtf(patterns: np.ndarray, detector: Detector) -> np.ndarray:
-    """Patterns (..., ny, nx) blurred by the detector, counts conserved.
-
-    MTF(f) = m^(sin^2(pi fy) + sin^2(pi fx)), f in cycles per pixel, m = mtf_nyquist: that of the discrete
-    Gaussian kernel (Lindeberg, IEEE PAMI 12:234, 1990). Unlike a Gaussian cut off at Nyquist its kernel is
-    positive, so no pixel gets a negative mean. Electrons are counted one by one (the blur precedes the Poisson noise).
-    """
+    """Patterns (..., ny, nx) blurred by the detector's `response.mtf`, counts conserved. Electrons are counted one by
+    one (the blur precedes the Poisson noise)."""
     if detector.mtf_nyquist == 1:
         return patterns
-    fy, fx = np.fft.fftfreq(detector.pixels[0]), np.fft.rfftfreq(detector.pixels[1])
-    mtf = detector.mtf_nyquist ** (np.sin(np.pi * fy[:, None]) ** 2 + np.sin(np.pi * fx[None, :]) ** 2)
-    blurred = np.fft.irfft2(np.fft.rfft2(patterns) * mtf, s=detector.pixels)
+    blurred = np.fft.irfft2(np.fft.rfft2(patterns) * mtf(detector.pixels, detector.mtf_nyquist), s=detector.pixels)
     return np.maximum(blurred, 0).astype(patterns.dtype)  # rounding may leave -1e-9
 
 

@@ -31,6 +31,7 @@ METRICS = {  # in a terminal's letters; -1: less is better, and what is maximise
     "ssim": ("SSIM", 1),
     "psnr_db": ("PSNR in dB", 1),
     "frc_area": ("FRC area", 1),
+    "information": ("information in bit/A^2", 1),
     "mse_rad2": ("MSE in rad^2", -1),
     "heldout_misfit": ("held-out misfit", -1),
 }

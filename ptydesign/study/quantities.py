@@ -145,6 +145,7 @@ def score_label(column: str) -> str:
         "psnr_db": "PSNR (dB)",
         "mse_rad2": "MSE (rad²)",
         "frc_area": "FRC area",
+        "information": "Information (bit/Å²)",
         "contrast": "Contrast factor",
         "objective": "Objective",
     }.get(column, column)

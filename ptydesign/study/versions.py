@@ -12,15 +12,15 @@ HASHED_LAYOUT = 3  # from which on all files have hashes
 
 ALGORITHMS = {
     "simulate": 4,  # samples, potentials, scan, detector, both simulators
-    "field": 3,  # how far a scan goes beyond what is scored, and at which sweep
+    "field": 4,  # how far a scan goes beyond what is scored, at which sweep, and which scores are kept
     "reconstruct": 3,
     "score": 1,
     "thick": 2,  # supercells with defects, chunks, what is measured of thick samples
     "design": 3,  # first points, proposals, surrogate
     "decision": 4,  # trials after a search, its contenders, and draws that decide which wins
     "tuning": 1,  # trials, searches and tables of tuning studies
-    "collect": 5,  # tables
-    "figures": 15,  # figures and report
+    "collect": 6,  # tables
+    "figures": 16,  # figures and report
     "planning": 9,  # cards, draws of errors, choice, limits
     "bound": 9,  # the Cramer-Rao bound of a plan, and what its simulations reach
     "tolerance": 3,  # what a tolerance says

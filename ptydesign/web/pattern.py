@@ -5,6 +5,7 @@ The simulator compiles for each shape and works on blocks of positions; a slider
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,10 +17,11 @@ from ptydesign.simulate.detector import apply_mtf
 from ptydesign.simulate.integrate import Pixels, disc, pattern, weights
 from ptydesign.simulate.jax_simulator import probe_spectra
 from ptydesign.simulate.window import choose_window
-from ptydesign.types import Experiment, Potential
+from ptydesign.types import Experiment, Potential, Scan
 from ptydesign.units import interaction_parameter, wavelength_a
 
 WORKERS = 2  # threads of a transform
+SOME_SCAN = Scan(1.0, (1.0, 1.0))
 
 
 class Specimen:
@@ -42,13 +44,10 @@ class Specimen:
         local = self._window(corner, grid.shape)
         limit = _band_limit(grid)
         propagators = {step: _propagator(grid, experiment, step) * limit for step in set(self.thickness_a[:-1])}
-        spectra = probe_spectra(experiment, grid)
-        inside = np.ix_(*(np.nonzero(spectra[0].any(axis=1 - axis))[0] for axis in (0, 1)))  # the aperture's
-        pixels = _pixels(experiment, grid, inside, (np.abs(spectra[:, *inside]) ** 2).sum(axis=0))
-        leaving = spectra[:, *inside] * _propagator(grid, experiment, thickness_a, inside)
-        leaving /= np.sqrt((np.abs(leaving) ** 2).sum(axis=(1, 2), keepdims=True))
+        beam = replace(experiment, scan=SOME_SCAN, dose_e_per_a2=1.0)  # a slider of the scan changes no probe
+        spectra, inside, leaving, pixels = _probe(beam, grid, thickness_a)
         fine, direct = np.zeros(grid.shape, np.float32), 0.0
-        for spectrum, undeflected in zip(spectra.astype(np.complex64), leaving, strict=True):
+        for spectrum, undeflected in zip(spectra, leaving, strict=True):
             wave = fft.ifft2(spectrum, norm="ortho", workers=WORKERS)
             for number, transmission in enumerate(local):
                 wave = wave * transmission
@@ -68,6 +67,18 @@ class Specimen:
             return self.transmission[:, corner[0] : corner[0] + shape[0], corner[1] : corner[1] + shape[1]]
         ny, nx = self.transmission.shape[-2:]
         return self.transmission[:, rows[:, None] % ny, columns[None, :] % nx]
+
+
+@lru_cache(4)
+def _probe(experiment: Experiment, grid: Grid, thickness_a: float) -> tuple[np.ndarray, tuple, np.ndarray, Pixels]:
+    """Spectra (mode, ky, kx); where the aperture is; there, those of the undeflected electrons, each of norm 1; how the
+    detector's pixels follow."""
+    spectra = probe_spectra(experiment, grid)
+    inside = np.ix_(*(np.nonzero(spectra[0].any(axis=1 - axis))[0] for axis in (0, 1)))
+    pixels = _pixels(experiment, grid, inside, (np.abs(spectra[:, *inside]) ** 2).sum(axis=0))
+    leaving = spectra[:, *inside] * _propagator(grid, experiment, thickness_a, inside)
+    leaving /= np.sqrt((np.abs(leaving) ** 2).sum(axis=(1, 2), keepdims=True))
+    return spectra.astype(np.complex64), inside, leaving, pixels
 
 
 def _pixels(experiment: Experiment, grid: Grid, inside: tuple, intensity: np.ndarray) -> Pixels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,15 @@ from study_files import changed, write_study
 from ptydesign.cli import main
 from ptydesign.compare import kind as compare
 from ptydesign.compare.report import FIGURES, page, sentences
+from ptydesign.compare.signal import SPECTRUM, signal_table
 from ptydesign.compare.tables import read_tables
 from ptydesign.errors import InputError
 from ptydesign.experiment import search
+from ptydesign.experiment.images import kept_images
+from ptydesign.experiment.spectra import RINGS
 from ptydesign.experiment.trial import Trial
 from ptydesign.kinds import open_study
+from ptydesign.score.spread import spread
 from ptydesign.study import figures
 from ptydesign.study.draws import ALIKE, BETTER, OPEN, WORSE
 from ptydesign.study.store import PointStore
@@ -123,7 +128,7 @@ def test_contrasts_answer_for_each_protocol(tmp_path):
     assert sum("Wide steps (wide better than expert)" in text for text in sentences(tables)) == 1
     assert [table.title for table in page(tables).asked] == ["Designs", "Reconstructions", "Protocols"]
     drawn = {path.stem for path in figures.draw_all(FIGURES, tables)}
-    assert drawn == {"contrasts", "reconstructions"}
+    assert drawn == {"contrasts", "reconstructions", "spectrum"}
 
 
 def test_a_name_given_twice_is_refused(tmp_path):
@@ -199,7 +204,7 @@ def test_numbers_in_the_tables_are_those_of_the_draws(finished):
     run, _ = finished
     tables = read_tables(run.resolved.results)
     assert len(tables["draws"]) == 8
-    assert len(tables["comparison"]) == 4 * 4  # scores, pairs
+    assert len(tables["comparison"]) == 5 * 4  # scores, pairs
     base = tables.values("psnr_db", 2000, ("expert", "lsqml"))
     other = tables.values("psnr_db", 2000, ("wide", "epie"))
     row = tables.row("psnr_db", 2000, ("wide", "epie"))
@@ -207,6 +212,25 @@ def test_numbers_in_the_tables_are_those_of_the_draws(finished):
     assert row["difference_mean"] == pytest.approx(np.mean(other - base), abs=1e-4)  # six digits of the table
     assert row["difference_std"] == pytest.approx(np.std(other - base, ddof=1), abs=1e-4)
     assert pd.isna(tables.row("psnr_db", 2000, ("expert", "lsqml"))["difference_mean"])
+
+
+def test_rings_tell_bias_and_scatter_of_each_pair(finished):
+    run, _ = finished
+    tables, store = read_tables(run.resolved.results), PointStore(run.resolved.root)
+    trials = json.loads((run.resolved.results / "draws" / "2000-wide.json").read_text())["trials"]
+    images = [kept_images(store, one["key"], ("phase", "truth"), ("pixel_a",)) for one in trials
+              if one["reconstruction"] == "epie"]  # fmt: skip
+    phases, truth = (np.stack([one["arrays"][name].values for one in images]) for name in ("phase", "truth"))
+    wanted = spread(phases, truth[0], tuple(images[0]["attrs"]["pixel_a"]), RINGS, run.resolved.study.score.frc_qmax)
+    rows = tables.rings(2000, ("wide", "epie"))
+    np.testing.assert_allclose(rows["scatter_rad"], wanted.scatter_rad, rtol=1e-4)
+    np.testing.assert_allclose(rows["bias_rad"], wanted.bias_rad, rtol=1e-4)
+    (table,) = signal_table(tables)
+    assert [row[1:3] for row in table.rows] == tables.pairs
+    assert SPECTRUM.skip(tables) is None
+    rows_gone = replace(tables, frames=tables.frames | {"spectrum": None})  # results of an earlier version
+    assert list(signal_table(rows_gone)) == []
+    assert SPECTRUM.skip(rows_gone) == "it needs two draws or more with a score"
 
 
 def test_a_changed_design_touches_its_own_draws_only(finished, tmp_path):
@@ -236,7 +260,8 @@ def synthetic(study):
             for draw, noise in scatter.items():
                 ssim = 0.5 + noise + (0.2 + noise if (design, plan) == ("wide", "lsqml") else 0.0)
                 bad = design == "wide" and (dose == 500 or (plan == "epie" and draw == 2))
-                scores = {"ssim_1.5px": ssim, "psnr_db": 20 * ssim, "frc_area": ssim, "mse_rad2": 1 - ssim}
+                scores = {"ssim_1.5px": ssim, "psnr_db": 20 * ssim, "frc_area": ssim, "information": ssim}
+                scores["mse_rad2"] = 1 - ssim
                 row = {"dose_e_per_a2": dose, "design": design, "reconstruction": plan, "draw": draw}
                 row |= {"status": "diverged" if bad else "ok", "reason": "the loss grew" if bad else ""}
                 yield row | {name: None if bad else value for name, value in scores.items()}
@@ -289,5 +314,6 @@ def test_without_any_score_figures_say_why_they_are_missing(failing):
     assert [figure.skip(failing) for figure in FIGURES] == [
         "nothing was scored",
         "the study has no contrasts",
+        "it needs two draws or more with a score",
         "no first draw gave a reconstruction",
     ]

@@ -17,6 +17,7 @@ from ptydesign.reconstruct.context import Context, Group, Options
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import one_sweep, reconstruct
+from ptydesign.response import Response
 from ptydesign.types import ReconState
 
 SHAPE = (12, 10)
@@ -98,11 +99,13 @@ def slopes(state, problem, noise, changed, step) -> np.ndarray:
     return np.asarray(up - down) / (2 * step)
 
 
+@pytest.mark.parametrize("response", [Response(), Response(True, 0.4)])
 @pytest.mark.parametrize("noise,slices", [("amplitude", 1), ("anscombe", 3), ("poisson", 3)])
-def test_position_and_intensity_derivatives_against_finite_differences(noise, slices):
+def test_position_and_intensity_derivatives_against_finite_differences(noise, slices, response):
     """float64, non-square, masked; the Gaussian model's variance is held fixed, so it has no such likelihood."""
     with jax.enable_x64(True):
         state, problem = some_state(slices)
+        problem = problem._replace(transfer=response.transfer(SHAPE))
         g, h = position_scores(state, ALL, both(state, problem, noise))
         for k, axis in enumerate(np.eye(2)):
             numeric = slopes(

@@ -96,6 +96,25 @@ def test_frc_of_halves_is_snr_over_snr_plus_1_and_against_truth_its_root(rng, sn
     assert truth == pytest.approx(np.sqrt(snr / (snr + 1)), abs=0.02)
 
 
+@pytest.mark.parametrize("snr, precision", [(0.1, 0.25), (1.0, 0.07), (30.0, 0.02)])
+def test_information_is_that_of_a_gaussian_channel_whatever_contrast_and_pixel(rng, snr, precision):
+    signal = np.sqrt(snr) * rng.normal(size=(320, 256))
+    image = 0.3 * (signal + rng.normal(size=signal.shape)) + 2.0
+    curve = metrics.radial_frc(image, signal, PIXEL)
+    assert np.mean(curve.signal_to_noise()[30:]) == pytest.approx(snr, rel=0.1)
+    for q_max in (0.6, 1.8):
+        assert curve.information(q_max) == pytest.approx(np.pi * q_max**2 / 2 * np.log2(1 + snr), rel=precision)
+
+
+def test_noise_and_an_inverted_image_tell_nothing(rng):
+    truth, noise = rng.normal(size=(2, 256, 200))
+    full = metrics.radial_frc(truth, truth, PIXEL).information(1.8)
+    assert full == pytest.approx(np.pi * 1.8**2 / 2 * np.log2(1e6), rel=0.02)  # the most that is counted
+    assert metrics.radial_frc(noise, truth, PIXEL).information(1.8) < 1e-3 * full
+    assert metrics.radial_frc(-truth, truth, PIXEL).information(1.8) == 0
+    assert metrics.radial_frc(0 * noise, truth, PIXEL).information(1.8) == 0
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_frc_rings_sit_at_the_right_frequency_on_anisotropic_pixels(axis):
     shape = (60, 96)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
 from matplotlib import figure as mpl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -15,7 +19,24 @@ from ptydesign.study.quantities import count_text, dose_text
 _COLUMNS = 2
 _ROW_IN, _LEGEND_IN = 2.0, 0.35
 _LOWEST = 0.05  # of the ratio that is shown
+_MOST_BESIDE = 4  # names of curves in a line
 _LOOKS = ((OPTIMISED, drawing.BLUE, "-"), (None, drawing.ORANGE, (0, (5, 1.5))))  # None: the reference
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Of something that was drawn several times. rows: of the table `spectrum`."""
+
+    label: str
+    colour: str
+    dashes: str | tuple
+    rows: pd.DataFrame
+
+
+WHAT = (  # a curve is
+    "The signal is what the images have in common, less the part of the noise that is left in their mean; it need "
+    "not be the truth. A crystal has no signal between its reflections."
+)
 
 
 def _skip(tables: ExperimentTables) -> str | None:
@@ -30,39 +51,47 @@ def _caption(tables: ExperimentTables) -> str:
     return (
         "Power of the signal over that of the noise in one image, by ring of spatial frequency, from "
         f"{count_text(counts)} re-simulations with fresh noise each. Below the grey line a period is lost in noise. "
-        "The signal is what the images have in common, less the part of the noise that is left in their mean; it need "
-        "not be the truth. A crystal has no signal between its reflections."
+        f"{WHAT}"
     )
 
 
 def _draw(tables: ExperimentTables) -> mpl.Figure:
-    """A panel for each dose."""
-    doses = [dose for dose in tables.doses if len(tables.at("spectrum", dose))]
-    lines = -(-len(doses) // _COLUMNS)
-    figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, lines * _ROW_IN + _LEGEND_IN)
+    def curves(dose: float) -> list[Curve]:
+        rows = tables.at("spectrum", dose)
+        looks = [(design or tables.reference, colour, dashes) for design, colour, dashes in _LOOKS]
+        return [Curve(*look, rows[rows["design"] == look[0]]) for look in looks]
+
+    return draw_panels({dose: curves(dose) for dose in tables.doses})
+
+
+def draw_panels(curves: Mapping[float, Sequence[Curve]]) -> mpl.Figure:
+    """A panel for each dose with curves."""
+    drawn = {dose: found for dose, own in curves.items() if (found := [one for one in own if len(one.rows)])}
+    lines, labels = -(-len(drawn) // _COLUMNS), {one.label: one for own in drawn.values() for one in own}
+    beside = min(len(labels), _MOST_BESIDE)
+    height = lines * _ROW_IN + _LEGEND_IN * -(-len(labels) // beside)
+    figure = drawing.new_figure(drawing.TWO_COLUMNS_IN, height)
     grid = figure.subplots(lines, _COLUMNS, squeeze=False, sharex=True).ravel()
-    for index, dose in enumerate(doses):
-        _panel(tables, grid[index], dose)
+    for index, (dose, own) in enumerate(drawn.items()):
+        _panel(grid[index], dose, own)
         drawing.panel_letter(grid[index], index)
-        if index + _COLUMNS >= len(doses):
+        if index + _COLUMNS >= len(drawn):
             grid[index].set_xlabel("Spatial frequency (1/Å)")
             grid[index].tick_params(labelbottom=True)
-    for axes in grid[len(doses) :]:
+    for axes in grid[len(drawn) :]:
         axes.set_visible(False)
-    handles = [Line2D([], [], color=c, ls=dashes, label=name or tables.reference) for name, c, dashes in _LOOKS]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    handles = [Line2D([], [], color=one.colour, ls=one.dashes, label=label) for label, one in labels.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=beside)
     return figure
 
 
-def _panel(tables: ExperimentTables, axes: Axes, dose: float) -> None:
-    rows, highest = tables.at("spectrum", dose), 1.0
+def _panel(axes: Axes, dose: float, curves: Sequence[Curve]) -> None:
+    highest = 1.0
     axes.axhline(1, color=drawing.GREY, lw=0.8, zorder=1)
-    for design, colour, dashes in _LOOKS:
-        own = rows[rows["design"] == (design or tables.reference)]
-        if own.empty:
-            continue
-        axes.plot(own["q_per_a"], own["ssnr"].clip(lower=_LOWEST / 10), color=colour, ls=dashes, zorder=3)
-        highest = max(highest, float(own["ssnr"].max()))
+    for one in curves:
+        ratio = one.rows["ssnr"]
+        axes.plot(one.rows["q_per_a"], ratio.clip(lower=_LOWEST / 10), color=one.colour, ls=one.dashes, zorder=3)
+        highest = max(highest, float(ratio.max()))
     axes.set_yscale("log")
     axes.set_ylim(_LOWEST, 3 * highest)
     axes.set_xlim(0, None)

@@ -87,7 +87,7 @@ class Explore:
     def __init__(self, site: Site, explorer: Explorer, name: str = ""):
         self.site, self.explorer, self.name = site, explorer, name
         self.knobs = explorer.start()
-        self._moving, self._wanted = False, 0
+        self._moving, self._wanted, self._shown = False, 0, 0
         self.later = Later()
         self.title = shell.html(f"<h1>{escape(explorer.plan.title)}</h1>" + "".join(
             f'<p class="quiet">{shell.marked(w)}</p>' for w in explorer.warnings), margin=(20, 10))  # fmt: skip
@@ -170,8 +170,35 @@ class Explore:
     # --- answers
 
     def update(self) -> None:
-        """Show what the controls mean: at once what needs no specimen, then the pattern."""
-        answer = self.explorer.answer(self.knobs)
+        """Show what the controls mean. What needs no specimen doesn't wait for one that has to be built."""
+        self._wanted += 1
+        mine, knobs = self._wanted, self.knobs
+        if not self.explorer.ready(knobs):
+            with pn.io.hold():
+                self._show(self.explorer.answer(knobs))
+                self.pattern_says.object = '<p class="quiet">The specimen of this camera length is being built ...</p>'
+        self.later.do(self.site.workers, lambda: self._found(mine, knobs), lambda done: self._show_found(mine, done))
+        self._predict()
+
+    def _found(self, mine: int, knobs: Knobs) -> tuple[Answer, Pattern | str] | None:
+        """Answer and pattern, or why there is none; None for settings that were left meanwhile."""
+        if mine != self._wanted:
+            return None
+        answer = self.explorer.answer(knobs)
+        try:
+            return answer, self.explorer.pattern(knobs)
+        except InputError as error:
+            return answer, str(error)
+
+    def _show_found(self, mine: int, done: Future) -> None:
+        if mine < self._shown or (found := done.result()) is None:
+            return
+        self._shown = mine
+        with pn.io.hold():  # one message to the browser, and one drawing there
+            self._show(found[0])
+            self._draw_pattern(found[1])
+
+    def _show(self, answer: Answer) -> None:
         self.summary.object = summary(answer)
         self.card.object = card_table(answer.card)
         probe = answer.probe
@@ -180,8 +207,6 @@ class Explore:
         size = probe.phase_rad.shape[0]
         edge = -(size // 2 + 0.5) * probe.pixel_mrad
         self.aperture.show(probe.phase_rad, (probe.pixel_mrad,) * 2, (edge, edge), (-math.pi, math.pi))
-        self._ask_pattern()
-        self._predict()
 
     def _show_neighbours(self, answer: Answer) -> None:
         probe, step = answer.probe, answer.setting.step_a
@@ -193,26 +218,9 @@ class Explore:
             "c": ["#56B4E9", *["#ffffffaa"] * (len(places) - 1)],
         }  # fmt: skip
 
-    def _ask_pattern(self) -> None:
-        self._wanted += 1
-        mine, knobs = self._wanted, self.knobs
-        if not self.explorer.ready(knobs):
-            self.pattern_says.object = '<p class="quiet">The specimen of this camera length is being built ...</p>'
-        self.later.do(
-            self.site.workers, lambda: self._pattern(mine, knobs), lambda done: self._show_pattern(mine, done)
-        )
-
-    def _pattern(self, mine: int, knobs: Knobs) -> Pattern | None:
-        return self.explorer.pattern(knobs) if mine == self._wanted else None
-
-    def _show_pattern(self, mine: int, done: Future) -> None:
-        if mine != self._wanted:
-            return
-        if done.exception() is not None:
-            self.pattern_says.object = shell.error(f"No pattern: {done.exception()}")
-            return
-        found = done.result()
-        if found is None:
+    def _draw_pattern(self, found: Pattern | str) -> None:
+        if isinstance(found, str):
+            self.pattern_says.object = shell.error(f"No pattern: {found}")
             return
         pixel = (found.pixel_mrad, found.pixel_mrad)
         origin = tuple(-(n // 2 + 0.5) * found.pixel_mrad for n in found.mean.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,13 @@ def plain(title: str = "", **options: Any) -> figure:
         if isinstance(axis, LogAxis):  # Bokeh's own words are powers of ten, also between two of them
             axis.formatter = CustomJSTickFormatter(code=PLAIN_NUMBER)
     return plot
+
+
+def same(one: Mapping[str, list], other: Mapping[str, list]) -> bool:
+    """Whether two sources hold the same, so that a browser need not get it again."""
+    return all(
+        np.array_equal(a, b, equal_nan=True) for name in one for a, b in zip(one[name], other[name], strict=True)
+    )
 
 
 class Image:
@@ -114,7 +122,9 @@ class Image:
         low, high = limits or self.percentiles(image)
         self.mapper.update(low=low, high=high)
         # with y pointing down, a figure's first row is at its top
-        self.source.data = {"image": [image], "x": [origin[1]], "y": [origin[0]], "w": [width], "h": [height]}
+        new = {"image": [image], "x": [origin[1]], "y": [origin[0]], "w": [width], "h": [height]}
+        if not same(new, self.source.data):
+            self.source.data = new
         if not self.keep_ranges and self._shape != (height, width, *origin):  # else a zoom stays
             self._shape = (height, width, *origin)
             middle, half = (origin[0] + height / 2, origin[1] + width / 2), max(height, width) / 2
