@@ -16,7 +16,6 @@ import numpy as np
 
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
-from ptydesign.response import Response
 from ptydesign.shown import Exported, Shown
 
 
@@ -193,7 +192,7 @@ class Dataset(Exported):
     grid: real-space grid of the patterns' window. mask: (ky, kx), 1 = good, 0 = ignore.
     optics: nominal values, None when unknown. electrons_per_pattern: expected counts, None when unknown.
     probe_guess: (mode, y, x) complex, or None. background: (ky, kx) mean counts known beforehand, or None.
-    response: of the detector, as a plan's correction says; files don't hold it.
+    mtf_nyquist: the detector's MTF at its pixels' Nyquist frequency, as a plan's correction says; files don't hold it.
     """
 
     __repr__ = brief
@@ -208,7 +207,7 @@ class Dataset(Exported):
     probe_guess: np.ndarray | None = None
     background: np.ndarray | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
-    response: Response = field(default_factory=Response)
+    mtf_nyquist: float = 1.0
 
     def __post_init__(self) -> None:
         self._check_optics()

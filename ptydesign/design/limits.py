@@ -25,7 +25,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from ptydesign import waves
 from ptydesign.grids import Grid
-from ptydesign.response import mtf
+from ptydesign.mtf import mtf
 
 Scalar = Float[Array, ""]
 Phase = Float[np.ndarray, "slice Y X"]
@@ -74,7 +74,8 @@ def make_imaging(
     precision: type = np.float32,
     coherence: Complex[np.ndarray, "mode ny nx"] | None = None,
 ) -> Imaging:
-    """The arrays of `Imaging`. grid: of the window. mtf_nyquist: as in `response.mtf`."""
+    """The arrays of `Imaging`. grid: of the window. mtf_nyquist: of the detector, see `mtf.mtf`."""
+    transfer = mtf(grid.shape, mtf_nyquist)
     complex_ = np.complex128 if precision is np.float64 else np.complex64
     steps = np.zeros((0, *grid.shape)) if propagators is None else propagators
     return Imaging(
@@ -83,7 +84,7 @@ def make_imaging(
         jnp.asarray(background, precision),
         jnp.asarray(steps, complex_),
         jnp.asarray(aperture, precision),
-        None if mtf_nyquist == 1 else jnp.asarray(mtf(grid.shape, mtf_nyquist), precision),
+        None if transfer is None else jnp.asarray(transfer, precision),
         None if coherence is None else jnp.asarray(coherence, complex_),
     )
 

@@ -89,7 +89,8 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
         one = np.asarray(waves.propagator(grid.frequencies(), wavelength, each_a))
         steps = np.repeat(one[None], slices - 1, axis=0)
     coherence = _coherence(grid, spectrum, to_experiment(planned, dose_e_per_a2))
-    imaging = limits.make_imaging(grid, positions, electrons, np.abs(spectrum) > 0, 0.0, steps, coherence=coherence)
+    imaging = limits.make_imaging(grid, positions, electrons, np.abs(spectrum) > 0, 0.0, steps,
+                                  planned.mtf_nyquist, coherence=coherence)  # fmt: skip
     unknowns = limits.Unknowns(np.asarray(phase, np.float32), limits.probe_unknowns(spectrum))
     return Scene(unknowns, imaging, _window(canvas, field, pixel), pixel)
 

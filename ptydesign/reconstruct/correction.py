@@ -14,7 +14,6 @@ from ptydesign import waves
 from ptydesign.config import Strict
 from ptydesign.errors import NOTHING, InputError
 from ptydesign.grids import Grid
-from ptydesign.response import Response
 from ptydesign.types import Dataset, Optics
 from ptydesign.units import MM, MRAD, NM, wavelength_a
 
@@ -65,9 +64,6 @@ class Correction(Strict):
     tilt_x_mrad: float = Field(0.0, gt=-200, lt=200)
     """Tilt along x of a specimen of several slices, in mrad, at the start."""
 
-    integrated_pixels: bool = False
-    """Whether detector pixels count all electrons that fall on them, as real ones do; else each stands for its middle.
-    It takes more time, and matters at high dose."""
     mtf_nyquist: float = Field(1.0, gt=0, le=1)
     """The detector's MTF at the Nyquist frequency of its pixels, by which patterns are blurred; 1 is a detector that
     blurs nothing. It takes more time."""
@@ -109,9 +105,8 @@ class Correction(Strict):
             optics = corrected_optics(optics, given)
             if guess is not None:
                 guess = self._aberrated(np.asarray(guess), grid, dataset.optics, optics)
-        response = Response(self.integrated_pixels, self.mtf_nyquist)
         return dataclasses.replace(
-            dataset, positions_a=positions, grid=grid, optics=optics, probe_guess=guess, response=response
+            dataset, positions_a=positions, grid=grid, optics=optics, probe_guess=guess, mtf_nyquist=self.mtf_nyquist
         )
 
     def _aberrated(self, guess: np.ndarray, grid: Grid, told: Optics, corrected: Optics) -> np.ndarray:

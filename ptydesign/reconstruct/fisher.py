@@ -28,7 +28,7 @@ def scores(
     far: Modes, d_expected: Float[Array, "k ny nx"], pattern: Pattern, weight: Scalar, problem: Problem, noise: str
 ) -> tuple[Float[Array, " k"], Float[Array, "k k"]]:
     """(g (k,), H (k, k)) of one pattern's negative log-likelihood; d_expected (k, ky, kx): dI/dt of each parameter,
-    before the detector's response."""
+    before the detector's blur."""
     model = NOISE_MODELS[noise]
     expected = problem.expected(far, weight)
     slope = problem.mask * model.slope(expected, pattern, problem.offset)

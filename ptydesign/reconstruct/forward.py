@@ -2,7 +2,7 @@
 
 psi_0,m = P_m(r - X_j) O(r);  psi_s = p_s * psi_{s-1} O_s;  I_j = w_j B sum_m |F psi_m|^2 (+ background)
 
-B, where there is one, is the detector's response: a convolution of the pattern, symmetric, so its own adjoint.
+B, where there is one, is the blur of the detector's MTF: symmetric, so its own adjoint.
 
 A loop that reads part of its carry, and changes that part after a long calculation, makes XLA copy the whole of it in
 each pass. Such a loop keeps what it found and writes it at the start of the next pass, before it reads.
@@ -39,7 +39,7 @@ class Problem(NamedTuple):
     background: (ky, kx); offset: counts; counts: mean counts per pattern (scale of the loss); positions: how many there
     are, the first of the arrays' positions (others only fill them); nominal_a: (position, 2) as measured. rows: None,
     or, where patterns are a chunk as it was stored (`feed`), the (position,) row of each. transfer: (ky, half of kx) of
-    the detector's response, None for B = 1. None: not needed."""
+    the detector's MTF, None for B = 1. None: not needed."""
 
     patterns: Num[Array, "pattern ny nx"] | None
     mask: Pattern
@@ -75,7 +75,7 @@ class Problem(NamedTuple):
         """Mean counts (ky, kx) of a wave on the detector (mode, ky, kx) with an intensity factor."""
         pattern = weight * jnp.sum(far.real**2 + far.imag**2, axis=0)
         if self.transfer is not None:
-            pattern = jnp.maximum(self.seen(pattern), 0)  # the kernel of whole pixels has small negative sides
+            pattern = jnp.maximum(self.seen(pattern), 0)  # rounding may leave -1e-6
         return pattern + self.background
 
 

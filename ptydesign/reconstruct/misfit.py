@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ptydesign.errors import InputError
+from ptydesign.mtf import mtf
 from ptydesign.reconstruct.forward import Problem, compare_far, exit_waves, optical, take, views
 from ptydesign.reconstruct.shapes import Index, Points, Scalar
 from ptydesign.types import Dataset, ReconState
@@ -39,7 +40,7 @@ def misfits(state: ReconState, dataset: Dataset, noise: str, offset: float) -> F
         raise InputError("positions", "must lie on the reconstruction", "a window leaves it", "Give patterns inside.")
     mean = float((dataset.patterns * dataset.mask).mean())
     background = np.zeros(shape) if dataset.background is None else dataset.background
-    transfer = dataset.response.transfer(shape)
+    transfer = mtf(shape, dataset.mtf_nyquist)
     with jax.enable_x64(True) if double else nullcontext():
         problem = Problem(
             patterns=jnp.asarray(dataset.patterns * dataset.mask, real),

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int32
 
 from ptydesign import accelerator
 from ptydesign.errors import InputError
+from ptydesign.mtf import mtf
 from ptydesign.reconstruct import accelerate, cores, feed, position_search, refine
 from ptydesign.reconstruct.batches import padded_groups, sizes_of
 from ptydesign.reconstruct.checkpoint import (
@@ -305,7 +306,7 @@ def small_problem(dataset: Dataset, pixels: tuple[int, int], settings: EngineCon
     mask = fit_spectrum(np.asarray(dataset.mask), pixels)
     background = np.zeros(pixels) if dataset.background is None else fit_spectrum(dataset.background, pixels)
     mean = feed.mean_counts(dataset, pixels)
-    transfer = dataset.response.transfer(pixels)
+    transfer = mtf(pixels, dataset.mtf_nyquist)
     return Problem(
         patterns=None,
         mask=jnp.asarray(mask, real),

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ptydesign.errors import InputError
-from ptydesign.response import mtf
+from ptydesign.mtf import mtf
 from ptydesign.types import Detector
 
 MAX_MEAN_COUNTS = 2.0**24  # float32 holds whole counts up to here
@@ -33,11 +33,12 @@ def check_detector(detector: Detector) -> None:
 
 
 def apply_mtf(patterns: np.ndarray, detector: Detector) -> np.ndarray:
-    """Patterns (..., ny, nx) blurred by the detector's `response.mtf`, counts conserved. Electrons are counted one by
-    one (the blur precedes the Poisson noise)."""
-    if detector.mtf_nyquist == 1:
+    """Patterns (..., ny, nx) blurred by the detector (`mtf.mtf`), counts conserved. Electrons are counted one by one
+    (the blur precedes the Poisson noise)."""
+    transfer = mtf(detector.pixels, detector.mtf_nyquist)
+    if transfer is None:
         return patterns
-    blurred = np.fft.irfft2(np.fft.rfft2(patterns) * mtf(detector.pixels, detector.mtf_nyquist), s=detector.pixels)
+    blurred = np.fft.irfft2(np.fft.rfft2(patterns) * transfer, s=detector.pixels)
     return np.maximum(blurred, 0).astype(patterns.dtype)  # rounding may leave -1e-9
 
 

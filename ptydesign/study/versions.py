@@ -22,7 +22,7 @@ ALGORITHMS = {
     "collect": 6,  # tables
     "figures": 16,  # figures and report
     "planning": 9,  # cards, draws of errors, choice, limits
-    "bound": 9,  # the Cramer-Rao bound of a plan, and what its simulations reach
+    "bound": 10,  # the Cramer-Rao bound of a plan, and what its simulations reach
     "tolerance": 3,  # what a tolerance says
     "dumbbells": 2,  # what is measured of them
     "best": 2,  # best-<budget>.yaml: how the plan found is written

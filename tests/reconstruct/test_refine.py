@@ -12,12 +12,12 @@ import pytest
 import toy
 
 from ptydesign.config import build
+from ptydesign.mtf import mtf
 from ptydesign.reconstruct import fisher, forward, propagation, refine, refinements
 from ptydesign.reconstruct.context import Context, Group, Options
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import one_sweep, reconstruct
-from ptydesign.response import Response
 from ptydesign.types import ReconState
 
 SHAPE = (12, 10)
@@ -99,13 +99,13 @@ def slopes(state, problem, noise, changed, step) -> np.ndarray:
     return np.asarray(up - down) / (2 * step)
 
 
-@pytest.mark.parametrize("response", [Response(), Response(True, 0.4)])
+@pytest.mark.parametrize("at_nyquist", [1.0, 0.4])
 @pytest.mark.parametrize("noise,slices", [("amplitude", 1), ("anscombe", 3), ("poisson", 3)])
-def test_position_and_intensity_derivatives_against_finite_differences(noise, slices, response):
+def test_position_and_intensity_derivatives_against_finite_differences(noise, slices, at_nyquist):
     """float64, non-square, masked; the Gaussian model's variance is held fixed, so it has no such likelihood."""
     with jax.enable_x64(True):
         state, problem = some_state(slices)
-        problem = problem._replace(transfer=response.transfer(SHAPE))
+        problem = problem._replace(transfer=mtf(SHAPE, at_nyquist))
         g, h = position_scores(state, ALL, both(state, problem, noise))
         for k, axis in enumerate(np.eye(2)):
             numeric = slopes(
