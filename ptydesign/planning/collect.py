@@ -242,7 +242,7 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
             **next(s for s in summaries if s["design"] == design),
             "measured_error_rad": _measured_error(robust[design]),
         }
-    powers = probe_powers(bench, beams[RECOMMENDED])
+    powers, mtf = probe_powers(bench, beams[RECOMMENDED]), bench.mtf(beams[RECOMMENDED].voltage_kv)
     limits = {d: resolved.read_json(f"limits/{d}.json") for d in LIMIT_DESIGNS}
     limits = {d: {name: v for name, v in one.items() if name != patterns.GROUP} for d, one in limits.items()}
     return {
@@ -252,7 +252,7 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
         "tolerance": _shown_tolerance(resolved),
         "limits": limits,
         "cards": [card.content() for card in cards_of(bench, settings, limit, rate)],
-        "reconstruction": day_reconstruction(plan, robust[chosen].get("sweeps"), powers).model_dump(mode="json"),
+        "reconstruction": day_reconstruction(plan, robust[chosen].get("sweeps"), powers, mtf).model_dump(mode="json"),
         "warnings": list(resolved.warnings),
         **({"least_dose": resolved.read_json(LEAST_DOSE)} if plan.goal.minimise else {}),
     }

@@ -41,12 +41,15 @@ def positions_wrong(instrument: InstrumentConfig) -> bool:
     return any(getattr(instrument, name) for name in names)
 
 
-def day_reconstruction(plan: PlanningStudy, stop: int | None = None, mode_powers: tuple[float, ...] = ()) -> Plan:
+def day_reconstruction(
+    plan: PlanningStudy, stop: int | None = None, mode_powers: tuple[float, ...] = (), mtf_nyquist: float = 1.0
+) -> Plan:
     """The reconstruction to run on the day: that of the trials, which the predicted score is of.
 
-    stop: the sweep after which it ends; None: when its engines end. mode_powers: of `probe_powers`.
+    stop: the sweep after which it ends; None: when its engines end. mode_powers: of `probe_powers`. mtf_nyquist: of
+    the detector at the voltage.
     """
-    content = trial_reconstruction(plan, mode_powers).model_dump()
+    content = trial_reconstruction(plan, mode_powers, mtf_nyquist).model_dump()
     engines = content["engines"]
     before = sum(engine["sweeps"] for engine in engines[:-1])
     if stop is not None and stop > before:
@@ -69,15 +72,17 @@ def probe_powers(bench: Bench, beam: Beam) -> tuple[float, ...]:
     return tuple(round(float(power), 4) for power in kept[1:])
 
 
-def trial_reconstruction(plan: PlanningStudy, mode_powers: tuple[float, ...] = ()) -> Plan:
+def trial_reconstruction(plan: PlanningStudy, mode_powers: tuple[float, ...] = (), mtf_nyquist: float = 1.0) -> Plan:
     """The plan's reconstruction, or the default: the defocus by the data, then LSQ-ML, or gradient descent in slices of
-    20 A of a sample in slices, with probe modes of these powers after the first."""
+    20 A of a sample in slices, with probe modes of these powers after the first. It knows the detector's MTF."""
     if plan.reconstruction is not None:
         return plan.reconstruction
     error = plan.instrument.defocus_error_nm
     offsets = [round(float(error * part), 4) for part in np.linspace(-SEARCHED, SEARCHED, VALUES)]
     refined = {"refine_positions": True} if positions_wrong(plan.instrument) else {}
     first: dict[str, Any] = {"calibrate": {"offsets": {"defocus_nm": offsets}}} if error else {}
+    if mtf_nyquist < 1:
+        first["correction"] = {"mtf_nyquist": round(mtf_nyquist, 4)}
     if mode_powers:
         first["probe"] = {"mode_powers": mode_powers}
     if not in_slices(plan):

@@ -165,7 +165,7 @@ def mode_study(bench: Bench, mode: Mode) -> StudyConfig:
         doses_e_per_a2=doses,
         space=space,
         search=plan.search,
-        reconstruction=trial_reconstruction(plan),
+        reconstruction=trial_reconstruction(plan, (), bench.mtf(mode.voltage_kv)),
         score={"ssim_widths_px": [width], "frc_qmax": min(1 / plan.goal.resolution_a, 0.5 / pixel)},
         objective={"metric": "ssim", "width_px": width},
     )
@@ -254,7 +254,7 @@ def for_beam(bench: Bench, study: StudyConfig, planned: ExperimentConfig) -> Stu
     powers = probe_powers(bench, Beam(*(getattr(planned, name) for name in Beam._fields)))
     if not powers:
         return study
-    return study.model_copy(update={"reconstruction": trial_reconstruction(bench.plan, powers)})
+    return study.model_copy(update={"reconstruction": trial_reconstruction(bench.plan, powers, planned.mtf_nyquist)})
 
 
 def drift_angle(bench: Bench) -> float:

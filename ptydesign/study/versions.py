@@ -21,7 +21,7 @@ ALGORITHMS = {
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 6,  # tables
     "figures": 16,  # figures and report
-    "planning": 9,  # cards, draws of errors, choice, limits
+    "planning": 10,  # cards, draws of errors, choice, limits
     "bound": 10,  # the Cramer-Rao bound of a plan, and what its simulations reach
     "tolerance": 3,  # what a tolerance says
     "dumbbells": 2,  # what is measured of them

@@ -13,6 +13,7 @@ from plan_files import write_plan
 
 from ptydesign.cli import main
 from ptydesign.errors import InputError
+from ptydesign.mtf import mtf
 from ptydesign.planning.card import make_card
 from ptydesign.planning.card_dose import coincidence_loss
 from ptydesign.planning.detectors import find_detector
@@ -22,9 +23,11 @@ from ptydesign.planning.instrument import Bench, Setting
 from ptydesign.planning.limits import make_scene
 from ptydesign.planning.load import load, read_plan
 from ptydesign.planning.operation import operate
-from ptydesign.planning.resolve import detected_dose
+from ptydesign.planning.reconstruction import day_reconstruction
+from ptydesign.planning.resolve import Mode, detected_dose, for_beam, mode_study
 from ptydesign.planning.search import Runners
 from ptydesign.planning.sheet import dose_words
+from ptydesign.reconstruct.correction import Correction
 from ptydesign.types import Potential
 
 SETTING = Setting(80, 20, -4, 2.0, 4.0)
@@ -215,6 +218,27 @@ def test_contrast_of_the_finest_fringe_is_the_simulated_one(tmp_path):
     assert "of 70 kV, the nearest that is known" in row.source
     merlin = find_detector("Merlin")
     assert merlin.mtf_at(200) == 0.01
+
+
+def test_trials_and_the_day_know_the_mtf(tmp_path):
+    override = {"pixels": [64, 64], "frames_per_s": 10000, "mtf_nyquist": {80: 0.3}}
+    changes = {"detector__override": override, "reconstruction": None}
+    write_plan(tmp_path / "tiny" / "study.yaml", **changes)
+    resolved = load(tmp_path / "tiny", "preview", tmp_path / "results")
+    bench, study = resolved.bench, resolved.of(SETTING).study
+    assert bench.mtf(80) == study.experiment.mtf_nyquist < 1
+    known = study.reconstruction.correction
+    assert known.mtf_nyquist == pytest.approx(bench.mtf(80), abs=1e-4)
+    assert day_reconstruction(resolved.study, 5, (), bench.mtf(80)).correction == known
+    pixel = bench.pixel_a(SETTING) / 2
+    potential = Potential(np.zeros((1, 1, 300, 300), np.float32), (pixel, pixel), np.ones(1))
+    bound = make_scene(resolved, SETTING, 2000, potential).imaging
+    np.testing.assert_allclose(bound.mtf, mtf((64, 64), bench.mtf(80)), rtol=1e-6)
+    modes = for_beam(bench, study, study.experiment.model_copy(update={"source_size_a": 0.4}))
+    assert modes.reconstruction.correction == known
+    (tmp_path / "ideal").mkdir()
+    ideal = bench_of(tmp_path / "ideal", reconstruction=None)
+    assert mode_study(ideal, Mode(80, SETTING.camera)).reconstruction.correction == Correction()
 
 
 def test_coincidences_are_lost_as_in_a_simulation(tmp_path):
