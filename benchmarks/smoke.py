@@ -11,13 +11,27 @@ import yaml
 from ptydesign.config import merge
 
 SCALE = "smoke"
+# Few detector pixels, a focused probe, and no search of the defocus: a trial takes a second, not half a minute.
+SMALL_PLAN: dict[str, Any] = {
+    "instrument": {
+        "apertures_mrad": [20, 25],
+        "defocus_nm": {"low": -6, "high": 6},
+        "step_a": {"low": 1.2, "high": 3},
+        "pixels_mrad": [4.0],
+        "source_size_a": 0,
+    },
+    "detector": {"override": {"pixels": [32, 32], "frames_per_s": 10000}},
+    "goal": {"doses_e_per_a2": [2000], "resolution_a": 0.9},
+    "simulation": {"field_of_view_a": [7, 8]},
+    "reconstruction": {"engines": [{"engine": "lsqml", "batches": "compact", "sweeps": 6, "group": 8}]},
+}
 # A study of the repository for each kind, and what is left out of its smoke scale.
 STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
     "experiment": ("lowdose", {"doses_e_per_a2": [1000], "validation": {"abtem": False, "repeats": 1}}),
     "depth": ("depth", {"variants": []}),
     "tuning": ("reconparams", {}),
     "regularisation": ("engines", {}),
-    "planning": ("plan_bilayer", {}),
+    "planning": ("plan_bilayer", SMALL_PLAN),
     "compare": ("compare", {"draws": 2}),
 }
 
