@@ -72,6 +72,7 @@ def _warnings(study: CompareStudy, folder: Path) -> Iterator[str]:
             yield from checks.faint_warnings(dose, config.step_a, f"the step of {name}")
     for name, plan in study.reconstructions.items():
         yield from checks.slices_warnings(study, plan, folder, f"the reconstruction {name}")
+        yield from checks.mtf_warnings(study.experiment, plan, f"the reconstruction {name}")
     yield from filter(None, [mixed_words(study.sample)])
     yield from improbable.asked(questions, study.meant)
 

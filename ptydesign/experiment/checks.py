@@ -47,6 +47,7 @@ def check_study(study: StudyConfig, folder: Path) -> tuple[StudyConfig, list[str
     warnings += margin_warnings(study, points)
     _check_faint(study, warnings)
     warnings += slices_warnings(study, study.reconstruction, folder)
+    warnings += mtf_warnings(study.experiment, study.reconstruction)
     improbable.check_meant(study.meant, study.model_dump())
     study = found_sample(study, points, folder)
     warnings += filter(None, [mixed_words(study.sample)])
@@ -318,6 +319,17 @@ def slices_warnings(study: SimulatedStudy, plan: Plan, folder: Path, words: str 
             f"{thickness_a:.1f} A thick"
         ]
     return []
+
+
+def mtf_warnings(experiment: ExperimentConfig, plan: Plan, words: str = "the reconstruction") -> list[str]:
+    """Of a detector that is simulated with another MTF than the reconstruction believes."""
+    simulated, believed = experiment.mtf_nyquist, plan.correction.mtf_nyquist
+    if simulated == believed:
+        return []
+    return [
+        f"the detector is simulated with an MTF of {simulated:g} at Nyquist, but {words} has {believed:g}: give its "
+        f"plan correction: {{mtf_nyquist: {simulated:g}}}, unless that is the question"
+    ]
 
 
 def _thickness_a(study: SimulatedStudy, folder: Path) -> float:

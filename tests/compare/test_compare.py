@@ -143,6 +143,8 @@ def test_warnings_name_the_design(tmp_path):
     run = opened(tmp_path, designs__wide__defocus_nm=-300, doses_e_per_a2=[0.05, 2000])
     assert any("wide's probe" in text for text in run.resolved.warnings)
     assert any("0.05 e/A^2 the step of wide gives less" in text for text in run.resolved.warnings)
+    blurred = opened(tmp_path, experiment__mtf_nyquist=0.5).resolved.warnings
+    assert sum("the reconstruction lsqml has 1" in text for text in blurred) == 1
 
 
 @pytest.fixture(scope="module")

@@ -249,6 +249,18 @@ def test_a_folder_name_that_cannot_be_used_is_explained(tmp_path):
         load_study(write_study(tmp_path / "my-study", tiny()), "preview", StudyConfig)
 
 
+def test_a_reconstruction_that_does_not_know_the_mtf_is_warned_about(tmp_path):
+    def said(**changes):
+        return [w for w in resolved(tmp_path, **changes).warnings if "MTF" in w]
+
+    assert said() == []
+    (words,) = said(experiment__mtf_nyquist=0.4)
+    assert "MTF of 0.4" in words
+    assert "correction: {mtf_nyquist: 0.4}" in words
+    assert said(experiment__mtf_nyquist=0.4, reconstruction__correction={"mtf_nyquist": 0.4}) == []
+    assert len(said(reconstruction__correction={"mtf_nyquist": 0.4})) == 1
+
+
 @pytest.mark.parametrize(
     "start, words",
     [
