@@ -44,14 +44,15 @@ FINE_A, EXTENT_A = 0.25, 64.0  # of the object
 RMS_RAD, QMAX, RINGS = 0.1, 0.96, 16
 DOSES = (1e2, 1e3, 1e4, 1e5, 1e6)
 DIRECT = ("com", "parallax", "ssb")
-STOPS = (10, 40, 160)
+STOPS = (5, 20, 60)
+KNOWN = {"noise": "poisson", "sweeps": STOPS[-1], "probe_start": 10**6}  # the probe is
 ENGINES = {
-    name: {"engines": [{"engine": name, "noise": "poisson", "sweeps": STOPS[-1], "probe_start": 10**6}]}
-    for name in ("lsqml", "gradient")
+    "lsqml": {"engines": [{"engine": "lsqml", "batches": "compact", **KNOWN}]},
+    "gradient": {"engines": [{"engine": "gradient", "rule": "lbfgs", **KNOWN}]},
 }
 SCORED = ScoreConfig(ssim_widths_px=(1.5,), frc_qmax=QMAX)
 NAMES = {"com": "centre of mass", "parallax": "parallax", "ssb": "single sideband", "lsqml": "LSQ-ML",
-         "gradient": "gradient"}  # fmt: skip
+         "gradient": "L-BFGS"}  # fmt: skip
 
 
 # closed forms
