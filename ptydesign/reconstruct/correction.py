@@ -63,7 +63,6 @@ class Correction(Strict):
     """Tilt along y of a specimen of several slices, in mrad, at the start."""
     tilt_x_mrad: float = Field(0.0, gt=-200, lt=200)
     """Tilt along x of a specimen of several slices, in mrad, at the start."""
-
     mtf_nyquist: float = Field(1.0, gt=0, le=1)
     """The detector's MTF at the Nyquist frequency of its pixels, by which patterns are blurred; 1 is a detector that
     blurs nothing. It takes more time."""
