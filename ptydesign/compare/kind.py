@@ -104,7 +104,7 @@ def draw(resolved: Resolved, dose: str, design: str, progress: Progress | None =
             key, result = runner.run(trial, f"{dose}/{design}/{name}/{number}", save, one)
             yield {study.way_word: name, "key": key, **result}
 
-    records = fresh_draws(run, study.draws, keep_images(runner.store))
+    records = fresh_draws(run, study.draws, keep_images(runner.store), every=True)
     content = {"dose_e_per_a2": value, "design": design, "trials": records}
     return resolved.write_json(DRAWS.format(dose=dose, design=design), content)
 
