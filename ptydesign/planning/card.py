@@ -54,9 +54,9 @@ class Card:
         return cls(**{**fields, "rows": tuple(Row(**row) for row in content["rows"])})
 
 
-def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: float, about: str = "") -> Card:
+def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: float | None, about: str = "") -> Card:
     """The card of a setting. what: which setting it is, in words; about: where it is from. fft_units_per_s: of this
-    machine (study.estimate)."""
+    machine (study.cost), for the time of the reconstruction; None leaves that out."""
     rows = [*geometry(bench, operation.setting), *dose_rows(bench, operation), *_counting(bench, operation)]
     rows += [*detector_rows(bench, operation), *_time(bench, operation)]
     rows += [*_specimen(bench, operation), *_computing(bench, operation, fft_units_per_s)]
@@ -304,7 +304,7 @@ def _residual_aberrations(bench: Bench, setting: Setting) -> Iterator[Row]:
         )  # fmt: skip
 
 
-def _computing(bench: Bench, operation: Operation, fft_units_per_s: float) -> Iterator[Row]:
+def _computing(bench: Bench, operation: Operation, fft_units_per_s: float | None) -> Iterator[Row]:
     from ptydesign.experiment.estimate import SWEEP_TRANSFORMS
 
     size = operation.file_gb
@@ -313,6 +313,8 @@ def _computing(bench: Bench, operation: Operation, fft_units_per_s: float) -> It
         bench.detector.source("bytes_per_hit" if bench.detector.bytes_per_hit else "bytes_per_px"),
         unless(size <= 50, "Bin on the detector, or a smaller field."),
     )  # fmt: skip
+    if fft_units_per_s is None:
+        return
     beam = bench.beam(operation.setting, operation.current_pa)
     plan = trial_reconstruction(bench.plan, probe_powers(bench, beam))
     pixels = bench.pixels**2

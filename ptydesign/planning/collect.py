@@ -209,7 +209,7 @@ def _images(resolved: PlanningResolved, robust: dict[str, Any], chosen: str) -> 
 def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[dict], chosen: str) -> dict[str, Any]:
     """All that the sheet says, in the microscope's units and sign."""
     plan, bench = resolved.study, resolved.bench
-    limit, rate = resolved.dose_e_per_a2, resolved.read_json("card.json")["fft_units_per_s"]
+    limit = resolved.dose_e_per_a2
     found, beams = {}, {}
     named = {RECOMMENDED: chosen, EXPERT_DESIGN: EXPERT_DESIGN}
     settings = {name: robust[design]["setting"] for name, design in named.items()}
@@ -251,17 +251,16 @@ def _recommendation(resolved: PlanningResolved, robust: dict, summaries: list[di
         "expert_words": expert_words(plan),
         "tolerance": _shown_tolerance(resolved),
         "limits": limits,
-        "cards": [card.content() for card in cards_of(bench, settings, limit, rate)],
+        "cards": [card.content() for card in cards_of(bench, settings, limit)],
         "reconstruction": day_reconstruction(plan, robust[chosen].get("sweeps"), powers, mtf).model_dump(mode="json"),
         "warnings": list(resolved.warnings),
         **({"least_dose": resolved.read_json(LEAST_DOSE)} if plan.goal.minimise else {}),
     }
 
 
-def cards_of(
-    bench: Bench, settings: dict[str, dict[str, Any]], dose_e_per_a2: float, fft_units_per_s: float
-) -> list[Card]:
-    """Cards at a dose, of the recommended setting and of the expert's; one, if they are the same."""
+def cards_of(bench: Bench, settings: dict[str, dict[str, Any]], dose_e_per_a2: float) -> list[Card]:
+    """Cards at a dose, of the recommended setting and of the expert's; one, if they are the same. The time of the
+    reconstruction is left to `card`: it is the machine's, and a plan is the same on all."""
     called = {RECOMMENDED: RECOMMENDED, EXPERT_DESIGN: expert_name(bench.plan)}
     if settings[RECOMMENDED] == settings[EXPERT_DESIGN]:
         called = {RECOMMENDED: f"{called[EXPERT_DESIGN]} ({RECOMMENDED})"}
@@ -269,7 +268,7 @@ def cards_of(
     about = {RECOMMENDED: "", EXPERT_DESIGN: expert_words(bench.plan)}
     if len(called) == 1:
         about[RECOMMENDED] = about[EXPERT_DESIGN]
-    return [make_card(bench, operations[name], words, fft_units_per_s, about[name]) for name, words in called.items()]
+    return [make_card(bench, operations[name], words, None, about[name]) for name, words in called.items()]
 
 
 def _shown_tolerance(resolved: PlanningResolved) -> dict[str, dict[str, Any]]:

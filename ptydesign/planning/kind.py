@@ -264,7 +264,6 @@ COLLECT = Step(
     TABLE_FILES,
     needs=(
         "resolved.yaml",
-        "card.json",
         _all_trials,
         CHOOSE.files,
         LEAST.files,
