@@ -31,8 +31,10 @@ def test_rings_tell_bias_from_scatter(tmp_path):
     assert found.scatter_rad[1:] == pytest.approx(0.1, rel=0.25)  # in the first is the mean alone
     assert found.ssnr[carried] > 10 > 1 > found.ssnr[-1]
     table = list(spectra.rows(found))
-    assert len(table) == spectra.RINGS
+    assert len(table) == 20  # 10 A x 2 / A: narrower rings would be empty
     assert [row["ssnr"] for row in table] == found.ssnr.tolist()
+    assert all(value is not None for row in table for value in row.values())
+    assert len(spectra.by_ring(store, records, 2.4).q_per_a) == spectra.RINGS
     assert list(spectra.rows(spectra.by_ring(store, records[:1], 2.0))) == []
 
 
