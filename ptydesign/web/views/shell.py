@@ -82,7 +82,9 @@ def query(name: str) -> str:
 
 def html(text: str = "", **options) -> pn.pane.HTML:
     """A pane of HTML whose words are escaped already."""
-    return pn.pane.HTML(text, **{"stylesheets": [STYLE], "sizing_mode": "stretch_width", "margin": (4, 0), **options})
+    # its own design: the template would give it style sheets that its first change takes away, and lay all out again
+    own = {"stylesheets": [STYLE], "design": pn.theme.Native, "sizing_mode": "stretch_width", "margin": (4, 0)}
+    return pn.pane.HTML(text, **{**own, **options})
 
 
 def wrapping(*items: pn.viewable.Viewable, **styles: str) -> pn.Row:
