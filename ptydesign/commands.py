@@ -141,7 +141,7 @@ def reconstruct(options: argparse.Namespace) -> int:
         check_new(beside, options.overwrite)
         dataset, out = hold_out(dataset, part, options.seed)
         last, corrected = plan.engines[-1], plan.correction.applied
-        best = Best(corrected(dataset), corrected(out), last.noise, last.offset)
+        best = Best(corrected(dataset), corrected(out), last.noise, last.offset, plan.probe.window)
         if options.resume is None:
             best.look(0, start_state(best.nominal, plan))
         observers.append(best)

@@ -121,7 +121,8 @@ class Experiment:
 
     intensity_rms: of the patterns' independent intensity factors, which have a mean of 1. defocus_drift_a,
     astigmatism_drift_a: changes of the probe from the first to the last position, linear in time, zero at mid-scan; the
-    astigmatism's lies along its axis.
+    astigmatism's lies along its axis. inelastic_part: of the electrons, which have lost energy in the specimen;
+    inelastic_angle_rad: theta_E of their scattering (`losses`).
     """
 
     optics: Optics
@@ -133,6 +134,8 @@ class Experiment:
     intensity_rms: float = 0.0
     defocus_drift_a: float = 0.0
     astigmatism_drift_a: float = 0.0
+    inelastic_part: float = 0.0
+    inelastic_angle_rad: float = 1e-4
 
     @property
     def electrons_per_pattern(self) -> float:

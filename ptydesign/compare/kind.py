@@ -64,10 +64,11 @@ def load(folder: Path, scale: str, root: Path) -> Resolved:
 def _warnings(study: CompareStudy, folder: Path) -> Iterator[str]:
     questions = [*improbable.of_experiment(study.experiment, "experiment"), *improbable.of_thickness(study.sample)]
     questions += improbable.of_image(study.sample, study.experiment.voltage_kv)
+    narrowest = min(plan.probe.window for plan in study.reconstructions.values())
     for name, design in study.designs.items():
         config = study.config(name)
         questions += improbable.of_experiment(config, f"designs.{name}", design.point)
-        yield from checks.window_warnings(config, name)
+        yield from checks.window_warnings(config, name, narrowest)
         for dose in study.doses_e_per_a2:
             yield from checks.faint_warnings(dose, config.step_a, f"the step of {name}")
     for name, plan in study.reconstructions.items():

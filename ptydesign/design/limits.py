@@ -25,7 +25,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from ptydesign import waves
 from ptydesign.grids import Grid
-from ptydesign.mtf import mtf
+from ptydesign.mtf import Transfer, mtf
 
 Scalar = Float[Array, ""]
 Phase = Float[np.ndarray, "slice Y X"]
@@ -41,7 +41,7 @@ class Imaging(NamedTuple):
     a position that only fills an array. background: mean counts added to every pixel.
     propagators: (slices - 1, ny, nx), in Fourier space.
     aperture: (ny, nx) 1 where an unknown probe may have Fourier components, corner-centred.
-    mtf: (ny, nx // 2 + 1), or None for a detector that blurs nothing.
+    mtf: (ny, nx // 2 + 1), with what energy losses do, or None where nothing blurs patterns.
     coherence: (mode, ny, nx) factors in Fourier space that make the incoherent probes, whose patterns add up, of the
     coherent one; None for a coherent beam. They are known: source and focal spread are no unknowns.
     """
@@ -73,9 +73,13 @@ def make_imaging(
     mtf_nyquist: float = 1.0,
     precision: type = np.float32,
     coherence: Complex[np.ndarray, "mode ny nx"] | None = None,
+    losses: Transfer | None = None,
 ) -> Imaging:
-    """The arrays of `Imaging`. grid: of the window. mtf_nyquist: of the detector, see `mtf.mtf`."""
+    """The arrays of `Imaging`. grid: of the window. mtf_nyquist: of the detector, see `mtf.mtf`. losses: see
+    `losses.transfer`."""
     transfer = mtf(grid.shape, mtf_nyquist)
+    if losses is not None:
+        transfer = losses if transfer is None else losses * transfer
     complex_ = np.complex128 if precision is np.float64 else np.complex64
     steps = np.zeros((0, *grid.shape)) if propagators is None else propagators
     return Imaging(

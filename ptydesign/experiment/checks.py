@@ -29,6 +29,8 @@ Study = TypeVar("Study", bound=SimulatedStudy)
 
 MIN_ELECTRONS = 1.0  # per pattern: less is an empty dataset
 MAX_CORNERS = 512
+WINDOWS = {1: "detector's window", 2: "waves' window, twice the detector's"}
+WIDER = {1: " (`probe: {window: 2}` in the reconstruction makes room for twice as wide ones)", 2: ""}
 PLANS = 64  # points of the space that are turned into plans before work starts
 THICKNESS_TOLERANCE = 0.2  # of the sample's, by which the reconstruction's may differ before it is warned of
 
@@ -279,29 +281,33 @@ def faint_warnings(dose: float, step_a: float, what: str) -> list[str]:
 
 
 def _check_windows(study: StudyConfig, warnings: list[str]) -> None:
-    """The reconstruction works in the detector's window; a probe that is larger than it wraps around."""
+    """The reconstruction works in the detector's window, or in twice that; a probe that is larger than it wraps
+    around."""
+    times = study.reconstruction.probe.window
     corners = [at_point(study.experiment, point, where) for where, point in extremes(study) if where == "space"]
     roomy = max(corners, key=lambda c: c.window_a - c.probe_diameter_a)
-    if roomy.probe_diameter_a > roomy.window_a:
+    if roomy.probe_diameter_a > times * roomy.window_a:
         rule = f"the detector's window (pixels x pixel_a, at most {roomy.window_a:.1f} A) must hold the probe"
         value = f"a probe {roomy.probe_diameter_a:.1f} A wide"
         raise InputError("space.detector_pixels", rule, value, "Use more detector pixels or less defocus.")
-    small = sum(c.probe_diameter_a > c.window_a for c in corners)
+    small = sum(c.probe_diameter_a > times * c.window_a for c in corners)
     if small:
         warnings.append(
-            f"{small} of the {len(corners)} corners of the space have a probe wider than the detector's window: "
-            "the data are right there, but reconstructions will be poor"
+            f"{small} of the {len(corners)} corners of the space have a probe wider than the {WINDOWS[times]}: "
+            "the data are right there, but reconstructions will be poor" + WIDER[times]
         )
-    warnings += window_warnings(at_point(study.experiment, study.reference.point, "reference"), study.reference.name)
+    reference = at_point(study.experiment, study.reference.point, "reference")
+    warnings += window_warnings(reference, study.reference.name, times)
 
 
-def window_warnings(config: ExperimentConfig, name: str) -> list[str]:
-    """Of a design whose probe wraps around."""
-    if config.probe_diameter_a <= config.window_a:
+def window_warnings(config: ExperimentConfig, name: str, times: int) -> list[str]:
+    """Of a design whose probe wraps around. times: the waves' window in windows of the detector."""
+    room = times * config.window_a
+    if config.probe_diameter_a <= room:
         return []
     return [
-        f"the {name}'s probe ({config.probe_diameter_a:.1f} A) is wider than its detector's window "
-        f"({config.window_a:.1f} A)"
+        f"the {name}'s probe ({config.probe_diameter_a:.1f} A) is wider than the {WINDOWS[times]} ({room:.1f} A)"
+        + WIDER[times]
     ]
 
 

@@ -31,7 +31,7 @@ def trial_work(
 ) -> float:
     """Work of one trial in FFT units."""
     plan = study.reconstruction
-    side = config.detector_pixels
+    side = config.detector_pixels * plan.probe.window
     sweeps = plan.sweeps * plan.probe.modes * plan.object.slices
     reconstruction = sweeps * SWEEP_TRANSFORMS * transform(side**2)
     pixel = (study.potential.pixel_a, study.potential.pixel_a)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ptydesign.design import sampling
 from ptydesign.planning import aberrations
-from ptydesign.planning.card_dose import detector_rows, dose_rows
+from ptydesign.planning.card_dose import detector_rows, dose_rows, loss_rows
 from ptydesign.planning.constraints import MOST_LOST, most_counts, rounded
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
 from ptydesign.planning.operation import Operation
@@ -58,7 +58,7 @@ def make_card(bench: Bench, operation: Operation, what: str, fft_units_per_s: fl
     """The card of a setting. what: which setting it is, in words; about: where it is from. fft_units_per_s: of this
     machine (study.cost), for the time of the reconstruction; None leaves that out."""
     rows = [*geometry(bench, operation.setting), *dose_rows(bench, operation), *_counting(bench, operation)]
-    rows += [*detector_rows(bench, operation), *_time(bench, operation)]
+    rows += [*loss_rows(bench, operation), *detector_rows(bench, operation), *_time(bench, operation)]
     rows += [*_specimen(bench, operation), *_computing(bench, operation, fft_units_per_s)]
     named = {violation.name for violation in operation.violations}
     covered = {"window", "counts per frame", "time", "detector edge"}
@@ -317,7 +317,7 @@ def _computing(bench: Bench, operation: Operation, fft_units_per_s: float | None
         return
     beam = bench.beam(operation.setting, operation.current_pa)
     plan = trial_reconstruction(bench.plan, probe_powers(bench, beam))
-    pixels = bench.pixels**2
+    pixels = (bench.pixels * plan.probe.window) ** 2
     work = SWEEP_TRANSFORMS * pixels * math.log2(pixels) * plan.sweeps * plan.final_slices[0] * plan.probe.modes
     minutes = operation.positions * work / fft_units_per_s / 60
     yield Row(

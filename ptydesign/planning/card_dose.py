@@ -13,6 +13,8 @@ from ptydesign.planning.rows import GREEN, INFO, RED, Row, graded, part_words, u
 
 FORMULA = "current × exposure / (e s² dose)"
 CONTRAST = 0.1  # of the finest fringe, below which the card says so
+LOST = 0.5  # part of the electrons, above which the card says so: t / lambda of 0.7
+LOSSES = "Iakoubovskii et al., Microsc. Res. Tech. 71:626 (2008)"
 COINCIDENCE = (
     "electrons of a pixel and frame scatter as Poisson's; of those that meet in an event's pixels one is found"
 )
@@ -80,6 +82,21 @@ def _source(bench: Bench) -> str:
         words = ["no read-out time" if known else "read-out time not known, taken as 0"]
     words.append(f"beam {'off' if instrument.beam_blanked_in_flyback else 'on'} in the flyback")
     return "; ".join([*words, *([f"{before:g} e/Å² before the scan"] if before else [])])
+
+
+def loss_rows(bench: Bench, operation: Operation) -> Iterator[Row]:
+    """Which part of the electrons loses energy in the specimen."""
+    found = bench.losses(operation.setting.voltage_kv)
+    if found is None:
+        return
+    part, filtered = 100 * found.part, bench.instrument.energy_filter
+    yield Row(
+        "Electrons that lose energy", part, "%", f"{100 * LOST:g} or less", graded(part, 100 * LOST, 100),
+        "1 − exp(−t / λ), λ = " + f"{found.mean_free_path_nm:.3g} nm at {found.density_g_cm3:.3g} g/cm³",
+        LOSSES + ("; filtered out" if filtered else "; counted, blurred by a Lorentzian of "
+                  f"{found.angle_mrad:.2g} mrad"),
+        unless(found.part <= LOST, "A thinner specimen, or a higher voltage."),
+    )  # fmt: skip
 
 
 def detector_rows(bench: Bench, operation: Operation) -> Iterator[Row]:

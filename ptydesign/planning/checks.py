@@ -32,6 +32,7 @@ def check_plan(plan: PlanningStudy, folder: Path) -> tuple[PlanningStudy, list[s
     plan = plan.model_copy(update={"sample": sample})
     _check_detector(plan)
     bench = Bench(plan)
+    bench.losses(max(plan.instrument.voltages_kv))  # raises where there are no atoms to know them from
     _check_camera(bench)
     _check_frame_rate(bench)
     _check_expert(bench)

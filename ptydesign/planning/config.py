@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ptydesign.config import Count, Strict
 from ptydesign.design.settings import SearchConfig
@@ -141,10 +149,18 @@ class InstrumentConfig(Strict):
     rotation_error_deg: float = Field(0.0, ge=0, le=20)
     """How well the rotation between scan and detector is known, one standard deviation in degrees; draws of errors have
     it."""
+    energy_filter: bool | None = None
+    """Whether electrons that lost energy in the specimen are filtered out (true), or are counted in slightly blurred
+    patterns (false); how many follows from its density and thickness. null leaves energy losses out."""
     conventions: Conventions = Conventions()
     """How the microscope's software counts defocus and rotation."""
     sources: dict[str, str] = Field(default_factory=dict)
     """Where numbers are from, by the names of their fields; for an instrument that is kept as a file."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Written as before there was `energy_filter`: what was planned stays valid."""
+        return {name: value for name, value in handler(self).items() if name != "energy_filter" or value is not None}
 
     @classmethod
     def instead_of(cls, key: str, value: Any) -> str:
@@ -287,7 +303,22 @@ class SimulationConfig(Strict):
     parametrization: Literal["kirkland", "lobato"] = "kirkland"
     """Table of the atoms' scattering factors."""
     thermal_sigma_a: float = Field(0.0, ge=0)
-    """Thermal displacement of all atoms in angstrom, 1-D rms, as a Debye-Waller factor; 0 is atoms at rest."""
+    """Thermal displacement of all atoms in angstrom, 1-D rms; 0 is atoms at rest."""
+    phonons: int = Field(0, ge=0, le=64)
+    """Snapshots of the displaced atoms whose patterns are averaged, with diffuse scattering; time and memory grow with
+    them. 0 is their time average, a Debye-Waller factor."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Written as before there were `phonons`: what was planned stays valid."""
+        return {name: value for name, value in handler(self).items() if name != "phonons" or value}
+
+    @model_validator(mode="after")
+    def _moving(self) -> SimulationConfig:
+        if self.phonons and not self.thermal_sigma_a:
+            mend = "Give it, as 0.08, or leave phonons out."
+            raise InputError("thermal_sigma_a", "must be greater than 0 for phonons", self.thermal_sigma_a, mend)
+        return self
 
 
 class RobustnessConfig(Strict):

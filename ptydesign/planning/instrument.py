@@ -17,6 +17,7 @@ from ptydesign.planning import aberrations
 from ptydesign.planning.config import PlanningStudy
 from ptydesign.planning.detectors import Detector, find_detector
 from ptydesign.planning.gun import focal_spread_nm, scaled_source_a, source_rms_a
+from ptydesign.planning.inelastic import Losses, density_and_thickness, losses_in
 from ptydesign.simulate.window import rays_radius_a
 from ptydesign.types import Optics
 from ptydesign.units import MM, MRAD, NM, wavelength_a
@@ -105,8 +106,9 @@ class Bench:
         return wavelength_a(setting.voltage_kv) / (self.pixels * self.pixel_mrad(setting.camera) * MRAD)
 
     def window_a(self, setting: Setting) -> float:
-        """Real-space window lambda / dtheta of a pattern."""
-        return wavelength_a(setting.voltage_kv) / (self.pixel_mrad(setting.camera) * MRAD)
+        """Real-space window that waves have room in: lambda / dtheta of a pattern, or twice that (`probe.window`)."""
+        times = 1 if self.plan.reconstruction is None else self.plan.reconstruction.probe.window
+        return times * wavelength_a(setting.voltage_kv) / (self.pixel_mrad(setting.camera) * MRAD)
 
     @cached_property
     def _aberrations(self) -> dict[str, float]:
@@ -178,6 +180,18 @@ class Bench:
     def mtf(self, voltage_kv: float) -> float:
         """Modulation transfer at the Nyquist frequency of the pixels as they are reconstructed."""
         return self.detector.mtf_at(voltage_kv) ** (math.sin(math.pi / 2 / self.bin) ** 2)
+
+    @cached_property
+    def _specimen(self) -> tuple[float, float]:
+        return density_and_thickness(self.plan.sample)
+
+    def losses(self, voltage_kv: float) -> Losses | None:
+        """Energy losses in the specimen as planned; None where they are left out."""
+        return None if self.instrument.energy_filter is None else losses_in(*self._specimen, voltage_kv)
+
+    def kept_part(self, voltage_kv: float) -> float:
+        """Part of the electrons that an energy filter lets through; 1 without one."""
+        return 1 - self.losses(voltage_kv).part if self.instrument.energy_filter else 1.0
 
     @property
     def largest_step_a(self) -> float:

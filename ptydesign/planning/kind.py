@@ -323,10 +323,11 @@ def _work_of_settings(resolved: PlanningResolved) -> np.ndarray:
 def _work_of(resolved: PlanningResolved, settings: Sequence[Setting]) -> np.ndarray:
     """Work of a trial of each setting: (setting,)."""
     bench, limit, each = resolved.bench, resolved.study.goal.dose_limit, []
+    snapshots = max(1, resolved.study.simulation.phonons)
     for setting in settings:
         study, operation = resolved.of(setting).study, operate(bench, setting, limit)
         config = study.experiment if operation.current_pa is None else to_experiment_config(bench, operation)
-        each.append(estimate.trial_work(for_beam(bench, study, config), config, _slices(resolved)))
+        each.append(estimate.trial_work(for_beam(bench, study, config), config, _slices(resolved), snapshots))
     return np.asarray(each)
 
 

@@ -29,6 +29,7 @@ from ptydesign.planning.search import find_search, read_round
 from ptydesign.planning.space import setting_of
 from ptydesign.score.spread import period_a, rms_rad
 from ptydesign.simulate.coherence import incoherent_probes
+from ptydesign.simulate.detector import losses_of
 from ptydesign.study.acquisition import to_experiment
 from ptydesign.types import Experiment, Potential
 from ptydesign.units import MRAD, interaction_parameter, wavelength_a
@@ -88,9 +89,11 @@ def make_scene(resolved: PlanningResolved, setting: Setting, dose_e_per_a2: floa
     if slices > 1:
         one = np.asarray(waves.propagator(grid.frequencies(), wavelength, each_a))
         steps = np.repeat(one[None], slices - 1, axis=0)
-    coherence = _coherence(grid, spectrum, to_experiment(planned, dose_e_per_a2))
-    imaging = limits.make_imaging(grid, positions, electrons, np.abs(spectrum) > 0, 0.0, steps,
-                                  planned.mtf_nyquist, coherence=coherence)  # fmt: skip
+    beam = to_experiment(planned, dose_e_per_a2)
+    imaging = limits.make_imaging(
+        grid, positions, electrons, np.abs(spectrum) > 0, 0.0, steps, planned.mtf_nyquist,
+        coherence=_coherence(grid, spectrum, beam), losses=losses_of(beam),
+    )  # fmt: skip
     unknowns = limits.Unknowns(np.asarray(phase, np.float32), limits.probe_unknowns(spectrum))
     return Scene(unknowns, imaging, _window(canvas, field, pixel), pixel)
 

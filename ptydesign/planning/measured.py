@@ -132,7 +132,7 @@ def _dose(bench: Bench, setting: Setting, dataset: Dataset) -> Taken:
     counts = dataset.electrons_per_pattern
     if counts is None:
         counts = float(np.mean(np.sum(dataset.patterns * dataset.mask, axis=(1, 2), dtype=np.float64)))
-    electrons = counts / (bench.detector.dqe or 1.0)
+    electrons = counts / (bench.detector.dqe or 1.0) / bench.kept_part(setting.voltage_kv)
     counted = electrons / setting.step_a**2
     dose = counted + bench.goal.pre_exposure_e_per_a2
     for _ in range(20):  # the part that is counted depends on the dose itself

@@ -64,7 +64,8 @@ def operate(bench: Bench, setting: Setting, dose_e_per_a2: float, current_pa: fl
     """
     applied = sampling.electrons_per_pattern(dose.scanned(bench, dose_e_per_a2), setting.step_a)
     alpha, pixel = setting.semiangle_mrad, bench.physical_pixel_mrad(setting.camera)
-    bright = sampling.counts_per_bright_pixel(1.0, alpha * MRAD, pixel * MRAD)
+    kept = bench.kept_part(setting.voltage_kv)
+    bright = kept * sampling.counts_per_bright_pixel(1.0, alpha * MRAD, pixel * MRAD)
     shape = bench.scan_shape(setting.step_a)
     possible = {i: dose.share(bench, setting, dose_e_per_a2, i) for i in _currents(bench, setting, applied, bright)}
     current = current_pa or _current(bench, setting, possible, shape)
@@ -74,7 +75,7 @@ def operate(bench: Bench, setting: Setting, dose_e_per_a2: float, current_pa: fl
         time_s = _scan_time_s(bench, share, shape)
     part = share.part if share else dose.scanned(bench, dose_e_per_a2) / dose_e_per_a2
     electrons = max(0.0, share.electrons) if share else applied
-    counts = electrons * bright
+    counts, electrons = electrons * bright, electrons * kept
     found += constraints.counts(bench, setting, counts)
     if current is None:
         found.append(constraints.no_current(bench, setting, dose_e_per_a2, applied, applied * bright))

@@ -127,7 +127,8 @@ def mode_study(bench: Bench, mode: Mode) -> StudyConfig:
     sample = plan.sample
     if mode.thickness != 1.0:
         sample = sample.model_copy(update={"thickness_a": sample.thickness_a * mode.thickness})
-    sigma = plan.simulation.thermal_sigma_a
+    sigma, snapshots = plan.simulation.thermal_sigma_a, plan.simulation.phonons
+    motion = {"kind": "frozen_phonons", "configurations": snapshots} if snapshots else {"kind": "debye_waller"}
     width = max(0.3, SSIM_WIDTH_A / pixel)
     low, high = _reached_nm(bench, base)
     coarsest = min(instrument.step_a.high, bench.largest_step_a) * 1.0001
@@ -153,7 +154,7 @@ def mode_study(bench: Bench, mode: Mode) -> StudyConfig:
             "parametrization": plan.simulation.parametrization,
             "pixel_a": pixel / max(2, math.ceil(pixel / FINEST_A)),
             "slice_thickness_a": plan.simulation.slice_thickness_a,
-            "thermal": {"kind": "debye_waller", "sigma_a": sigma} if sigma else None,
+            "thermal": motion | {"sigma_a": sigma} if sigma else None,
         },
         experiment={
             **_experiment(bench, base),
@@ -215,7 +216,16 @@ def _experiment(bench: Bench, setting: Setting) -> dict[str, Any]:
         "line_noise_a": instrument.line_noise_a,
         "mtf_nyquist": bench.mtf(setting.voltage_kv),
         **aberrations.fields(instrument.aberrations),
+        **_losses(bench, setting),
     }
+
+
+def _losses(bench: Bench, setting: Setting) -> dict[str, float]:
+    """Fields of an acquisition whose electrons are counted after energy losses, too."""
+    found = bench.losses(setting.voltage_kv)
+    if found is None or bench.instrument.energy_filter:
+        return {}
+    return {"inelastic_part": found.part, "inelastic_angle_mrad": found.angle_mrad}
 
 
 def still_config(bench: Bench, operation: Operation) -> ExperimentConfig:
@@ -264,8 +274,10 @@ def drift_angle(bench: Bench) -> float:
 
 
 def detected_dose(bench: Bench, operation: Operation) -> float:
-    """The dose that the detector sees: the counted part of the applied one, times the DQE."""
-    return operation.dose_e_per_a2 * operation.counted_part * (bench.detector.dqe or 1.0)
+    """The dose that the detector sees: the counted part of the applied one, what a filter lets through, times the
+    DQE."""
+    kept = bench.kept_part(operation.setting.voltage_kv)
+    return operation.dose_e_per_a2 * operation.counted_part * kept * (bench.detector.dqe or 1.0)
 
 
 def make_bench(plan: PlanningStudy) -> Bench:

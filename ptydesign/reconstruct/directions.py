@@ -78,7 +78,7 @@ def directions(
         return fft2(d_probe) * jnp.conj(factor), d_patch, first, loss * weight
 
     zero = no_direction(state, illumination=not gradient)
-    dark = jnp.zeros(shape, zero.loss.dtype)
+    dark = problem.no_loss()
 
     def found(slots: Indices, weight: Members) -> tuple[Array, ...]:
         return *jax.vmap(one)(slots, weight.astype(state.positions_px.dtype)), weight

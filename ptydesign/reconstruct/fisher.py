@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from ptydesign.reconstruct.forward import Problem
 from ptydesign.reconstruct.noise import NOISE_MODELS
-from ptydesign.reconstruct.shapes import Index, Modes, Pattern, Scalar
+from ptydesign.reconstruct.shapes import Index, Lit, Modes, Pattern, Scalar
 
 Slopes, Curvatures = Float[Array, "slot k"], Float[Array, "slot k k"]
 
@@ -38,8 +38,8 @@ def scores(
     return flat @ slope.ravel(), (flat * (problem.mask * bend).ravel()) @ flat.T
 
 
-def change_of_pattern(far: Modes, d_far: Modes, weight: Scalar) -> Pattern:
-    """dI (ky, kx) of a change of the far field (mode, ky, kx)."""
+def change_of_pattern(far: Modes, d_far: Modes, weight: Scalar) -> Lit:
+    """dI of a change of the far field (mode, ky, kx)."""
     return 2 * weight * jnp.sum(far.real * d_far.real + far.imag * d_far.imag, axis=0)
 
 

@@ -1,8 +1,9 @@
 """The forward model of every engine, and the loops over positions that share it.
 
-psi_0,m = P_m(r - X_j) O(r);  psi_s = p_s * psi_{s-1} O_s;  I_j = w_j B sum_m |F psi_m|^2 (+ background)
+psi_0,m = P_m(r - X_j) O(r);  psi_s = p_s * psi_{s-1} O_s;  I_j = w_j B S sum_m |F psi_m|^2 (+ background)
 
-B, where there is one, is the blur of the detector's MTF: symmetric, so its own adjoint.
+B, where there is one, is the blur of the detector's MTF: symmetric, so its own adjoint. S sums over the detector's
+pixels where the window is wider than the detector's, so that F has several samples in each (`pixels`).
 
 A loop that reads part of its carry, and changes that part after a long calculation, makes XLA copy the whole of it in
 each pass. Such a loop keeps what it found and writes it at the start of the next pass, before it reads.
@@ -23,9 +24,9 @@ from jaxtyping import Array, Bool, Complex, Float, Inexact, Int, Num
 
 from ptydesign import accelerator
 from ptydesign.grids import Grid
-from ptydesign.reconstruct import cores
+from ptydesign.reconstruct import cores, pixels
 from ptydesign.reconstruct.noise import NOISE_MODELS
-from ptydesign.reconstruct.shapes import AnyCanvas, Basis, Index, Modes, Patch, Pattern, Propagators, Scalar, Wave
+from ptydesign.reconstruct.shapes import AnyCanvas, Basis, Index, Lit, Modes, Patch, Pattern, Propagators, Scalar, Wave
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2, propagator
 
@@ -65,18 +66,30 @@ class Problem(NamedTuple):
             return self.patterns[index]
         return self.patterns[self.rows[index]].astype(self.mask.dtype) * self.mask
 
-    def seen(self, pattern: Float[Array, "*stack ny nx"]) -> Float[Array, "*stack ny nx"]:
-        """B of one or several patterns."""
+    def seen(self, intensity: Float[Array, "*stack wy wx"]) -> Float[Array, "*stack ny nx"]:
+        """B S of one or several intensities in the waves' window."""
+        return self._blurred(pixels.summed(intensity, self.mask.shape))
+
+    def seen_back(self, factor: Pattern, window: tuple[int, int], gradient: bool) -> Lit:
+        """What a factor of each pixel is for the waves' samples. gradient: the adjoint of `seen`; else its mean over
+        the pixels that a sample counts in."""
+        return pixels.spread(self._blurred(factor), window, gradient)
+
+    def _blurred(self, pattern: Float[Array, "*stack ny nx"]) -> Float[Array, "*stack ny nx"]:
         if self.transfer is None:
             return pattern
         return jnp.fft.irfft2(jnp.fft.rfft2(pattern) * self.transfer, s=pattern.shape[-2:]).astype(pattern.dtype)
 
     def expected(self, far: Modes, weight: Scalar) -> Pattern:
-        """Mean counts (ky, kx) of a wave on the detector (mode, ky, kx) with an intensity factor."""
-        pattern = weight * jnp.sum(far.real**2 + far.imag**2, axis=0)
+        """Mean counts (ky, kx) of a wave on the detector (mode, *window) with an intensity factor."""
+        pattern = self.seen(weight * jnp.sum(far.real**2 + far.imag**2, axis=0))
         if self.transfer is not None:
-            pattern = jnp.maximum(self.seen(pattern), 0)  # rounding may leave -1e-6
+            pattern = jnp.maximum(pattern, 0)  # rounding may leave -1e-6
         return pattern + self.background
+
+    def no_loss(self) -> Pattern:
+        """Where losses of pixels are summed."""
+        return jnp.zeros_like(self.mask)
 
 
 class Optical(NamedTuple):
@@ -219,7 +232,7 @@ def lit_exit_waves(
     """`exit_waves`, and the intensity (slice, y, x), summed over the modes that update the object, that falls on each
     slice."""
 
-    def lit(wave: Modes) -> Pattern:
+    def lit(wave: Modes) -> Lit:
         wave = wave if modes == "all" else wave[:1]
         return jnp.sum(wave.real**2 + wave.imag**2, axis=0)
 
@@ -253,13 +266,13 @@ def compare_with_data(
 def compare_far(
     far: Modes, pattern: Pattern, weight: Scalar, problem: Problem, noise: str, gradient: bool = False
 ) -> tuple[Modes, Pattern]:
-    """`compare_with_data` for a wave on the detector (mode, ky, kx): the step is one there, too."""
+    """`compare_with_data` for a wave on the detector (mode, *window): the step is one there, too."""
     model = NOISE_MODELS[noise]
     expected = problem.expected(far, weight)
     loss = problem.mask * model.nll(expected, pattern, problem.offset)
     factor = -model.slope(expected, pattern, problem.offset)
     factor = factor * weight if gradient else factor * 2 / model.curvature(expected, pattern, problem.offset)
-    return problem.seen(problem.mask * factor) * far, loss
+    return problem.seen_back(problem.mask * factor, far.shape[-2:], gradient) * far, loss
 
 
 def exit_waves_and_adjoint(

@@ -33,10 +33,10 @@ def misfits(state: ReconState, dataset: Dataset, noise: str, offset: float) -> F
     """
     double = np.asarray(state.object).dtype == np.complex128
     real = np.float64 if double else np.float32
-    shape = dataset.grid.shape
+    shape, window = dataset.grid.shape, np.asarray(state.probe.shape[-2:])
     positions = (dataset.positions_a - np.asarray(state.origin_a)) / np.asarray(state.pixel_a)
-    first = np.rint(positions) - [shape[0] // 2, shape[1] // 2]
-    if np.any(first < 0) or np.any(first + shape > state.object.shape[-2:]):
+    first = np.rint(positions) - window // 2
+    if np.any(first < 0) or np.any(first + window > state.object.shape[-2:]):
         raise InputError("positions", "must lie on the reconstruction", "a window leaves it", "Give patterns inside.")
     mean = float((dataset.patterns * dataset.mask).mean())
     background = np.zeros(shape) if dataset.background is None else dataset.background

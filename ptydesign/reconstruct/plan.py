@@ -14,6 +14,7 @@ from ptydesign.errors import InputError
 from ptydesign.reconstruct.correction import Correction
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.observers import OBSERVERS
+from ptydesign.reconstruct.pixels import Factor
 from ptydesign.reconstruct.schedule import Budget
 from ptydesign.reconstruct.starts import OBJECT_STARTS, PROBE_STARTS
 from ptydesign.shown import Shown
@@ -31,6 +32,9 @@ class ProbeStart(Strict):
     mode_powers: tuple[float, ...] = ()
     """Fraction of the total power of each mode after the first, which has the rest; [0.1, 0.05] makes three modes. More
     modes take up partial coherence."""
+    window: Factor = 1
+    """Side of the probe's window in windows of the detector. With 2 a probe may be twice as wide, and patterns are
+    integrated over the detector's pixels instead of sampled in their middle; it takes four times as long."""
     opr_modes: int = Field(0, ge=0, le=20)
     """Modes by which the first mode varies over the scan (orthogonal probe relaxation), for drifts of focus or
     astigmatism; 0 is a fixed probe."""
@@ -45,8 +49,9 @@ class ProbeStart(Strict):
 
     @model_serializer(mode="wrap")
     def _leave_out_unused(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """A plan without OPR, and one that starts from the nominal probe, is written as before there was a choice."""
-        return {k: v for k, v in handler(self).items() if (k, v) not in (("opr_modes", 0), ("method", "nominal"))}
+        """What is as it was before there was a choice isn't written."""
+        before = (("opr_modes", 0), ("method", "nominal"), ("window", 1))
+        return {k: v for k, v in handler(self).items() if (k, v) not in before}
 
     @property
     def modes(self) -> int:

@@ -15,6 +15,7 @@ from ptydesign import waves
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid, crop_spectrum
+from ptydesign.reconstruct.pixels import Factor, window_of
 from ptydesign.reconstruct.regularise import on_probes
 from ptydesign.types import Dataset, ReconState
 
@@ -100,18 +101,24 @@ def fit_spectrum(spectrum: Spectrum, shape: tuple[int, int]) -> Shaped[np.ndarra
     return spectrum
 
 
+def fit_window(probe: Spectrum, shape: tuple[int, int]) -> Complex[np.ndarray, "*stack {shape[0]} {shape[1]}"]:
+    """Probe modes (..., ny, nx), centred, cut to a smaller window or with zeros around them; pixels stay."""
+    return np.fft.fftshift(fit_spectrum(np.fft.ifftshift(probe, axes=(-2, -1)), shape), axes=(-2, -1))
+
+
 def fit_probe(probe: Spectrum, shape: tuple[int, int]) -> Complex[np.ndarray, "*stack {shape[0]} {shape[1]}"]:
     """Probe modes (..., ny, nx), centred, band-limited or refined to `shape`; the power of kept frequencies stays."""
     spectrum = np.fft.fft2(np.fft.ifftshift(probe, axes=(-2, -1)), norm="ortho")
     return np.fft.fftshift(np.fft.ifft2(fit_spectrum(spectrum, shape), norm="ortho"), axes=(-2, -1))
 
 
-def resample_state(state: ReconState, change: Resample) -> ReconState:
-    """The state on another pixel, with other slices and other modes. NumPy arrays in and out."""
+def resample_state(state: ReconState, change: Resample, window: Factor = 1) -> ReconState:
+    """The state on another pixel, with other slices and other modes. NumPy arrays in and out. window: of the waves, in
+    windows of the detector."""
     state = dataclasses.replace(state, object=np.asarray(state.object, np.complex128))
     state = on_probes(state, lambda probe: np.asarray(probe, np.complex128))
-    if change.pixels is not None and tuple(change.pixels) != state.probe.shape[-2:]:
-        state = change_pixel(state, tuple(change.pixels))
+    if change.pixels is not None and window_of(change.pixels, window) != state.probe.shape[-2:]:
+        state = change_pixel(state, window_of(change.pixels, window))
     if change.slices is not None:
         state = change_slices(state, change.slices, change.slice_thickness_a)
     if change.modes is not None:

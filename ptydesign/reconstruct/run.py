@@ -34,6 +34,7 @@ from ptydesign.reconstruct.engine import Engine, EngineConfig, Memory
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.forward import Problem
 from ptydesign.reconstruct.observers import OBSERVERS, Observer
+from ptydesign.reconstruct.pixels import pixels_of
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import fit_spectrum, resample_dataset, resample_state
 from ptydesign.reconstruct.schedule import Clock
@@ -132,7 +133,7 @@ def _reconstruct(
         if saved is None:
             if settings.resample is not None:
                 changed = jax.tree.map(np.asarray, state)
-                state = to_device(resample_state(changed, settings.resample), real)
+                state = to_device(resample_state(changed, settings.resample, plan.probe.window), real)
                 check_inside(state, count)
             record.engine, record.sweep, record.first = number, 0, len(record.loss)
             memory = accelerate.init(engine.init(state, options), state, options)
@@ -144,7 +145,8 @@ def _reconstruct(
         state, memory = cores.placed((state, memory), over)
         host, sent = hosts[number], Sent(real)
         if host is None:
-            problem = make_problem(resample_dataset(dataset, state.probe.shape[-2:]), settings, room, real, over)
+            pixels = pixels_of(state.probe.shape[-2:], plan.probe.window)
+            problem = make_problem(resample_dataset(dataset, pixels), settings, room, real, over)
         else:
             problem = cores.placed(small_problem(dataset, host.pixels, settings, room, real), over)
         electrons = float(problem.counts) * count

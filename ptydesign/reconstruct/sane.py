@@ -16,6 +16,7 @@ import numpy as np
 from ptydesign.errors import InputError
 from ptydesign.reconstruct.misfit import misfits
 from ptydesign.reconstruct.paths import with_values
+from ptydesign.reconstruct.pixels import Factor, pixels_of
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import resample_dataset
 from ptydesign.types import Dataset, Outcome, ReconState, blocks
@@ -79,7 +80,8 @@ def hold_out(dataset: Dataset, part: float, seed: int) -> tuple[Dataset, Dataset
 class Best:
     """An observer of `reconstruct` that keeps the state whose misfit of held-out patterns is least.
 
-    nominal: what is reconstructed, as the plan corrects it; heldout likewise. noise, offset: of the misfit. misfit:
+    nominal: what is reconstructed, as the plan corrects it; heldout likewise. noise, offset: of the misfit. window: of
+    the waves, in windows of the detector. misfit:
     negative log-likelihood per electron, {sweep: value}. state: the best so far, NumPy; sweep: after which, 0 is the
     start, which counts if `look` was given it.
     """
@@ -88,6 +90,7 @@ class Best:
     heldout: Dataset
     noise: str
     offset: float
+    window: Factor = 1
     misfit: dict[int, float] = field(default_factory=dict)
     state: ReconState | None = None
     sweep: int = 0
@@ -102,7 +105,7 @@ class Best:
         if state.opr_weights is not None:
             kept = kept.replace(opr_weights=state.opr_weights[:count])
         kept = jax.tree.map(np.array, kept)
-        seen = resample_dataset(self.heldout, kept.probe.shape[-2:])
+        seen = resample_dataset(self.heldout, pixels_of(kept.probe.shape[-2:], self.window))
         where = self._found(kept, seen.positions_a)
         electrons = float(np.sum(seen.patterns * seen.mask))
         values = misfits(kept, dataclasses.replace(seen, positions_a=where), self.noise, self.offset)

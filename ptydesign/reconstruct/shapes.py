@@ -19,4 +19,5 @@ Modes = Complex[Array, "mode ny nx"]  # a probe, or a wave
 Basis = Complex[Array, "varying ny nx"]  # by which a probe's first mode varies
 Wave = Complex[Array, "ny nx"]
 Propagators = Complex[Array, "step ny nx"]
-Pattern = Float[Array, "ny nx"]
+Lit = Float[Array, "ny nx"]  # such as an intensity
+Pattern = Float[Array, "ky kx"]  # on the detector, whose window may be smaller

@@ -6,10 +6,12 @@ import numpy as np
 from jaxtyping import Complex
 
 from ptydesign.errors import InputError
+from ptydesign.grids import Grid
 from ptydesign.reconstruct.opr import start_basis
+from ptydesign.reconstruct.pixels import window_of
 from ptydesign.reconstruct.plan import Plan
-from ptydesign.reconstruct.resample import CANVAS_MULTIPLE, MARGIN_PX, orthonormal_modes
-from ptydesign.reconstruct.starts import OBJECT_STARTS, PROBE_STARTS
+from ptydesign.reconstruct.resample import CANVAS_MULTIPLE, MARGIN_PX, fit_window, orthonormal_modes
+from ptydesign.reconstruct.starts import OBJECT_STARTS, PROBE_STARTS, of_optics
 from ptydesign.types import Dataset, ReconState, blocks
 from ptydesign.units import wavelength_a
 
@@ -25,7 +27,7 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
     Raises InputError if neither optics nor a probe guess is known, or the positions span an absurd area.
     """
     pixel = np.asarray(dataset.grid.pixel_a)
-    shape = np.asarray(dataset.grid.shape)
+    shape = np.asarray(window_of(dataset.grid.shape, plan.probe.window))
     low, high = dataset.positions_a.min(axis=0), dataset.positions_a.max(axis=0)
     margin = np.full(2, MARGIN_PX)
     if any(settings.refine_positions for settings in plan.engines):
@@ -53,19 +55,29 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
         wavelength_a=np.asarray(wavelength_a(dataset.voltage_kv)),
     )
     if plan.probe.opr_modes:
-        basis = start_basis(state.probe[0], dataset.grid, plan.probe.opr_modes)
+        basis = start_basis(state.probe[0], waves_grid(dataset, plan), plan.probe.opr_modes)
         state = state.replace(opr_modes=basis, opr_weights=np.zeros((len(dataset.positions_a), len(basis))))
-    found = OBJECT_STARTS[plan.object.method](dataset, state)
+    seen = state.replace(probe=fit_window(state.probe, dataset.grid.shape))
+    found = OBJECT_STARTS[plan.object.method](dataset, seen)
     if found.ndim == 2:
         found = np.repeat(np.exp(1j * np.angle(found) / slices)[None], slices, axis=0)
     return state.replace(object=np.asarray(found, np.complex128))
 
 
+def waves_grid(dataset: Dataset, plan: Plan) -> Grid:
+    """The grid of the waves' window, which may be wider than the patterns'."""
+    return Grid(window_of(dataset.grid.shape, plan.probe.window), dataset.grid.pixel_a)
+
+
 def start_probe(dataset: Dataset, plan: Plan) -> Complex[np.ndarray, "mode ny nx"]:
-    """Probe modes (mode, ny, nx) complex128, centred, with the plan's powers and the data's mean counts."""
-    grid = dataset.grid
-    guess = np.asarray(PROBE_STARTS[plan.probe.method](dataset), np.complex128)
-    guess = guess if guess.ndim == 3 else guess[None]
+    """Probe modes (mode, ny, nx) complex128, centred, with the plan's powers and the data's mean counts. What is given
+    in the patterns' window is zero beyond it."""
+    grid = waves_grid(dataset, plan)
+    if plan.probe.method == "nominal" and dataset.probe_guess is None:
+        guess = of_optics(dataset, grid)
+    else:
+        guess = np.asarray(PROBE_STARTS[plan.probe.method](dataset), np.complex128)
+    guess = fit_window(guess if guess.ndim == 3 else guess[None], grid.shape)
     first = guess[0]
     modes = orthonormal_modes(first, grid, guess, plan.probe.modes)
     powers = np.asarray([1 - sum(plan.probe.mode_powers), *plan.probe.mode_powers])

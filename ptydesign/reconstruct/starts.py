@@ -17,6 +17,7 @@ from jaxtyping import Complex
 from ptydesign import waves
 from ptydesign.errors import InputError
 from ptydesign.functions import Place, Registry, guarded
+from ptydesign.grids import Grid
 from ptydesign.reconstruct import tried
 from ptydesign.reconstruct.direct import METHODS
 from ptydesign.types import Dataset, ReconState
@@ -33,9 +34,14 @@ def vacuum(dataset: Dataset, state: ReconState) -> Complex[np.ndarray, "slice y 
 
 def nominal(dataset: Dataset) -> Complex[np.ndarray, "*mode ny nx"]:
     """The dataset's own guess, else the probe of its optics. Raises InputError if it has neither."""
-    grid, optics = dataset.grid, dataset.optics
     if dataset.probe_guess is not None:
         return np.asarray(dataset.probe_guess, np.complex128)
+    return of_optics(dataset, dataset.grid)
+
+
+def of_optics(dataset: Dataset, grid: Grid) -> Complex[np.ndarray, "ny nx"]:
+    """The probe of a dataset's optics in a window. Raises InputError if it has none."""
+    optics = dataset.optics
     if optics is None:
         raise InputError(
             "dataset.optics", "needs nominal optics or a probe guess to start from", None, "Add one to the dataset."

@@ -163,9 +163,9 @@ def places(largest: Member, free: float) -> int:
 
 def needed_bytes(member: Member) -> int:
     """What a reconstruction takes of the device's memory."""
-    ny, nx = member.dataset.grid.shape
-    modes, slices = len(member.start.probe), len(member.start.object)
-    patterns = 2 * 4 * capacity(member.count) * ny * nx  # twice, while they are put together
+    slices, (modes, ny, nx) = len(member.start.object), member.start.probe.shape
+    pixels = int(np.prod(member.dataset.grid.shape))
+    patterns = 2 * 4 * capacity(member.count) * pixels  # twice, while they are put together
     waves = 8 * WAVES * member.settings.members(member.count) * ny * nx * modes * slices
     canvases = 8 * CANVASES * slices * int(np.prod(member.canvas))
     return patterns + waves + canvases

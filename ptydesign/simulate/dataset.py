@@ -12,8 +12,9 @@ from scipy.fft import next_fast_len
 
 from ptydesign import __version__
 from ptydesign.errors import InputError, nearest
+from ptydesign.losses import THETA_C_RAD
 from ptydesign.simulate.coherence import source_points
-from ptydesign.simulate.detector import MAX_MEAN_COUNTS, apply_mtf, check_detector, readout
+from ptydesign.simulate.detector import MAX_MEAN_COUNTS, blurred, check_detector, readout
 from ptydesign.simulate.scan import check_scan, half_extent_a, raster, true_positions
 from ptydesign.simulate.window import Window, choose_window
 from ptydesign.types import Dataset, Experiment, Potential, Truth
@@ -27,6 +28,8 @@ FINITE = (
     "intensity_rms",
     "defocus_drift_a",
     "astigmatism_drift_a",
+    "inelastic_part",
+    "inelastic_angle_rad",
 )
 
 
@@ -59,6 +62,8 @@ def content_of(experiment: Experiment) -> dict[str, Any]:
     found = asdict(experiment)
     for section, names in ADDED.items():
         found[section] = {name: value for name, value in found[section].items() if value or name not in names}
+    if not experiment.inelastic_part:
+        del found["inelastic_part"], found["inelastic_angle_rad"]
     return found
 
 
@@ -82,6 +87,12 @@ def check_experiment(experiment: Experiment) -> None:
     for name in ("source_size_a", "focal_spread_a", "intensity_rms"):
         if getattr(experiment, name) < 0:
             raise InputError(name, "must not be negative", getattr(experiment, name), "Give 0 for none.")
+    if not 0 <= experiment.inelastic_part < 1:
+        mend = "Give the part of the electrons, as 0.2."
+        raise InputError("inelastic_part", "must be at least 0 and less than 1", experiment.inelastic_part, mend)
+    if not 0 < experiment.inelastic_angle_rad < THETA_C_RAD:
+        rule, mend = f"must lie between 0 and {THETA_C_RAD:g} rad", "Give some 1e-4."
+        raise InputError("inelastic_angle_rad", rule, experiment.inelastic_angle_rad, mend)
     if optics.semiangle_rad >= 0.5:
         raise InputError("optics.semiangle_rad", "must be below 0.5 rad", optics.semiangle_rad, "Give it in radian.")
     if experiment.electrons_per_pattern > MAX_MEAN_COUNTS:
@@ -134,7 +145,7 @@ def simulate_doses(
     nominal = raster(experiment.scan, centre_a)
     true = true_positions(experiment.scan, nominal, np.random.default_rng([seed, 0]))
     mean = SIMULATORS[simulator](potential, experiment, true, window, periodic=periodic)
-    mean = apply_mtf(mean, experiment.detector) * intensity_factors(experiment, len(mean), seed)
+    mean = blurred(mean, experiment) * intensity_factors(experiment, len(mean), seed)
     background = experiment.detector.background_e_per_px
     shape = experiment.detector.pixels
     found = []

@@ -1,4 +1,4 @@
-"""The detector: its rules, its MTF, and counts."""
+"""The detector: its rules, what blurs its patterns, and counts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 
+from ptydesign import losses
 from ptydesign.errors import InputError
-from ptydesign.mtf import mtf
-from ptydesign.types import Detector
+from ptydesign.mtf import Transfer, mtf
+from ptydesign.types import Detector, Experiment
+from ptydesign.units import wavelength_a
 
 MAX_MEAN_COUNTS = 2.0**24  # float32 holds whole counts up to here
 
@@ -32,13 +34,24 @@ def check_detector(detector: Detector) -> None:
             raise InputError(f"detector.{name}", rest, value, mend)
 
 
-def apply_mtf(patterns: np.ndarray, detector: Detector) -> np.ndarray:
-    """Patterns (..., ny, nx) blurred by the detector (`mtf.mtf`), counts conserved. Electrons are counted one by one
-    (the blur precedes the Poisson noise)."""
-    transfer = mtf(detector.pixels, detector.mtf_nyquist)
-    if transfer is None:
-        return patterns
-    blurred = np.fft.irfft2(np.fft.rfft2(patterns) * transfer, s=detector.pixels)
+def blurred(patterns: np.ndarray, experiment: Experiment) -> np.ndarray:
+    """Patterns (..., ny, nx) blurred by energy losses (`losses`) and by the detector (`mtf`), counts conserved.
+    Electrons are counted one by one (the blur precedes the Poisson noise)."""
+    for transfer in (losses_of(experiment), mtf(experiment.detector.pixels, experiment.detector.mtf_nyquist)):
+        if transfer is not None:
+            patterns = _multiplied(patterns, transfer)
+    return patterns
+
+
+def losses_of(experiment: Experiment) -> Transfer | None:
+    """What energy losses do to an experiment's patterns (`losses.transfer`)."""
+    grid, wavelength = experiment.detector.grid, wavelength_a(experiment.optics.voltage_kv)
+    part, angle = experiment.inelastic_part, experiment.inelastic_angle_rad
+    return losses.transfer(grid.shape, grid.pixel_a, wavelength, part, angle)
+
+
+def _multiplied(patterns: np.ndarray, transfer: Transfer) -> np.ndarray:
+    blurred = np.fft.irfft2(np.fft.rfft2(patterns) * transfer, s=patterns.shape[-2:])
     return np.maximum(blurred, 0).astype(patterns.dtype)  # rounding may leave -1e-9
 
 

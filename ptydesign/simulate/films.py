@@ -13,6 +13,7 @@ from ptydesign.errors import InputError, nearest
 
 AVOGADRO_PER_MOL = 6.02214076e23
 MAX_ROUNDS = 400
+TILE_A = 60.0  # side of what is repeated where a film has no box of its own: wider than what is scored
 FULL = 0.35  # of the volume is filled by spheres that are placed one after the other, at most
 
 
@@ -21,9 +22,9 @@ class FilmConfig(Strict):
 
     element: str = "C"
     """Symbol of the film's element."""
-    entrance_a: float = Field(20.0, ge=0)
+    entrance_a: float = Field(20.0, ge=0, le=2000)
     """Thickness in angstrom on the face that the beam meets first; 0 is none."""
-    exit_a: float = Field(20.0, ge=0)
+    exit_a: float = Field(20.0, ge=0, le=2000)
     """Thickness in angstrom on the other face; 0 is none."""
     density_g_cm3: PositiveFloat = 2.0
     """Mass density in g/cm^3."""
@@ -56,6 +57,40 @@ class FilmConfig(Strict):
         from ase.data import atomic_masses, atomic_numbers
 
         return self.density_g_cm3 * AVOGADRO_PER_MOL / atomic_masses[atomic_numbers[self.element]]
+
+
+def covered(
+    film: FilmConfig,
+    extent_a: tuple[float, float],
+    faces_a: tuple[float, float],
+    thickness_a: float,
+    positions: np.ndarray,
+    numbers: np.ndarray,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (n, 3) x, y, z and atomic numbers (n,) of a crystal with films from its faces' heights to the ends of a
+    thickness.
+
+    extent_a: (y, x). A film is one tile, repeated about the middle of the area, so that it is the same there whatever
+    the extent; atoms too close to the crystal's are left out. seed: of the tile. Raises InputError if its atoms find no
+    room.
+    """
+    from ase.data import atomic_numbers
+
+    middle, crystal = np.array([extent_a[1], extent_a[0], 0.0]) / 2, cKDTree(positions)
+    for face, (low, high) in enumerate(((0.0, faces_a[0]), (faces_a[1], thickness_a))):
+        rng = np.random.default_rng([seed, 2, face])
+        tile = grow(film, (TILE_A, TILE_A), low, high, np.empty((0, 3)), rng)
+        reach = np.ceil(middle[:2] / TILE_A - 0.5)
+        steps = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), [0.0], indexing="ij"), -1).reshape(
+            -1, 1, 3
+        )
+        atoms = (tile + middle - [TILE_A / 2, TILE_A / 2, 0] + TILE_A * steps).reshape(-1, 3)
+        atoms = atoms[np.all((atoms >= 0) & (atoms < [extent_a[1], extent_a[0], np.inf]), axis=1)]
+        atoms = atoms[crystal.query(atoms)[0] >= film.crystal_a] if len(atoms) else atoms
+        positions = np.concatenate([positions, atoms])
+        numbers = np.concatenate([numbers, np.full(len(atoms), atomic_numbers[film.element])])
+    return positions, numbers
 
 
 def grow(

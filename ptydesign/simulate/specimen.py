@@ -28,6 +28,7 @@ from pydantic import (
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
 from ptydesign.simulate import crystal, image
+from ptydesign.simulate.films import FilmConfig, covered
 from ptydesign.simulate.own import SAMPLES
 
 if TYPE_CHECKING:
@@ -63,7 +64,22 @@ LAYERS = {
 Dichalcogenide = Literal["MoS2", "WS2", "MoSe2", "WSe2"]
 
 
-class BilayerSample(Strict):
+class Filmed(Strict):
+    """A sample of atoms that may lie between amorphous films."""
+
+    film: FilmConfig | None = None
+    """Amorphous film on each face, as a support or contamination; null is none. It is part of what is scored."""
+    film_seed: int = Field(0, ge=0, lt=2**31)
+    """Start of the random numbers that place the film's atoms: another seed is another piece of it."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Written as before there were films and `occupation_seed`: what was stored stays valid."""
+        off = ({"film", "film_seed"} if self.film is None else set()) | {"occupation_seed"}
+        return {name: value for name, value in handler(self).items() if name not in off or value}
+
+
+class BilayerSample(Filmed):
     """Two rigid monolayers, each with the geometry that it has in the bulk 2H crystal."""
 
     kind: Literal["bilayer"] = "bilayer"
@@ -98,7 +114,7 @@ class BilayerSample(Strict):
         return self.gap_a or sum(LAYERS[name].c for name in self.layers) / 4
 
 
-class StructureSample(Strict):
+class StructureSample(Filmed):
     """A crystal (or any model with a cell) from a file that ASE reads.
 
     x is along the projection of the oriented cell's first vector. The oriented cell is (a, b, c), (b, c, a) or
@@ -123,11 +139,6 @@ class StructureSample(Strict):
     occupation_seed: int = Field(0, ge=0, lt=2**31)
     """Start of the random numbers that fill sites which a CIF says are shared by elements or partly empty: another seed
     is another piece of the crystal."""
-
-    @model_serializer(mode="wrap")
-    def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Written as before there was `occupation_seed`: what was stored stays valid."""
-        return {name: value for name, value in handler(self).items() if name != "occupation_seed" or value}
 
     @model_validator(mode="before")
     @classmethod
@@ -260,6 +271,11 @@ def build_atoms(sample: Sample, extent_a: tuple[float, float]) -> ase.Atoms:
         _check_covers(sample, oriented, extent_a)
         thickness_a = _thickness(sample, oriented)
         positions, numbers = crystal.fill(oriented, extent_a, thickness_a, _centre(sample, oriented))
+    if sample.film is not None:
+        faces_a = (sample.film.entrance_a, sample.film.entrance_a + thickness_a)
+        thickness_a = faces_a[1] + sample.film.exit_a
+        positions = positions + np.array([0, 0, faces_a[0]])
+        positions, numbers = covered(sample.film, extent_a, faces_a, thickness_a, positions, numbers, sample.film_seed)
     return ase.Atoms(numbers, positions, cell=(extent_a[1], extent_a[0], thickness_a), pbc=True)
 
 

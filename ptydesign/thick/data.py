@@ -16,7 +16,7 @@ import numpy as np
 from ptydesign import __version__, io
 from ptydesign.errors import InputError
 from ptydesign.simulate.dataset import SIMULATORS, content_of
-from ptydesign.simulate.detector import apply_mtf, readout
+from ptydesign.simulate.detector import blurred, readout
 from ptydesign.simulate.scan import raster, raster_shape, true_positions
 from ptydesign.simulate.window import Window
 from ptydesign.types import Dataset, Experiment, Optics, Potential
@@ -50,10 +50,10 @@ def simulate_chunk(
     simulator: str,
     part: slice,
 ) -> np.ndarray:
-    """Mean patterns (position, ky, kx) of some of the positions, with the detector's blur, float32."""
+    """Mean patterns (position, ky, kx) of some of the positions, with what blurs them, float32."""
     _, true = positions(experiment, centre_a, seed)
     mean = SIMULATORS[simulator](potential, experiment, true[part], window, periodic=True)
-    return apply_mtf(mean, experiment.detector)
+    return blurred(mean, experiment)
 
 
 def write_chunk(

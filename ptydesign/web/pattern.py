@@ -13,7 +13,7 @@ from scipy import fft
 
 from ptydesign import waves
 from ptydesign.grids import Grid
-from ptydesign.simulate.detector import apply_mtf
+from ptydesign.simulate.detector import blurred
 from ptydesign.simulate.integrate import Pixels, disc, pattern, weights
 from ptydesign.simulate.jax_simulator import probe_spectra
 from ptydesign.simulate.window import choose_window
@@ -58,7 +58,7 @@ class Specimen:
             fine += far.real**2 + far.imag**2
             direct += float(np.abs(np.sum(np.conj(undeflected) * far[inside])) ** 2)
         found = pattern(fine, np.asarray(direct / pixels.kept), pixels)
-        return apply_mtf(found, experiment.detector)
+        return blurred(found, experiment)
 
     def _window(self, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """(slice, y, x) of the transmission, continued periodically."""

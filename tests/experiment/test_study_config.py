@@ -150,7 +150,8 @@ def test_bad_input_names_field_and_mend(changes, field, mend, tmp_path):
     "changes, field, known",
     [
         ({"sample": {"kind": "structure", "file": "a.cif", "zone_axs": [0, 0, 1]}}, "sample.zone_axs",
-         {"file", "kind", "occupation_seed", "repeats", "rotation_deg", "thickness_a", "zone_axis"}),
+         {"file", "kind", "occupation_seed", "repeats", "rotation_deg", "thickness_a", "zone_axis"}
+         | {"film", "film_seed"}),
         ({"sample": {"kind": "image", "file": "a.npy", "pixl_a": 1}}, "sample.pixl_a",
          {"centre_a", "edge", "file", "kind", "pixel_a", "quantity", "thickness_a", "voltage_kv"}),
         ({"reconstruction__engines": [{"engine": "raar", "constraints": [{"kind": "object_lowpass", "qmx": 1}]}]},

@@ -11,8 +11,8 @@ from ptydesign.errors import InputError
 from ptydesign.mtf import mtf
 from ptydesign.reconstruct.misfit import misfit
 from ptydesign.reconstruct.run import reconstruct
-from ptydesign.simulate.detector import apply_mtf
-from ptydesign.types import Detector
+from ptydesign.simulate import detector
+from ptydesign.types import Detector, Experiment, Optics, Scan
 
 AT_NYQUIST = 0.3
 
@@ -24,8 +24,9 @@ def blurred(patterns):
 
 def test_it_is_the_simulations_and_conserves_counts():
     patterns = np.random.default_rng(1).random((3, 12, 20))
-    detector = Detector((12, 20), (0.25, 0.25), mtf_nyquist=AT_NYQUIST)
-    np.testing.assert_allclose(apply_mtf(patterns, detector), blurred(patterns), rtol=1e-6)
+    pixels = Detector((12, 20), (0.25, 0.25), mtf_nyquist=AT_NYQUIST)
+    made = Experiment(Optics(80.0, 0.025, 0.0), Scan(1.0, (4.0, 4.0)), pixels, 1e4)
+    np.testing.assert_allclose(detector.blurred(patterns, made), blurred(patterns), rtol=1e-6)
     np.testing.assert_allclose(blurred(patterns).sum(axis=(1, 2)), patterns.sum(axis=(1, 2)))
     assert mtf((12, 20), AT_NYQUIST)[6, 0] == pytest.approx(AT_NYQUIST)
     assert mtf((12, 20), 1.0) is None

@@ -14,7 +14,7 @@ from ptydesign.simulate.coherence import (
     probe_count,
     source_points,
 )
-from ptydesign.simulate.detector import apply_mtf, readout
+from ptydesign.simulate.detector import blurred, readout
 from ptydesign.types import Detector, Experiment, Optics, Scan
 
 EXPERIMENT = Experiment(
@@ -29,15 +29,15 @@ def test_mtf_blurs_and_conserves():
     detector = Detector((12, 20), (0.25, 0.25), mtf_nyquist=0.4)
     point = np.zeros((2, 12, 20))
     point[0, 0, 0] = point[1, 3, 5] = 10.0
-    blurred = apply_mtf(point, detector)
-    assert blurred.min() >= 0
-    np.testing.assert_allclose(blurred.sum(axis=(1, 2)), 10.0)
-    np.testing.assert_allclose(blurred[1], np.roll(blurred[0], (3, 5), (0, 1)), atol=1e-12)
-    transfer = np.fft.fft2(blurred[0]) / 10
+    seen = blurred(point, replace(EXPERIMENT, detector=detector))
+    assert seen.min() >= 0
+    np.testing.assert_allclose(seen.sum(axis=(1, 2)), 10.0)
+    np.testing.assert_allclose(seen[1], np.roll(seen[0], (3, 5), (0, 1)), atol=1e-12)
+    transfer = np.fft.fft2(seen[0]) / 10
     assert transfer[6, 0].real == pytest.approx(0.4)
     assert transfer[0, 10].real == pytest.approx(0.4)
     assert transfer[6, 10].real == pytest.approx(0.16)
-    assert apply_mtf(point, replace(detector, mtf_nyquist=1.0)) is point
+    assert blurred(point, replace(EXPERIMENT, detector=replace(detector, mtf_nyquist=1.0))) is point
 
 
 def test_readout_is_poisson():

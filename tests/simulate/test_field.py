@@ -26,7 +26,7 @@ def _experiment(step_a=2.0, semiangle_rad=0.02, defocus_a=-550.0, margin_a=None,
     return replace(made, scan=replace(made.scan, field_of_view_a=scanned_a(FIELD, made.scan.rotation_rad, margin)))
 
 
-@pytest.mark.parametrize("step_a, semiangle_rad, defocus_a", itertools.product((1, 6), (0.01, 0.04), (-600, 0)))
+@pytest.mark.parametrize("step_a, semiangle_rad, defocus_a", list(itertools.product((1, 6), (0.01, 0.04), (-600, 0))))
 def test_every_corner_of_a_space_gets_its_dose(step_a, semiangle_rad, defocus_a):
     mean, least = fluence(_experiment(step_a, semiangle_rad, defocus_a), REGION, (0.0, 0.0))
     assert LEAST_MEAN <= mean <= 1.005

@@ -366,6 +366,45 @@ def test_bad_configuration(content, message):
         build(Holder, {"sample": content}, "study.yaml")
 
 
+@pytest.mark.parametrize("kind", ["bilayer", "structure"])
+def test_films_lie_on_both_faces_and_leave_the_sample_as_it_was(silicon, kind):
+    made = {"kind": "bilayer"} if kind == "bilayer" else {"kind": "structure", "file": silicon, "thickness_a": 25.0}
+    adapter, extent_a, film = TypeAdapter(SampleConfig), (22.0, 31.0), {"entrance_a": 6, "exit_a": 15, "element": "Ge"}
+    bare, covered = (build_atoms(adapter.validate_python(made | more), extent_a) for more in ({}, {"film": film}))
+    mine = covered[covered.numbers != 32]
+    np.testing.assert_allclose(mine.positions, bare.positions + np.array([0, 0, 6]), atol=1e-9)
+    assert covered.cell.lengths() == pytest.approx(bare.cell.lengths() + np.array([0, 0, 21]))
+    heights = covered.positions[covered.numbers == 32, 2]
+    top = 6 + bare.cell[2, 2]
+    assert np.all((heights <= 6) | (heights >= top))
+    grams = np.array([np.sum(heights <= 6), np.sum(heights >= top)]) * 72.63 / 6.02214076e23
+    thick, near = np.array([6, 15]), 1.8  # what is too close to the sample is left out
+    density = grams / (22 * 31 * thick * 1e-24)
+    assert np.all((density > 2.0 * (thick - near) / thick) & (density < 2.05))
+    assert cKDTree(mine.positions).query(covered.positions[covered.numbers == 32])[0].min() >= near
+    other = build_atoms(adapter.validate_python(made | {"film": film, "film_seed": 1}), extent_a)
+    assert len(other) != len(covered) or not np.allclose(other.positions, covered.positions)
+
+
+def test_a_film_is_the_same_in_the_middle_of_every_area():
+    """And has its density, over more than one tile."""
+    sample = BilayerSample(film={"entrance_a": 0, "exit_a": 20})
+    found = []
+    for extent in ((24.0, 30.0), (150.0, 130.0)):
+        atoms = build_atoms(sample, extent)
+        carbon = atoms.positions[atoms.numbers == 6] - np.array([extent[1] / 2, extent[0] / 2, 0])
+        near = carbon[np.all(np.abs(carbon[:, :2]) < 10, axis=1)]
+        found.append(near[np.lexsort(near.T)])
+    np.testing.assert_allclose(*found, atol=1e-9)
+    grams = len(carbon) * 12.011 / 6.02214076e23
+    assert grams / (150 * 130 * 20 * 1e-24) == pytest.approx(2.0, rel=0.05)
+
+
+def test_a_sample_without_a_film_is_written_as_before():
+    assert {"film", "film_seed"}.isdisjoint(BilayerSample().model_dump(mode="json"))
+    assert BilayerSample(film={}, film_seed=3).model_dump(mode="json")["film_seed"] == 3
+
+
 def test_image_has_no_atoms(tmp_path):
     sample = ImageSample(kind="image", file=tmp_path / "a.npy", pixel_a=0.1, quantity="potential_va")
     with pytest.raises(InputError, match="must have atoms"):

@@ -15,7 +15,7 @@ from ptydesign.planning.load import read_plan
 from ptydesign.planning.operation import operate
 from ptydesign.planning.resolve import detected_dose, make_bench, to_experiment_config
 from ptydesign.planning.thumb import expert
-from ptydesign.simulate.detector import apply_mtf
+from ptydesign.simulate.detector import blurred
 from ptydesign.simulate.jax_simulator import intensities
 from ptydesign.simulate.window import choose_window
 from ptydesign.study.acquisition import to_experiment
@@ -91,7 +91,7 @@ def test_a_pattern_is_the_simulators(explorer, slices):
         potential = Potential(values, (pixel, pixel), np.full(slices, 15.0))
         window = choose_window(experiment, potential.pixel_a, 15.0 * (slices - 1))
         middle = np.asarray(potential.grid.extent_a)[None] / 2
-        expected = apply_mtf(intensities(potential, experiment, middle, window, periodic=True)[0], experiment.detector)
+        expected = blurred(intensities(potential, experiment, middle, window, periodic=True)[0], experiment)
         found = Specimen(potential, 80.0).mean_pattern(experiment)
         np.testing.assert_allclose(found, expected, atol=2e-4 * expected.max())
 

@@ -105,7 +105,7 @@ def group(
         return canvas, (patch + d_patch, first), spectrum, total + loss
 
     nothing = take(state.object, seen.first[0], shape), seen.first[0]
-    start = state.object, nothing, probes.spectrum, jnp.zeros(shape, state.positions_px.dtype)
+    start = state.object, nothing, probes.spectrum, problem.no_loss()
     canvas, found, spectrum, loss = jax.lax.fori_loop(0, members.count, visit, start)
     return state.replace(object=put_patch(canvas, *found), probe=ifft2(spectrum)), memory, jnp.sum(loss)
 

@@ -52,7 +52,7 @@ from ptydesign.reconstruct.forward import (
     views,
 )
 from ptydesign.reconstruct.regularise import turned
-from ptydesign.reconstruct.shapes import Canvas, Index, Indices, Members, Modes, Patch, Pattern, Scalar, Wave
+from ptydesign.reconstruct.shapes import Canvas, Index, Indices, Lit, Members, Modes, Patch, Pattern, Scalar, Wave
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
@@ -193,7 +193,7 @@ def group(
     beta = context.parameters["beta"]
     beta = jnp.where(memory.age > 0, beta, 0.0) if reflect else beta
 
-    def one(waves: Modes, before: Float[Array, " 2"], slot: Index) -> tuple[Modes, Patch, Pattern, Array, Pattern]:
+    def one(waves: Modes, before: Float[Array, " 2"], slot: Index) -> tuple[Modes, Patch, Lit, Array, Pattern]:
         index, first, factor = members.indices[slot], seen.first[slot], seen.shift(slot)
         weight = state.intensity[index]
         probe = ifft2(spectrum * factor)
@@ -230,7 +230,7 @@ def group(
 
     indices = members.indices[:chunk]
     nothing = indices, memory.waves[indices], jnp.arange(chunk) < members.count
-    start = memory, nothing, jnp.zeros(shape, state.positions_px.dtype)
+    start = memory, nothing, problem.no_loss()
     memory, found, loss = over_chunks(members.count, size, chunk, body, start)
     return state, memory._replace(waves=put(memory.waves, *found)), jnp.sum(loss)
 
@@ -263,11 +263,11 @@ def _fitted_probe(reflect: bool, state: ReconState, memory: Memory, groups: Grou
     size = groups.indices.shape[1]
     chunk = chunk_size(shape, state.probe.shape[0], size)
 
-    def one_group(row: Index, carry: tuple[Modes, Pattern]) -> tuple[Modes, Pattern]:
+    def one_group(row: Index, carry: tuple[Modes, Lit]) -> tuple[Modes, Lit]:
         indices, count = groups.row(row)
         seen = views(state.positions_px[indices], shape, context.optical)
 
-        def one(slot: Index, real: Scalar) -> tuple[Modes, Pattern]:
+        def one(slot: Index, real: Scalar) -> tuple[Modes, Lit]:
             index = indices[slot]
             waves = memory.waves[index]
             if reflect:
@@ -276,7 +276,7 @@ def _fitted_probe(reflect: bool, state: ReconState, memory: Memory, groups: Grou
             spectrum = fft2(jnp.conj(patch) * ifft2(waves)) * jnp.conj(seen.shift(slot))
             return spectrum * real, (patch.real**2 + patch.imag**2) * real
 
-        def body(carry: tuple[Modes, Pattern], slots: Indices, weight: Members) -> tuple[Modes, Pattern]:
+        def body(carry: tuple[Modes, Lit], slots: Indices, weight: Members) -> tuple[Modes, Lit]:
             more = jax.vmap(one)(slots, weight.astype(state.positions_px.dtype))
             return jax.tree.map(lambda total, new: total + jnp.sum(new, axis=0), carry, more)
 
