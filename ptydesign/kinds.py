@@ -111,16 +111,17 @@ def overview(studies: Path, scale: str, root: Path, cores: int) -> Iterator[str]
     if not folders:
         raise InputError("studies", "must hold folders with a study.yaml", str(studies), "docs/studies.md shows one.")
     rate = cost.fft_rate()
-    yield f"{'study':24s}{'kind':16s}{'jobs':>6s}{'time':>10s}{'GiB':>6s}  title"
+    wide = 2 + max(len(str(folder)) for folder in folders)
+    yield f"{'study':{wide}s}{'kind':16s}{'jobs':>6s}{'time':>10s}{'GiB':>6s}  title"
     for folder in folders:
         try:
             run = open_study(folder, scale, root)
         except InputError as error:
-            yield f"{folder!s:24s}{error}"
+            yield f"{folder!s:{wide}s}{error}"
             continue
         numbers = cost.estimate(run.kind, run.resolved, cores, rate)
         took = f"{numbers['jobs']:6d}{cost.duration(numbers['minutes']):>10s}{numbers['memory_gib_all_cores']:6.1f}"
-        yield f"{folder!s:24s}{run.kind.name:16s}{took}  {run.resolved.study.title}"
+        yield f"{folder!s:{wide}s}{run.kind.name:16s}{took}  {run.resolved.study.title}"
     yield ""
     yield f"Time and memory are estimates for {cores} cores at scale {scale} (scales: {', '.join(SCALES)})."
     yield f"To run one: snakemake {folders[0]} --config scale={scale}"
