@@ -3,8 +3,9 @@
 An electron that excited a plasmon goes on in the direction in which it was scattered elastically, but for an angle of
 the order of theta_E: patterns of those electrons are the elastic ones, blurred by a Lorentzian
 1 / (theta^2 + theta_E^2) that ends at theta_C (Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope,
-3rd ed., 2011, sec. 3.3). Mean free path and theta_E depend on the density alone in the fit of Iakoubovskii et al.,
-Microsc. Res. Tech. 71:626 (2008), which measurements in Si confirm to 1 % (Potapov, Ultramicroscopy 147:21, 2014).
+3rd ed., 2011). Mean free path and theta_E depend on the density alone in the fit of Iakoubovskii et al.,
+Microsc. Res. Tech. 71:626 (2008), which measurements in Si confirm to 2 % (Potapov, Ultramicroscopy 2014,
+doi:10.1016/j.ultramic.2014.05.010).
 Losses of several plasmons are taken to be one.
 """
 
@@ -25,7 +26,7 @@ PARTS = 5  # of a pixel along an axis, at which the Lorentzian is integrated
 
 
 def mean_free_path_a(density_g_cm3: float, voltage_kv: float) -> float:
-    """Inelastic mean free path in angstrom, all angles collected (Iakoubovskii et al., eq. 2)."""
+    """Inelastic mean free path in angstrom, all angles collected (Iakoubovskii et al.)."""
     logarithm = 2 * math.log(THETA_C_RAD / characteristic_rad(density_g_cm3, voltage_kv))
     return 200 * _scaled_kv(voltage_kv) / (11 * density_g_cm3**0.3 * logarithm) * NM
 

@@ -75,8 +75,8 @@ class Filmed(Strict):
     @model_serializer(mode="wrap")
     def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Written as before there were films and `occupation_seed`: what was stored stays valid."""
-        off = ({"film", "film_seed"} if self.film is None else set()) | {"occupation_seed"}
-        return {name: value for name, value in handler(self).items() if name not in off or value}
+        off = {"film", "film_seed"} if self.film is None else set()
+        return {n: v for n, v in handler(self).items() if n not in off and (n != "occupation_seed" or v)}
 
 
 class BilayerSample(Filmed):

@@ -17,7 +17,7 @@ MADE = Experiment(Optics(80.0, 0.025, 0.0), Scan(1.0, (4.0, 4.0)), Detector((48,
 
 @pytest.mark.parametrize(("voltage_kv", "measured_nm"), [(200, 150), (300, 179)])
 def test_mean_free_path_of_silicon_is_the_measured_one(voltage_kv, measured_nm):
-    """Potapov, Ultramicroscopy 147:21 (2014)."""
+    """Potapov, Ultramicroscopy (2014), doi:10.1016/j.ultramic.2014.05.010."""
     assert losses.mean_free_path_a(2.33, voltage_kv) / 10 == pytest.approx(measured_nm, rel=0.02)
 
 
