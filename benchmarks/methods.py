@@ -2,8 +2,9 @@
 
 Real searches take minutes each; these run on models of a finished study's own trials (results/lowdose): at each dose
 the Gaussian process of all its trials is taken for the truth, and the spread of repeated draws for the noise. Every
-method has the study's rounds, contenders and draws, so that its true loss is known: how far the design that it
-recommends lies below the best of the whole space. Writes docs/results/lowdose/methods.csv and .md.
+method has as many trials as the study, its contenders and draws; a method with fewer points in batches has more of them
+one by one. So its true loss is known: how far the design that it recommends lies below the best of the whole space.
+Writes docs/results/lowdose/methods.csv and .md.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ptydesign.experiment import scope
 from ptydesign.experiment.refine import refine
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.search import observations
+from ptydesign.experiment.trial import objective_value
 from ptydesign.study.decide import decide
 from ptydesign.study.file import dose_name
 from ptydesign.study.store import seed_of
@@ -43,6 +45,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "LCB, nu 2.5": {"acquisition": "LCB", "kernel": {"nu": 2.5}},
     "TPE (Optuna)": {"method": "optuna", "sampler": "tpe"},
     "random": {"method": "random"},
+    "8 in batches": {"points": 8},
+    "none in batches": {"points": 0},
+    "8 first, none in batches": {"initial": 8, "points": 0},
 }
 DECIDED, MODEL, BEST_TRIAL = "decided", "model's optimum", "best trial"
 
@@ -76,7 +81,10 @@ def world(resolved: Resolved, doses: list[float]) -> World:
                 tried[search.dose_e_per_a2] += observations(resolved, search, number)
     noise = {}
     for dose in doses:
-        rows = resolved.read_json(scope.DECISION.format(dose=dose_name(dose)))["contenders"]
+        decision = resolved.read_json(scope.DECISION.format(dose=dose_name(dose)))
+        rows = decision["contenders"]
+        one_by_one = ((r["point"], objective_value(study, r), r["reason"]) for r in decision[scope.REFINED])
+        tried[dose] += [Observation(*record) for record in one_by_one]
         # their means are the best known values: an observation for each draw
         tried[dose] += [Observation(row["point"], value) for row in rows for value in row["values"].values()]
         spreads = [np.var(list(row["values"].values()), ddof=1) for row in rows if len(row["values"]) > 1]
@@ -92,7 +100,9 @@ def search(resolved: Resolved, made: World, changes: Mapping[str, Any], seed: in
     config = SearchConfig(**study.search.model_dump() | changes)
     space, doses = scope.design_space(study), list(made.truth)
     tried = {dose: _searched(space, config, study, seed, dose, made) for dose in doses}
-    own = study.model_copy(update={"search": config, "seed": seed})
+    more = study.search.initial + study.search.points - config.initial - config.points
+    decision = study.decision.model_copy(update={"refine": study.decision.refine + more})
+    own = study.model_copy(update={"search": config, "decision": decision, "seed": seed})
     models = {dose: surrogate(space, config, seen, seed) for dose, seen in tried.items()}
     found = {dose: contenders(model, study.decision.contenders) for dose, model in models.items()}
     rows = []

@@ -16,6 +16,7 @@ from ptydesign.experiment.config import OPTIMISED, StudyConfig
 from ptydesign.experiment.images import kept_images
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.search import cached
+from ptydesign.experiment.tables import in_order
 from ptydesign.experiment.trial import judged, objective_value
 from ptydesign.functions import plain_name
 from ptydesign.score import metrics
@@ -40,7 +41,7 @@ def collect(resolved: Resolved) -> list[Path]:
     study = resolved.study
     trials = pd.DataFrame(_trial_rows(resolved))
     validation = pd.DataFrame(_validation_rows(resolved))
-    is_map, of_designs = trials["search"] == scope.MAP, trials["search"].isin((scope.BO, scope.RANDOM))
+    is_map = trials["search"] == scope.MAP
     images = _image_groups(resolved)
     frames = {
         "trials": trials,
@@ -52,7 +53,7 @@ def collect(resolved: Resolved) -> list[Path]:
         "recommended": pd.DataFrame(_recommended_rows(resolved), columns=RECOMMENDED),
         "summary": _summary(study, validation, images),
         "gains": pd.DataFrame(gain_rows(validation, study.reference.name, ssim_column(_reported_width(study)))),
-        "convergence": pd.DataFrame(_convergence_rows(trials[of_designs])),
+        "convergence": pd.DataFrame(_convergence_rows(trials)),
         "spectrum": pd.DataFrame(_spectrum_rows(resolved), columns=["dose_e_per_a2", "design", *spectra.COLUMNS]),
     }
     if study.tuned_space is not None:
@@ -278,11 +279,11 @@ def _reported_width(study: StudyConfig) -> float:
 
 def _convergence_rows(trials: pd.DataFrame) -> Iterable[dict[str, Any]]:
     """Best objective after so many trials, for every search and dose."""
-    for (search, dose), group in trials.groupby(["search", "dose_e_per_a2"], sort=True):
-        ordered = group.sort_values(["round", "index"])
-        values = [None if math.isnan(v) else float(v) for v in ordered["objective"].to_numpy(float)]
-        for count, best in enumerate(best_so_far(values), start=1):
-            yield {"search": search, "dose_e_per_a2": dose, "trials": count, "best_objective": best}
+    for search in (scope.BO, scope.RANDOM):
+        for dose, ordered in in_order(trials, search).groupby("dose_e_per_a2", sort=True):
+            values = [None if math.isnan(v) else float(v) for v in ordered["objective"].to_numpy(float)]
+            for count, best in enumerate(best_so_far(values), start=1):
+                yield {"search": search, "dose_e_per_a2": dose, "trials": count, "best_objective": best}
 
 
 def _spectrum_rows(resolved: Resolved) -> Iterable[dict[str, Any]]:

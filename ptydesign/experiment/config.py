@@ -44,7 +44,7 @@ def _check_names(names: Mapping[str, Any], prefix: str = "") -> None:
 
 
 class RandomConfig(Strict):
-    """Random search at one dose, with as many points as the search proper, for comparison."""
+    """Random search at one dose, with as many points as the search, those one by one included, for comparison."""
 
     dose_e_per_a2: DoseValue
     """Dose in e/A^2, one of the study's."""

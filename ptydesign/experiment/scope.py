@@ -10,7 +10,7 @@ from typing import Any
 from ptydesign.design.space import Space, build_space
 from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.config import StudyConfig
-from ptydesign.experiment.points import experiment_at
+from ptydesign.experiment.points import of_experiment
 from ptydesign.study.file import dose_name
 from ptydesign.study.kind import Which
 from ptydesign.study.rounds import Rounds
@@ -50,7 +50,8 @@ def searches(study: StudyConfig) -> dict[str, Search]:
         sizes = _sizes(tuned.initial, tuned.points, config.batch)
         wanted += [(TUNED, dose, sizes) for dose in study.doses_e_per_a2]
     if study.random is not None:
-        wanted.append((RANDOM, study.random.dose_e_per_a2, (config.initial + config.points,)))
+        equal = config.initial + config.points + (study.decision.refine if study.decision.draws else 0)
+        wanted.append((RANDOM, study.random.dose_e_per_a2, (equal,)))
     if study.map is not None:
         wanted.append((MAP, study.map.dose_e_per_a2, (len(study.map.x.values) * len(study.map.y.values),)))
     found = [
@@ -79,7 +80,8 @@ def design_space(study: StudyConfig) -> Space:
 
     @cache
     def short(items: tuple[tuple[str, Any], ...]) -> bool:
-        return experiment_at(study.experiment, dict(items)).positions <= most
+        # not validated as `experiment_at` does, which takes most of the time: the file's check saw the space's corners
+        return study.experiment.model_copy(update=of_experiment(dict(items))).positions <= most
 
     return replace(space, allowed=lambda point: short(tuple(point.items())))
 

@@ -56,6 +56,14 @@ _COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 OPTIONAL = ("map", "pareto", "two_by_two", "spectrum")
 
 
+def in_order(trials: pd.DataFrame, search: str) -> pd.DataFrame:
+    """Trials of the searches of one kind in the order in which they were made; with those of the search proper (bo)
+    come those one by one after it (refined)."""
+    kinds = ("bo", "refined") if search == "bo" else (search,)
+    kept = trials[trials["search"].isin(kinds)]
+    return kept.sort_values(["dose_e_per_a2", "search", "round", "index"], kind="stable")  # bo before refined
+
+
 @dataclass(frozen=True)
 class ExperimentTables(tables.Tables):
     """`trials`, `validation`, `recommended`, `summary`, `convergence`; `map` and `pareto`, None where there is none."""

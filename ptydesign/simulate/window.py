@@ -53,7 +53,9 @@ def probe_radius_a(experiment: Experiment) -> float:
 def rays_radius_a(optics: Optics, defocus_a: float = 0.0, astigmatism_a: float = 0.0) -> float:
     """The same of optics alone. defocus_a, astigmatism_a: how much more of them there may be, of either sign."""
     alpha = np.linspace(0, optics.semiangle_rad, 41)[:, None]
-    phi = np.linspace(0, 2 * np.pi, 120, endpoint=False)[None, :]
+    # round without aberrations of other symmetries: searches ask this of very many designs
+    azimuths = 1 if _round(optics) and astigmatism_a == 0 else 120
+    phi = np.linspace(0, 2 * np.pi, azimuths, endpoint=False)[None, :]
     higher_radial, higher_tangential = 0.0, 0.0
     for name, n, m in HIGHER:
         if amplitude := getattr(optics, f"{name}_a"):
@@ -73,6 +75,11 @@ def rays_radius_a(optics: Optics, defocus_a: float = 0.0, astigmatism_a: float =
         rays = np.hypot(radial + higher_radial, tangential + higher_tangential)
         largest = max(largest, float(np.max(rays)))
     return largest
+
+
+def _round(optics: Optics) -> bool:
+    """Whether all aberrations are the same at all azimuths."""
+    return not any((optics.astigmatism_a, optics.coma_a, *(getattr(optics, f"{name}_a") for name, _, m in HIGHER if m)))
 
 
 def needed_extent_a(experiment: Experiment, thickness_a: float = 0.0) -> tuple[float, float]:

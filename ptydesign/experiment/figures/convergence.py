@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import figure as mpl
 
 from ptydesign import drawing
-from ptydesign.experiment.tables import ExperimentTables
+from ptydesign.experiment.tables import ExperimentTables, in_order
 from ptydesign.study.figures import Figure
 from ptydesign.study.quantities import dose_text
 
@@ -36,7 +36,7 @@ def _caption(tables: ExperimentTables) -> str:
     return (
         f"Best objective so far against trials at {dose_text(dose)}: {counts}. Dots are single trials; ticks at the "
         f"lower edge are failed ones. Grey: the first {tables.study['search']['initial']} trials, the initial design, "
-        "before any model is fitted. One run of each, so differences of a few trials mean little."
+        f"before any model is fitted.{_after(tables)} One run of each, so differences of a few trials mean little."
     )
 
 
@@ -59,6 +59,8 @@ def _draw(tables: ExperimentTables) -> mpl.Figure:
         shown += [line["best_objective"].to_numpy(), good.to_numpy()]
     first = tables.study["search"]["initial"]
     axes.axvspan(0.5, first + 0.5, color=drawing.PALE, lw=0, zorder=0, label="initial design")
+    if _after(tables):
+        axes.axvline(_in_rounds(tables) + 0.5, color=drawing.GREY, lw=0.8, ls=":", zorder=1, label="then one by one")
     values = np.concatenate(shown)
     values = values[np.isfinite(values)]
     low, high = float(values.min()), float(values.max())
@@ -72,9 +74,24 @@ def _draw(tables: ExperimentTables) -> mpl.Figure:
 
 def _single_trials(tables: ExperimentTables, dose: float, search: str) -> tuple[np.ndarray, pd.DataFrame]:
     """Trials in the order in which they were made, counted from 1."""
-    trials = tables.at("trials", dose)
-    trials = trials[trials["search"] == search].sort_values(["round", "index"], kind="stable")
+    trials = in_order(tables.at("trials", dose), search)
     return np.arange(1, len(trials) + 1), trials
+
+
+def _in_rounds(tables: ExperimentTables) -> int:
+    """Trials of the search proper."""
+    trials = tables.at("trials", tables.comparison_dose)
+    return int((trials["search"] == "bo").sum())
+
+
+def _after(tables: ExperimentTables) -> str:
+    """What the caption says of the trials after the search proper; nothing if there are none."""
+    trials = tables.at("trials", tables.comparison_dose)
+    if not (trials["search"] == "refined").any():
+        return ""
+    return (
+        " Beyond the dotted line each trial waits for the one before it: what other doses found, then a model's wish."
+    )
 
 
 FIGURE = Figure("convergence", "Convergence of the search", _draw, _caption, _skip, narrow=True)
