@@ -111,7 +111,7 @@ def reconstruct(options: argparse.Namespace) -> int:
     from ptydesign.api import read_plan, reconstruct_dataset
     from ptydesign.reconstruct import cores
     from ptydesign.reconstruct.checkpoint import Checkpoints, cores_to_resume
-    from ptydesign.reconstruct.live import CHECKPOINT_S
+    from ptydesign.reconstruct.live import CHECKPOINT_S, best_beside
     from ptydesign.reconstruct.sane import HELD_OUT, LEAST_POSITIONS, Best, for_counts, hold_out, judged
     from ptydesign.reconstruct.start import start_state
 
@@ -137,7 +137,7 @@ def reconstruct(options: argparse.Namespace) -> int:
     part = options.heldout if options.heldout is not None else HELD_OUT if few else 0
     best = None
     if part:
-        beside = options.output.with_name(f"{options.output.stem}_best{options.output.suffix}")
+        beside = best_beside(options.output)
         check_new(beside, options.overwrite)
         dataset, out = hold_out(dataset, part, options.seed)
         last, corrected = plan.engines[-1], plan.correction.applied

@@ -15,6 +15,7 @@ import functools
 import hashlib
 import importlib
 import importlib.machinery
+import importlib.util
 import os
 import re
 import sys
@@ -185,8 +186,9 @@ def locate(text: str) -> Place:
         raise InputError("function", f"must be named as {EXAMPLE}", text, "Correct the name.")
     source, digest = match["source"], match["digest"]
     plain = f"{source}:{match['name']}"
-    path = _file(source, plain) if source.endswith(".py") else _module_file(source, plain)
-    _check_allowed(path, plain)
+    paths = [_file(source, plain)] if source.endswith(".py") else _module_files(source, plain)
+    for path in paths:  # of a module also the packages that it is in, which run before it
+        _check_allowed(path, plain)
     try:
         place = Place(plain, path, match["name"], path.read_bytes())
     except OSError as error:
@@ -202,7 +204,7 @@ def load(place: Place) -> Any:
     """What a place names; runs its file. Raises InputError if the file doesn't run or has no such name."""
     source = place.text.rpartition(":")[0]
     try:
-        module = _run(place) if source.endswith(".py") else importlib.import_module(source)
+        module = _run(place) if source.endswith(".py") else _imported(source)
     except (Exception, SystemExit) as error:
         raise place.failed(error, "must be in a file that runs without failing") from None
     found = vars(module)
@@ -226,6 +228,41 @@ def _run(place: Place) -> types.ModuleType:
             del sys.modules[label]
             raise
     return sys.modules[label]
+
+
+def _imported(source: str) -> types.ModuleType:
+    """A module, and the packages that it is in, of their source: a compiled file beside it may be of another."""
+    where, parts = None, source.split(".")
+    for count in range(1, len(parts) + 1):
+        name = ".".join(parts[:count])
+        if name not in sys.modules:
+            spec = importlib.machinery.PathFinder.find_spec(name, where)
+            if spec.origin is None:  # a folder without __init__.py
+                importlib.import_module(name)
+            else:
+                _run_source(spec)
+            if count > 1:
+                setattr(sys.modules[".".join(parts[: count - 1])], parts[count - 1], sys.modules[name])
+        where = getattr(sys.modules[name], "__path__", None)
+    return sys.modules[source]
+
+
+def _run_source(spec: importlib.machinery.ModuleSpec) -> None:
+    spec.loader = _OfSource(spec.name, spec.origin)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
+
+
+class _OfSource(importlib.machinery.SourceFileLoader):
+    """Compiles a module's source, whatever __pycache__ holds."""
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def guarded(function: Callable[..., Any], place: Place) -> Callable[..., Any]:
@@ -279,9 +316,9 @@ def _file(source: str, text: str) -> Path:
     raise InputError(text, "must be in a file that exists", looked, "Correct its path: it counts from the file's own.")
 
 
-def _module_file(source: str, text: str) -> Path:
-    """The file of a module, found without running the packages that it is in."""
-    where, spec, parts = None, None, source.split(".")
+def _module_files(source: str, text: str) -> list[Path]:
+    """The files of the packages that a module is in, and its own at the end, found without running any."""
+    where, spec, parts, files = None, None, source.split("."), []
     for count in range(1, len(parts) + 1):
         try:
             spec = importlib.machinery.PathFinder.find_spec(".".join(parts[:count]), where)
@@ -289,11 +326,12 @@ def _module_file(source: str, text: str) -> Path:
             spec = None
         if spec is None:
             break
+        files += [Path(spec.origin).resolve()] if spec.origin else []
         where = spec.submodule_search_locations
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         mend = "Install it, or name a file as file.py:name."
         raise InputError(text, "must be in a module that Python finds, with its source", source, mend)
-    return Path(spec.origin).resolve()
+    return files
 
 
 def _check_allowed(path: Path, text: str) -> None:

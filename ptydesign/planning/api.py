@@ -161,7 +161,16 @@ def _check_is_plan(path: Path, name: str) -> None:
 def run_rules(name: str, workspace: Path, scale: str, cores: int | None, options: Sequence[str]) -> None:
     """Run the rules of a plan. Raises InputError if they stop."""
     count = str(cores) if cores else "all"
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(RULES), "--cores", count]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(RULES),
+        "--cores",
+        count,
+    ]  # -P: see the rules
     command += ["--workflow-profile", str(PROFILE), *options]
     command += [f"studies/{name}", "--config", f"scale={scale}"]
     try:

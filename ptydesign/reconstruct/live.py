@@ -34,6 +34,11 @@ KEPT = 40  # iterations
 CHECKPOINT_S = 60.0  # between two checkpoints, at least
 
 
+def best_beside(output: Path) -> Path:
+    """Where the state that explains held-out patterns best is written beside the last one: out_best.h5."""
+    return output.with_name(f"{output.stem}_best{output.suffix}")
+
+
 class Live:
     """An observer of `reconstruct`, and a context manager around it. It returns True, which ends the run after this
     sweep, once somebody asks for a stop.

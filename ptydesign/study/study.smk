@@ -23,6 +23,7 @@ from ptydesign.study.store import FOLDER, cache_folder
 from ptydesign.study.watched import Watched
 
 PYTHON = sys.executable
+os.environ["PYTHONSAFEPATH"] = "1"  # jobs: a module in the folder that they run in isn't imported instead of a library's
 STUDIES, RESULTS = Path("studies"), Path("results")
 MAIN = workflow.is_main_process  # not one of the jobs that an executor started
 DRY = workflow.output_settings.dryrun

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from html import escape
 
@@ -11,6 +12,7 @@ from tornado.web import RequestHandler
 COOKIE = "ptydesign"
 LOGIN = "/login"
 DAYS = 30  # that a browser remembers
+GUESS_S = 1.0  # that a wrong password takes
 
 
 class Access(AuthProvider):
@@ -19,6 +21,8 @@ class Access(AuthProvider):
 
     def __init__(self, secret: str, port: int):
         self._secret, self._cookie = secret, f"{COOKIE}-{port}"
+        self._kept = hmac.new(secret.encode(), self._cookie.encode(), "sha256").hexdigest()  # not the password itself
+        self.one_by_one = asyncio.Lock()
         super().__init__()
 
     @property
@@ -31,7 +35,7 @@ class Access(AuthProvider):
                 self.remember(request)
                 return "user"
             kept = request.get_cookie(self._cookie)
-            return "user" if kept is not None and self.knows(kept) else None
+            return "user" if kept is not None and hmac.compare_digest(kept.encode(), self._kept.encode()) else None
 
         return user
 
@@ -42,7 +46,7 @@ class Access(AuthProvider):
     def remember(self, request: RequestHandler) -> None:
         """Set the cookie; scripts and other sites' pages can't use it."""
         try:
-            request.set_cookie(self._cookie, self._secret, expires_days=DAYS, httponly=True, samesite="Strict")
+            request.set_cookie(self._cookie, self._kept, expires_days=DAYS, httponly=True, samesite="Strict")
         except (AttributeError, RuntimeError):  # a socket has no headers left to send
             return
 
@@ -62,11 +66,13 @@ class Access(AuthProvider):
             def get(self) -> None:
                 self.finish(_PAGE.format(words=""))
 
-            def post(self) -> None:
+            async def post(self) -> None:
                 if access.knows(self.get_body_argument("token", "")):
                     access.remember(self)
                     self.redirect("/")
                     return
+                async with access.one_by_one:  # guesses take time, however many are made at once
+                    await asyncio.sleep(GUESS_S)
                 self.set_status(403)
                 words = "That is not it. The address that `ptydesign serve` printed holds the token."
                 self.finish(_PAGE.format(words=escape(words)))

@@ -13,6 +13,8 @@ MOST = 20_000  # folders that are looked into
 # What a results folder holds beside what says that it is one; nothing in these is a run.
 INSIDE = {"tables", "search", "figures", "logs", "validation", "draws", "trials", "__pycache__", "node_modules"}
 
+LIVE, LOGS = ".live", "logs"  # folders that a reconstruction and a study write while they run
+
 
 class Folder:
     """A folder, and the names of what lies in it. Names are relative paths with slashes, as addresses have them."""
@@ -36,6 +38,8 @@ class Folder:
             raise InputError("name", "must lie in the folder that the page shows", name, mend)
         if not path.exists():
             raise InputError("name", "must name something in the folder", name, mend)
+        if link := link_in(path):
+            raise InputError("name", "must be a run without links, which may lead anywhere", link, "Remove the link.")
         return path
 
     def name(self, path: Path) -> str:
@@ -52,4 +56,15 @@ class Folder:
             folders[:] = sorted(n for n in kept if not os.path.islink(path / n))
             if seen >= MOST:
                 return
-            yield path, folders, sorted(n for n in files if not n.startswith("."))
+            yield path, folders, sorted(n for n in files if not n.startswith(".") and not os.path.islink(path / n))
+
+
+def link_in(run: Path) -> str:
+    """The first link in the folder of a run, which writes none itself; empty without one, and for other folders."""
+    if run.suffix != LIVE and not (run / LOGS).is_dir():
+        return ""
+    for here, folders, files in os.walk(run):
+        for name in sorted((*folders, *files)):
+            if os.path.islink(os.path.join(here, name)):
+                return Path(here, name).relative_to(run.parent).as_posix()
+    return ""

@@ -23,7 +23,7 @@ from ptydesign import files, hdf5
 from ptydesign.config import build
 from ptydesign.errors import InputError
 from ptydesign.planning.load import study_name
-from ptydesign.reconstruct.live import SUFFIX
+from ptydesign.reconstruct.live import SUFFIX, best_beside
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.session import RUNNING, Session
 from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME, SCALES, folder_name
@@ -77,6 +77,7 @@ def go_on(folder: Folder, run: Path) -> Started:
     said = session.read()
     if run.name.endswith(SUFFIX):
         data, plan, output = (_inside(folder, said, name) for name in ("data_file", "plan_file", "output_file"))
+        _check_replaceable(output)
         checkpoint = run / "checkpoint.h5"
         for name in ("checkpoint_file", "resume_file"):
             if said.get(name):
@@ -112,10 +113,13 @@ def start_study(folder: Folder, study: Path, scale: str, cores: int | None = Non
         raise InputError("study", rule, folder.name(study), "Put it there: studies/NAME/study.yaml.")
     _check_how(scale, executor)
     results = results_of(study, scale)
+    if not results.resolve().is_relative_to(folder.path):
+        rule = "must be in the folder that the page shows, links followed"
+        raise InputError("results", rule, str(results.resolve()), "Type its command.")
     if session_of(results).state() == RUNNING:
         raise InputError("study", "must not be running already", study.name, "Look at it on the list of runs.")
     kinds.open_study(study, scale, workspace / "results")
-    words = ["-m", "snakemake", "--snakefile", str(RULES), "--workflow-profile", str(PROFILE)]
+    words = ["-P", "-m", "snakemake", "--snakefile", str(RULES), "--workflow-profile", str(PROFILE)]
     words += ["--cores", str(cores) if cores else "all", *(["--executor", executor] if executor else [])]
     words += [f"studies/{study.name}", "--config", f"scale={scale}"]
     return _start([sys.executable, *words], workspace, results / "logs" / LOG)
@@ -165,7 +169,7 @@ def start_reconstruction(
             raise InputError("output", "must not exist yet", path.name, "Give another name.")
     plan_file = target.with_suffix(PLAN_SUFFIX)
     commands = []
-    if source.suffix != ".h5" or not _is_dataset(source):
+    if source.suffix != ".h5" or _kind(source) != "dataset":
         check_calibration(calibration)
         calibrated = target.with_suffix(".calibration.yaml")
         imported = target.with_suffix(".data.h5")
@@ -205,11 +209,11 @@ def _yaml(text: str, name: str) -> dict[str, Any]:
     return content
 
 
-def _is_dataset(path: Path) -> bool:
+def _kind(path: Path) -> str:
     try:
-        return hdf5.kind_of(path) == "dataset"
+        return hdf5.kind_of(path)
     except InputError:
-        return False
+        return ""
 
 
 def _inside(folder: Folder, said: dict[str, Any], name: str) -> Path:
@@ -221,8 +225,15 @@ def _inside(folder: Folder, said: dict[str, Any], name: str) -> Path:
     return path
 
 
+def _check_replaceable(output: Path) -> None:
+    """Only a reconstruction is replaced by going on, whatever a session names."""
+    for path in (output, best_beside(output)):
+        if path.exists() and _kind(path) != "reconstruction":
+            raise InputError("output", "must be a reconstruction to be replaced", path.name, "Type its command.")
+
+
 def _ptydesign(*words: str) -> list[str]:
-    return [sys.executable, "-m", "ptydesign", *words]
+    return [sys.executable, "-P", "-m", "ptydesign", *words]  # -P: no module of the folder that it runs in
 
 
 def _start(command: Sequence[str], directory: Path, log: Path) -> Started:
@@ -231,7 +242,7 @@ def _start(command: Sequence[str], directory: Path, log: Path) -> Started:
     package = str(Path(ptydesign.__file__).parent.parent)
     paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
-    with log.open("ab") as out:
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666), "ab") as out:
         process = subprocess.Popen(
             list(command), cwd=directory, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
             start_new_session=True, env=environment,

@@ -17,12 +17,13 @@ from ptydesign.reconstruct.live import SUFFIX
 from ptydesign.session import DONE, SILENT, STOPPED, Session
 from ptydesign.study.file import OLD_RESOLVED, RESOLVED
 from ptydesign.study.progress import seconds_left
-from ptydesign.web.folder import Folder
+from ptydesign.web.folder import Folder, link_in
 from ptydesign.web.lines import Lines
 
 STUDY, PLAN, RECONSTRUCTION, DATASET = "study", "plan", "reconstruction", "dataset"
 WAITING = "waiting"
 UNREADABLE = "unreadable"
+LINKED = "It holds a link, {}, and links may lead anywhere."
 MOST_CACHED = 2000
 INSTRUMENT_SUFFIXES = (
     ".mib",
@@ -131,6 +132,8 @@ class Runs:
         return isinstance(content, dict) and "resolved" in content
 
     def _study(self, path: Path) -> Run:
+        if link := link_in(path):
+            return Run(self.folder.name(path), STUDY, "", path.name, UNREADABLE, LINKED.format(link))
         session = Session(path / "logs")
         said, name = session.read(), self.folder.name(path)
         made = self._cached(path / (RESOLVED if (path / RESOLVED).exists() else OLD_RESOLVED), "yaml", _yaml)
@@ -183,6 +186,8 @@ class Runs:
         )
 
     def _live(self, path: Path) -> Run:
+        if link := link_in(path):
+            return Run(self.folder.name(path), RECONSTRUCTION, "", path.stem, UNREADABLE, LINKED.format(link))
         session = Session(path)
         said, state = session.read(), session.state()
         if not said:
