@@ -187,8 +187,9 @@ def locate(text: str) -> Place:
     source, digest = match["source"], match["digest"]
     plain = f"{source}:{match['name']}"
     paths = [_file(source, plain)] if source.endswith(".py") else _module_files(source, plain)
-    for path in paths:  # of a module also the packages that it is in, which run before it
-        _check_allowed(path, plain)
+    path = paths[-1]
+    for one in reversed(paths):  # of a module also the packages that it is in, which run before it
+        _check_allowed(one, plain)
     try:
         place = Place(plain, path, match["name"], path.read_bytes())
     except OSError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import py_compile
 import re
 import shutil
 import warnings
@@ -85,6 +87,35 @@ def test_code_of_a_package_is_looked_at_without_running_it(folder, monkeypatch):
     monkeypatch.setenv(functions.ALLOW, "1")
     assert plan_of(noise="package.model:readout").engines[0].noise.startswith("package.model:readout@")
     assert (folder / "ran").exists()
+
+
+def test_packages_around_a_module_need_consent_too(folder, monkeypatch):
+    (folder / "trusted").mkdir()
+    shutil.copy("readout.py", folder / "trusted" / "good.py")
+    (folder / "around").mkdir()
+    (folder / "around" / "__init__.py").write_text("open('ran', 'w')\n")
+    (folder / "around" / "model.py").symlink_to(folder / "trusted" / "good.py")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv(functions.ALLOW, str(folder / "trusted"))
+    with pytest.raises(InputError, match=r"around/__init__\.py"):
+        plan_of(noise="around.model:readout")
+    assert not (folder / "ran").exists()
+
+
+def test_a_module_runs_as_its_source_says(folder, monkeypatch):
+    """Not as a compiled file beside it, which may be of another source."""
+    source = Path("readout.py").read_text()
+    (folder / "honest.py").write_text(source)
+    (folder / "other.py").write_text("open('ran', 'w')\n" + source)
+    monkeypatch.setenv(functions.ALLOW, "1")
+    monkeypatch.syspath_prepend(folder)
+    py_compile.compile(
+        str(folder / "other.py"),
+        cfile=importlib.util.cache_from_source(str(folder / "honest.py")),
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    assert plan_of(noise="honest:readout").engines[0].noise.startswith("honest:readout@")
+    assert not (folder / "ran").exists()
 
 
 def test_a_trusted_folder_is_consent(folder, monkeypatch):

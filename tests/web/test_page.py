@@ -7,6 +7,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
+from http.cookiejar import CookieJar
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,10 @@ def test_strangers_see_nothing(tmp_path, open_page):
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(f"{page.base}/login", data=b"token=wrong")
     assert caught.value.code == 403
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar := CookieJar()))
+    opener.open(f"{page.base}/?token={page.token}")
+    assert page.token not in {cookie.value for cookie in jar}  # a password isn't kept in the browser
+    assert "/login" not in opener.open(f"{page.base}/").url
     request = urllib.request.Request(f"{page.base}/ws", headers={"Upgrade": "websocket", "Connection": "Upgrade",
                                      "Sec-WebSocket-Key": "x", "Sec-WebSocket-Version": "13"})  # fmt: skip
     with pytest.raises(urllib.error.HTTPError) as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from plan_files import write_plan
 
 from ptydesign import session as sessions
 from ptydesign.errors import InputError
+from ptydesign.planning.api import run_rules
 from ptydesign.session import Session
 from ptydesign.study.progress import Progress
 from ptydesign.study.watched import last_error
@@ -119,6 +121,51 @@ def test_links_are_not_followed(tmp_path):
     (tmp_path / "inside").mkdir()
     (tmp_path / "inside/link").symlink_to(tmp_path / "other")
     assert found(tmp_path / "inside") == {}
+
+
+@pytest.mark.parametrize("file", ["log.txt", "progress.jsonl", "session.json"])
+def test_runs_that_hold_links_are_not_read(tmp_path, file):
+    """What a link in a stranger's folder leads to is neither shown nor written to."""
+    outside = tmp_path / "outside.txt"
+    outside.write_text('{"state": "failed", "sweep": 8}')
+    inside = tmp_path / "inside"
+    results, live = web_runs.study(inside), inside / "mine.live"
+    live.mkdir()
+    for folder in (live, results / "logs"):
+        for name in ("session.json", "progress.jsonl", "log.txt"):
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).symlink_to(outside) if name == file else (folder / name).write_text('{"state": "failed"}')
+    runs = found(inside)
+    assert {run.state for run in runs.values()} == {"unreadable"}
+    assert all(f"/{file}" in run.reason for run in runs.values())
+    for name in runs:
+        with pytest.raises(InputError, match="without links"):
+            Folder(inside).find(name)
+
+
+def test_going_on_replaces_reconstructions_only(tmp_path):
+    web_runs.dataset(tmp_path)
+    shutil.copy(tmp_path / "data.h5", tmp_path / "precious.h5")
+    (tmp_path / "plan.yaml").write_text("engines: [{engine: epie, sweeps: 1}]")
+    live = tmp_path / "mine.live"
+    live.mkdir()
+    named = {"data_file": "data.h5", "plan_file": "plan.yaml", "output_file": "precious.h5"}
+    said = {name: str(tmp_path / file) for name, file in named.items()}
+    (live / "session.json").write_text(json.dumps({"state": "stopped", **said}))
+    with pytest.raises(InputError, match="must be a reconstruction to be replaced"):
+        jobs.go_on(Folder(tmp_path), live)
+    assert (tmp_path / "precious.h5").read_bytes() == (tmp_path / "data.h5").read_bytes()
+
+
+def test_modules_in_the_folder_do_not_run(tmp_path):
+    """Python looks for modules in the folder where `python -m` runs, before it looks in its library."""
+    for name in ("yaml.py", "numpy.py", "snakemake.py"):
+        (tmp_path / name).write_text("open('ran', 'w')")
+    started = jobs._start(jobs._ptydesign("detectors"), tmp_path, tmp_path / "log.txt")
+    assert started.process.wait(60) == 0
+    with pytest.raises(InputError, match="snakemake stopped"):  # there is no such study
+        run_rules("nothing", tmp_path, "smoke", 1, [])
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_first_look_at_twenty_runs_and_5000_trials_is_quick(tmp_path):
