@@ -65,7 +65,7 @@ class SweepBar:
         count, words = self.count(sweep), self.words(sweep, loss, now - self._start)
         if self._live is not None:
             self._live.update(self._task, completed=max(self._parts(sweep)), count=count, words=words)
-        elif sweep in (self._first, self.total) or now - self._printed >= PLAIN_EVERY_S:
+        elif sweep in (self._first, self._first + 1, self.total) or now - self._printed >= PLAIN_EVERY_S:
             self._printed = now
             print(f"sweep {count}, {words}", file=self.file, flush=True)
 
@@ -86,6 +86,8 @@ class SweepBar:
     def words(self, sweep: int, loss: float, elapsed_s: float) -> str:
         """`loss 0.0312, 0.21 s per sweep, 12 s left`, or `at most 12 s left`."""
         done = sweep - self._first
+        if done == 0 and sweep < self.total:
+            return f"loss {loss:.4g}, {elapsed_s:.2g} s with compiling"
         each = (elapsed_s - self._first_s) / done if done > 0 else elapsed_s
         left = [each * (self.total - sweep)]
         if self.seconds is not None:

@@ -351,7 +351,9 @@ def test_progress_line():
         for sweep in (1, 2, 3):
             bar(sweep, 0.5 / sweep, None)
     lines = shown.getvalue().splitlines()
-    assert lines[0].startswith("sweep 1/3, loss 0.5,")
+    assert lines[0].startswith("sweep 1/3, loss 0.5, ")
+    assert lines[0].endswith(" s with compiling")  # nothing is known yet of the sweeps to come
+    assert len(lines) == 3
     assert lines[-1].startswith("sweep 3/3, loss 0.1667,")
     assert lines[-1].endswith("0 s left")
     bar._first_s = 10.0  # compilation, which later sweeps don't pay
