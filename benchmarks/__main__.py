@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-OWN = ("cluster", "defocus", "fairness", "gpu", "lowcounts", "methods", "page", "progress", "recovery", "ssnr",
+OWN = ("cluster", "defocus", "fairness", "gpu", "lowcounts", "methods", "page", "peers", "progress", "recovery", "ssnr",
        "stability", "trends")  # fmt: skip
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -212,7 +212,14 @@ def show(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write the phase (or amplitude) of a reconstruction as TIFF."""
+    """Write the phase (or amplitude) of a reconstruction as TIFF, or a dataset for another program (--to)."""
+    if options.to is not None:
+        from ptydesign.instruments.programs import export_dataset
+
+        check_new(options.output, False, folder=True)
+        for path in export_dataset(read_data(options.file), options.output, options.to):
+            print(path)
+        return
     from ptydesign.pictures.export import export_image
 
     check_new(options.output, options.overwrite)
@@ -268,8 +275,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures (PNG and PDF)")
     _memory_option(one)
     one = command("export", export)
-    one.add_argument("file", type=Path, help="reconstruction")
-    one.add_argument("output", type=Path, help="picture to write, as phase.tif")
+    one.add_argument("file", type=Path, help="reconstruction; with --to a dataset")
+    one.add_argument("output", type=Path, help="picture to write, as phase.tif; with --to a new folder")
+    one.add_argument("--to", metavar="PROGRAM", help="phaser, ptyrad, py4dstem, hyperspy: a dataset in its layout")
     one.add_argument("--quantity", choices=("phase", "amplitude"), default="phase")
     one.add_argument("--whole", action="store_true", help="the whole canvas, not only the scanned region")
     one.add_argument("--flat", action="store_true", help="remove the mean phase and the mean slope")
