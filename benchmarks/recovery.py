@@ -364,7 +364,9 @@ def page(folder: Path) -> str:
     """The page of all tables in a folder."""
     text = "# What reconstructions recover\n\n" + " ".join(__doc__.split("\n\n", 1)[1].split()) + "\n\n"
     text += "Made by `python -m benchmarks.recovery` from the root of the repository.\n"
-    for name, function in PARTS.items():
+    from benchmarks import peers
+
+    for name, function in {**PARTS, "peers": peers.measure}.items():
         path = folder / f"{name}.csv"
         if path.exists():
             heading = " ".join(function.__doc__.split())
