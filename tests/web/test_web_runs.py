@@ -202,7 +202,7 @@ def test_the_surrogate_finds_what_the_trials_hold(tmp_path):
     assert [one.name for one in fit.slices] == list(web_runs.SPACE)
     defocus = next(one for one in fit.slices if one.name == "defocus_nm")
     assert abs(defocus.values[int(defocus.mean.argmax())] + 55) < 20, "the made-up score is best at -55 nm"
-    chances = [chance for *_, chance in fit.contenders]
+    chances = [one.chance for one in fit.contenders]
     assert sum(chances) == pytest.approx(1)
     assert chances == sorted(chances, reverse=True)
     assert trials.model("bo-1000") is trials.model("bo-1000"), "fitted once"
