@@ -18,6 +18,7 @@ from ptydesign.session import RUNNING
 from ptydesign.study.quantities import number
 from ptydesign.web import jobs
 from ptydesign.web.contenders import Contender, Decision
+from ptydesign.web.report import ADDRESS, FILE
 from ptydesign.web.runs import PLAN
 from ptydesign.web.site import Site
 from ptydesign.web.trials import Fit, Trials, label, recommendation
@@ -97,9 +98,9 @@ class Study:
             )
             if run.sort == PLAN:
                 text += self._explorer()
-            report = self.trials.results / "report.html"
-            if report.is_file():
-                text += f'<p class="quiet">Its report: <code>{escape(self.site.folder.name(report))}</code></p>'
+            if (self.trials.results / FILE).is_file():
+                words = shell.link(ADDRESS, "Its report", run=self.name)
+                text += f'<p class="quiet">{words}, in <code>{escape(self.name)}/{FILE}</code></p>'
             if self.head.object != text:
                 self.head.object = text
             running = run.state == RUNNING
@@ -320,7 +321,8 @@ def contenders(rows: Sequence[Contender], words: str, recommended: dict[str, Any
     scores = "<th class=number>Mean score<th class=number>Draws" if drawn else "<th class=number>Score, predicted"
     more = f"<p class=quiet>The plan recommends: {escape(_words(recommended))}.</p>" if recommended else ""
     return (
-        f"<h2>Contenders</h2><table><thead><tr>{head}{scores}<th style='width:120px;white-space:normal'>Chance of being best</tr></thead>"
+        f"<h2>Contenders</h2><table><thead><tr>{head}{scores}"
+        "<th style='width:120px;white-space:normal'>Chance of being best</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table><p class=quiet>{words}</p>{more}"
     )
 
