@@ -177,7 +177,7 @@ def test_a_probe_through_focus_is_propagated():
 def test_a_run_writes_its_own_log(tmp_path, data, monkeypatch):
     monkeypatch.setattr(log, "EVERY_S", 0.0)
     engine = {"engine": "epie", "sweeps": 2, "group": 6}
-    plan = Plan(engines=[engine, {**engine, "engine": "lsqml", "refine_positions": True}])
+    plan = Plan(engines=[engine, {**engine, "engine": "lsqml", "refine_positions": True, "positions_start": 0}])
 
     folder, shown, seen = tmp_path / "a.live", warnings.showwarning, []
 
