@@ -2,9 +2,12 @@
 
 Needs the extras `web` and `dev`, and Chromium. Take an otherwise idle machine; the table says how busy it was.
 
-first view    the list of 20 runs with 5,000 trials, from the address until it stands there
-setting       the plan explorer, from a key on a slider until numbers, card, probe and pattern are new and drawn,
-              by the browser's own clock (to ask it from outside takes as long again); and what of that the server
+cold view     the list of 20 runs with 5,000 trials, from the address until it stands there: the first page that a new
+              server shows to a new browser
+first view    the same again
+setting       the plan explorer, from a key on a handle until numbers, card, probe and pattern are new and drawn,
+              by the browser's own clock (to ask it from outside takes as long again), for each kind of handle; the
+              camera's first time at a value builds a specimen, and is timed apart. And what of the step's the server
               computes
 watched       a reconstruction with --live, open in the browser: seconds that it says it spent on that, of all
 memory        of the server, after the first view and after all
@@ -30,6 +33,14 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))  # folders of runs as the te
 
 RUNS, TRIALS = 20, 250  # and trials of each
 VIEWS, MOVES = 10, 20
+LEFT = " ".join(["ArrowLeft"] * MOVES)
+TO_AND_FRO = " ".join(["ArrowRight", "ArrowLeft"] * (MOVES // 2))  # of a handle that has few places
+HANDLES = {  # words beside each, and its keys
+    "Scan step": LEFT, "Defocus": LEFT, "Dwell time (": LEFT, "Dose (": LEFT, "Aperture (": TO_AND_FRO,
+    "Current": TO_AND_FRO,
+}  # fmt: skip
+CAMERA = "Angle of a detector pixel"
+ELECTRONS = ("Scan step", "Dwell time (", "Dose (")
 PLAN = "plan_bilayer"
 SWEEPS = 200
 SCAN = {"shape": (64, 64), "steps": (20, 20)}
@@ -49,28 +60,30 @@ ANSWERED = """nodes => {
 }"""
 
 
-def first_views(page) -> list[float]:
-    """Seconds of each view of the list of runs; the server's very first page is not among them."""
-    page.goto("/")
+def first_views(page, count: int) -> list[float]:
+    """Seconds of each view of the list of runs."""
     found = []
-    for _ in range(VIEWS):
+    for _ in range(count):
         begin = time.perf_counter()
         page.goto("/").get_by_text(f"results/run{RUNS - 1:02d}").wait_for()
         found.append(time.perf_counter() - begin)
     return found
 
 
-def settings(page) -> list[float]:
-    """Seconds from a key on the slider of the step until everything is new, and the frame after it is drawn."""
+def settings(page, words: str, keys: str) -> list[float]:
+    """Seconds from each key on a handle, named by the words beside it, until everything is new, and the frame after it
+    is drawn."""
     tab = page.goto(f"/explore?plan=studies/{PLAN}&scale=preview")
-    draw, electrons = tab.get_by_text("The draw has"), tab.get_by_text("Electrons per pattern").first
+    draw, numbers = tab.get_by_text("The draw has"), tab.get_by_text("Electrons per pattern").first
     draw.wait_for()
-    handle = tab.get_by_text("Scan step").locator("xpath=ancestor::div[1]").locator(".noUi-handle")
+    handle = tab.get_by_text(words).first.locator("xpath=ancestor::div[1]").locator(".noUi-handle")
     handle.focus()
     found = []
-    for _ in range(MOVES):
-        tab.evaluate(ANSWERED, [draw.element_handle(), electrons.element_handle()])
-        handle.press("ArrowLeft")
+    for key in keys.split():
+        # most handles change both; the defocus and the aperture change no number of electrons
+        watched = [draw, numbers] if words in ELECTRONS else [draw]
+        tab.evaluate(ANSWERED, [one.element_handle() for one in watched])
+        handle.press(key)
         found.append(tab.evaluate("() => answered") / 1000)
     return found
 
@@ -129,12 +142,18 @@ def measure(folder: Path, browser) -> list[tuple[str, str, str]]:
     process, address = web_page.serve(folder)
     page = web_page.Page(browser, address, process)
     try:
-        alone, views = settings(page), first_views(page)
+        cold, views = first_views(page, 1), first_views(page, VIEWS)
+        what = f"view of {RUNS} runs with {RUNS * TRIALS:,} trials"
+        rows = [(f"Cold {what}", "2 s", spread(cold)), (f"Later {what}", "2 s", spread(views))]
+        after = settings(page, "Scan step", LEFT)
+        for words, keys in HANDLES.items():
+            rows.append((f"Plan explorer: {words.rstrip(' (').lower()}", "0.3 s", spread(settings(page, words, keys))))
+        camera = settings(page, CAMERA, TO_AND_FRO)
+        rows.append(("Plan explorer: camera, a value seen before", "0.3 s", spread(camera[1:])))
+        rows.append(("the same, a new value: card and probe are there before", "", spread(camera[:1])))
+        rows.append((f"Plan explorer: step, right after {VIEWS} views of the list", "", spread(after)))
         before = memory_mb(process)
-        rows = [(f"First view of {RUNS} runs with {RUNS * TRIALS:,} trials", "2 s", spread(views))]
-        rows.append(("Plan explorer: a new setting", "0.3 s", spread(alone)))
-        rows.append((f"the same, right after {VIEWS} views of the list", "", spread(settings(page))))
-        rows.append(("of which the server computes", "", spread(computed(folder))))
+        rows.append(("Plan explorer: step, what the server computes", "", spread(computed(folder))))
         cost, seconds = watched(page, folder)
         words = f"{cost / seconds:.1%} ({cost:.2g} of {seconds:.0f} s)"
         rows.append(("Being watched, of a run's time", "2 %", words))

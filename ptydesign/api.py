@@ -10,6 +10,7 @@ ptydesign.write_reconstruction("out.h5", result)
 
 from __future__ import annotations
 
+import logging
 import platform
 import sys
 import time
@@ -34,6 +35,8 @@ from ptydesign.reconstruct.run import History, Observer, reconstruct
 from ptydesign.reconstruct.schedule import Stop
 from ptydesign.reconstruct.start import start_state
 from ptydesign.types import Dataset, Outcome, Reconstruction
+
+LOG = logging.getLogger(__name__)
 
 
 def read_plan(path: Path | str) -> Plan:
@@ -69,9 +72,11 @@ def reconstruct_dataset(
 
     begin = time.perf_counter()
     plan, found = calibrated(dataset, plan, seed)
-    if progress:
-        for curve in found.values():
-            print(f"{curve.name}: {curve.best:.5g} by the data (told {curve.told:.5g})", file=sys.stderr)
+    for curve in found.values():
+        words = f"{curve.name}: {curve.best:.5g} by the data (told {curve.told:.5g})"
+        LOG.info(words)
+        if progress:
+            print(words, file=sys.stderr)
     budget, fewer = plan.budget, any(engine.stop != Stop() for engine in plan.engines)
     shown = SweepBar(plan.sweeps, None, budget.seconds, budget.work_gflop, fewer) if progress else nullcontext()
     with shown as bar:

@@ -116,7 +116,8 @@ def reconstruct(options: argparse.Namespace) -> int:
     from ptydesign.reconstruct.start import start_state
 
     plan = read_plan(options.plan)
-    dataset = read_data(options.data, options.chunk_gib)
+    told: list[str] = []
+    dataset = read_data(options.data, options.chunk_gib, told)
     path = options.checkpoint or options.resume
     if path is not None:
         check_new(path, options.overwrite or path == options.resume)
@@ -132,7 +133,8 @@ def reconstruct(options: argparse.Namespace) -> int:
     keep_compiled_code()
     plan, changes = for_counts(plan, dataset)
     for words in changes:
-        print(f"few counts, so what the plan leaves open is {words}", file=sys.stderr)
+        told.append(f"few counts, so what the plan leaves open is {words}")
+        print(told[-1], file=sys.stderr)
     few = changes and len(dataset.patterns) >= LEAST_POSITIONS
     part = options.heldout if options.heldout is not None else HELD_OUT if few else 0
     best = None
@@ -145,7 +147,7 @@ def reconstruct(options: argparse.Namespace) -> int:
         if options.resume is None:
             best.look(0, start_state(best.nominal, plan))
         observers.append(best)
-    live = _live(options, dataset, plan) if options.live else None
+    live = _live(options, dataset, plan, told) if options.live else None
     if live is not None and path is None:
         checkpoints = Checkpoints(live.folder / "checkpoint.h5", options.checkpoint_every, CHECKPOINT_S)
     with live or nullcontext():
@@ -286,8 +288,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
-def _live(options: argparse.Namespace, dataset: Dataset, plan: Plan) -> Live:
-    """What shows the run to viewers, in a folder beside its output."""
+def _live(options: argparse.Namespace, dataset: Dataset, plan: Plan, told: list[str]) -> Live:
+    """What shows the run to viewers, in a folder beside its output. told: what was said before it begins."""
     from ptydesign.reconstruct.live import SUFFIX, Live
 
     names = ("data", "plan", "output", "resume", "checkpoint")
@@ -301,17 +303,21 @@ def _live(options: argparse.Namespace, dataset: Dataset, plan: Plan) -> Live:
         plan,
         {"seed": options.seed, "heldout": options.heldout, **files},
         resumed=options.resume is not None,
+        told=told,
     )
 
 
-def read_data(path: Path, chunk_gib: float | None = None) -> Dataset:
-    """A dataset, with warnings of what looks wrong in it; its patterns stay on the disk if they are large."""
+def read_data(path: Path, chunk_gib: float | None = None, told: list[str] | None = None) -> Dataset:
+    """A dataset, with warnings of what looks wrong in it, which `told` gets too; its patterns stay on the disk if they
+    are large."""
     from ptydesign import io
     from ptydesign.diagnostics import doubts
 
     dataset = io.read_dataset(path, mapped=_larger(path, chunk_gib))
     for words in doubts(dataset):
         print(f"warning: {path}: {words}", file=sys.stderr)
+        if told is not None:
+            told.append(f"warning: {words}")
     return dataset
 
 

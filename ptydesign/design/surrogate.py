@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ptydesign.design.gp import Regressor, fit_hyperparameters, regress
+from ptydesign.design.gp import NOISE_BOUNDS, Regressor, fit_hyperparameters, regress
 from ptydesign.design.propose import Data, acquisition, candidates, descend, optima, standardise
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Dimension, Point, Scalar, Space
@@ -26,6 +26,7 @@ SURE = 2.0  # standard deviations of the model's mean
 PROFILE_VALUES = 41  # of a continuous parameter: the ranges are resolved to 1/40 of the search range
 SMOOTHNESS = (1.0, 1.5, 2.5)  # nu of the kernels tried; the likelihood decides
 EXPECTING = SearchConfig(acquisition="EI", xi=0)  # the improvement itself, with nothing asked for beyond it
+NOISES = np.geomspace(*NOISE_BOUNDS, 12)  # variances of the noise that an average over it takes
 POOL = 200  # points over which a profile is maximised before the descent
 
 
@@ -59,13 +60,33 @@ class Surrogate:
         mean, std = self._model.predict(features, return_std=True)
         return self._data.mean - self._data.scale * mean, self._data.scale * std
 
-    def chances(self, points: Sequence[Mapping[str, Any]], draws: int = 4000) -> np.ndarray:
-        """(n,) probability of each of some different points that it is the best of them, by draws of the function."""
+    def contest(
+        self, points: Sequence[Mapping[str, Any]], draws: int = 4000
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(n,) mean and (n,) standard deviation of another trial at some different points, and (n,) the probability of
+        each that it is the best of them, by draws of the noise-free function.
+
+        Averaged over how much of the scatter is noise, by its likelihood: through a few trials the model can bend
+        without any, and the likeliest noise alone would be far too sure."""
         features = self.space.to_unit([self.space.validate_point(p) for p in points])
-        mean, covariance = self._model.predict(features, return_cov=True)
-        rng = np.random.default_rng([self._seed, 2])
-        drawn = rng.multivariate_normal(mean, covariance, draws, check_valid="ignore", method="eigh")
-        return np.bincount(np.argmin(drawn, axis=1), minlength=len(features)) / draws
+        rng, theta = np.random.default_rng([self._seed, 2]), self._model.kernel_.k1.theta
+        models = [
+            regress(self._data.features, self._data.values, self.nu, np.append(theta, np.log(noise)))
+            for noise in NOISES
+        ]
+        likely = np.array([model.log_marginal_likelihood_value_ for model in models])
+        weights = np.exp(likely - likely.max())
+        weights /= weights.sum()
+        wins, means, squares = np.zeros(len(features)), [], []
+        for model, count in zip(models, rng.multinomial(draws, weights), strict=True):
+            mean, covariance = model.predict(features, return_cov=True)
+            drawn = rng.multivariate_normal(mean, covariance, count, check_valid="ignore", method="eigh")
+            wins += np.bincount(np.argmin(drawn, axis=1), minlength=len(features))
+            means.append(mean)
+            squares.append(mean**2 + np.diag(covariance) + model.noise_)
+        mean = weights @ np.array(means)
+        std = np.sqrt(np.maximum(weights @ np.array(squares) - mean**2, 0.0))
+        return self._data.mean - self._data.scale * mean, self._data.scale * std, wins / draws
 
     def best(self, observed: bool = False) -> tuple[Point, float, float]:
         """The point of the greatest mean, that mean, and its standard deviation.

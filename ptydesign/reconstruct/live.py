@@ -5,15 +5,17 @@ progress.jsonl                a line for each sweep: sweep, loss, seconds, GFLOP
 start.h5                      nominal positions
 iteration-000012.h5           what there was after sweep 12: the scanned part of the object, probe, positions
 checkpoint.h5                 to go on from
+log.txt                       what happens, in words: `log`
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -22,6 +24,7 @@ import numpy as np
 
 from ptydesign import hdf5
 from ptydesign.errors import InputError
+from ptydesign.reconstruct.log import RunLog
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.session import DONE, FAILED, STOPPED, Session
 from ptydesign.types import Dataset, Outcome, ReconState
@@ -31,6 +34,7 @@ EVERY_S = 2.0  # between two iterations, at least
 COST = 0.01  # of a run's time that iterations may take
 MOST_PIXELS = 2**22  # of an iteration's object, over all slices
 KEPT = 40  # iterations
+LEAST_MOVED_A = 1e-3  # rms of corrections that are told
 CHECKPOINT_S = 60.0  # between two checkpoints, at least
 
 
@@ -44,11 +48,17 @@ class Live:
     sweep, once somebody asks for a stop.
 
     folder: named as the output, with SUFFIX; cleared of an earlier run's files unless `resumed`. about: JSON-able facts
-    for viewers. cost_s: the time that it took from the run so far.
+    for viewers. told: what was said before the run, for its log. cost_s: the time that it took from the run so far.
     """
 
     def __init__(
-        self, folder: Path, dataset: Dataset, plan: Plan, about: Mapping[str, Any] | None = None, resumed: bool = False
+        self,
+        folder: Path,
+        dataset: Dataset,
+        plan: Plan,
+        about: Mapping[str, Any] | None = None,
+        resumed: bool = False,
+        told: Sequence[str] = (),
     ):
         self.folder, self.session = Path(folder), Session(Path(folder))
         self.cost_s = 0.0
@@ -56,6 +66,8 @@ class Live:
         self._last = -np.inf, 0.0  # when an iteration was written, and the seconds that it took
         self._spent = 0.0, 0.0
         self._stop = False
+        self._told = told
+        self.log = RunLog(self.folder, fresh=not resumed)
         self._lines: TextIO | None = None
         self._stack = ExitStack()
 
@@ -78,6 +90,8 @@ class Live:
         arrays = {"positions_nominal": hdf5.Array(np.asarray(dataset.positions_a), "angstrom", "position,(y,x)")}
         hdf5.write_hdf5(self.folder / "start.h5", "start", arrays, {})
         self._lines = self._stack.enter_context((self.folder / "progress.jsonl").open("a", buffering=1))
+        self._stack.enter_context(self.log)
+        self._begin_log()
         self._stack.enter_context(self.session.beating(self.stop))
         self.cost_s += time.perf_counter() - begin
         return self
@@ -85,13 +99,28 @@ class Live:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self.log.say(f"failed: {kind.__name__}: {error}")
         self._stack.close()
         if error is not None:
             with suppress(OSError, InputError):
                 self.session.end(FAILED, f"{kind.__name__}: {error}", cost_s=round(self.cost_s, 3))
 
+    def _begin_log(self) -> None:
+        """What is reconstructed, and what of it is corrected before."""
+        count, ny, nx = self._dataset.patterns.shape
+        goes = "Goes on with" if self._resumed else "Begins:"
+        self.log.say(f"{goes} {count} patterns of {ny} x {nx} pixels at {self._dataset.voltage_kv:g} kV")
+        for words in self._told:
+            self.log.say(words)
+        corrected = self._plan.correction.model_dump(mode="json", exclude_defaults=True)
+        if corrected:
+            self.log.say(f"corrected as the plan says: {', '.join(f'{n} {v}' for n, v in corrected.items())}")
+
     def stop(self) -> None:
         """End the run after the present sweep."""
+        if not self._stop:
+            self.log.say("asked to stop: ends after this sweep")
         self._stop = True
 
     def spend(self, work_gflop: float, seconds: float) -> None:
@@ -109,17 +138,33 @@ class Live:
         work, seconds = self._spent
         line = {"sweep": sweep, "loss": loss if np.isfinite(loss) else None, "s": round(seconds, 3)}
         self._lines.write(json.dumps({**line, "gflop": round(work, 3), "t": round(time.time(), 1)}) + "\n")
+        if self.log.due():
+            self.log.say(f"sweep {sweep} of {self._plan.sweeps}: loss {loss:.4g}{self._moved(state)}")
         written, took = self._last
         if now - written >= max(EVERY_S, took / COST):
             write_iteration(self.folder, sweep, state, len(self._dataset.positions_a))
             thin_out(self.folder)
             self._last = time.perf_counter(), time.perf_counter() - now
 
+    @cached_property
+    def _corrected_a(self) -> np.ndarray:
+        """(position, 2) where the run began, but for what it refines."""
+        return np.asarray(self._plan.correction.applied(self._dataset).positions_a)
+
+    def _moved(self, state: ReconState) -> str:
+        """How far the positions were corrected, beside a shift of all of them."""
+        told = self._corrected_a
+        found = np.asarray(state.positions_px)[: len(told)] * np.asarray(state.pixel_a) + np.asarray(state.origin_a)
+        change = found - told
+        rms = float(np.sqrt(np.mean(np.sum((change - change.mean(axis=0)) ** 2, axis=1))))
+        return f", positions corrected by {rms:.2g} A rms" if rms > LEAST_MOVED_A else ""
+
     def finish(self, outcome: Outcome, state: ReconState) -> None:
         """The run is over: its last iteration, and how it ended."""
         how, reason = FAILED if outcome.status == "diverged" else DONE, outcome.reason
         if self._stop and outcome.sweeps < self._plan.sweeps and how == DONE:
             how, reason = STOPPED, f"Stopped after sweep {outcome.sweeps}, as asked; it goes on from its checkpoint."
+        self.log.say(f"{how}: {reason}")
         with suppress(OSError, InputError):
             if outcome.sweeps:
                 write_iteration(self.folder, outcome.sweeps, state, len(self._dataset.positions_a))

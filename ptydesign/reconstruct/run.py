@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ from ptydesign.types import Dataset, Outcome, ReconState
 
 Meter = Callable[[float, float], None]
 
+LOG = logging.getLogger(__name__)
 DIVERGED = 10.0  # times the first sweep's loss
 
 
@@ -142,6 +144,7 @@ def _reconstruct(
             fresh = accelerate.init(engine.init(state, options), state, options)
             memory = restored_memory(fresh, saved.memory, resume)
             positions, saved = saved.batch_positions, None
+        LOG.info(_engine_words(plan, number, record.sweep))
         state, memory = cores.placed((state, memory), over)
         host, sent = hosts[number], Sent(real)
         if host is None:
@@ -176,8 +179,17 @@ def _reconstruct(
                 kept_s = clock.seconds
         if last:
             break
+        LOG.info(outcome.reason)
     keep(state, memory, positions)
     return without_padding(state, count), history_of(record), outcome
+
+
+def _engine_words(plan: Plan, number: int, done: int) -> str:
+    """What an engine of a plan is about to do; done: its sweeps so far."""
+    one = plan.engines[number]
+    of = f"engine {number + 1} of {len(plan.engines)}, " if len(plan.engines) > 1 else ""
+    left = f" after {done}" if done else ""
+    return f"{of}{one.engine}: {one.sweeps} sweeps{left}, groups of {one.group}, {one.noise} noise"
 
 
 def without_padding(state: ReconState, count: int) -> ReconState:

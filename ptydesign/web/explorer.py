@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,7 @@ from ptydesign.study.file import DEFAULT_SCALE, folder_name
 from ptydesign.units import MRAD, wavelength_a
 from ptydesign.web.pattern import Specimen
 
+SPECIMEN_BYTES = 2**29  # of one plan's specimens that are kept
 QUICK_FIELD_A, QUICK_SWEEPS, QUICK_MARGIN = 10.0, 20, 0.5
 NAMES = ("voltage_kv", "semiangle_mrad", "defocus_nm", "step_a", "camera")
 
@@ -141,7 +144,8 @@ class Explorer:
     def _prepare(self) -> None:
         self.resolved = PlanningResolved(self.plan, self.results)
         self.bench: Bench = self.resolved.bench
-        self._specimen: tuple[Mode, Specimen] | None = None
+        self._specimens: OrderedDict[Mode, Specimen] = OrderedDict()  # the one that was used last is at the end
+        self._lock = Lock()  # of that: several browsers may look at one plan
 
     def _root(self) -> Path:
         """Where potentials are kept: with the results of the workspace that the plan is in, or the user's cache."""
@@ -243,7 +247,7 @@ class Explorer:
 
     def ready(self, knobs: Knobs) -> bool:
         """Whether the specimen of these settings is at hand, so that `pattern` is quick."""
-        return self._specimen is not None and self._specimen[0] == self._mode(knobs)
+        return self._mode(knobs) in self._specimens
 
     def pattern(self, knobs: Knobs, seed: int = 0) -> Pattern:
         """A pattern in the middle of the specimen; the first one of a mode builds the specimen. Raises InputError."""
@@ -259,10 +263,18 @@ class Explorer:
         return Mode(knobs.voltage_kv, knobs.camera)
 
     def _specimen_of(self, knobs: Knobs) -> Specimen:
+        """Kept, so that to come back to a camera length takes no building; those that were left longest ago go."""
         mode = self._mode(knobs)
-        if not self.ready(knobs):
-            self._specimen = mode, Specimen(self._potential(knobs), mode.voltage_kv)
-        return self._specimen[1]
+        with self._lock:
+            if mode in self._specimens:
+                self._specimens.move_to_end(mode)
+                return self._specimens[mode]
+        made = Specimen(self._potential(knobs), mode.voltage_kv)
+        with self._lock:
+            self._specimens[mode] = made
+            while len(self._specimens) > 1 and sum(one.bytes for one in self._specimens.values()) > SPECIMEN_BYTES:
+                self._specimens.popitem(last=False)
+        return made
 
     def _potential(self, knobs: Knobs) -> Any:
         from ptydesign.experiment.search import Runner

@@ -14,6 +14,7 @@ from ptydesign.errors import InputError
 from ptydesign.grids import Grid
 from ptydesign.pictures.region import flattened, phase_rad, scanned_part
 from ptydesign.reconstruct.live import SUFFIX, iterations
+from ptydesign.reconstruct.log import FILE
 from ptydesign.session import DONE, FAILED, Session
 from ptydesign.units import NM
 from ptydesign.web.lines import Lines
@@ -142,8 +143,8 @@ class Reconstruction:
         return float(value) if isinstance(value, int | float) else None
 
     def log(self) -> str:
-        """The end of what it printed, where it was started from a page."""
-        path = self.path / "log.txt"
+        """The end of its log."""
+        path = self.path / FILE
         try:
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - LOG_BYTES))

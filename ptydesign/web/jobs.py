@@ -31,7 +31,7 @@ from ptydesign.web.folder import Folder
 
 RULES = Path(ptydesign.study.__file__).parent / "study.smk"
 PROFILE = RULES.parent / "profiles" / "default"
-LOG = "page.txt"  # in a study's logs: what its snakemake said
+LOG = "page.txt"  # in the folder of a run's logs: what the process said that was started here
 PLAN_SUFFIX = ".plan.yaml"
 TAIL = 1500  # characters of what it said that are shown
 
@@ -87,7 +87,7 @@ def go_on(folder: Folder, run: Path) -> Started:
         words = ["reconstruct", str(data), str(plan), "-o", str(output), "--live", "--overwrite", "--quiet", *resume]
         if isinstance(said.get("heldout"), int | float):
             words += ["--heldout", str(said["heldout"])]
-        return _start(_ptydesign(*words, "--seed", str(int(seed))), output.parent, run / "log.txt")
+        return _start(_ptydesign(*words, "--seed", str(int(seed))), output.parent, run / LOG)
     return start_study(folder, *study_of(run))
 
 
@@ -159,14 +159,8 @@ def start_reconstruction(
     (YAML) first; plan: its text; output: name of the file to write, in the folder. Raises InputError."""
     source = folder.find(data)
     check_plan(plan)
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}", output):
-        rule = "must be a file's name of letters, digits, _, - and ."
-        raise InputError("output", rule, output or "nothing", "As silicon_1.h5.")
-    target = folder.path / (output if output.endswith(".h5") else f"{output}.h5")
+    target = check_output(folder, output)
     live = target.with_suffix(SUFFIX)
-    for path in (target, live):
-        if path.exists():
-            raise InputError("output", "must not exist yet", path.name, "Give another name.")
     plan_file = target.with_suffix(PLAN_SUFFIX)
     commands = []
     if source.suffix != ".h5" or _kind(source) != "dataset":
@@ -180,9 +174,21 @@ def start_reconstruction(
     words = ["reconstruct", str(source), str(plan_file), "-o", str(target), "--live", "--quiet", "--seed", str(seed)]
     commands.append(_ptydesign(*words, *(["--threads", str(threads)] if threads else [])))
     if len(commands) == 1:
-        return _start(commands[0], folder.path, live / "log.txt")
+        return _start(commands[0], folder.path, live / LOG)
     line = " && ".join(shlex.join(command) for command in commands)
-    return _start(["/bin/sh", "-c", line], folder.path, live / "log.txt")
+    return _start(["/bin/sh", "-c", line], folder.path, live / LOG)
+
+
+def check_output(folder: Folder, output: str) -> Path:
+    """The file that a reconstruction of a name writes. Raises InputError for one elsewhere, or that is there."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}", output):
+        rule = "must be a file's name of letters, digits, _, - and ."
+        raise InputError("output", rule, output or "nothing", "As silicon_1.h5.")
+    target = folder.path / (output if output.endswith(".h5") else f"{output}.h5")
+    for path in (target, target.with_suffix(SUFFIX)):
+        if path.exists():
+            raise InputError("output", "must not exist yet", path.name, "Give another name.")
+    return target
 
 
 def check_plan(text: str) -> Plan:

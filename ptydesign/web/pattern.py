@@ -35,6 +35,11 @@ class Specimen:
             place[:] = fft.ifft2(fft.fft2(np.exp(1j * sigma * slice_va).astype(np.complex64), workers=WORKERS) * limit)
         self.pixel_a, self.thickness_a = potential.pixel_a, np.asarray(potential.thickness_a)
 
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory."""
+        return self.transmission.nbytes
+
     def mean_pattern(self, experiment: Experiment) -> np.ndarray:
         """(ny, nx) of the detector: the fraction of the electrons that each pixel gets, before the noise,
         corner-centred. Raises InputError for what can't be simulated."""

@@ -16,7 +16,7 @@ from ptydesign.errors import InputError
 from ptydesign.reconstruct.live import SUFFIX
 from ptydesign.session import DONE, SILENT, STOPPED, Session
 from ptydesign.study.file import OLD_RESOLVED, RESOLVED
-from ptydesign.study.progress import seconds_left
+from ptydesign.study.progress import METRICS, seconds_left
 from ptydesign.web.folder import Folder, link_in
 from ptydesign.web.lines import Lines
 
@@ -47,7 +47,7 @@ Content = TypeVar("Content")
 class Run:
     """One run. name: its path in the folder; sort: study, plan or reconstruction; kind: of a study. done, total: trials
     or sweeps, total 0 if unknown; failed: trials; left_s: seconds left; spoke: when it last gave a sign of life, in
-    seconds since 1970; best: the best score, or the last loss."""
+    seconds since 1970; best: the best score, or the last loss; of: what that is, as `SSIM at 10,000 e/Å²`."""
 
     name: str
     sort: str
@@ -61,6 +61,7 @@ class Run:
     left_s: float | None = None
     spoke: float | None = None
     best: float | None = None
+    of: str = ""
 
 
 class Runs:
@@ -168,6 +169,7 @@ class Runs:
             left_s=left,
             spoke=session.spoke() or _changed(file) or _changed(path),
             best=max(values, default=None),
+            of=_of(trials, said),
         )
 
     def _waiting(self, path: Path) -> list[Run]:
@@ -328,6 +330,17 @@ def _reason(state: str, said: dict[str, Any]) -> str:
     if state == SILENT:
         return "It gave no sign of life for a while: killed, or its machine is gone. Its command goes on where it was."
     return str(said.get("reason") or "")
+
+
+def _of(trials: dict[str, dict[str, Any]], said: dict[str, Any]) -> str:
+    """What the best score is of: its metric and dose."""
+    scored = [one for one in trials.values() if _number(one.get("value")) is not None]
+    dose = _number(max(scored, key=lambda one: one["value"]).get("dose")) if scored else None
+    metric, sign = (
+        METRICS.get(said.get("metric"), ("score", 1)) if isinstance(said.get("metric"), str) else ("score", 1)
+    )
+    unit = "e/Å²" if said.get("unit") == "e/A^2" else str(said.get("unit") or "")
+    return f"{'' if sign > 0 else '−'}{metric}" + (f" at {dose:,g} {unit}".rstrip() if dose is not None else "")
 
 
 def _is_plan(content: Any) -> bool:

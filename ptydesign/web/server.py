@@ -62,12 +62,14 @@ def make(folder: Path, listen: Listen):
         raise InputError("panel", "must be installed for the page", "nothing", mend) from None
     import ptydesign.design.surrogate  # noqa: F401  so that no browser waits for it
     from ptydesign.commands import keep_compiled_code
+    from ptydesign.web import report
     from ptydesign.web.access import Access
     from ptydesign.web.views import PAGES
 
     port = listen.port or _free_port(listen.address)
     token = listen.password or secrets.token_urlsafe(24)
     hosts = [f"{name}:{port}" for name in {listen.address, "127.0.0.1", "localhost"}]
+    access = Access(token, port)
     keep_compiled_code()
     pn.config.notifications = False
     server = pn.serve(
@@ -75,7 +77,8 @@ def make(folder: Path, listen: Listen):
         port=port,
         address=listen.address,
         websocket_origin=[*hosts, *([listen.proxy] if listen.proxy else [])],
-        auth_provider=Access(token, port),
+        auth_provider=access,
+        extra_patterns=[(report.ADDRESS, report.handler(site.folder, access.get_user))],
         show=False,
         start=False,
         verbose=False,

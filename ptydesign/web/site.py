@@ -24,6 +24,7 @@ class Site:
         self.folder, self.may_act = folder, may_act
         self.runs = Runs(folder)
         self.workers = ThreadPoolExecutor(2, "page")
+        self.builders = ThreadPoolExecutor(1, "specimens")  # so that a setting whose specimen is there waits for none
         self.pictures = ThreadPoolExecutor(1, "pictures")
         self._kept: OrderedDict[Any, Any] = OrderedDict()
 

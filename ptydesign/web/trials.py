@@ -19,12 +19,13 @@ from ptydesign.config import build
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Space, build_space
 from ptydesign.errors import InputError
-from ptydesign.session import Session
+from ptydesign.session import DONE, Session
 from ptydesign.study.progress import METRICS
 from ptydesign.study.quantities import score_label, words_and_unit
 from ptydesign.study.rounds import best_so_far
 from ptydesign.study.store import PointStore
 from ptydesign.study.tables import read_settings
+from ptydesign.web.contenders import Contender, Decision, decision, predicted
 from ptydesign.web.lines import Lines
 from ptydesign.web.runs import latest
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("number", "trial", "search", "dose", "value", "best", "seconds", "status", "reason", "key")
 MOST_FITTED = 600  # trials of one surrogate: fitting takes the cube of their number
-CONTENDERS = 8
-DRAWS = 4000  # of the surrogate, for the chance of being best
 SLICE = 61  # points of a slice
 
 
@@ -60,21 +59,20 @@ class Slice:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a search's trials say together. contenders: (trial's number, point, mean, std, chance of being best), the
-    likeliest first; fitted, of: trials that it knows, and that there are."""
+    """What a search's trials say together. contenders: the likeliest first; fitted, of: trials that it knows, and that
+    there are."""
 
     slices: tuple[Slice, ...]
-    contenders: tuple[tuple[int, dict[str, Any], float, float, float], ...]
+    contenders: tuple[Contender, ...]
     fitted: int
     of: int
 
 
 @dataclass(frozen=True)
 class Model:
-    """A search's surrogate. numbers: of the trials that it knows; of: how many there are."""
+    """A search's surrogate. of: how many trials there are."""
 
     surrogate: Surrogate
-    numbers: tuple[int, ...]
     of: int
 
     def along(self, name: str, point: Mapping[str, Any]) -> Slice:
@@ -194,16 +192,15 @@ class Trials:
         doses = part["dose"].dropna().unique()
         space = self.space(float(doses[0]) if len(doses) else None)
         part = part[part[[n for n in space.names if n in part]].notna().all(axis=1)]
-        seen, numbers = [], []
+        seen = []
         for row in _spread(part, MOST_FITTED).to_dict("records"):
             with suppress(InputError, KeyError):
                 point = space.validate_point({name: row[name] for name in space.names})
                 seen.append(Observation(point, None if pd.isna(row["value"]) else row["value"], row["reason"]))
-                numbers.append(row["number"])
         said = {name: value for name, value in self.study.get("search", {}).items() if name != "sampler"}
         config = build(SearchConfig, {**said, "method": "bo"}, "search")  # whichever method chose the points
         model = surrogate(space, config, seen, int(self.study.get("seed", 0)))
-        self._models[search] = Model(model, tuple(numbers), len(part))
+        self._models[search] = Model(model, len(part))
         return self._models[search]
 
     def fit(self, search: str) -> Fit:
@@ -212,18 +209,12 @@ class Trials:
         model, seen = known.surrogate, known.surrogate.observations
         best, _, _ = model.best(observed=True)
         slices = tuple(known.along(name, best) for name in model.space.names)
-        good = [i for i, one in enumerate(seen) if not one.failed]
-        mean, _ = model.predict([seen[i].point for i in good])
-        first: dict[tuple, int] = {}
-        for place in np.argsort(-mean, kind="stable"):
-            first.setdefault(tuple(seen[good[place]].point.values()), good[place])
-        top = list(first.values())[:CONTENDERS]
-        points = [dict(seen[i].point) for i in top]
-        mean, std = model.predict(points)
-        chance = model.chances(points, DRAWS)
-        found = [(known.numbers[i], p, float(m), float(s), float(c))
-                 for i, p, m, s, c in zip(top, points, mean, std, chance, strict=True)]  # fmt: skip
-        return Fit(slices, tuple(sorted(found, key=lambda one: -one[4])), len(seen), known.of)
+        return Fit(slices, predicted(model, seen), len(seen), known.of)
+
+    def decision(self, search: str) -> Decision | None:
+        """What the study has decided of a search; None before."""
+        running = self.session.state() not in ("", DONE)
+        return decision(self.results, search, set(self.frame["key"]) if running else None)
 
     def pictures(self) -> dict[str, str]:
         """Trials that keep pictures: name -> key."""

@@ -10,6 +10,7 @@ import urllib.request
 from http.cookiejar import CookieJar
 from pathlib import Path
 
+import psutil
 import pytest
 import tifffile
 import web_runs
@@ -22,6 +23,13 @@ from ptydesign.web.trials import Trials
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
+
+
+LOSS_AXIS = """() => {
+  const found = [...Bokeh.documents[0]._all_models.values()].find(m => m.type == "LogAxis")
+  const ticks = (min, max) => found.ticker.get_ticks(min, max, {min, max, start: min, end: max}, 0).major
+  return [ticks(0.0008, 0.06), ticks(0.031, 0.038), ticks(1e-9, 1)]
+}"""
 
 
 LOSS_TICKS = """() => {
@@ -107,6 +115,10 @@ def test_a_reconstruction_is_started_seen_stopped_and_resumed(tmp_path, open_pag
     for one in (tab, second):
         one.get_by_text("Aberrations of this mode").wait_for()
     assert tab.evaluate(LOSS_TICKS) == ["0.028", "0.03", "1", "1.5e-7"], "what an axis says is what it means"
+    near, narrow, wide = tab.evaluate(LOSS_AXIS)
+    assert near == pytest.approx([0.001, 0.002, 0.005, 0.01, 0.02, 0.05]), "where the data are"
+    assert narrow == pytest.approx([0.032, 0.034, 0.036, 0.038])
+    assert 4 <= len(wide) <= 7
     tab.wait_for_function(SQUARE)  # pixels of an image are as wide as high
     tab.set_viewport_size({"width": 1280, "height": 800})
     tab.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")  # a laptop's screen
@@ -156,15 +168,38 @@ def test_strangers_see_nothing(tmp_path, open_page):
     assert caught.value.code == 403
 
 
+def test_a_report_opens_in_a_sandbox(tmp_path, open_page):
+    results = web_runs.study(tmp_path, trials=3)
+    (results / "report.html").write_text("<h1>All of it</h1><script>document.title = 'owned'</script>")
+    (tmp_path / "report.html").write_text("of no run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/report.html").symlink_to(results / "report.html")
+    page = open_page(tmp_path)
+    tab = page.goto("/study?run=results/lowdose")
+    address = f"{page.base}{tab.get_by_role('link', name='Its report').get_attribute('href')}"
+    answer = tab.goto(address)
+    tab.get_by_role("heading", name="All of it").wait_for()
+    assert tab.title() != "owned"
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("sandbox;"), "an origin of its own, without the page's cookie"
+    assert "default-src 'none'" in policy
+    for name in ("other", "../lowdose", "nothing", "results/lowdose/report.html", ""):
+        assert tab.goto(f"{page.base}/report?run={name}").status == 404
+    with urllib.request.urlopen(address) as stranger:
+        assert "All of it" not in stranger.read().decode()
+
+
 def test_a_first_view_of_many_runs_is_there_soon(tmp_path, open_page):
+    """By the processor time of the server, for tests share their machine; `python -m benchmarks.page` has the clock."""
     for number in range(20):
         web_runs.study(tmp_path, f"run{number:02d}", trials=250)
     page = open_page(tmp_path)
-    page.goto("/")  # the server's first page of all
-    begin = time.monotonic()
-    tab = page.goto("/")
-    assert tab.get_by_text("results/run19").is_visible()
-    assert time.monotonic() - begin < 30  # `python -m benchmarks.page` measures it; tests share their machine
+    server, spent = psutil.Process(page.process.pid), []
+    for _ in range(4):
+        before = sum(server.cpu_times()[:2])
+        assert page.goto("/").get_by_text("results/run19").is_visible()
+        spent.append(sum(server.cpu_times()[:2]) - before)
+    assert sorted(spent[1:])[1] < 2.0, spent  # the first one reads all files
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from ptydesign.simulate.jax_simulator import intensities
 from ptydesign.simulate.window import choose_window
 from ptydesign.study.acquisition import to_experiment
 from ptydesign.types import Potential
+from ptydesign.web import explorer as explorers
 from ptydesign.web.explorer import QUICK_FIELD_A, QUICK_SWEEPS, Explorer, moved, quick
 from ptydesign.web.pattern import Specimen
 
@@ -152,3 +153,25 @@ def test_what_a_plan_recommends_has_its_current_and_dose(explorer):
     assert knobs.dose_e_per_a2 == pytest.approx(8000)
     with pytest.raises(InputError, match="must have a setting and a dose"):
         explorer.advised({"setting": {}})
+
+
+def test_a_camera_that_was_seen_needs_no_second_specimen(tmp_path, monkeypatch):
+    built = []
+
+    class Made:
+        bytes = 300
+
+        def __init__(self, potential, voltage_kv):
+            built.append(voltage_kv)
+
+    monkeypatch.setattr(explorers, "Specimen", Made)
+    one = Explorer(write_plan(tmp_path / "mine.yaml"), "smoke")
+    monkeypatch.setattr(one, "_potential", lambda knobs: None)
+    knobs = one.start()
+    first, second, third = (replace(knobs, camera=knobs.camera * factor) for factor in (1, 2, 3))
+    for here in (first, second, first, second, first):
+        one._specimen_of(here)
+    assert len(built) == 2
+    monkeypatch.setattr(explorers, "SPECIMEN_BYTES", 700)
+    one._specimen_of(third)
+    assert [one.ready(here) for here in (first, second, third)] == [True, False, True], "what was left longest ago goes"

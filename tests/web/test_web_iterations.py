@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import toy
@@ -11,9 +13,10 @@ from ptydesign import waves
 from ptydesign.api import reconstruct_dataset
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
-from ptydesign.reconstruct import live
+from ptydesign.reconstruct import live, log
 from ptydesign.reconstruct.checkpoint import Checkpoints
 from ptydesign.reconstruct.live import Live
+from ptydesign.reconstruct.plan import Plan
 from ptydesign.web.folder import Folder
 from ptydesign.web.iterations import Reconstruction, fit_aberrations
 from ptydesign.web.runs import Runs
@@ -89,6 +92,7 @@ def test_iterations_cost_a_bounded_part_of_the_run(tmp_path, data, monkeypatch):
         clock[0] += 0.05
 
     monkeypatch.setattr(live, "write_iteration", slow)
+    monkeypatch.setattr(Live, "_moved", lambda *_: "")
     with Live(tmp_path / "a.live", data, web_runs.plan()) as watched:
         for sweep in range(1, 101):
             clock[0] += 0.5
@@ -168,3 +172,46 @@ def test_a_probe_through_focus_is_propagated():
     )
     focused = np.abs(waves_[1]) ** 2
     np.testing.assert_allclose(one.at_focus(0, 10.0), focused / focused.max(), atol=1e-6)
+
+
+def test_a_run_writes_its_own_log(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(log, "EVERY_S", 0.0)
+    engine = {"engine": "epie", "sweeps": 2, "group": 6}
+    plan = Plan(engines=[engine, {**engine, "engine": "lsqml", "refine_positions": True, "positions_start": 0}])
+
+    folder, shown, seen = tmp_path / "a.live", warnings.showwarning, []
+
+    def looks(sweep, loss, state):
+        seen.append(Reconstruction(folder).log())
+        if sweep == 3:
+            warnings.warn("something odd", stacklevel=1)
+
+    def watched():
+        with Live(folder, data, plan, told=["few counts"]) as one:
+            result = reconstruct_dataset(data, plan, 0, False, [one, looks])
+            one.finish(result.outcome, result.state)
+        return result
+
+    with pytest.warns(UserWarning, match="odd"):
+        result = watched()
+    words = [line[21:] for line in seen[-1].splitlines()]  # while it ran
+    assert words[:3] == ["Begins: 36 patterns of 16 x 16 pixels at 80 kV", "few counts",
+                         "engine 1 of 2, epie: 2 sweeps, groups of 6, amplitude noise"]  # fmt: skip
+    sweeps = [w for w in words if w.startswith("sweep")]
+    assert [w.partition(":")[0] for w in sweeps] == [f"sweep {n} of 4" for n in range(1, 5)]
+    assert f"loss {result.history['loss'][3]:.4g}" in sweeps[3]
+    assert "positions corrected by" in sweeps[3]
+    assert words.index("engine 2 of 2, lsqml: 2 sweeps, groups of 6, amplitude noise") > words.index(sweeps[1])
+    assert "warning: something odd" in words
+    assert "done: All 4 sweeps" in Reconstruction(tmp_path / "a.live").log()
+    assert warnings.showwarning is shown
+
+
+def test_a_log_goes_on_with_its_run_and_says_why_it_failed(tmp_path, data):
+    run(tmp_path / "a.live", data, web_runs.plan(sweeps=4), stop_at=2)
+    run(tmp_path / "a.live", data, web_runs.plan(sweeps=4), resume=tmp_path / "a.live/checkpoint.h5")
+    said = Reconstruction(tmp_path / "a.live").log()
+    assert said.index("asked to stop") < said.index("Goes on with 36") < said.index("epie: 4 sweeps after 2")
+    with pytest.raises(ZeroDivisionError), Live(tmp_path / "b.live", data, web_runs.plan()):
+        raise ZeroDivisionError("by hand")
+    assert "failed: ZeroDivisionError: by hand" in Reconstruction(tmp_path / "b.live").log()

@@ -21,6 +21,7 @@ from ptydesign.study.watched import last_error
 from ptydesign.web import jobs
 from ptydesign.web.folder import Folder
 from ptydesign.web.runs import Runs, by_sweep
+from ptydesign.web.site import Site
 from ptydesign.web.trials import Trials
 
 
@@ -32,6 +33,7 @@ def test_a_study_is_found_with_its_progress(tmp_path):
     web_runs.study(tmp_path, trials=30)
     run = found(tmp_path)["results/lowdose"]
     assert (run.state, run.done, run.total, run.failed) == ("done", 30, 30, 4)
+    assert run.of == "score at 1,000 e", "which score, and at what dose"
     assert run.best == max(Trials(tmp_path / "results/lowdose").frame["value"].dropna())
 
 
@@ -202,7 +204,7 @@ def test_the_surrogate_finds_what_the_trials_hold(tmp_path):
     assert [one.name for one in fit.slices] == list(web_runs.SPACE)
     defocus = next(one for one in fit.slices if one.name == "defocus_nm")
     assert abs(defocus.values[int(defocus.mean.argmax())] + 55) < 20, "the made-up score is best at -55 nm"
-    chances = [chance for *_, chance in fit.contenders]
+    chances = [one.chance for one in fit.contenders]
     assert sum(chances) == pytest.approx(1)
     assert chances == sorted(chances, reverse=True)
     assert trials.model("bo-1000") is trials.model("bo-1000"), "fitted once"
@@ -233,6 +235,34 @@ def test_a_stop_ends_jobs_after_their_trial(tmp_path):
     assert len(progress.read()) == 2, "the trial itself is noted"
     Session(tmp_path / "logs").begin()
     progress.done("a/0/2", 1.0, 0.7, 1.0)
+
+
+def test_a_check_looks_at_the_output_too(tmp_path):
+    start = pytest.importorskip("ptydesign.web.views.start", reason="the page needs the extra `web`")
+    web_runs.dataset(tmp_path)
+    form = start.ReconstructionForm(Site(Folder(tmp_path)))
+    for name, words in (("../../x.h5", "letters"), ("data.h5", "must not exist yet")):
+        form.output.value = name
+        form.submit(form._check, "good")
+        assert words in form.wrong["output"].object
+        assert form.says.object == ""
+    form.output.value = "fine.h5"
+    form.submit(form._check, "good")
+    assert "good" in form.says.object
+
+
+def test_a_refusal_of_code_says_what_to_do_on_a_page(tmp_path, monkeypatch):
+    start = pytest.importorskip("ptydesign.web.views.start", reason="the page needs the extra `web`")
+    monkeypatch.delenv("PTYDESIGN_ALLOW_CODE", raising=False)
+    (tmp_path / "mine.py").write_text("def noise(): pass\n")
+    form = start.ReconstructionForm(Site(Folder(tmp_path)))
+    form.output.value = "fine.h5"
+    form.plan.value = f"engines: [{{engine: lsqml, noise: {tmp_path}/mine.py:noise}}]"
+    form.submit(form._check, "good")
+    said = "".join(pane.object for pane in form.wrong.values())
+    assert "needs your consent" in said
+    assert "PTYDESIGN_ALLOW_CODE=FOLDER ptydesign serve" in said
+    assert "--allow-code" not in said
 
 
 def test_only_a_run_that_runs_is_stopped(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from concurrent.futures import Future
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -95,7 +96,7 @@ class Explore:
         for control, slider in self.sliders.items():
             slider.param.watch(lambda event, control=control: self._moved(control, event.new), "value")
         self.summary, self.card, self.says = shell.html(), shell.html(), shell.html(margin=(4, 10))
-        self.probe = plots.Image("Probe and four neighbours", colours="magma", size=SIZE, bar=False)
+        self.probe = plots.Image("Probe, four beside it", colours="magma", size=SIZE, bar=False)
         self.circles = ColumnDataSource({"x": [], "y": [], "d": [], "c": []})
         self.probe.figure.ellipse("x", "y", "d", "d", source=self.circles, fill_alpha=0, line_color="c", line_width=1.2)
         self.aperture = plots.Image("Aperture: phase (rad)", unit="mrad", colours="twilight", size=SIZE)
@@ -173,11 +174,13 @@ class Explore:
         """Show what the controls mean. What needs no specimen doesn't wait for one that has to be built."""
         self._wanted += 1
         mine, knobs = self._wanted, self.knobs
-        if not self.explorer.ready(knobs):
+        ready = self.explorer.ready(knobs)
+        if not ready:
             with pn.io.hold():
                 self._show(self.explorer.answer(knobs))
                 self.pattern_says.object = '<p class="quiet">The specimen of this camera length is being built ...</p>'
-        self.later.do(self.site.workers, lambda: self._found(mine, knobs), lambda done: self._show_found(mine, done))
+        pool = self.site.workers if ready else self.site.builders
+        self.later.do(pool, lambda: self._found(mine, knobs), lambda done: self._show_found(mine, done))
         self._predict()
 
     def _found(self, mine: int, knobs: Knobs) -> tuple[Answer, Pattern | str] | None:
@@ -339,6 +342,8 @@ class Explore:
             self.picture[:] = [shell.html(shell.error(str(done.exception())))]
             return
         found: Picture = done.result()
+        # one scale for both; each about its own mean, for a reconstruction knows no constant phase
+        found = replace(found, image=found.image - found.image.mean(), truth=found.truth - found.truth.mean())
         limits = plots.Image.percentiles(found.truth)
         images = [plots.Image(title, value="rad", size=SIZE + 60) for title in ("Reconstruction", "Truth")]
         images[1].figure.x_range, images[1].figure.y_range = images[0].figure.x_range, images[0].figure.y_range

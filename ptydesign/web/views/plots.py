@@ -12,6 +12,7 @@ from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 from bokeh.models import (
     ColorBar,
     ColumnDataSource,
+    CustomJSTicker,
     CustomJSTickFormatter,
     HoverTool,
     LinearColorMapper,
@@ -24,6 +25,23 @@ from matplotlib.colors import to_hex
 
 silence(FIXED_SIZING_MODE)  # of an image the frame has the fixed size, and its words go around it
 GREYS = [f"#{g:02x}{g:02x}{g:02x}" for g in range(256)]
+# Bokeh's own ticks of a logarithmic axis are even ones below two decades: crowded above, and none below.
+LOG_TICKS = """
+const [low, high] = [cb_data.range.min, cb_data.range.max]
+if (!(low > 0) || !(high > low)) return []
+const decades = Math.log10(high / low), found = []
+if (decades < 0.5) {  // even ones
+  const unit = 10 ** Math.floor(Math.log10((high - low) / 4))
+  const step = [1, 2, 5, 10].map(m => m * unit).find(s => (high - low) / s < 6)
+  for (let n = Math.ceil(low / step); n * step <= high; n++) found.push(n * step)
+  return found
+}
+const steps = decades < 1 ? [1, 1.5, 2, 3, 5, 7] : decades < 2.5 ? [1, 2, 5] : [1]
+const every = Math.ceil(decades / 7)
+for (let k = Math.floor(Math.log10(low)); k <= Math.log10(high); k++)
+  if (k % every == 0) for (const m of steps) if (m * 10 ** k >= low && m * 10 ** k <= high) found.push(m * 10 ** k)
+return found
+"""
 PLAIN_NUMBER = "return Number(tick.toPrecision(3)).toString()"
 MOST_SHOWN = 640  # pixels of an image along an axis that are sent to a browser; more are averaged
 
@@ -49,6 +67,7 @@ def plain(title: str = "", **options: Any) -> figure:
         axis.minor_tick_line_color = None
         axis.axis_line_color = axis.major_tick_line_color = "#9aa7b1"
         if isinstance(axis, LogAxis):  # Bokeh's own words are powers of ten, also between two of them
+            axis.ticker = CustomJSTicker(major_code=LOG_TICKS)
             axis.formatter = CustomJSTickFormatter(code=PLAIN_NUMBER)
     return plot
 

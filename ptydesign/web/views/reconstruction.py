@@ -67,7 +67,7 @@ class View:
         self.follow = pn.widgets.Checkbox(name="show the newest", value=True, margin=(28, 5))
         self.slice = pn.widgets.Select(name="Slice", options=[ALL], width=110)
         self.range = pn.widgets.RangeSlider(
-            name="Colour range (%)", start=0, end=100, value=(0.1, 99.9), step=0.1, width=165
+            name="Colour range (%)", start=0, end=100, value=(0.1, 99.9), step=0.1, width=200, format="0.0"
         )
         self.gamma = pn.widgets.FloatSlider(name="Gamma", start=0.2, end=3, step=0.05, value=1, width=110)
         self.mode = pn.widgets.Select(name="Probe mode", options=[1], width=100)
@@ -75,7 +75,7 @@ class View:
         self.phase = plots.Image("Phase", value="rad", size=LARGE)
         self.power = plots.Image("Power spectrum, log₁₀", unit="1/Å", colours="magma", size=SMALL)
         self.probe = plots.Image("Probe mode", colours="magma", size=SMALL, bar=False)
-        self.beyond = plots.Image("Probe through focus", colours="magma", size=SMALL, bar=False,
+        self.beyond = plots.Image("The same, 0 nm on", colours="magma", size=SMALL, bar=False,
                                   ranges=(self.probe.figure.x_range, self.probe.figure.y_range))  # fmt: skip
         self.loss_source = ColumnDataSource({"sweep": [], "loss": []})
         self.positions_source = ColumnDataSource({"x": [], "y": [], "x0": [], "y0": []})
@@ -88,7 +88,7 @@ class View:
             width=380,
             placeholder="choose other reconstructions",
         )
-        self.compared = shell.wrapping()
+        self.compared = pn.Row(margin=0, styles={"flex-wrap": "wrap", "min-width": "0"})
         self.images: dict[str, plots.Image] = {}
         save = pn.widgets.FileDownload(
             callback=self._tiff, filename="phase.tif", label="Save TIFF", button_type="light", width=90, margin=(22, 6)
@@ -107,8 +107,8 @@ class View:
             pn.Row(self.head, self.act, sizing_mode="stretch_width"),
             shell.wrapping(self.player, self.follow, self.slice, self.range, self.gamma, self.mode, self.focus, save),
             self.says,
-            shell.wrapping(self.phase.pane, small),
-            *((self.beside, self.compared) if site is not None else ()),
+            *((self.beside,) if site is not None else ()),
+            shell.wrapping(self.phase.pane, self.compared, small),
             self.log,
             sizing_mode="stretch_width",
         )  # fmt: skip
@@ -237,7 +237,7 @@ class View:
         here = one.at_focus(mode, 0.0)
         self.probe.figure.title.text = f"Probe mode {mode + 1}: {one.mode_powers[mode]:.1%}"
         self.probe.show(here, one.probe_pixel_a, limits=(0, 1))
-        self.beyond.figure.title.text = f"Probe {self.focus.value:+g} nm along the beam"
+        self.beyond.figure.title.text = f"The same, {self.focus.value:+g} nm on"
         self.beyond.show(one.at_focus(mode, self.focus.value), one.probe_pixel_a, limits=(0, 1))
         told = self.run.told()
         try:
@@ -300,7 +300,7 @@ class View:
         ranges = self.phase.figure.x_range, self.phase.figure.y_range
         self.images = {}
         for name in self.beside.value[:MOST_BESIDE]:
-            self.images[name] = plots.Image(name, value="rad", size=300, ranges=ranges)
+            self.images[name] = plots.Image(name, value="rad", size=LARGE, ranges=ranges)
             self._show_other(name, self.images[name])
         self.compared[:] = [image.pane for image in self.images.values()]
 

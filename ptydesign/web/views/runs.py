@@ -117,12 +117,13 @@ def rest(runs: list[Run], head: str) -> str:
         of = f"/{run.total}" if run.total > run.done and run.state != DONE else ""
         count = f"{run.done}{of}" if run.done or run.total else ""
         best = f"{run.best:.4g}" if run.best is not None else ""
-        what = "loss " if run.sort == RECONSTRUCTION and best else ""
+        what = "loss" if run.sort == RECONSTRUCTION else run.of
+        what = f"<div class=quiet>{escape(what)}</div>" if best else ""
         lines.append(
             f"<tr><td>{shell.state(run.state)}</td><td>{words}<div class=quiet>{escape(run.name)}</div></td>"
             f"<td>{escape(run.sort)}<div class=quiet>{escape(run.kind) if run.kind != run.sort else ''}</div></td>"
             f"<td class=number>{count}</td><td class=number>{run.failed or ''}</td>"
-            f"<td class=number>{what}{best}</td><td>{shell.ago(run.spoke)}</td>"
+            f"<td class=number>{best}{what}</td><td>{shell.ago(run.spoke)}</td>"
             f"<td class=quiet>{escape(run.reason)}</td></tr>"
         )
     return (

@@ -7,6 +7,7 @@ from typing import Any
 import panel as pn
 
 from ptydesign.errors import InputError
+from ptydesign.functions import ALLOW
 from ptydesign.study.file import SCALES
 from ptydesign.web import jobs
 from ptydesign.web.site import Site
@@ -64,7 +65,7 @@ class Form:
             place = next(
                 (n for n in self.wrong if error.field == n or error.field.startswith((f"{n}.", f"{n}:"))), first
             )
-            self.wrong[place].object = shell.error(str(error))
+            self.wrong[place].object = shell.error(_on_a_page(str(error)))
             return
         except OSError as error:
             self.says.object = shell.error(str(error))
@@ -82,6 +83,16 @@ class Form:
                 self.started = None
 
 
+def _on_a_page(words: str) -> str:
+    """An error whose mend is an option of the command line, as what to do here."""
+    before, found, _ = words.partition(", say --allow-code")
+    return (
+        f"{before}, serve the page as `{ALLOW}=FOLDER ptydesign serve`: code of that folder may run."
+        if found
+        else words
+    )
+
+
 class StudyForm(Form):
     """A study or a plan of the folder."""
 
@@ -92,7 +103,7 @@ class StudyForm(Form):
         self.study = pn.widgets.Select(name="Study in studies/, or a plan's file", options=names, width=430,
                                        value=chosen if chosen in names else (names[0] if names else None))  # fmt: skip
         self.scale = pn.widgets.Select(
-            name="Scale", options={SCALE_WORDS[s]: s for s in SCALES}, value="smoke", width=260
+            name="Scale", options={SCALE_WORDS[s]: s for s in SCALES}, value="smoke", width=430
         )
         self.cores = pn.widgets.IntInput(name="Jobs at a time (0: all cores)", value=0, start=0, end=4096, width=200)
         self.executor = pn.widgets.TextInput(name="Executor (empty: here)", placeholder="slurm", width=200)
@@ -181,6 +192,7 @@ class ReconstructionForm(Form):
 
     def _check(self) -> None:
         jobs.check_plan(self.plan.value)
+        jobs.check_output(self.site.folder, self.output.value.strip())
         if self.calibrated.visible:
             jobs.check_calibration(self.calibration.value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -16,6 +17,8 @@ from ptydesign.errors import InputError
 from ptydesign.session import RUNNING
 from ptydesign.study.quantities import number
 from ptydesign.web import jobs
+from ptydesign.web.contenders import Contender, Decision
+from ptydesign.web.report import ADDRESS, FILE
 from ptydesign.web.runs import PLAN
 from ptydesign.web.site import Site
 from ptydesign.web.trials import Fit, Trials, label, recommendation
@@ -49,6 +52,7 @@ class Study:
     def __init__(self, site: Site, name: str, trials: Trials):
         self.site, self.name, self.trials = site, name, trials
         self._shown, self._fitted = -1, ("", 0)
+        self._fit: tuple[str, Fit] | None = None
         self.later = Later()
         self.started: jobs.Started | None = None
         self.head, self.below, self.says = shell.html(), shell.html(), shell.html()
@@ -94,9 +98,9 @@ class Study:
             )
             if run.sort == PLAN:
                 text += self._explorer()
-            report = self.trials.results / "report.html"
-            if report.is_file():
-                text += f'<p class="quiet">Its report: <code>{escape(self.site.folder.name(report))}</code></p>'
+            if (self.trials.results / FILE).is_file():
+                words = shell.link(ADDRESS, "Its report", run=self.name)
+                text += f'<p class="quiet">{words}, in <code>{escape(self.name)}/{FILE}</code></p>'
             if self.head.object != text:
                 self.head.object = text
             running = run.state == RUNNING
@@ -118,6 +122,7 @@ class Study:
         if len(self.trials.frame) != self._shown:
             self._shown = len(self.trials.frame)
             self._draw()
+        self._show_contenders()  # a decision comes without a new trial
 
     def _explorer(self) -> str:
         plan, scale = jobs.study_of(self.trials.results)
@@ -171,6 +176,7 @@ class Study:
             self.pictures.options = options
         self.pictures.visible = bool(pictures)
         self._refit(len(part))
+        self._show_contenders()
 
     def _best_plot(self) -> Any:
         plot = plots.plain(f"{self.trials.score} of each trial, and the best so far", height=330, tools=_BRUSH)
@@ -223,20 +229,38 @@ class Study:
         if error is not None:
             words = f"<p class=quiet>No surrogate yet: {escape(str(error))}</p>"
             self.contenders.object = f"<h2>Contenders</h2>{words}"
+            self._show_contenders()
             return
         fit: Fit = done.result()
         for one in fit.slices:
             if one.name in self.bands:
                 low, high = one.mean - one.std, one.mean + one.std
                 self.bands[one.name].data = {"x": _floats(one.values), "mean": one.mean, "low": low, "high": high}
-        self.contenders.object = contenders(fit, recommendation(self.trials.results))
+        self._fit = search, fit
+        self._show_contenders()
+
+    def _show_contenders(self) -> None:
+        """What the study decided, or else what the surrogate says."""
+        search = str(self.search.value or "")
+        decision = self.trials.decision(search) if search else None
+        if decision is not None:
+            rows, words = decision.contenders, decided_words(decision)
+        elif self._fit is not None and self._fit[0] == search:
+            rows, words = self._fit[1].contenders, predicted_words(self._fit[1])
+        else:
+            return
+        text = contenders(rows, words, recommendation(self.trials.results))
+        if self.contenders.object != text:
+            self.contenders.object = text
 
     # --- table and pictures
 
     def _table(self) -> pn.widgets.Tabulator:
         return pn.widgets.Tabulator(
             pd.DataFrame(), disabled=True, show_index=False, pagination="remote", page_size=12, theme="simple",
-            layout="fit_data_fill", sizing_mode="stretch_width", selectable=False,
+            layout="fit_columns", sizing_mode="stretch_width", selectable=False,
+            configuration={"columnDefaults": {"headerWordWrap": True, "minWidth": 64, "tooltip": True}},
+            widths={"number": 56, "trial": 190, "reason": "20%"},
             header_filters={"trial": {"type": "input", "func": "like", "placeholder": "filter"},
                             "status": {"type": "input", "func": "like", "placeholder": "filter"},
                             "reason": {"type": "input", "func": "like", "placeholder": "filter"}},
@@ -280,26 +304,43 @@ class Study:
         self.picture[:] = shown
 
 
-def contenders(fit: Fit, recommended: dict[str, Any]) -> str:
-    """A table of the points that may be the best."""
-    if not fit.contenders:
+def contenders(rows: Sequence[Contender], words: str, recommended: dict[str, Any]) -> str:
+    """A table of the points that may be the best. words: on where this comes from, as HTML."""
+    if not rows:
         return ""
-    names = list(fit.contenders[0][1])
+    names, drawn = list(rows[0].point), rows[0].draws > 0
     head = "".join(f'<th class=number style="white-space:normal">{escape(label(n))}' for n in names)
     lines = []
-    for _, point, mean, std, chance in fit.contenders:
-        values = "".join(f"<td class=number>{escape(_value(point[n]))}</td>" for n in names)
-        words = f"{shell.bar(chance, 1)}<span>{chance:.0%}</span>"
-        bar = f'<div style="display:flex;gap:6px;align-items:center">{words}</div>'
-        lines.append(f"<tr>{values}<td class=number>{mean:.3f} ± {std:.3f}</td><td>{bar}</td></tr>")
-    of = f"{fit.fitted} of {fit.of} trials" if fit.fitted < fit.of else f"{fit.of} trials"
+    for one in rows:
+        values = "".join(f"<td class=number>{escape(_value(one.point[n]))}</td>" for n in names)
+        score = f"{one.mean:.3f}" + (f" ± {one.std:.3f}" if one.std is not None else "")
+        draws = f"<td class=number>{one.draws}</td>" if drawn else ""
+        bar = f'<div style="display:flex;gap:6px;align-items:center">{shell.bar(one.chance, 1)}' \
+              f"<span>{_percent(one.chance)}</span></div>"  # fmt: skip
+        lines.append(f"<tr>{values}<td class=number style='white-space:nowrap'>{score}</td>{draws}<td>{bar}</td></tr>")
+    scores = "<th class=number>Mean score<th class=number>Draws" if drawn else "<th class=number>Score, predicted"
     more = f"<p class=quiet>The plan recommends: {escape(_words(recommended))}.</p>" if recommended else ""
     return (
-        f"<h2>Contenders</h2><table><thead><tr>{head}<th class=number>Score, predicted"
-        "<th style='width:130px'>Chance of being best</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table><p class=quiet>By the surrogate, fitted to {of}. "
-        f"The chance is among these points.</p>{more}"
+        f"<h2>Contenders</h2><table><thead><tr>{head}{scores}"
+        "<th style='width:120px;white-space:normal'>Chance of being best</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table><p class=quiet>{words}</p>{more}"
     )
+
+
+def decided_words(decision: Decision) -> str:
+    """What the numbers of a decision mean."""
+    return (
+        f"<b>Decided.</b> {escape(decision.outcome)} By draws with fresh noise, ± is of one draw. The winner's chance "
+        "is at least, the others' are at most these."
+    )
+
+
+def predicted_words(fit: Fit) -> str:
+    """What the numbers of a surrogate mean."""
+    of = f"{fit.fitted} of {fit.of} trials" if fit.fitted < fit.of else f"{fit.of} trials"
+    words = f"Not decided yet. By the surrogate, fitted to {of}; ± is of another trial, with its noise. "
+    new = "" if all(one.tried for one in fit.contenders) else "Its best point was not tried. "
+    return f"{words}{new}The chance is among these points."
 
 
 _BRUSH = "pan,wheel_zoom,box_select,lasso_select,tap,reset,save"
@@ -322,6 +363,13 @@ def _why(reason: str) -> str:
 
 def _value(value: Any) -> str:
     return number(value, 4) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _percent(chance: float) -> str:
+    """`99.8 %`, `below 0.1 %`: nothing that is possible is called impossible or certain."""
+    if chance < 0.001:
+        return "below 0.1 %"
+    return "above 99.9 %" if chance > 0.999 else f"{100 * chance:.3g} %"
 
 
 def _words(recommended: dict[str, Any]) -> str:
