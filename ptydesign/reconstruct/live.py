@@ -85,7 +85,8 @@ class Live:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        with suppress(OSError):  # a line that a full disk didn't take
+            self._stack.close()
         if error is not None:
             with suppress(OSError, InputError):
                 self.session.end(FAILED, f"{kind.__name__}: {error}", cost_s=round(self.cost_s, 3))
