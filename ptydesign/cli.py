@@ -19,7 +19,7 @@ from ptydesign.errors import InputError, said
 from ptydesign.planning import cli as planning
 from ptydesign.web import cli as web
 
-INPUT_ERROR = 2  # exit status
+INPUT_ERROR, INTERRUPTED = 2, 130  # exit status; the second is a shell's after Ctrl-C
 
 # What `ptydesign --help` shows, in the order of a microscopist's day.
 GROUPS = {
@@ -49,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
         return INPUT_ERROR
     except BrokenPipeError:
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     finally:
         warnings.formatwarning = plain
 

@@ -6,8 +6,8 @@ the command line.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from ptydesign.errors import InputError
 from ptydesign.planning.library import with_instrument
 from ptydesign.planning.load import KIND, study_name
 from ptydesign.shown import Explored
-from ptydesign.study.child import run_to_its_end
+from ptydesign.study.child import SNAKEMAKE, run_to_its_end, stoppable
 from ptydesign.study.file import DEFAULT_SCALE, folder_name, named_today
 
 if TYPE_CHECKING:
@@ -158,26 +158,24 @@ def _check_is_plan(path: Path, name: str) -> None:
         raise InputError("plan", rule, name, "Rename the plan's file.")
 
 
-def run_rules(name: str, workspace: Path, scale: str, cores: int | None, options: Sequence[str]) -> None:
-    """Run the rules of a plan. Raises InputError if they stop."""
-    count = str(cores) if cores else "all"
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "snakemake",
-        "--snakefile",
-        str(RULES),
-        "--cores",
-        count,
-    ]  # -P: see the rules
-    command += ["--workflow-profile", str(PROFILE), *options]
-    command += [f"studies/{name}", "--config", f"scale={scale}"]
+@contextmanager
+def to_its_end() -> Iterator[None]:
+    """Raises InputError where the user ends the block: Ctrl-C, `kill PID`, a terminal that is closed."""
     try:
-        code = run_to_its_end(command, workspace)
+        with stoppable():
+            yield
     except KeyboardInterrupt:
         mend = "Run the same command again: it goes on where it was."
         raise InputError("plan", "must run to its end", "interrupted", mend) from None
+
+
+def run_rules(name: str, workspace: Path, scale: str, cores: int | None, options: Sequence[str]) -> None:
+    """Run the rules of a plan. Raises InputError if they stop."""
+    count = str(cores) if cores else "all"
+    command = [*SNAKEMAKE, "--snakefile", str(RULES), "--cores", count, "--workflow-profile", str(PROFILE), *options]
+    command += [f"studies/{name}", "--config", f"scale={scale}"]
+    with to_its_end():
+        code = run_to_its_end(command, workspace)
     if code:
         mend = "See what it said above; run the same command again to go on."
         raise InputError("plan", "must run to its end", f"snakemake stopped with {code}", mend)
