@@ -6,6 +6,8 @@ the command line.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 RULES = Path(ptydesign.study.__file__).parent / "study.smk"
 PROFILE = RULES.parent / "profiles" / "default"
+MADE_FROM = "# made from "  # begins a study.yaml; the plan's file follows, as JSON, from the workspace
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,22 @@ def install(source: Path | str | dict[str, Any], workspace: Path, scale: str = D
     else:
         read_to_start(Path(source), scale)
     _check_is_plan(path, name)
-    io.write_text(path, yaml.safe_dump({"kind": KIND, **content}, sort_keys=False, allow_unicode=True))
+    _check_same_file(path, source, workspace)
+    head = "" if isinstance(source, dict) else f"{MADE_FROM}{json.dumps(os.path.relpath(source, workspace))}\n"
+    io.write_text(path, head + yaml.safe_dump({"kind": KIND, **content}, sort_keys=False, allow_unicode=True))
     return name
+
+
+def _check_same_file(path: Path, source: Path | str | dict[str, Any], workspace: Path) -> None:
+    """A study that another plan's file made isn't replaced, as long as that file is there: `a b.yaml` by `a_b.yaml`."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0] if path.exists() else ""
+    if not first.startswith(MADE_FROM):
+        return
+    other = workspace / json.loads(first.removeprefix(MADE_FROM))
+    if other.is_file() and (isinstance(source, dict) or not other.samefile(source)):
+        rule, mend = f"must not become the study of another file, {path.parent}", f"{other} made it: rename this plan."
+        value = "a plan with that title" if isinstance(source, dict) else str(source)
+        raise InputError("plan", rule, value, mend)
 
 
 def _check_is_plan(path: Path, name: str) -> None:
