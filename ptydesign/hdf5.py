@@ -304,7 +304,10 @@ def _check_hash(path: Path, name: str, item: h5py.Dataset, found: str, strict: b
 
 def _attributes(file: h5py.File, path: Path, kind: str, of: str | None) -> dict[str, Any]:
     """The JSON attributes of an open file, whose hash and whose place in a study are right."""
-    content = json.loads(file.attrs["attributes"])
+    try:
+        content = json.loads(file.attrs["attributes"])
+    except ValueError as error:
+        raise InputError(f"{path}: attributes", "must be JSON", str(error), "Write it again.") from None
     if file.attrs.get("hash") != _hash_of(file) and ("hash" in file.attrs or of):
         words = "attributes or arrays differ" if "hash" in file.attrs else EARLIER
         _differs(path, _is_strict(kind, of), words)

@@ -44,7 +44,7 @@ def detectors(options: argparse.Namespace) -> None:
         print(source_lines(find_detector(options.name)))
         return
     print(detector_table([find_detector(name) for name in detector_names()]))
-    print("(`ptydesign detectors NAME`: all its numbers, with their sources; ? is one that could not be verified)")
+    print("(`ptydesign detectors NAME`: all its numbers with their sources; ? is one that isn't verified)")
 
 
 def doses(options: argparse.Namespace) -> None:
