@@ -26,7 +26,8 @@ PYTHON = sys.executable
 os.environ["PYTHONSAFEPATH"] = "1"  # jobs: a module in the folder that they run in isn't imported instead of a library's
 STUDIES, RESULTS = Path("studies"), Path("results")
 MAIN = workflow.is_main_process  # not one of the jobs that an executor started
-DRY = workflow.output_settings.dryrun or workflow.execution_settings is None  # the latter: --summary and such
+LOOKS = ("--summary", "-S", "--detailed-summary", "-D", "--dag", "--rulegraph", "--filegraph", "--list", "-l", "--report")
+DRY = workflow.output_settings.dryrun or any(word.split("=")[0] in LOOKS for word in sys.argv)
 GPU = "gpu" in (workflow.resource_settings.default_resources or {})  # a profile's
 os.environ["PTYDESIGN_CORES"] = str(workflow.resource_settings.nodes or workflow.resource_settings.cores or os.cpu_count())
 
