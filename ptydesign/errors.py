@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 SAID = "error: "  # begins what a command prints of an error
@@ -40,9 +40,27 @@ class InputError(ValueError):
         own = f"{_line(field)}: {_line(rule)}; got {shown(value)}. {_line(mend, LONGEST_MEND)}"
         super().__init__("\n".join([printable(own), *map(str, self.others)]))
 
+    def within(self, place: str) -> InputError:
+        """The same in a file or section, with all others."""
+        others = [one.within(place) for one in self.others]
+        return InputError(f"{place}: {self.field}", self.rule, self.value, self.mend, others)
+
     def at(self, field: str) -> InputError:
         """The same of another field, as of one whose file is known now."""
         return InputError(field, self.rule, self.value, self.mend, self.others)
+
+
+def together(*checks: Callable[[], object]) -> None:
+    """Make checks that don't depend on each other; raises one InputError of all that fail."""
+    found: list[InputError] = []
+    for check in checks:
+        try:
+            check()
+        except InputError as error:
+            found += [InputError(error.field, error.rule, error.value, error.mend), *error.others]
+    if found:
+        first, *others = found
+        raise InputError(first.field, first.rule, first.value, first.mend, others)
 
 
 def said(error: InputError) -> str:
