@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
         help_ = f"`{self.prog} --help` has all options."
         missing = re.fullmatch(r"the following arguments are required: (.*)", message)
         if missing:
-            usage = " ".join(self.format_usage().removeprefix("usage: ").split())
+            usage = " ".join(self.format_usage().removeprefix("usage: ").replace("[-h] ", "").split())
             short = usage if len(usage) < 90 else f"{self.prog} {' '.join(self._required())}"
             raise InputError(self.prog, f"needs {missing[1]}", NOTHING, f"Write: {short}. {help_}")
         wrong = re.fullmatch(r"argument ([^:]*): invalid (.*?) value: '(.*)'", message)

@@ -12,14 +12,15 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ptydesign import __version__, commands, inspect_commands, steps
 from ptydesign.arguments import Parser
-from ptydesign.errors import InputError, said
+from ptydesign.errors import InputError, printable, said
 from ptydesign.planning import cli as planning
 from ptydesign.web import cli as web
 
-INPUT_ERROR = 2  # exit status
+INPUT_ERROR, INTERRUPTED = 2, 130  # exit status; the second is a shell's after Ctrl-C
 
 # What `ptydesign --help` shows, in the order of a microscopist's day.
 GROUPS = {
@@ -33,7 +34,7 @@ GROUPS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status. Bad input is one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    plain, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {message}\n"
+    plain, warnings.formatwarning = warnings.formatwarning, _warning
     try:
         if arguments[:1] == ["step"]:
             return steps.main(arguments[1:])
@@ -49,8 +50,15 @@ def main(arguments: list[str] | None = None) -> int:
         return INPUT_ERROR
     except BrokenPipeError:
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     finally:
         warnings.formatwarning = plain
+
+
+def _warning(message: Warning | str, *_: Any, **__: Any) -> str:
+    return f"warning: {printable(str(message))}\n"
 
 
 def studies(options: argparse.Namespace) -> None:

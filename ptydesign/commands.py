@@ -75,9 +75,11 @@ def import_(options: argparse.Namespace) -> None:
     from ptydesign.instruments import estimated
     from ptydesign.instruments.calibration import Calibration
     from ptydesign.instruments.convert import import_file
+    from ptydesign.instruments.files import check_there
     from ptydesign.instruments.memory import bound_bytes
 
     check_new(options.output, options.overwrite)
+    check_there(options.file)  # before what is said of its calibration
     given = read_yaml(options.calibration) if options.calibration else {}
     given |= {name: getattr(options, name) for name in CALIBRATION if getattr(options, name) is not None}
     names = ("format", "raw", "loader", "mask", "positions", "positions_unit", "probe", "vacuum", "memory_gib")

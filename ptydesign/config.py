@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -54,19 +55,34 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _numbers_are_numbers(cls, content: Any) -> Any:
+        wrong = {}
         for name in cls.model_fields if isinstance(content, Mapping) else ():
-            _check_size(name, content.get(name))
-            wrong = [v for v in _scalars(content.get(name)) if isinstance(v, _not_numbers(cls, name))]
-            if wrong:
-                mend = "Write the number alone: no unit, no quotes." if isinstance(wrong[0], str) else "Give a number."
-                mend = meant({"type": "", "input": content.get(name)}) or mend
-                raise InputError(name, "must be a number", wrong[0], mend)
-        return content
+            try:
+                _check_size(name, content.get(name))
+                _check_numbers(name, content.get(name), _not_numbers(cls, name))
+            except InputError as error:  # raised here, it would hide what is wrong with other fields
+                wrong[name] = _Wrong(error)
+        return {**content, **wrong} if wrong else content
 
     @classmethod
     def instead_of(cls, key: str, value: Any) -> str:
         """What to write instead of a key that isn't known here and belongs elsewhere; or nothing."""
         return ""
+
+
+@dataclass(frozen=True)
+class _Wrong:
+    """Stands where a file has a value that is refused: no field's type takes it."""
+
+    error: InputError
+
+
+def cause_of(problem: Mapping[str, Any]) -> InputError | None:
+    """The InputError behind one of pydantic's problems, if one is."""
+    if isinstance(problem["input"], _Wrong):
+        return problem["input"].error
+    cause = problem.get("ctx", {}).get("error")
+    return cause if isinstance(cause, InputError) else None
 
 
 def one_of(known: Iterable[Any]) -> WithJsonSchema:
@@ -242,6 +258,14 @@ def _unreadable(error: Exception, text: str, path: Path) -> InputError:
     return InputError(place, f"must be valid YAML: {problem}", value, "Correct this line, or the one before it.")
 
 
+def _check_numbers(name: str, value: Any, refused: tuple[type, ...]) -> None:
+    """Refuse what pydantic would turn into a number, words and booleans."""
+    wrong = [one for one in _scalars(value) if isinstance(one, refused)]
+    if wrong:
+        mend = "Write the number alone: no unit, no quotes." if isinstance(wrong[0], str) else "Give a number."
+        raise InputError(name, "must be a number", wrong[0], meant({"type": "", "input": value}) or mend)
+
+
 def _check_size(name: str, value: Any) -> None:
     """Refuse what nobody means: endless lists and texts, numbers that no instrument has."""
     if isinstance(value, list | tuple | dict) and len(value) > MOST_ITEMS:
@@ -309,8 +333,8 @@ def _explain(
         problems = [unknown[0], *(p for p in problems if p is not unknown[0])]
     found: dict[str, InputError] = {}  # of a union, the first member's problem with a field is enough
     for problem in problems[: 4 * MOST_PROBLEMS]:
-        one = _problem(problem, model, source, content, header)
-        found.setdefault(one.field, one)
+        for one in (_problem(problem, model, source, content, header), *_of_no_member(problem, model, source, content)):
+            found.setdefault(one.field, one)
     first, *others = list(found.values())[:MOST_PROBLEMS]
     return InputError(first.field, first.rule, first.value, first.mend, others)
 
@@ -319,10 +343,10 @@ def _problem(
     first: Mapping[str, Any], model: type[BaseModel], source: str, content: Mapping[str, Any], header: set[str]
 ) -> InputError:
     """One of pydantic's problems."""
-    cause = first.get("ctx", {}).get("error")
+    cause = cause_of(first)
     path, models = _place(model, first["loc"], content, first["type"] == "missing")
     known_here = {name for one in models for name in one.model_fields}
-    if isinstance(cause, InputError):
+    if cause is not None:
         # a validator of one field names the field that the path ends in already
         named = not path or f".{path}".endswith(f".{cause.field}")
         field = (path or cause.field) if named else f"{path}.{cause.field}"
@@ -350,8 +374,23 @@ def _problem(
     return InputError(f"{source}: {path}", rule, first["input"], meant(first, known_here) or mend)
 
 
+def _of_no_member(
+    problem: Mapping[str, Any], model: type[BaseModel], source: str, content: Mapping[str, Any]
+) -> Iterable[InputError]:
+    """Keys that no member of a union has, where it isn't known which one is meant."""
+    if problem["type"] != "union_tag_invalid":
+        return
+    path, models = _place(model, (*problem["loc"], ""), content, missing=True)
+    known = {name for one in models for name in one.model_fields}
+    for key, value in problem["input"].items():
+        if key not in known:
+            yield InputError(f"{source}: {path}{key}", "is not a known key", value, nearest(str(key), known))
+
+
 def _of_another_member(problem: Mapping[str, Any]) -> bool:
     """Whether a mapping isn't a number, or a number no mapping: of a union, that says what wasn't meant."""
+    if isinstance(problem["input"], _Wrong):
+        return False
     mapping = isinstance(problem["input"], Mapping)
     return problem["type"] in (("float_type", "int_type") if mapping else ("dict_type",))
 

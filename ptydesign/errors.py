@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 SAID = "error: "  # begins what a command prints of an error
@@ -12,6 +13,9 @@ LONGEST = 120  # letters of a value in an error
 LONGEST_NAME = 300  # of a field or a rule: file names and keys are the user's
 LONGEST_MEND = 1500  # with a list of what is known
 MOST_KNOWN = 40  # names in a list of what is known
+
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 class _Nothing:
@@ -34,16 +38,39 @@ class InputError(ValueError):
     def __init__(self, field: str, rule: str, value: object, mend: str, others: Sequence[InputError] = ()):
         self.field, self.rule, self.value, self.mend, self.others = field, rule, value, mend, tuple(others)
         own = f"{_line(field)}: {_line(rule)}; got {shown(value)}. {_line(mend, LONGEST_MEND)}"
-        super().__init__("\n".join([own, *map(str, self.others)]))
+        super().__init__("\n".join([printable(own), *map(str, self.others)]))
+
+    def within(self, place: str) -> InputError:
+        """The same in a file or section, with all others."""
+        others = [one.within(place) for one in self.others]
+        return InputError(f"{place}: {self.field}", self.rule, self.value, self.mend, others)
 
     def at(self, field: str) -> InputError:
         """The same of another field, as of one whose file is known now."""
         return InputError(field, self.rule, self.value, self.mend, self.others)
 
 
+def together(*checks: Callable[[], object]) -> None:
+    """Make checks that don't depend on each other; raises one InputError of all that fail."""
+    found: list[InputError] = []
+    for check in checks:
+        try:
+            check()
+        except InputError as error:
+            found += [InputError(error.field, error.rule, error.value, error.mend), *error.others]
+    if found:
+        first, *others = found
+        raise InputError(first.field, first.rule, first.value, first.mend, others)
+
+
 def said(error: InputError) -> str:
     """What a command prints of an error: a line for each problem."""
     return "\n".join(f"{SAID}{line}" for line in str(error).splitlines())
+
+
+def printable(text: str) -> str:
+    """A text whose control characters but line ends are written out: a terminal would obey them."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def shown(value: object, limit: int = LONGEST) -> str:

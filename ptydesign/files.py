@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -19,7 +20,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 IN_THE_WAY = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG,
 )  # fmt: skip
-MIB = 2**20
+KIB, MIB = 2**10, 2**20
 
 
 @contextmanager
@@ -34,14 +35,14 @@ def atomic(path: Path, needed: int = 0) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
-    try:
-        with written(path, needed):
+    with written(path, needed):
+        try:
             yield temporary
             temporary.chmod(0o644)
             temporary.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        finally:  # before the disk's free room is told
+            with suppress(FileNotFoundError):
+                temporary.unlink()
 
 
 @contextmanager
@@ -53,18 +54,44 @@ def written(path: Path, needed: int = 0) -> Iterator[None]:
         number = error.errno or _number_in(str(error))
         if number in FULL:
             raise InputError(*_full(path, needed)) from None
-        if number in (
-            errno.EACCES,
-            errno.EPERM,
-            errno.EROFS,
-            errno.ENOTDIR,
-            errno.EEXIST,
-            errno.ENAMETOOLONG,
-            errno.EFBIG,
-        ):
+        if number in IN_THE_WAY:
             mend = "Write to another folder, or change what is in the way."
             raise InputError(str(path), "must be a file that can be written", os.strerror(number), mend) from None
         raise
+
+
+class Disk(io.FileIO):
+    """A file for a library that crashes when it can't write, as HDF5 does when it closes one: it is told that all is
+    well, and what the disk said is kept."""
+
+    refused: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of the data, as long as the disk takes it."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        with self._kept():
+            while len(left) and self.refused is None:
+                left = left[super().write(left) :]
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the file's size, as long as the disk takes it."""
+        with self._kept():
+            return super().truncate(size)
+        return size or 0
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.refused = error
+
+    def check(self) -> None:
+        """Raises what the disk said."""
+        if self.refused is not None:
+            raise self.refused
 
 
 def check_room(folder: Path, needed: int = 0) -> None:
@@ -100,6 +127,10 @@ def _number_in(text: str) -> int | None:
 
 
 def _full(path: Path, needed: int) -> tuple[str, str, str, str]:
-    wanted = f" (up to {needed / MIB:,.1f} MiB)" if needed > MIB else ""
+    wanted = f" (up to {_size(needed)})" if needed else ""
     mend = "Free some room and run the same command again; what is finished is kept."
-    return str(path), f"must fit on its disk{wanted}", f"{free_bytes(path) / MIB:,.1f} MiB free", mend
+    return str(path), f"must fit on its disk{wanted}", f"{_size(free_bytes(path))} free", mend
+
+
+def _size(count: int) -> str:
+    return f"{count / MIB:,.1f} MiB" if count >= MIB else f"{count / KIB:,.1f} KiB"

@@ -64,13 +64,13 @@ class Place:
         """What is wrong with the function: a rule that begins with must."""
         return InputError(self.text, rule, _Words(got) if isinstance(got, str) else got, mend)
 
-    def failed(self, error: BaseException, rule: str = "must not fail") -> InputError:
-        """Its own error, with the line of its file."""
+    def failed(self, error: BaseException, rule: str = "must not fail, and it did") -> InputError:
+        """Its own error, with the line of its file. rule: a sentence that ends before where it failed."""
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(self.path)]
         if isinstance(error, SyntaxError) and error.filename == str(self.path):
             lines.append(error.lineno)
         where = f"{self.path}, line {lines[-1]}" if lines else str(self.path)
-        return self.error(f"{rule}, and it did in {where}", describe(error), "Correct it there.")
+        return self.error(f"{rule} in {where}", describe(error), "Correct it there.")
 
 
 class Registry(Mapping[str, Entry], Generic[Entry]):
@@ -112,7 +112,8 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
             except InputError:
                 raise
             except Exception as error:  # where JAX compiles or differentiates
-                raise place.failed(error, "must be a function that JAX can compile and differentiate") from None
+                rule = "must be a function that JAX can compile and differentiate, and it failed"
+                raise place.failed(error, rule) from None
             self._places[place.full] = place
         return place.full
 
@@ -207,7 +208,7 @@ def load(place: Place) -> Any:
     try:
         module = _run(place) if source.endswith(".py") else _imported(source)
     except (Exception, SystemExit) as error:
-        raise place.failed(error, "must be in a file that runs without failing") from None
+        raise place.failed(error, "must be in a file that runs without failing, and it failed") from None
     found = vars(module)
     if place.name not in found:
         own = [n for n, v in found.items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
@@ -277,10 +278,10 @@ def guarded(function: Callable[..., Any], place: Place) -> Callable[..., Any]:
             return function(*arguments, **more)
         except InputError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             compiled = type(error).__module__.startswith("jax")
-            rule = "must be of jax.numpy functions that JAX can compile" if compiled else "must not fail"
-            raise place.failed(error, rule) from None
+            rule = "must be of jax.numpy functions that JAX can compile, and it failed"
+            raise (place.failed(error, rule) if compiled else place.failed(error)) from None
 
     return call
 

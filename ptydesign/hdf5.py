@@ -25,7 +25,7 @@ import numpy as np
 
 from ptydesign import __version__
 from ptydesign.errors import NOTHING, InputError, near_files
-from ptydesign.files import atomic, check_room
+from ptydesign.files import Disk, atomic, check_room
 from ptydesign.machine import GIB, memory_bytes
 
 SCHEMA = 1
@@ -58,8 +58,8 @@ def write_hdf5(
     of: which file of a study it is, if it is one. packed: smaller files, for more time.
     """
     needed = sum(array.values.nbytes for array in arrays.values())
-    with atomic(path, needed) as temporary, h5py.File(temporary, "w", track_order=True) as file:
-        text = json.dumps(dict(attributes))
+    text = json.dumps(dict(attributes))
+    with _to_disk(path, needed) as (file, check):
         file.attrs.update(kind=kind, schema=SCHEMA, ptydesign=__version__, attributes=text, of=of)
         for name, array in arrays.items():
             # shuffle + gzip 1: sparse counts shrink some twentyfold, at little time
@@ -67,12 +67,21 @@ def write_hdf5(
             worth = packed and values.size > 4096
             packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if worth else {}
             dataset = file.create_dataset(name, np.shape(values), values.dtype, track_times=False, **packing)
-            found = _fill(dataset, values)
+            found = _fill(dataset, values, check)
             dataset.attrs.update(units=array.units, axes=array.axes, hash=found)
         file.attrs["hash"] = _hash_of(file)
 
 
-def _fill(dataset: h5py.Dataset, values: np.ndarray) -> str:
+@contextmanager
+def _to_disk(path: Path, needed: int) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """A new file, whole or not at all, and what raises InputError at once where the disk has refused a part of it."""
+    with atomic(path, needed) as temporary, Disk(temporary, "w+") as disk:
+        with h5py.File(disk, "w", track_order=True) as file:
+            yield file, disk.check
+        disk.check()
+
+
+def _fill(dataset: h5py.Dataset, values: np.ndarray, check: Callable[[], None]) -> str:
     """Write an array part by part, for it may be larger than memory; the hash of its values."""
     content = hashlib.sha256()
     if dataset.size and not dataset.shape:
@@ -85,6 +94,7 @@ def _fill(dataset: h5py.Dataset, values: np.ndarray) -> str:
         for start in range(0, len(dataset), step):
             part = np.ascontiguousarray(values[start : start + step], dtype=dataset.dtype)
             dataset[start : start + step] = part
+            check()
             content.update(part)
     return content.hexdigest()
 
@@ -294,7 +304,10 @@ def _check_hash(path: Path, name: str, item: h5py.Dataset, found: str, strict: b
 
 def _attributes(file: h5py.File, path: Path, kind: str, of: str | None) -> dict[str, Any]:
     """The JSON attributes of an open file, whose hash and whose place in a study are right."""
-    content = json.loads(file.attrs["attributes"])
+    try:
+        content = json.loads(file.attrs["attributes"])
+    except ValueError as error:
+        raise InputError(f"{path}: attributes", "must be JSON", str(error), "Write it again.") from None
     if file.attrs.get("hash") != _hash_of(file) and ("hash" in file.attrs or of):
         words = "attributes or arrays differ" if "hash" in file.attrs else EARLIER
         _differs(path, _is_strict(kind, of), words)

@@ -37,8 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     """Do one job of a study. Raises InputError."""
     set_threads(_given(arguments, "--threads"))
     from ptydesign import kinds
+    from ptydesign.study import parent
     from ptydesign.study.progress import check_wanted
 
+    parent.end_with_parent(parent.end_job)
     words = [word for word in arguments[:2] if not word.startswith("-")]
     if not words:
         lines = [f"  {name:16s}{kinds.find_kind(name).asks}" for name in kinds.KINDS]

@@ -366,7 +366,7 @@ class Outcome:
         """`all 60 sweeps done`, `converged after 12 sweeps`, ..."""
         count = f"{self.sweeps} sweep{'s' * (self.sweeps != 1)}"
         return {
-            "all_sweeps_done": f"all {count} done",
+            "all_sweeps_done": f"{'the only sweep' if self.sweeps == 1 else f'all {count}'} done",
             "budget_spent": f"stopped by its budget after {count}",
             "above_start": f"ended above its start after {count}",
             "no_progress": f"no progress in {count}",

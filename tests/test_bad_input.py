@@ -379,3 +379,30 @@ def test_a_resume_from_what_is_no_checkpoint(kind, folder, capsys):
     got = "got 'dataset'" if kind == "data" else "got nothing"
     words = f"{kind}.h5: must be a ptydesign checkpoint file", got, "`ptydesign reconstruct --checkpoint FILE` wrote"
     refused(folder, capsys, words, "--resume", str(folder / f"{kind}.h5"))
+
+
+def test_a_dataset_whose_attributes_are_no_json(folder, capsys):
+    with h5py.File(folder / "data.h5", "a") as file:
+        file.attrs["attributes"] = '{"voltage_kv": 80'
+    assert main(["show", str(folder / "data.h5"), "-o", str(folder / "out")]) == 2
+    assert "data.h5: attributes: must be JSON; got " in capsys.readouterr().err
+
+
+def test_a_file_to_import_that_is_not_there_is_what_is_told(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert main(["import", "dta.h5", "-o", "out.h5"]) == 2
+    assert capsys.readouterr().err == "error: file: must exist; got 'dta.h5'. Did you mean 'data.h5'?\n"
+
+
+def test_what_is_missing_is_written_as_one_types_it(capsys):
+    assert main(["show", "a"]) == 2
+    assert "Write: ptydesign show -o OUTPUT" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_a_word(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ptydesign.planning.doses.doses_text", interrupted)
+    assert main(["doses"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

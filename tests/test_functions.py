@@ -281,10 +281,11 @@ WRONG_NOISE = {
         "    return (jax.lax.stop_gradient(i) - y) ** 2 + 0 * i",
         r"must be differentiable by JAX.*got a gradient of",
     ),
-    "numpy": ("    return np.asarray(i) - y", r"jax\.numpy functions that JAX can compile, and it did in .*line 5"),
+    "numpy": ("    return np.asarray(i) - y", r"jax\.numpy functions that JAX can compile, and it failed in .*line 5"),
     "branch": ("    return i - y if i.sum() > 0 else y", r"jax\.numpy functions that JAX can compile"),
     "arguments": (None, r"must not fail.*takes 2 positional arguments but 3 were given"),
-    "syntax": ("    return (", r"must be in a file that runs without failing, and it did in .*own\.py.*SyntaxError"),
+    "exits": ("    raise SystemExit(3)", r"must not fail, and it did in .*own\.py, line 5; got SystemExit: 3"),
+    "syntax": ("    return (", r"must be in a file that runs without failing, and it failed in .*own\.py.*SyntaxError"),
     "nothing": ("    return None", r"one number for each pixel.*got no array"),
 }
 
@@ -298,6 +299,13 @@ def test_a_wrong_noise_model_is_told_before_work_starts(allowed, case):
         plan_of(noise="own.py:noise")
     assert caught.value.field == "plan: engines.0.noise"
     assert "own.py:noise must" in str(caught.value)
+
+
+def test_what_a_function_says_is_no_command_to_the_terminal(allowed):
+    (allowed / "own.py").write_text("def noise(i, y, offset): raise ValueError('\\x1b[31mred\\x07\\x9b2J')\n")
+    with pytest.raises(InputError, match=r"got ValueError: \\x1b\[31mred\\x07\\x9b2J") as caught:
+        plan_of(noise="own.py:noise")
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -436,8 +444,11 @@ def test_a_wrong_loader(allowed, body, words, capsys):
     assert not (allowed / "out.h5").exists()
 
 
-def test_an_observer_that_fails_ends_nothing(allowed, data):
-    (allowed / "own.py").write_text("def look(sweep, loss, state): raise OSError('disk full')\ndef two(a, b): pass\n")
+@pytest.mark.parametrize(
+    "body, words", [("raise OSError('disk full')", "disk full"), ("__import__('sys').exit()", "SystemExit")]
+)
+def test_an_observer_that_fails_ends_nothing(allowed, data, body, words):
+    (allowed / "own.py").write_text(f"def look(sweep, loss, state): {body}\ndef two(a, b): pass\n")
     engines = plan_of(sweeps=3).model_dump()["engines"]
     plan = make_plan(engines=engines, observers=["own.py:look"])
     with warnings.catch_warnings(record=True) as seen:
@@ -446,7 +457,7 @@ def test_an_observer_that_fails_ends_nothing(allowed, data):
     told = [str(one.message) for one in seen if "own.py:look" in str(one.message)]
     assert len(history.loss) == 3
     assert len(told) == 1
-    assert "disk full" in told[0]
+    assert words in told[0]
     with pytest.raises(InputError, match=r"must take \(sweep, loss, state\)"):
         make_plan(engines=engines, observers=["own.py:two"])
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, PositiveInt, ValidationError, model_serializer, model_validator
 
-from ptydesign.config import Strict, rule_and_mend
+from ptydesign.config import Strict, cause_of, rule_and_mend
 from ptydesign.errors import InputError, nearest
 from ptydesign.experiment.config import DesignConfig, ObjectiveConfig, SimulatedStudy, check_objective
 from ptydesign.reconstruct.plan import Plan
@@ -164,8 +164,8 @@ def _changed(base: Section, changes: dict[str, Any], where: str, fixed: tuple[st
         return type(base).model_validate({**base.model_dump(), **changes})
     except ValidationError as error:
         first = error.errors()[0]
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, InputError):
+        cause = cause_of(first)
+        if cause is not None:
             raise cause.at(f"{where}.{cause.field}") from None
         rule, mend = rule_and_mend(first, "Correct it in the study file.")
         raise InputError(f"{where}.{'.'.join(map(str, first['loc']))}", rule, first["input"], mend) from None

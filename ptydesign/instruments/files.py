@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ptydesign.errors import InputError
+from ptydesign.errors import InputError, near_files
 from ptydesign.instruments.frames import Frames
 from ptydesign.instruments.readers import arrays, hdf5, own, raw, rosetta, zarrs
 
@@ -41,9 +41,7 @@ def read_frames(
     loader: a function of the user's that reads the file, as file.py:name.
     Raises InputError for a file that is missing, unknown, unreadable, or holds no stack of patterns.
     """
-    path, name = split(source)
-    if not path.exists():
-        raise InputError("file", "must exist", str(path), "Check the path.")
+    path, name = check_there(source)
     suffix = path.suffix.lower()
     if loader is not None:
         return own.read(path, loader, scan_last)
@@ -69,6 +67,14 @@ def read_frames(
         mend = f"Give --raw with its layout. {raw.EXAMPLE}"
         raise InputError(str(path), "its layout must be known: a raw binary doesn't say it", suffix, mend)
     return rosetta.read(path, format, scan_shape, scan_last)
+
+
+def check_there(source: str | Path) -> tuple[Path, str | None]:
+    """What `split` gives. Raises InputError if there is no such file."""
+    path, name = split(source)
+    if not path.exists():
+        raise InputError("file", "must exist", str(path), near_files(path) or "Check the path.")
+    return path, name
 
 
 def split(source: str | Path) -> tuple[Path, str | None]:

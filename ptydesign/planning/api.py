@@ -6,8 +6,10 @@ the command line.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +24,7 @@ from ptydesign.errors import InputError
 from ptydesign.planning.library import with_instrument
 from ptydesign.planning.load import KIND, study_name
 from ptydesign.shown import Explored
-from ptydesign.study.child import run_to_its_end
+from ptydesign.study.child import SNAKEMAKE, run_to_its_end, stoppable
 from ptydesign.study.file import DEFAULT_SCALE, folder_name, named_today
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 RULES = Path(ptydesign.study.__file__).parent / "study.smk"
 PROFILE = RULES.parent / "profiles" / "default"
+MADE_FROM = "# made from "  # begins a study.yaml; the plan's file follows, as JSON, from the workspace
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,22 @@ def install(source: Path | str | dict[str, Any], workspace: Path, scale: str = D
     else:
         read_to_start(Path(source), scale)
     _check_is_plan(path, name)
-    io.write_text(path, yaml.safe_dump({"kind": KIND, **content}, sort_keys=False, allow_unicode=True))
+    _check_same_file(path, source, workspace)
+    head = "" if isinstance(source, dict) else f"{MADE_FROM}{json.dumps(os.path.relpath(source, workspace))}\n"
+    io.write_text(path, head + yaml.safe_dump({"kind": KIND, **content}, sort_keys=False, allow_unicode=True))
     return name
+
+
+def _check_same_file(path: Path, source: Path | str | dict[str, Any], workspace: Path) -> None:
+    """A study that another plan's file made isn't replaced, as long as that file is there: `a b.yaml` by `a_b.yaml`."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0] if path.exists() else ""
+    if not first.startswith(MADE_FROM):
+        return
+    other = workspace / json.loads(first.removeprefix(MADE_FROM))
+    if other.is_file() and (isinstance(source, dict) or not other.samefile(source)):
+        rule, mend = f"must not become the study of another file, {path.parent}", f"{other} made it: rename this plan."
+        value = "a plan with that title" if isinstance(source, dict) else str(source)
+        raise InputError("plan", rule, value, mend)
 
 
 def _check_is_plan(path: Path, name: str) -> None:
@@ -158,26 +175,24 @@ def _check_is_plan(path: Path, name: str) -> None:
         raise InputError("plan", rule, name, "Rename the plan's file.")
 
 
-def run_rules(name: str, workspace: Path, scale: str, cores: int | None, options: Sequence[str]) -> None:
-    """Run the rules of a plan. Raises InputError if they stop."""
-    count = str(cores) if cores else "all"
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "snakemake",
-        "--snakefile",
-        str(RULES),
-        "--cores",
-        count,
-    ]  # -P: see the rules
-    command += ["--workflow-profile", str(PROFILE), *options]
-    command += [f"studies/{name}", "--config", f"scale={scale}"]
+@contextmanager
+def to_its_end() -> Iterator[None]:
+    """Raises InputError where the user ends the block: Ctrl-C, `kill PID`, a terminal that is closed."""
     try:
-        code = run_to_its_end(command, workspace)
+        with stoppable():
+            yield
     except KeyboardInterrupt:
         mend = "Run the same command again: it goes on where it was."
         raise InputError("plan", "must run to its end", "interrupted", mend) from None
+
+
+def run_rules(name: str, workspace: Path, scale: str, cores: int | None, options: Sequence[str]) -> None:
+    """Run the rules of a plan. Raises InputError if they stop."""
+    count = str(cores) if cores else "all"
+    command = [*SNAKEMAKE, "--snakefile", str(RULES), "--cores", count, "--workflow-profile", str(PROFILE), *options]
+    command += [f"studies/{name}", "--config", f"scale={scale}"]
+    with to_its_end():
+        code = run_to_its_end(command, workspace)
     if code:
         mend = "See what it said above; run the same command again to go on."
         raise InputError("plan", "must run to its end", f"snakemake stopped with {code}", mend)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from ptydesign.errors import NOTHING, InputError
+from ptydesign.errors import NOTHING, InputError, together
 from ptydesign.planning import aberrations
 from ptydesign.planning.config import NM_PER, PlanningStudy
 from ptydesign.planning.instrument import PER_PA_US, Bench, Setting
@@ -27,18 +27,27 @@ MOST_PIXELS = 512  # a side, of a pattern that is simulated
 
 def check_plan(plan: PlanningStudy, folder: Path) -> tuple[PlanningStudy, list[str]]:
     """The plan with its sample's file found from `folder`, and warnings. Raises InputError for a broken rule."""
-    improbable.check_meant(plan.meant, plan.model_dump())
-    sample = check_sample(plan.sample, folder, field_a=plan.simulation.field_of_view_a)
-    plan = plan.model_copy(update={"sample": sample})
-    _check_detector(plan)
+
+    def find_sample() -> None:
+        nonlocal plan
+        sample = check_sample(plan.sample, folder, field_a=plan.simulation.field_of_view_a)
+        plan = plan.model_copy(update={"sample": sample})
+
+    together(
+        lambda: improbable.check_meant(plan.meant, plan.model_dump()),
+        find_sample,
+        lambda: _check_detector(plan),
+        lambda: _check_camera(Bench(plan)),
+    )
     bench = Bench(plan)
-    bench.losses(max(plan.instrument.voltages_kv))  # raises where there are no atoms to know them from
-    _check_camera(bench)
-    _check_frame_rate(bench)
-    _check_expert(bench)
-    _check_residuals(bench)
-    _check_depth(plan)
-    _check_slices(plan)
+    together(
+        lambda: bench.losses(max(plan.instrument.voltages_kv)),  # raises where there are no atoms to know them from
+        lambda: _check_frame_rate(bench),
+        lambda: _check_expert(bench),
+        lambda: _check_residuals(bench),
+        lambda: _check_depth(plan),
+        lambda: _check_slices(plan),
+    )
     make_space(bench)
     check_possible(bench)
     return plan, _warnings(bench)

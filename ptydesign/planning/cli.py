@@ -44,7 +44,7 @@ def detectors(options: argparse.Namespace) -> None:
         print(source_lines(find_detector(options.name)))
         return
     print(detector_table([find_detector(name) for name in detector_names()]))
-    print("(`ptydesign detectors NAME`: all its numbers, with their sources; ? is one that could not be verified)")
+    print("(`ptydesign detectors NAME`: all its numbers with their sources; ? is one that isn't verified)")
 
 
 def doses(options: argparse.Namespace) -> None:
@@ -78,7 +78,7 @@ def card(options: argparse.Namespace) -> None:
 
 def plan(options: argparse.Namespace) -> None:
     """Find the best settings by simulation, and write them on a sheet. --card: only what `card` does."""
-    from ptydesign.planning.api import Design, install, run_rules
+    from ptydesign.planning.api import Design, install, run_rules, to_its_end
     from ptydesign.study.file import folder_name
 
     if options.measured is not None:
@@ -86,7 +86,8 @@ def plan(options: argparse.Namespace) -> None:
     if options.card:
         card(options)
         return
-    name = install(options.plan, Path(), options.scale)
+    with to_its_end():
+        name = install(options.plan, Path(), options.scale)
     run_rules(name, Path(), options.scale, options.cores, options.snakemake)
     folder = Path("results") / folder_name(name, options.scale)
     if not folder.is_dir():  # snakemake was told to do something else, as a dry run

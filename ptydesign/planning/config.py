@@ -19,7 +19,7 @@ from ptydesign.config import Count, Strict
 from ptydesign.design.settings import SearchConfig
 from ptydesign.errors import InputError, nearest
 from ptydesign.planning.aberrations import Aberrations, place_of
-from ptydesign.planning.detectors import DetectorNumbers
+from ptydesign.planning.detectors import DetectorNumbers, check_known
 from ptydesign.planning.goal import GoalConfig
 from ptydesign.planning.gun import GunConfig, SourceAt
 from ptydesign.reconstruct.plan import Plan
@@ -275,6 +275,14 @@ class DetectorChoice(Strict):
     detector."""
     override: DetectorNumbers = DetectorNumbers()
     """Numbers of your detector that differ from the data file's."""
+
+    @model_validator(mode="after")
+    def _known(self) -> DetectorChoice:
+        try:
+            check_known(self.name, self.override)
+        except InputError as error:
+            raise error.at("name") from None
+        return self
 
 
 class SettingConfig(Strict):

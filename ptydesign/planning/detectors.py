@@ -170,6 +170,16 @@ def _known() -> dict[str, str]:
     return {plain(one): name for name, entry in _entries().items() for one in (name, *entry.get("aliases", ()))}
 
 
+def check_known(name: str, override: DetectorNumbers | Mapping[str, Any]) -> str:
+    """A detector's name as the data file has it. Raises InputError for one that isn't there nor is described."""
+    given = override.model_dump(exclude_none=True) if isinstance(override, DetectorNumbers) else override
+    name = _known().get(plain(name), name)
+    if name not in _entries() and not {"pixels", "frames_per_s"} <= set(given):
+        mend = nearest(name, detector_names()) + " Or describe it: override: {pixels: [ny, nx], frames_per_s: ...}."
+        raise InputError("detector.name", "is not a known detector", name, mend)
+    return name
+
+
 def find_detector(name: str, override: DetectorNumbers | Mapping[str, Any] | None = None) -> Detector:
     """The detector of a name, in any case and common spelling, with some numbers overridden. Raises InputError naming
     the nearest known one.
@@ -177,10 +187,7 @@ def find_detector(name: str, override: DetectorNumbers | Mapping[str, Any] | Non
     A name that isn't in the file is allowed if the override gives pixels, pixel_um and frames_per_s.
     """
     given = override.model_dump(exclude_none=True) if isinstance(override, DetectorNumbers) else dict(override or {})
-    name = _known().get(plain(name), name)
-    if name not in _entries() and not {"pixels", "frames_per_s"} <= set(given):
-        mend = nearest(name, detector_names()) + " Or describe it: override: {pixels: [ny, nx], frames_per_s: ...}."
-        raise InputError("detector.name", "is not a known detector", name, mend)
+    name = check_known(name, given)
     entry = {k: v for k, v in _entries().get(name, {}).items() if isinstance(v, dict)}
     values = {field: item["value"] for field, item in entry.items()}
     sources = {

@@ -101,7 +101,8 @@ class Live:
     ) -> None:
         if error is not None:
             self.log.say(f"failed: {kind.__name__}: {error}")
-        self._stack.close()
+        with suppress(OSError):  # a line that a full disk didn't take
+            self._stack.close()
         if error is not None:
             with suppress(OSError, InputError):
                 self.session.end(FAILED, f"{kind.__name__}: {error}", cost_s=round(self.cost_s, 3))

@@ -225,7 +225,7 @@ def ended(
     if most is not None and done >= most:
         if done < plan.sweeps:
             return Outcome("stopped", f"Stopped after sweep {done} of {plan.sweeps}, as asked.", done), True
-        return Outcome("all_sweeps_done", f"All {done} sweeps of the plan are done.", done), True
+        return _all_done(done), True
     last = record.engine == len(plan.engines) - 1
     change = settings.stop.converged(own)
     if change is not None:
@@ -242,8 +242,13 @@ def ended(
         reason = f"The budget of {settings.engine} ended it after sweep {done}: {spent}."
         return Outcome("budget_spent", reason, done), last
     if record.sweep >= settings.sweeps:
-        return Outcome("all_sweeps_done", f"All {done} sweeps of the plan are done.", done), last
+        return _all_done(done), last
     return None, False
+
+
+def _all_done(sweeps: int) -> Outcome:
+    words = "The only sweep of the plan is done." if sweeps == 1 else f"All {sweeps} sweeps of the plan are done."
+    return Outcome("all_sweeps_done", words, sweeps)
 
 
 def values_at(settings: EngineConfig, sweep: int) -> dict[str, float]:

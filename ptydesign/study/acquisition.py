@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from ptydesign import units
-from ptydesign.config import Strict, rule_and_mend
+from ptydesign.config import Strict, cause_of, rule_and_mend
 from ptydesign.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -232,8 +232,8 @@ def at_point(base: ExperimentConfig, point: Mapping[str, Any], where: str = "poi
         return ExperimentConfig.model_validate({**base.model_dump(), **point})
     except ValidationError as error:
         first = error.errors()[0]
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, InputError):
+        cause = cause_of(first)
+        if cause is not None:
             raise InputError(field_at(where, cause.field, point), cause.rule, cause.value, cause.mend) from None
         rule, mend = rule_and_mend(first, "Correct it in the study file.")
         raise InputError(field_at(where, str(first["loc"][0]), point), rule, first["input"], mend) from None

@@ -5,14 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ptydesign.study.parent import PATIENCE_S, named
+
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PATIENCE_S = 30.0  # for jobs to end by themselves
+# Snakemake, which an interrupt ends without a word until it runs jobs (`hear_interrupts`): while it starts, it has
+# nothing to tidy up. -P: see the rules.
+SNAKEMAKE = (
+    sys.executable,
+    "-P",
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); from snakemake.cli import main; main()",
+)
 
 
 def run_to_its_end(command: Sequence[str], folder: Path) -> int:
@@ -20,14 +30,20 @@ def run_to_its_end(command: Sequence[str], folder: Path) -> int:
 
     Raises KeyboardInterrupt when this process is told to end, after the command and all that it started have ended.
     """
-    with _stoppable():
+    with stoppable():
         # a group of its own, so that all that it started can be told
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, process_group=0)
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, process_group=0, env=named())
         try:
             return process.wait()
         except KeyboardInterrupt:
             _end(process)
             raise
+
+
+def hear_interrupts() -> None:
+    """Snakemake's jobs begin: an interrupt is one that Python raises."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -43,7 +59,7 @@ def _end(process: subprocess.Popen) -> None:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """Let all signals that end a process do what Ctrl-C does; only a program's main thread can. Ctrl-C's own is among
     them since a shell that starts something in the background lets it ignore that, and so what it starts."""
     if threading.current_thread() is not threading.main_thread():

@@ -35,9 +35,9 @@ def remove_damaged(run: Run) -> None:
         if EARLIER in str(error.value):
             old += 1
         else:
-            print(
-                f"warning: {results / file} is damaged and is made anew: {error.rule}; {error.value}", file=sys.stderr
-            )
+            # a round's trials may be needed by nothing any more: whether Snakemake makes them again isn't known here
+            what = "is damaged and is removed; it is made anew if something needs it"
+            print(f"warning: {results / file} {what}: {error.rule}; {error.value}", file=sys.stderr)
         shown |= Path(file).parts[0] in ("tables", "figures", RESOLVED)
         (results / file).unlink(missing_ok=True)
     if old:

@@ -80,7 +80,7 @@ def in_file(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise error.at(f"{path}: {error.field}") from None
+        raise error.within(str(path)) from None
 
 
 def load_study(folder: Path, scale: str, model: type[Model]) -> Model:

@@ -14,10 +14,12 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
+
+from ptydesign.errors import InputError
 
 NOTES, LOCKS = Path("runs"), Path("locks")  # in .snakemake
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.\w+)?")  # as ptydesign.files.atomic calls them
@@ -31,6 +33,7 @@ class Note:
     host: str
     pid: int
     started: float
+    results: list[str] = field(default_factory=list)  # folders of the studies that it runs
 
     @property
     def here(self) -> bool:
@@ -47,18 +50,22 @@ class Note:
             return False
 
 
-def enter(snakemake: Path, results: Iterable[Path], cache: Path) -> list[str]:
+def enter(snakemake: Path, results: Iterable[Path], cache: Path, store: Path | None = None) -> list[str]:
     """Note that this process runs here, after what dead runs left is removed; returns what to tell of it.
 
-    snakemake: the folder `.snakemake`. results: folders whose temporary files are removed if nobody else runs here.
-    cache: another one, which other folders' runs may share: only files of yesterday are removed.
+    snakemake: the folder `.snakemake`. results: folders of the studies that are run. Temporary files are removed from
+    them and from `store` if nobody else runs here; from `cache`, which other folders' runs may share, only those of
+    yesterday. Raises InputError if one of the studies runs already.
     """
+    results = list(results)
     notes = {file: note for file in sorted((snakemake / NOTES).glob("*.json")) if (note := _read(file))}
     dead = [file for file, note in notes.items() if note.here and not note.alive]
     others = [note for file, note in notes.items() if file not in dead]
     for file in dead:
         file.unlink(missing_ok=True)
-    _write_own(snakemake / NOTES)
+    for note in others:
+        _check_not_run(note, results)
+    _write_own(snakemake / NOTES, results)
     if others:
         return [_goes_on(note) for note in others]
     told = []
@@ -66,7 +73,7 @@ def enter(snakemake: Path, results: Iterable[Path], cache: Path) -> list[str]:
         shutil.rmtree(snakemake / LOCKS, ignore_errors=True)
         killed = ", ".join(str(notes[file].pid) for file in dead)
         told.append(f"the lock of a run that was killed (process {killed}) is removed")
-    found = [path for folder in results for path in temporary_files(folder)]
+    found = [path for folder in (*results, *([store] if store else [])) for path in temporary_files(folder)]
     found += [path for path in temporary_files(cache) if _age_s(path) > ABANDONED_S]
     for path in found:
         path.unlink(missing_ok=True)
@@ -88,6 +95,14 @@ def temporary_files(folder: Path) -> Iterator[Path]:
         yield from (Path(place) / file for file in files if TEMPORARY.fullmatch(file))
 
 
+def _check_not_run(note: Note, results: Iterable[Path]) -> None:
+    """Snakemake would say so too, and advise to break its lock."""
+    for folder in results:
+        if note.here and str(folder) in note.results:
+            mend = f"Wait for it, or end it with `kill {note.pid}`; then run the same command again."
+            raise InputError(str(folder), "must not be computed twice", f"still running as process {note.pid}", mend)
+
+
 def _goes_on(note: Note) -> str:
     if note.here:
         return f"process {note.pid} runs snakemake in this folder too"
@@ -95,11 +110,12 @@ def _goes_on(note: Note) -> str:
     return f"process {note.pid} of {note.host} may run snakemake in this folder too; {mend}"
 
 
-def _write_own(folder: Path) -> None:
+def _write_own(folder: Path, results: Iterable[Path]) -> None:
     me = psutil.Process()
     file = folder / f"{platform.node()}-{me.pid}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(asdict(Note(platform.node(), me.pid, me.create_time()))), encoding="utf-8")
+    own = Note(platform.node(), me.pid, me.create_time(), [str(one) for one in results])
+    file.write_text(json.dumps(asdict(own)), encoding="utf-8")
     atexit.register(file.unlink, missing_ok=True)
 
 

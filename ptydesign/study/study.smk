@@ -14,7 +14,7 @@ from pathlib import Path
 from ptydesign import kinds
 from ptydesign import compiled
 from ptydesign.errors import InputError, said
-from ptydesign.study import leftovers, retries, slurm, terminal
+from ptydesign.study import child, leftovers, parent, retries, slurm, terminal
 from ptydesign.study.damage import remove_damaged
 from ptydesign.study.file import DEFAULT_SCALE, RESOLVED
 from ptydesign.study.progress import watch
@@ -26,7 +26,8 @@ PYTHON = sys.executable
 os.environ["PYTHONSAFEPATH"] = "1"  # jobs: a module in the folder that they run in isn't imported instead of a library's
 STUDIES, RESULTS = Path("studies"), Path("results")
 MAIN = workflow.is_main_process  # not one of the jobs that an executor started
-DRY = workflow.output_settings.dryrun
+LOOKS = ("--summary", "-S", "--detailed-summary", "-D", "--dag", "--rulegraph", "--filegraph", "--list", "-l", "--report")
+DRY = workflow.output_settings.dryrun or any(word.split("=")[0] in LOOKS for word in sys.argv)
 GPU = "gpu" in (workflow.resource_settings.default_resources or {})  # a profile's
 os.environ["PTYDESIGN_CORES"] = str(workflow.resource_settings.nodes or workflow.resource_settings.cores or os.cpu_count())
 
@@ -46,15 +47,25 @@ if MAIN:
 if "--unlock" in sys.argv:
     leftovers.forget(Path(".snakemake"))
 elif MAIN and not DRY:
-    _folders = [RESULTS / name for name in RUNS]
-    for _words in leftovers.enter(Path(".snakemake"), [*_folders, RESULTS / FOLDER], cache_folder(RESULTS)):
+    parent.end_with_parent(parent.end_group)
+    try:
+        _folders = [run.resolved.results for run in WATCHED.runs]
+        _told = leftovers.enter(Path(".snakemake"), _folders, cache_folder(RESULTS), RESULTS / FOLDER)
+    except InputError as error:
+        print(said(error), file=sys.stderr)
+        sys.exit(2)
+    for _words in _told:
         print(f"ptydesign: {_words}", file=sys.stderr)
     compiled.remove_broken(cache_folder(RESULTS) / "jax")
     for _run in RUNS.values():
         remove_damaged(_run)
 
 
+os.environ.update(parent.named())  # jobs end with this process
+
+
 onstart:
+    child.hear_interrupts()
     try:
         if workflow.local_exec:
             kinds.check_fits(RUNS.values(), int(os.environ["PTYDESIGN_CORES"]))

@@ -120,6 +120,11 @@ def test_a_run_that_is_stopped_says_so(asked, status, data):
     assert outcome.words == {"stopped": "stopped after 2 sweeps"}.get(status, "all 3 sweeps done")
 
 
+def test_one_sweep_is_not_counted(data):
+    _, _, outcome = reconstruct(data[0], plan_of({"engine": "lsqml", "sweeps": 1}))
+    assert (outcome.words, outcome.reason) == ("the only sweep done", "The only sweep of the plan is done.")
+
+
 def test_an_engine_that_stops_hands_over_to_the_next(data):
     work = reconstruct(data[0], plan_of({"engine": "lsqml", "sweeps": 1}))[1].work_gflop[0]
     first = {"engine": "lsqml", "sweeps": 50, "stop": {"work_gflop": 2.2 * work}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from ptydesign import io
+from ptydesign.errors import InputError
 from ptydesign.study import leftovers
 
 
@@ -108,3 +110,16 @@ def test_only_old_files_of_a_cache_that_others_share_are_removed(place):
         os.utime(place / "cache" / name, (time.time() - age,) * 2)
     enter(place)
     assert [path.name for path in (place / "cache").iterdir()] == [".p.h5.abcdefgh.h5"]
+
+
+def test_a_study_that_runs_is_not_started_again(place):
+    me = psutil.Process()
+    other = leftovers.Note(
+        platform.node(), me.ppid(), psutil.Process(me.ppid()).create_time(), [str(place / "results")]
+    )
+    note(place, 1, 1.0).write_text(json.dumps(dataclasses.asdict(other)))
+    with pytest.raises(InputError, match=f"still running as process {me.ppid()}") as caught:
+        enter(place)
+    assert f"`kill {me.ppid()}`" in caught.value.mend
+    assert len(list((place / ".snakemake" / "runs").glob("*.json"))) == 1  # none of its own
+    assert leftovers.enter(place / ".snakemake", [place / "another"], place / "cache")  # another study may run
