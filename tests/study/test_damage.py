@@ -13,6 +13,8 @@ import pytest
 from ptydesign import compiled, io
 from ptydesign.errors import InputError
 from ptydesign.study import tables
+from ptydesign.study.damage import remove_damaged
+from ptydesign.study.page import PAGES
 from ptydesign.study.records import read_record, write_record
 from ptydesign.study.rounds import Rounds, read_round
 from ptydesign.study.store import PointStore, digest
@@ -139,6 +141,31 @@ def test_a_table_that_was_cut_is_refused(tmp_path):
     paths[0].unlink()
     with pytest.raises(InputError, match=r"trials.csv"):
         tables.check_files(tmp_path, tables.HASHES, "tables")
+
+
+def test_pages_that_were_cut_or_changed_are_made_again(studies, tmp_path, capsys):
+    study = studies["compare"].copy(tmp_path / "place")
+    report, picture = study.results / "report.html", next((study.results / "figures").glob("*.pdf"))
+    whole = report.read_bytes()
+    remove_damaged(study.run)
+    assert report.is_file()
+    assert capsys.readouterr().err == ""
+    for damaged in (whole[: len(whole) // 3], whole.replace(b"0.", b"9."), b""):
+        report.write_bytes(damaged)
+        remove_damaged(study.run)
+        assert not report.exists()
+        assert f"{report} is damaged" in capsys.readouterr().err
+        report.write_bytes(whole)
+    (study.results / PAGES).unlink()  # a run that was killed between the two
+    remove_damaged(study.run)
+    assert not report.exists()
+    assert "warning" not in capsys.readouterr().err
+    study.report()
+    assert report.read_bytes() == whole
+    picture.write_bytes(b"%PDF")
+    remove_damaged(study.run)
+    assert not {report, picture, study.results / "figures" / "index.json"} & set(study.results.rglob("*"))
+    assert f"{picture} is damaged" in capsys.readouterr().err
 
 
 def test_half_written_compiled_code_is_removed_once_with_one_line(tmp_path, capsys):
