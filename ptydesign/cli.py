@@ -106,13 +106,12 @@ def report(options: argparse.Namespace) -> None:
     """Write a study's report anew from its tables and figures."""
     from ptydesign import kinds
     from ptydesign.study.figures import check_index
-    from ptydesign.study.page import write_page
+    from ptydesign.study.page import write_pages
 
     kind = kinds.finished_kind(options.results)
     tables = kind.read_tables(options.results)
     check_index(options.results)
-    kind.write_also(tables)
-    print(f"report: {write_page(tables, kind.make_page(tables), kind.pictures)}", file=sys.stderr)
+    print(f"report: {write_pages(kind, tables)}", file=sys.stderr)
 
 
 def costs(options: argparse.Namespace) -> None:

@@ -2,7 +2,8 @@
 
 Every file has root attributes `kind`, `schema`, `ptydesign` (version) and `attributes` (JSON); `of` says which file of
 a study it is. Every array has `units`, `axes` and the `hash` of its values, and the root has one of all else in the
-file. They are checked when a file is read: it must hold what was written. Only arrays that are asked for are read.
+file. They are checked when a file is read: it must hold what was written. Only a dataset need not have them: other
+programs write datasets, too. Only arrays that are asked for are read.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from ptydesign.machine import GIB, memory_bytes
 
 SCHEMA = 1
 MAPPED_BYTES = 2**25  # unpacked at once
-EARLIER = "it has no hash: an earlier version made it"
+EARLIER = "it has no hash: an earlier version made it, or it was changed"
 NUMBERS = "biufc"  # kinds of numpy's types that an array may have
 CHANGED_BY_USERS = ("dataset",)  # kinds of files that other programs write and change: a doubt, not an error
 REDO = "Delete it and run the command that made it again; a study's snakemake command makes all that is missing."
@@ -116,17 +117,18 @@ def read_hdf5(
     mapped: Iterable[str] = (),
     of: str | None = None,
     fits: Callable[[Mapping[str, h5py.Dataset]], None] = lambda items: None,
+    hashed: bool = True,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays by name and attributes of a file of this kind; those named in `mapped` as `map_array` gives them.
 
     known: names of the arrays to read, as `state/*`; what else is in the file is left alone. of: which file of a study
-    it must be. fits: refuses arrays by their shapes and types before they are read. Raises InputError if the file is
-    missing, is no HDF5 file, is truncated or damaged, is of another kind or another file of a study, has a newer
-    schema, lacks an array that is `required`, or holds something else in its place.
+    it must be. fits: refuses arrays by their shapes and types before they are read. hashed: False for a file that may
+    be of an earlier version, without hashes. Raises InputError if the file is missing, is no HDF5 file, is truncated or
+    damaged, is of another kind or another file of a study, has a newer schema, lacks an array that is `required`, or
+    holds something else in its place.
     """
     path = Path(path)
     with _opened(path, kind) as file:
-        _check_schema(file, path)
         wanted, strict = {}, _is_strict(kind, of)
         for name, item in _items(file, path, known):
             check_array(path, name, item)
@@ -134,7 +136,7 @@ def read_hdf5(
         missing = sorted(set(required) - set(wanted))
         if missing:
             raise InputError(str(path), f"must hold {', '.join(missing)}", sorted(wanted), "Write it again.")
-        attributes = _attributes(file, path, kind, of)
+        attributes = _attributes(file, path, kind, of, hashed)
         fits(wanted)
         _check_memory(path, [item for name, item in wanted.items() if name not in mapped])
         arrays = {}
@@ -302,13 +304,17 @@ def _check_hash(path: Path, name: str, item: h5py.Dataset, found: str, strict: b
         _differs(path, strict, f"the array {name} differs")
 
 
-def _attributes(file: h5py.File, path: Path, kind: str, of: str | None) -> dict[str, Any]:
+def _attributes(file: h5py.File, path: Path, kind: str, of: str | None, hashed: bool = True) -> dict[str, Any]:
     """The JSON attributes of an open file, whose hash and whose place in a study are right."""
     try:
         content = json.loads(file.attrs["attributes"])
     except ValueError as error:
         raise InputError(f"{path}: attributes", "must be JSON", str(error), "Write it again.") from None
-    if file.attrs.get("hash") != _hash_of(file) and ("hash" in file.attrs or of):
+    if not isinstance(content, dict):
+        mend = "Write it again; docs/files.md says what it holds."
+        raise InputError(f"{path}: attributes", "must be a JSON mapping of names to values", content, mend)
+    must = hashed and _is_strict(kind, of)
+    if file.attrs.get("hash") != _hash_of(file) and ("hash" in file.attrs or must):
         words = "attributes or arrays differ" if "hash" in file.attrs else EARLIER
         _differs(path, _is_strict(kind, of), words)
     place = str(file.attrs.get("of", ""))
@@ -331,6 +337,7 @@ def _opened(path: Path, kind: str) -> Iterator[h5py.File]:
         found = _kind(file)
         if found != kind:
             raise InputError(str(path), f"must be a ptydesign {kind} file", found or NOTHING, _other_kind(found, kind))
+        _check_schema(file, path)
         yield file
 
 
@@ -345,11 +352,11 @@ def _kind(file: h5py.File) -> str | None:
 
 
 def _check_schema(file: h5py.File, path: Path) -> None:
-    schema = int(file.attrs.get("schema", 0))
-    if schema > SCHEMA:
-        raise InputError(
-            str(path), f"must have schema {SCHEMA} or older", schema, "Update ptydesign, or write it again."
-        )
+    schema = file.attrs.get("schema", SCHEMA)
+    number = isinstance(schema, int | np.integer) and not isinstance(schema, bool)
+    if not number or not 1 <= schema <= SCHEMA:
+        mend = "Update ptydesign, or write it again." if number and schema > SCHEMA else "Write it again."
+        raise InputError(f"{path}: schema", f"must be a whole number from 1 to {SCHEMA}", schema, mend)
 
 
 def _check_memory(path: Path, items: Iterable[h5py.Dataset]) -> None:

@@ -91,21 +91,31 @@ def read_dataset(path: Path, mapped: bool = False, of: str | None = None) -> Dat
         path, "dataset", (*required, "probe_guess", "background"), required, mappings, of, _check_shapes
     )
     with complete(Path(path)):
-        optics, voltage, pixel = (_known(attributes, name) for name in ("optics", "voltage_kv", "pixel_a"))
-        if not isinstance(pixel, list):
-            raise InputError("dataset.pixel_a", "must be a list of two sizes (y, x)", pixel, "Give both, in angstrom.")
+        known = _of_dataset(attributes)
         return Dataset(
             patterns=arrays["patterns"],
             positions_a=arrays["positions"],
-            grid=Grid(arrays["patterns"].shape[-2:], tuple(_number("dataset.pixel_a", p) for p in pixel)),
-            voltage_kv=_number("dataset.voltage_kv", voltage),
+            grid=Grid(arrays["patterns"].shape[-2:], known.pop("pixel_a")),
             mask=arrays["mask"],
-            optics=None if optics is None else _optics(optics),
-            electrons_per_pattern=_known(attributes, "electrons_per_pattern"),
             probe_guess=arrays.get("probe_guess"),
             background=arrays.get("background"),
-            provenance=_known(attributes, "provenance"),
+            **known,
         )
+
+
+def _of_dataset(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a dataset that may be another program's, each of its type. Raises InputError."""
+    names = ("pixel_a", "voltage_kv", "optics", "electrons_per_pattern", "provenance")
+    pixel, voltage, optics, electrons, provenance = (_known(attributes, name) for name in names)
+    if not isinstance(pixel, list):
+        raise InputError("dataset.pixel_a", "must be a list of two sizes (y, x)", pixel, "Give both, in angstrom.")
+    return {
+        "pixel_a": tuple(_number("dataset.pixel_a", size) for size in pixel),
+        "voltage_kv": _number("dataset.voltage_kv", voltage),
+        "optics": None if optics is None else _optics(optics),
+        "electrons_per_pattern": None if electrons is None else _number("dataset.electrons_per_pattern", electrons),
+        "provenance": _provenance(provenance),
+    }
 
 
 def _check_shapes(arrays: Mapping[str, Any]) -> None:
@@ -138,6 +148,20 @@ def _known(attributes: Mapping[str, Any], name: str) -> Any:
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(name, "must be a number", value, "Write it again, without quotes.")
+    try:
+        float(value)
+    except OverflowError:
+        raise InputError(name, "must be a number that a computer can hold", value, "Correct it.") from None
+    return value
+
+
+def _provenance(value: Any) -> dict[str, Any]:
+    """Where a dataset comes from: anything, but what `ptydesign import` writes has its shape."""
+    ours = ("calibration", "disk")
+    parts = {f".{name}": value.get(name) or {} for name in ours} if isinstance(value, dict) else {"": value}
+    for name, part in parts.items():
+        if not isinstance(part, dict):
+            raise InputError(f"dataset.provenance{name}", "must be a mapping of names to values", part, "Correct it.")
     return value
 
 
@@ -244,9 +268,10 @@ def write_images(path: Path, groups: Mapping[str, Mapping[str, Any]], of: str = 
     write_hdf5(path, "images", arrays, {group: dict(item["attrs"]) for group, item in groups.items()}, of)
 
 
-def read_images(path: Path, of: str | None = None) -> dict[str, dict[str, Any]]:
-    """Read a file written by `write_images`: {group: {"arrays": {name: ndarray}, "attrs": {...}}}."""
-    arrays, attributes = read_hdf5(path, "images", ("*/*",), of=of)
+def read_images(path: Path, of: str | None = None, hashed: bool = True) -> dict[str, dict[str, Any]]:
+    """Read a file written by `write_images`: {group: {"arrays": {name: ndarray}, "attrs": {...}}}. hashed: see
+    `read_hdf5`."""
+    arrays, attributes = read_hdf5(path, "images", ("*/*",), of=of, hashed=hashed)
     groups: dict[str, dict[str, Any]] = {group: {"arrays": {}, "attrs": attrs} for group, attrs in attributes.items()}
     for name, values in arrays.items():
         group, _, leaf = name.rpartition("/")
@@ -259,4 +284,5 @@ def read_dataset_header(path: Path) -> dict[str, Any]:
 
     Raises InputError as `read_hdf5` does.
     """
-    return {**read_hdf5_attributes(path, "dataset"), "shape": read_hdf5_shape(path, "dataset", "patterns")}
+    known = _of_dataset(read_hdf5_attributes(path, "dataset"))
+    return {**known, "shape": read_hdf5_shape(path, "dataset", "patterns")}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import h5py
 import numpy as np
 import pytest
 import toy
+import yaml
 
 from ptydesign import io
+from ptydesign.cli import main
 from ptydesign.errors import InputError
 from ptydesign.instruments import files
 
@@ -81,6 +85,64 @@ def test_an_array_of_another_size_is_refused_before_it_is_read(name, dataset):
         io.read_dataset(dataset)
 
 
+def attributed(file, **changed):
+    """With changed values of the JSON attributes; `__` leads into a mapping."""
+    content = json.loads(file.attrs["attributes"])
+    for name, value in changed.items():
+        *holders, last = name.split("__")
+        inner = content
+        for holder in holders:
+            inner = inner[holder]
+        inner[last] = value
+    file.attrs["attributes"] = json.dumps(content)
+
+
+SAID = {
+    "a list": (lambda f: f.attrs.update(attributes="[1, 2]"), "attributes: must be a JSON mapping"),
+    "null": (lambda f: f.attrs.update(attributes="null"), "attributes: must be a JSON mapping"),
+    "a number": (lambda f: f.attrs.update(attributes="3"), "attributes: must be a JSON mapping"),
+    "text": (lambda f: f.attrs.update(attributes='"voltage_kv"'), "attributes: must be a JSON mapping"),
+    "no text": (lambda f: f.attrs.update(attributes=np.arange(3)), "complete HDF5 file"),
+    "deep": (lambda f: f.attrs.update(attributes="[" * 20_000), "complete HDF5 file"),
+    "no attributes": (lambda f: f.attrs.pop("attributes"), "complete HDF5 file"),
+    "counts in words": (lambda f: attributed(f, electrons_per_pattern="x"), "electrons_per_pattern: must be a number"),
+    "negative counts": (lambda f: attributed(f, electrons_per_pattern=-3), "electrons_per_pattern: must be 0 to"),
+    "counts beyond": (lambda f: attributed(f, electrons_per_pattern=1e300), "electrons_per_pattern: must be 0 to"),
+    "tiny pixel": (lambda f: attributed(f, pixel_a=[1e-300, 0.5]), "dataset.pixel_a: must be .* 0.001 to 10000"),
+    "huge pixel": (lambda f: attributed(f, pixel_a=[0.5, 1e300]), "dataset.pixel_a: must be .* 0.001 to 10000"),
+    "pixel of text": (lambda f: attributed(f, pixel_a=["0.5", "0.5"]), "dataset.pixel_a: must be a number"),
+    "one pixel": (lambda f: attributed(f, pixel_a=0.5), "dataset.pixel_a: must be a list"),
+    "defocus": (lambda f: attributed(f, optics__defocus_a=1e300), "optics.defocus_a: must be between -1e.10 and 1e.10"),
+    "long number": (lambda f: attributed(f, voltage_kv=10**400), "voltage_kv: must be a number that a computer can"),
+    "provenance": (lambda f: attributed(f, provenance=[1]), "dataset.provenance: must be a mapping"),
+    "calibration": (
+        lambda f: attributed(f, provenance={"calibration": 5}),
+        "provenance.calibration: must be a mapping",
+    ),
+    "schema below": (lambda f: f.attrs.update(schema=-1), "schema: must be a whole number"),
+    "schema of text": (lambda f: f.attrs.update(schema="one"), "schema: must be a whole number"),
+    "schema beyond": (lambda f: f.attrs.update(schema=io.SCHEMA + 1), "Update ptydesign"),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_attributes_of_a_stranger_are_refused_in_a_sentence(name, dataset):
+    io.read_dataset(dataset)
+    change, words = SAID[name]
+    with h5py.File(dataset, "a") as file:
+        change(file)
+    for read in (io.read_dataset, io.read_dataset_header):
+        if read is io.read_dataset or "must be a number" in words or "complete" in words:
+            with pytest.raises(InputError, match=words):
+                read(dataset)
+
+
+def test_a_dataset_needs_no_schema(dataset):
+    with h5py.File(dataset, "a") as file:
+        del file.attrs["schema"]
+    io.read_dataset(dataset)
+
+
 def test_what_is_not_known_is_not_read(dataset):
     good = io.read_dataset(dataset)
     with h5py.File(dataset, "a") as file:
@@ -99,6 +161,35 @@ def test_a_dataset_that_was_changed_is_said(tmp_path):
         io.read_dataset(path)
     with pytest.raises(InputError, match="must hold what was written"):
         io.read_dataset(path, of="")
+
+
+def without_hashes(path):
+    """As a file that somebody changed without a word: its state is another one, and nothing tells."""
+    with h5py.File(path, "a") as file:
+        file["state/object"][...] = file["state/object"][()] * np.exp(0.5j)
+        del file.attrs["hash"]
+        file.visititems(lambda _, item: item.attrs.pop("hash", None))
+
+
+def test_a_reconstruction_without_its_hash_is_refused(tmp_path, capsys):
+    data, _ = toy.experiment(shape=(16, 20), steps=(4, 5))
+    plan = {"engines": [{"engine": "epie", "sweeps": 2, "group": 4}]}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    io.write_dataset(tmp_path / "data.h5", data)
+    made = [str(tmp_path / name) for name in ("data.h5", "plan.yaml", "out.h5", "saved.h5", "o.tif")]
+    data_file, plan_file, out, saved, picture = made
+    run = ["reconstruct", data_file, plan_file, "-o", out, "--quiet", "--overwrite"]
+    assert main([*run, "--checkpoint", saved, "--checkpoint-every", "1"]) == 0
+    for path in (out, saved):
+        without_hashes(path)
+    capsys.readouterr()
+    readers = {out: (["export", out, picture], ["show", out]), saved: ([*run, "--resume", saved],)}
+    for path, commands in readers.items():
+        for command in commands:
+            assert main(command) == 2, command
+            said = capsys.readouterr().err
+            assert said.startswith(f"error: {path}: must hold what was written; got 'it has no hash"), said
+            assert "run the command that made it again" in said
 
 
 @pytest.mark.parametrize("way", ["link", "virtual", "bytes", "group"])

@@ -43,8 +43,9 @@ CHECKLIST = (
 )
 
 
-def write_sheet(tables: PlanningTables) -> None:
-    """Write sheet.html, sheet.pdf, settings.json, calibration.yaml and reconstruction.yaml."""
+def write_sheet(tables: PlanningTables) -> list[Path]:
+    """Write sheet.html, sheet.pdf, settings.json, and calibration.yaml and reconstruction.yaml, which a user may change;
+    returns the paths of the others."""
     from ptydesign.planning.figures import FIGURES
     from ptydesign.planning.sheet_pdf import write_pdf
 
@@ -59,6 +60,7 @@ def write_sheet(tables: PlanningTables) -> None:
     io.write_text(folder / "calibration.yaml", CALIBRATION_HEADER + calibration)
     day = yaml.safe_dump(tables.recommendation["reconstruction"], sort_keys=False)
     io.write_text(folder / "reconstruction.yaml", "# for `ptydesign reconstruct data.h5 reconstruction.yaml`\n" + day)
+    return [folder / name for name in ("sheet.html", "sheet.pdf", "settings.json")]
 
 
 def plan_of(tables: PlanningTables) -> PlanningStudy:

@@ -99,9 +99,10 @@ class Live:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self.log.say(f"failed: {kind.__name__}: {error}")
         with suppress(OSError):  # a line that a full disk didn't take
+            if error is not None:
+                self.log.say(f"failed: {kind.__name__}: {error}")
+        with suppress(OSError):
             self._stack.close()
         if error is not None:
             with suppress(OSError, InputError):

@@ -17,12 +17,13 @@ from ptydesign.hdf5 import EARLIER
 from ptydesign.study.figures import INDEX
 from ptydesign.study.file import RESOLVED
 from ptydesign.study.kind import Run
+from ptydesign.study.page import PAGES, REPORT
 from ptydesign.study.records import file_hash, place_of, read_record
 from ptydesign.study.store import PointStore
 from ptydesign.study.tables import HASHES, read_settings
 
 LARGEST_BYTES = 2**28  # of an HDF5 file that is read through before work starts; a larger one when a job reads it
-SHOWN = ("report.html", INDEX)  # what shows the tables, and is made again with them
+HASHED = {HASHES: "tables", INDEX: "figures", PAGES: "."}  # records of hashes, and the folders of what they are of
 
 
 def remove_damaged(run: Run) -> None:
@@ -30,7 +31,7 @@ def remove_damaged(run: Run) -> None:
     results = run.resolved.results
     if not results.is_dir():
         return
-    old, shown = 0, False
+    old, again = 0, set[str]()  # what shows a file is made again with it
     for file, error in damaged(run):
         if EARLIER in str(error.value):
             old += 1
@@ -38,14 +39,15 @@ def remove_damaged(run: Run) -> None:
             # a round's trials may be needed by nothing any more: whether Snakemake makes them again isn't known here
             what = "is damaged and is removed; it is made anew if something needs it"
             print(f"warning: {results / file} {what}: {error.rule}; {error.value}", file=sys.stderr)
-        shown |= Path(file).parts[0] in ("tables", "figures", RESOLVED)
+        shown = Path(file).parts[0] in ("tables", "figures", RESOLVED)
+        again |= {REPORT, INDEX} if shown else {REPORT} if "/" not in file else set()
         (results / file).unlink(missing_ok=True)
     if old:
         print(
             f"{results}: {old} files of an earlier version are made anew; stored trials are not computed again",
             file=sys.stderr,
         )
-    for file in SHOWN if shown else ():
+    for file in again:
         (results / file).unlink(missing_ok=True)
 
 
@@ -61,13 +63,12 @@ def damaged(run: Run) -> Iterator[tuple[str, InputError]]:
             read_settings(results)
         except InputError as error:
             yield RESOLVED, error
-    hashed = [(HASHES, "tables"), (INDEX, "figures")]
-    for record, folder in hashed:
-        for file, error in _differing(results, record, folder):
-            yield file, error
+    for record, folder in HASHED.items():
+        if record != PAGES or (results / REPORT).is_file():  # without it all pages are made
+            yield from _differing(results, record, folder)
     for job in run.kind.jobs(run.resolved):
         for file in job.outputs:
-            if (results / file).is_file() and file not in dict(hashed):
+            if (results / file).is_file() and file not in HASHED:
                 try:
                     _check(results, file)
                 except InputError as error:
@@ -96,6 +97,8 @@ def _check_images(results: Path, record: Mapping[str, Any]) -> None:
 def _differing(results: Path, record: str, folder: str) -> Iterator[tuple[str, InputError]]:
     """Files of a folder that aren't what the record of their hashes says, and that record if it is damaged itself."""
     if not (results / record).is_file():
+        if record == PAGES:
+            yield REPORT, InputError(str(results / REPORT), f"must have its hash in {PAGES}", EARLIER, "")
         return
     try:
         hashes = read_record(results, record)["files"]
@@ -107,4 +110,4 @@ def _differing(results: Path, record: str, folder: str) -> Iterator[tuple[str, I
         found = file_hash(path) if path.is_file() else "no file"
         if found != wanted:
             error = InputError(str(path), f"must be what was written (hash {wanted})", found, "")
-            yield f"{folder}/{name}", error
+            yield (Path(folder) / name).as_posix(), error

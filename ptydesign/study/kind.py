@@ -228,10 +228,9 @@ class Kind:
         """The tables of a results folder, checked. Raises InputError naming what is missing or wrong."""
         return load(self.read)(Path(results))
 
-    def write_also(self, tables: Tables) -> None:
-        """Write what belongs to the report besides the page."""
-        if self.also:
-            load(self.also)(tables)
+    def write_also(self, tables: Tables) -> list[Path]:
+        """Write what belongs to the report besides the page; returns the paths of what nobody is to change."""
+        return load(self.also)(tables) if self.also else []
 
     @property
     def pictures(self) -> tuple[Figure, ...]:

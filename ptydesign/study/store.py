@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,13 @@ def cache_folder(root: Path) -> Path:
     return Path(os.environ.get("PTYDESIGN_CACHE") or Path(root) / ".cache")
 
 
+@cache
+def _tell_without_hash(folder: Path) -> None:
+    """Once in a process: there may be thousands of them."""
+    words = "has records without a hash, which may hold anything: their trials run again"
+    print(f"warning: {folder} {words}", file=sys.stderr)
+
+
 class PointStore:
     """Trials by hash, in `<root>/.points/`. A record is {inputs, result, cost}, only `result` may enter a table; `hash`
     is of what was written. One that isn't what was written is no record: the trial runs again."""
@@ -59,9 +67,11 @@ class PointStore:
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            own = content.pop(HASH, None)
-            # earlier versions wrote no hash, and nothing else
-            if set(content) - {"cost"} != {"inputs", "result"} or own not in (None, digest(content)):
+            if HASH not in content:
+                _tell_without_hash(self.folder)
+                return None
+            own = content.pop(HASH)
+            if set(content) - {"cost"} != {"inputs", "result"} or own != digest(content):
                 raise ValueError("it is not what was written")
             if digest(content["inputs"]) != key:
                 raise ValueError("its inputs are another trial's")

@@ -117,9 +117,8 @@ def read_tables(
         raise InputError(str(folder / HASHES), f"must have a hash of {unknown[0]}.csv", sorted(written), REDO)
     if not (folder / IMAGES).is_file():
         raise InputError(str(folder / IMAGES), "must exist", "no file", "Run the study's snakemake command again.")
-    return sort(
-        folder, study, made, frames, io.read_images(folder / IMAGES, place_of(folder, IMAGES) if hashed else None)
-    )
+    images = io.read_images(folder / IMAGES, place_of(folder, IMAGES) if hashed else None, hashed)
+    return sort(folder, study, made, frames, images)
 
 
 def read_table(path: Path, optional: bool = False, texts: Mapping[str, type] | None = None) -> pd.DataFrame | None:

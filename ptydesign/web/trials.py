@@ -226,7 +226,7 @@ class Trials:
         """The images of a trial. Raises InputError if it keeps none."""
         if not _is_key(key):
             raise InputError("key", "must be a trial's", key, "Choose a trial of the list.")
-        groups = io.read_images(PointStore(self.results.parent).images_path(key))
+        groups = io.read_images(PointStore(self.results.parent).images_path(key), key)
         return [
             Picture(name, np.asarray(values, float), _pixel(group["attrs"].get("pixel_a")))
             for group in groups.values()

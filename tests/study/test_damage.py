@@ -13,6 +13,8 @@ import pytest
 from ptydesign import compiled, io
 from ptydesign.errors import InputError
 from ptydesign.study import tables
+from ptydesign.study.damage import remove_damaged
+from ptydesign.study.page import PAGES
 from ptydesign.study.records import read_record, write_record
 from ptydesign.study.rounds import Rounds, read_round
 from ptydesign.study.store import PointStore, digest
@@ -89,7 +91,7 @@ def test_a_record_of_the_store_is_what_was_written_for_its_inputs(tmp_path, caps
         lambda: change(store.path(first), '"n": 0', '"n": 7'),
         lambda: store.path(first).write_text(whole[:-5]),
         lambda: store.path(first).write_text("null"),
-        lambda: change(store.path(first), '"hash"', '"hush"'),
+        lambda: change(store.path(first), '"cost"', '"cast"'),
         lambda: shutil.copy(store.path(second), store.path(first)),
     ):
         store.path(first).write_text(whole)
@@ -99,8 +101,16 @@ def test_a_record_of_the_store_is_what_was_written_for_its_inputs(tmp_path, caps
     store.path(first).unlink()
     assert store.get(first) is None
     assert capsys.readouterr().err == ""
-    store.path(first).write_text(json.dumps(records[first]))  # of an earlier version
-    assert store.get(first) == records[first]
+
+
+def test_records_of_the_store_without_a_hash_are_no_records_and_that_is_said_once(tmp_path, capsys):
+    store = PointStore(tmp_path)
+    for n in range(3):
+        record = {"inputs": {"n": n}, "result": {"score": 0.5}, "cost": {}}
+        store.put(digest({"n": n}), record)
+        store.path(digest({"n": n})).write_text(json.dumps(record | {"result": {"score": 0.7}}))
+    assert [store.get(digest({"n": n})) for n in range(3)] == [None] * 3
+    assert capsys.readouterr().err.count("records without a hash") == 1
 
 
 def test_images_of_the_store_belong_to_their_trial(tmp_path, capsys):
@@ -131,6 +141,31 @@ def test_a_table_that_was_cut_is_refused(tmp_path):
     paths[0].unlink()
     with pytest.raises(InputError, match=r"trials.csv"):
         tables.check_files(tmp_path, tables.HASHES, "tables")
+
+
+def test_pages_that_were_cut_or_changed_are_made_again(studies, tmp_path, capsys):
+    study = studies["compare"].copy(tmp_path / "place")
+    report, picture = study.results / "report.html", next((study.results / "figures").glob("*.pdf"))
+    whole = report.read_bytes()
+    remove_damaged(study.run)
+    assert report.is_file()
+    assert capsys.readouterr().err == ""
+    for damaged in (whole[: len(whole) // 3], whole.replace(b"0.", b"9."), b""):
+        report.write_bytes(damaged)
+        remove_damaged(study.run)
+        assert not report.exists()
+        assert f"{report} is damaged" in capsys.readouterr().err
+        report.write_bytes(whole)
+    (study.results / PAGES).unlink()  # a run that was killed between the two
+    remove_damaged(study.run)
+    assert not report.exists()
+    assert "warning" not in capsys.readouterr().err
+    study.report()
+    assert report.read_bytes() == whole
+    picture.write_bytes(b"%PDF")
+    remove_damaged(study.run)
+    assert not {report, picture, study.results / "figures" / "index.json"} & set(study.results.rglob("*"))
+    assert f"{picture} is damaged" in capsys.readouterr().err
 
 
 def test_half_written_compiled_code_is_removed_once_with_one_line(tmp_path, capsys):
