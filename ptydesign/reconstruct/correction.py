@@ -147,7 +147,7 @@ class ScanStart(Strict):
         """A further scan, corrected; common: of all scans."""
         own = {name: getattr(self.correction, name) for name in self.correction.model_fields_set}
         moved = common.model_copy(update=own).applied(dataset)
-        return dataclasses.replace(moved, positions_a=moved.positions_a + [self.shift_y_a, self.shift_x_a])
+        return dataclasses.replace(moved, positions_a=moved.positions_a + np.array([self.shift_y_a, self.shift_x_a]))
 
 
 def told(dataset: Dataset, name: str) -> float:

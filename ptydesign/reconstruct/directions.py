@@ -34,7 +34,8 @@ from ptydesign.waves import fft2, ifft2
 
 class Direction(NamedTuple):
     """Sums over a group. object (slice, y, x); probe (mode, y, x), or (scan, mode, y, x): adjoint of the model applied
-    to the wave steps; loss: summed negative log-likelihood; illumination (y, x): sum of the probe's intensity, None where nobody asks."""
+    to the wave steps; loss: summed negative log-likelihood; illumination (y, x): sum of the probe's intensity, None
+    where nobody asks."""
 
     object: Canvas
     probe: Probe

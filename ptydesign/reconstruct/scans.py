@@ -70,16 +70,19 @@ def each_scan(change: Callable[[Dataset], Dataset], dataset: Dataset) -> Dataset
     return dataset.each(change) if isinstance(dataset, Scans) else change(dataset)
 
 
-def join_scans(datasets: Sequence[Dataset]) -> Dataset:
+def join_scans(datasets: Sequence[Dataset], names: Sequence[str] = ()) -> Dataset:
     """Datasets of one object as one, to be reconstructed together; a single one stays as it is.
 
-    Raises InputError for different voltages, patterns of different shape or pixel, or a dataset that is there twice.
+    names: what errors call them. Raises InputError for different voltages, patterns of different shape or pixel, or a
+    dataset that is there twice.
     """
-    first = datasets[0]
+    if not datasets:
+        raise InputError("data", "must be one dataset or more", 0, "Give one.")
+    first, names = datasets[0], names or [f"scan {number + 1}" for number in range(len(datasets))]
     if len(datasets) > MOST:
         raise InputError("data", f"must be at most {MOST} scans", len(datasets), "Join fewer.")
-    for number, other in enumerate(datasets[1:], 2):
-        place = f"data, scan {number}"
+    for number, other in enumerate(datasets[1:], 1):
+        place = names[number]
         if other.grid.shape != first.grid.shape:
             rule = f"must have patterns of the first scan's {first.grid.shape} pixels"
             mend = "Crop or bin it as the first when you import it."
@@ -90,10 +93,10 @@ def join_scans(datasets: Sequence[Dataset]) -> Dataset:
         if not np.isclose(other.voltage_kv, first.voltage_kv, rtol=SAME, atol=0):
             rule = f"must be the first scan's, {first.voltage_kv:g}"
             raise InputError(f"{place}: voltage_kv", rule, other.voltage_kv, "Correct the calibration that is wrong.")
-        for earlier, one in enumerate(datasets[: number - 1], 1):
+        for one, name in zip(datasets[:number], names, strict=False):
             if _same(one, other):
                 mend = "Give each measurement once: twice the same counts are no more knowledge."
-                raise InputError(place, f"must not have the patterns of scan {earlier}", f"scan {earlier}", mend)
+                raise InputError(f"{place}: patterns", f"must not be those of {name}", "the same", mend)
     return first if len(datasets) == 1 else _joined(datasets, None)
 
 
@@ -158,7 +161,7 @@ def check_overlap(dataset: Scans) -> None:
             value = f"{low.round(1).tolist()} to {high.round(1).tolist()}"
             first = f"{corners[0][0].round(1).tolist()} to {corners[0][1].round(1).tolist()}"
             raise InputError(
-                f"data, scan {number + 1}: positions_a",
+                f"scan {number + 1}: positions_a",
                 f"must overlap an earlier scan's, as the first's {first} (y, x) in A",
                 value,
                 "Say how it is shifted: `scans: [{shift_y_a: ..., shift_x_a: ...}]` in the plan.",

@@ -11,7 +11,7 @@ from ptydesign.reconstruct.opr import start_basis
 from ptydesign.reconstruct.pixels import window_of
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import CANVAS_MULTIPLE, MARGIN_PX, fit_window, orthonormal_modes
-from ptydesign.reconstruct.scans import numbers_of, parts_of
+from ptydesign.reconstruct.scans import Scans, check_overlap, numbers_of, parts_of
 from ptydesign.reconstruct.starts import OBJECT_STARTS, PROBE_STARTS, of_optics
 from ptydesign.types import Dataset, ReconState, blocks
 from ptydesign.units import wavelength_a
@@ -25,13 +25,16 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
 
     dataset: as the plan's correction leaves it.
 
-    Raises InputError if neither optics nor a probe guess is known, or the positions span an absurd area.
+    Raises InputError if neither optics nor a probe guess is known, the positions span an absurd area, or scans of one
+    object don't overlap.
     """
     pixel = np.asarray(dataset.grid.pixel_a)
     shape = np.asarray(window_of(dataset.grid.shape, plan.probe.window))
     low, high = dataset.positions_a.min(axis=0), dataset.positions_a.max(axis=0)
     margin = np.full(2, MARGIN_PX)
     scan = numbers_of(dataset)
+    if isinstance(dataset, Scans):
+        check_overlap(dataset)
     if any(s.refine_positions or (s.refine_shift and scan is not None) for s in plan.engines):
         margin = np.maximum(ROOM_PX, np.ceil(ROOM_A / pixel).astype(int))
     origin = low - (shape // 2 + margin) * pixel
