@@ -237,7 +237,8 @@ def probe_defocus_a(result: Reconstruction, made: Experiment, mode: np.ndarray |
     grid = Grid(result.state.probe.shape[-2:], tuple(float(p) for p in result.state.pixel_a))
     ky, kx = (np.broadcast_to(k, grid.shape) for k in grid.frequencies())
     k2, wavelength = ky**2 + kx**2, wavelength_a(made.optics.voltage_kv)
-    spectrum = np.fft.fft2(np.fft.ifftshift(np.asarray(result.state.probe[0] if mode is None else mode)))
+    wave = np.asarray(result.state.probe[0] if mode is None else mode)
+    spectrum = np.fft.fft2(np.fft.ifftshift(wave))
     inside = wavelength**2 * k2 < (0.9 * made.optics.semiangle_rad) ** 2
 
     def score(defocus_a: float) -> float:
@@ -331,6 +332,18 @@ def scan_of(potential: Potential, made: Experiment, seed: int, shift_a: np.ndarr
     return dataclasses.replace(data, positions_a=truth.positions_a - shift_a), truth
 
 
+def place_a(result: Reconstruction, number: int, optics: Optics) -> np.ndarray:
+    """(y, x) by which a scan has moved: its positions, and its probe in its window, which no pattern can tell apart."""
+    state, grid = result.state, Grid(SHAPE, (PIXEL_A, PIXEL_A))
+    spectrum = waves.probe_spectrum(grid, wavelength_a(optics.voltage_kv), optics.semiangle_rad, **optics.aberrations)
+    found = np.fft.fft2(np.fft.ifftshift(state.probe[number, 0]))
+    across = found * np.conj(np.asarray(spectrum))
+    # the mean phase from one pixel of the aperture to the next
+    slopes = [np.angle(np.sum(np.roll(across, -1, axis) * np.conj(across))) for axis in (0, 1)]
+    in_window = -np.asarray(slopes) / (2 * np.pi) * np.asarray(SHAPE) * PIXEL_A
+    return (state.positions_a - result.nominal_positions_a)[state.scan == number].mean(axis=0) + in_window
+
+
 def scans() -> pd.DataFrame:
     """Two scans of one object by LSQ-ML; the sample moved by 0.3 A along y and x in between, which the model isn't
     told. Two defoci, each with half of the dose: from 1 nm off with free probes at high dose, with fixed ones at low
@@ -352,9 +365,8 @@ def scans() -> pd.DataFrame:
             return experiment(which[1] * dose_factor, which[0])
 
         truth = scan_of(potential, made(first), 6)[1]
-        doses_of = {
-            "first alone": [first[1] * whole], "second alone": [second[1] * whole], "together": [first[1], second[1]]
-        }  # fmt: skip
+        doses_of = {f"{n} alone": [which[1] * whole] for n, which in (("first", first), ("second", second))}
+        doses_of["together"] = [first[1], second[1]]
         alone = [scan_of(potential, made(which, whole), 6 + n)[0] for n, which in enumerate((first, second))]
         both = [scan_of(potential, made(which), 8 + n, n * SHIFT_A)[0] for n, which in enumerate((first, second))]
         for name, data in {"first alone": alone[0], "second alone": alone[1], "together": both}.items():
@@ -366,9 +378,10 @@ def scans() -> pd.DataFrame:
             result = api.reconstruct_dataset(given, plan, progress=False)
             score, state, shift, defocus = scored(result, truth, inset_a=0.8), result.state, np.nan, [np.nan] * 2
             if len(given) > 1:
-                moved = (state.positions_a - result.nominal_positions_a)[state.scan == 1].mean(axis=0)
-                shift = float(np.abs(moved - SHIFT_A).max())
-                defocus = [probe_defocus_a(result, made(first), probe[0]) for probe in state.probe]
+                places = [place_a(result, number, one.optics) for number, one in enumerate(both)]
+                shift = float(np.abs(places[1] - places[0] - SHIFT_A).max())
+                if not settings:
+                    defocus = [probe_defocus_a(result, made(first), probe[0]) for probe in state.probe]
             rows.append(
                 {"case": case, "model": name,
                  "dose_e_per_a2": " + ".join(f"{dose:g}" for dose in doses),

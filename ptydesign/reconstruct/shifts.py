@@ -1,4 +1,4 @@
-"""The shift of each further scan against the first, refined once a sweep from a sample of all positions."""
+"""The shifts of several scans against each other, refined once a sweep from a sample of all positions."""
 
 from __future__ import annotations
 
@@ -17,22 +17,28 @@ LARGEST_PX = 0.5  # step of a sweep
 
 
 def sweep(state: ReconState, groups: Groups, context: Context) -> ReconState:
-    """The positions of further scans after one step of their shifts. The first scan stays: it holds the object."""
+    """Positions after one step of the scans' shifts, and the canvas moved so that the first scan stays in its place."""
     if state.scan is None or not context.options.refine_shift:
         return state
     members = propagation.sample_of(groups, MEASURED * len(state.probe))
-    step = shift_steps(state, members, context).at[0].set(0.0)
-    moved = state.positions_px + jnp.clip(step, -LARGEST_PX, LARGEST_PX)[state.scan]
-    return state.replace(positions_px=refine.inside(moved, state))
+    step = jnp.clip(shift_steps(state, members, context), -LARGEST_PX, LARGEST_PX)
+    moved = refine.inside(state.positions_px + step[state.scan], state)
+    return state.replace(positions_px=moved, origin_a=state.origin_a - step[0] * state.pixel_a)
 
 
 def shift_steps(state: ReconState, members: Group, context: Context) -> Float[Array, "scan 2"]:
-    """(scan, 2) px: the damped Fisher step (y, x) of a shift of each scan that a group's members ask for."""
+    """(scan, 2) px: the damped Fisher step (y, x) of a shift of each scan that a group's members ask for.
+
+    The object lies between where the scans see it. All of them move to it, each by its own part: were the first held on
+    the canvas, the object would have to move instead, which takes many sweeps.
+    """
     only = Options(noise=context.options.noise, refine_positions=True)
     g, h = refine.position_scores(state, members, context.replace(options=only))
     number, whose = len(state.probe), state.scan[members.indices]
-    sums = (jnp.zeros((number, *a.shape[1:]), a.dtype).at[whose].add(a) for a in (g, h))
-    return jax.vmap(lambda slope, bend: steps_of(slope[None], bend[None], 1)[0])(*sums)
+    slopes, bends = (jnp.zeros((number, *a.shape[1:]), a.dtype).at[whose].add(a) for a in (g, h))
+    steps = jax.vmap(lambda slope, bend: steps_of(slope[None], bend[None], 1)[0])(slopes, bends)
+    weight = jnp.diagonal(bends, axis1=1, axis2=2) + jnp.finfo(steps.dtype).tiny
+    return steps - jnp.sum(weight * steps, axis=0) / jnp.sum(weight, axis=0)
 
 
 def transforms(settings: EngineConfig, count: int, state: ReconState) -> float:
