@@ -233,7 +233,7 @@ def tilt() -> pd.DataFrame:
 
 
 def probe_defocus_a(result: Reconstruction, made: Experiment, mode: np.ndarray | None = None) -> float:
-    """Defocus of the first mode, or of another: least-squares phase A + b k + c k^2 inside the aperture, weighted by intensity."""
+    """Defocus of the first mode, or another: least-squares phase A + b k + c k^2 in the aperture, by intensity."""
     grid = Grid(result.state.probe.shape[-2:], tuple(float(p) for p in result.state.pixel_a))
     ky, kx = (np.broadcast_to(k, grid.shape) for k in grid.frequencies())
     k2, wavelength = ky**2 + kx**2, wavelength_a(made.optics.voltage_kv)
@@ -367,8 +367,9 @@ def scans() -> pd.DataFrame:
         truth = scan_of(potential, made(first), 6)[1]
         doses_of = {f"{n} alone": [which[1] * whole] for n, which in (("first", first), ("second", second))}
         doses_of["together"] = [first[1], second[1]]
-        alone = [scan_of(potential, made(which, whole), 6 + n)[0] for n, which in enumerate((first, second))]
         both = [scan_of(potential, made(which), 8 + n, n * SHIFT_A)[0] for n, which in enumerate((first, second))]
+        alone = [scan_of(potential, made(which, whole), 6 + n)[0] for n, which in enumerate((first, second))]
+        alone = alone if whole > 1 else both  # with one dose the same data, so that noise makes no difference
         for name, data in {"first alone": alone[0], "second alone": alone[1], "together": both}.items():
             given, doses = data if isinstance(data, list) else [data], doses_of[name]
             given = [started(one, defocus_a=one.optics.defocus_a - off) for one in given]
