@@ -232,12 +232,13 @@ def tilt() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def probe_defocus_a(result: Reconstruction, made: Experiment) -> float:
-    """Defocus of the first mode: least-squares phase A + b k + c k^2 inside the aperture, weighted by intensity."""
+def probe_defocus_a(result: Reconstruction, made: Experiment, mode: np.ndarray | None = None) -> float:
+    """Defocus of the first mode, or another: least-squares phase A + b k + c k^2 in the aperture, by intensity."""
     grid = Grid(result.state.probe.shape[-2:], tuple(float(p) for p in result.state.pixel_a))
     ky, kx = (np.broadcast_to(k, grid.shape) for k in grid.frequencies())
     k2, wavelength = ky**2 + kx**2, wavelength_a(made.optics.voltage_kv)
-    spectrum = np.fft.fft2(np.fft.ifftshift(np.asarray(result.state.probe[0])))
+    wave = np.asarray(result.state.probe[0] if mode is None else mode)
+    spectrum = np.fft.fft2(np.fft.ifftshift(wave))
     inside = wavelength**2 * k2 < (0.9 * made.optics.semiangle_rad) ** 2
 
     def score(defocus_a: float) -> float:
@@ -321,6 +322,77 @@ def windows() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+SHIFT_A = np.array([0.3, 0.3])  # half a step: of a second scan, which nobody told
+
+
+def scan_of(potential: Potential, made: Experiment, seed: int, shift_a: np.ndarray | float = 0.0):
+    """(data, truth) of a scan whose sample had moved, and whose positions don't know it."""
+    centre = np.asarray(potential.grid.extent_a) / 2 + shift_a
+    data, truth = simulate(potential, made, seed, centre_a=tuple(centre))
+    return dataclasses.replace(data, positions_a=truth.positions_a - shift_a), truth
+
+
+def place_a(result: Reconstruction, number: int, optics: Optics) -> np.ndarray:
+    """(y, x) by which a scan has moved: its positions, and its probe in its window, which no pattern can tell apart."""
+    state, grid = result.state, Grid(SHAPE, (PIXEL_A, PIXEL_A))
+    spectrum = waves.probe_spectrum(grid, wavelength_a(optics.voltage_kv), optics.semiangle_rad, **optics.aberrations)
+    found = np.fft.fft2(np.fft.ifftshift(state.probe[number, 0]))
+    across = found * np.conj(np.asarray(spectrum))
+    # the mean phase from one pixel of the aperture to the next
+    slopes = [np.angle(np.sum(np.roll(across, -1, axis) * np.conj(across))) for axis in (0, 1)]
+    in_window = -np.asarray(slopes) / (2 * np.pi) * np.asarray(SHAPE) * PIXEL_A
+    return (state.positions_a - result.nominal_positions_a)[state.scan == number].mean(axis=0) + in_window
+
+
+def scans() -> pd.DataFrame:
+    """Two scans of one object by LSQ-ML; the sample moved by 0.3 A along y and x in between, which the model isn't
+    told. Two defoci, each with half of the dose: from 1 nm off with free probes at high dose, with fixed ones at low
+    dose. Two dwell times, with fixed probes. Wanted: two defoci within 1.1 times the error of the better single scan
+    with the whole dose, two dwell times below the error of the longer one alone, shifts within 0.05 A, and at high dose
+    each defocus within 1 nm."""
+    cases = {
+        "defoci, high dose": ((DEFOCUS_A, HIGH / 2), (2 * DEFOCUS_A, HIGH / 2), 60, {}),
+        "defoci, low dose": ((DEFOCUS_A, LOW / 2), (2 * DEFOCUS_A, LOW / 2), 15, {"probe_start": 10**6}),
+        "dwell times": ((DEFOCUS_A, 10 * LOW), (DEFOCUS_A, LOW), 30, {"probe_start": 10**6}),
+    }
+    potential = bilayer(experiment(field_a=FIELD_A + 2))
+    rows = []
+    for case, (first, second, sweeps, settings) in cases.items():
+        off = 0.0 if settings else 10.0
+        whole = 2 if case != "dwell times" else 1  # a single scan with the dose of both
+
+        def made(which: tuple[float, float], dose_factor: float = 1.0) -> Experiment:
+            return experiment(which[1] * dose_factor, which[0])
+
+        truth = scan_of(potential, made(first), 6)[1]
+        doses_of = {f"{n} alone": [which[1] * whole] for n, which in (("first", first), ("second", second))}
+        doses_of["together"] = [first[1], second[1]]
+        both = [scan_of(potential, made(which), 8 + n, n * SHIFT_A)[0] for n, which in enumerate((first, second))]
+        alone = [scan_of(potential, made(which, whole), 6 + n)[0] for n, which in enumerate((first, second))]
+        alone = alone if whole > 1 else both  # with one dose the same data, so that noise makes no difference
+        for name, data in {"first alone": alone[0], "second alone": alone[1], "together": both}.items():
+            given, doses = data if isinstance(data, list) else [data], doses_of[name]
+            given = [started(one, defocus_a=one.optics.defocus_a - off) for one in given]
+            plan = api.make_plan(
+                engines=[{"engine": "lsqml", "sweeps": sweeps, "batches": "compact", "noise": "poisson", **settings}]
+            )
+            result = api.reconstruct_dataset(given, plan, progress=False)
+            score, state, shift, defocus = scored(result, truth, inset_a=0.8), result.state, np.nan, [np.nan] * 2
+            if len(given) > 1:
+                places = [place_a(result, number, one.optics) for number, one in enumerate(both)]
+                shift = float(np.abs(places[1] - places[0] - SHIFT_A).max())
+                if not settings:
+                    defocus = [probe_defocus_a(result, made(first), probe[0]) for probe in state.probe]
+            rows.append(
+                {"case": case, "model": name,
+                 "dose_e_per_a2": " + ".join(f"{dose:g}" for dose in doses),
+                 "rms_error_rad": np.sqrt(score.mse_rad2), "ssim": score.ssim[1.5], "contrast": score.contrast,
+                 "shift_error_a": shift, "defocus_1_a": defocus[0], "defocus_2_a": defocus[1]}
+            )  # fmt: skip
+            print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
 PARTS = {
     "engines": engines,
     "noise": noise_models,
@@ -330,6 +402,7 @@ PARTS = {
     "defocus": defocus,
     "detector": detector,
     "windows": windows,
+    "scans": scans,
 }
 
 

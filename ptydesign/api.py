@@ -32,6 +32,7 @@ from ptydesign.reconstruct.direct import METHODS
 from ptydesign.reconstruct.misfit import misfit
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.run import History, Observer, reconstruct
+from ptydesign.reconstruct.scans import join_scans
 from ptydesign.reconstruct.schedule import Stop
 from ptydesign.reconstruct.start import start_state
 from ptydesign.types import Dataset, Outcome, Reconstruction
@@ -50,7 +51,7 @@ def make_plan(**settings: Any) -> Plan:
 
 
 def reconstruct_dataset(
-    dataset: Dataset,
+    dataset: Dataset | Sequence[Dataset],
     plan: Plan,
     seed: int = 0,
     progress: bool = True,
@@ -61,6 +62,7 @@ def reconstruct_dataset(
 ) -> Reconstruction:
     """Reconstruct, and keep the plan, the seed and the provenance with the result.
 
+    dataset: one scan, or several of the same object, whose shifts against the first are refined.
     progress: a bar on stderr. observers: called after each sweep with (sweep, loss, state); before it, those with a
     method `spend` are told (GFLOP, seconds) since the start. True ends the run.
     checkpoints: where to write them; resume: a checkpoint of the same dataset, plan and seed to go on from.
@@ -71,6 +73,7 @@ def reconstruct_dataset(
     import jax
 
     begin = time.perf_counter()
+    dataset = dataset if isinstance(dataset, Dataset) else join_scans(dataset)
     plan, found = calibrated(dataset, plan, seed)
     for curve in found.values():
         words = f"{curve.name}: {curve.best:.5g} by the data (told {curve.told:.5g})"
@@ -100,7 +103,7 @@ def reconstruct_dataset(
         state=state,
         history=_arrays(history),
         outcome=outcome,
-        nominal_positions_a=np.asarray(plan.correction.applied(dataset).positions_a),
+        nominal_positions_a=np.asarray(plan.corrected(dataset).positions_a),
         plan=plan.model_dump(mode="json"),
         seed=seed,
         provenance=provenance,
@@ -122,7 +125,7 @@ def direct_reconstruction(dataset: Dataset, method: str = "ssb", plan: Plan | No
     if plan is not None:
         content = plan.model_dump(mode="json", exclude_unset=True, exclude={"object", "budget", "calibrate"})
     plan = build(Plan, {**content, "object": {"method": method}}, "plan")
-    corrected = plan.correction.applied(dataset)
+    corrected = plan.corrected(dataset)
     state = start_state(corrected, plan)
     last = plan.engines[-1]
     loss = misfit(state, corrected, last.noise, last.offset)

@@ -9,7 +9,7 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -107,7 +107,7 @@ def import_(options: argparse.Namespace) -> None:
 
 
 def reconstruct(options: argparse.Namespace) -> int:
-    """Reconstruct a dataset as a plan says."""
+    """Reconstruct a dataset as a plan says, or several of one object together."""
     check_new(options.output, options.overwrite)
     from ptydesign import io
     from ptydesign.api import read_plan, reconstruct_dataset
@@ -119,7 +119,7 @@ def reconstruct(options: argparse.Namespace) -> int:
 
     plan = read_plan(options.plan)
     told: list[str] = []
-    dataset = read_data(options.data, options.chunk_gib, told)
+    dataset = read_scans(options.data, options.chunk_gib, told)
     path = options.checkpoint or options.resume
     if path is not None:
         check_new(path, options.overwrite or path == options.resume)
@@ -144,7 +144,7 @@ def reconstruct(options: argparse.Namespace) -> int:
         beside = best_beside(options.output)
         check_new(beside, options.overwrite)
         dataset, out = hold_out(dataset, part, options.seed)
-        last, corrected = plan.engines[-1], plan.correction.applied
+        last, corrected = plan.engines[-1], plan.corrected
         best = Best(corrected(dataset), corrected(out), last.noise, last.offset, plan.probe.window)
         if options.resume is None:
             best.look(0, start_state(best.nominal, plan))
@@ -250,7 +250,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     _import_options(command("import", import_))
     for run, output in ((reconstruct, "reconstruction to write (HDF5)"), (halves, "folder to write")):
         one = command(run.__name__, run)
-        one.add_argument("data", type=Path, help="dataset, as `ptydesign import` writes it")
+        if run is reconstruct:
+            words = "dataset, as `ptydesign import` writes it; several are scans of one object"
+            one.add_argument("data", type=Path, nargs="+", help=words)
+        else:
+            one.add_argument("data", type=Path, help="dataset, as `ptydesign import` writes it")
         one.add_argument("plan", type=Path, help="plan: YAML or JSON")
         _output(one, output)
         one.add_argument("--seed", type=int, default=0, help="of the batches' order, and of the split (default: 0)")
@@ -294,8 +298,9 @@ def _live(options: argparse.Namespace, dataset: Dataset, plan: Plan, told: list[
     """What shows the run to viewers, in a folder beside its output. told: what was said before it begins."""
     from ptydesign.reconstruct.live import SUFFIX, Live
 
-    names = ("data", "plan", "output", "resume", "checkpoint")
+    names = ("plan", "output", "resume", "checkpoint")
     files = {f"{name}_file": getattr(options, name) and str(getattr(options, name).absolute()) for name in names}
+    files["data_file"], *files["further_files"] = (str(path.absolute()) for path in options.data)
     folder = options.output.with_suffix(SUFFIX)
     if (folder / "session.json").exists():
         check_new(folder, options.overwrite or options.resume is not None, folder=True)
@@ -321,6 +326,16 @@ def read_data(path: Path, chunk_gib: float | None = None, told: list[str] | None
         if told is not None:
             told.append(f"warning: {words}")
     return dataset
+
+
+def read_scans(paths: Sequence[Path], chunk_gib: float | None = None, told: list[str] | None = None) -> Dataset:
+    """A dataset, or several of one object as one; told: as `read_data` takes it. Raises InputError as `join_scans`."""
+    from ptydesign.reconstruct.scans import join_scans
+
+    for number, path in enumerate(paths):
+        if path.resolve() in [other.resolve() for other in paths[:number]]:
+            raise InputError("data", "must not name a file twice", str(path), "Give each scan's own file.")
+    return join_scans([read_data(path, chunk_gib, told) for path in paths], [str(path) for path in paths])
 
 
 def _larger(path: Path, chunk_gib: float | None) -> bool:

@@ -204,6 +204,7 @@ STATE_ARRAYS = {
     "intensity": ("1", "position"),
     "opr_modes": ("sqrt(counts)", "mode,y,x"),
     "opr_weights": ("1", "position,mode"),
+    "scan": ("number", "position"),
     "tilt_rad": ("radian", "(y,x)"),
     "thickness_a": ("angstrom", "slice"),
     "pixel_a": ("angstrom", "(y,x)"),

@@ -338,6 +338,8 @@ class ReconState(Shown):
     tilt_rad: (2,) (y, x). thickness_a: (slice,). pixel_a: (2,). origin_a: (2,) specimen coordinates of object
     pixel (0, 0). wavelength_a: scalar. opr_modes: (k, y, x) complex and opr_weights: (position, k) real, by which the
     first mode varies over the scan, or None: that of position j is probe[0] + sum_k opr_weights[j, k] opr_modes[k].
+    scan: (position,) number of each position's scan where several share the object, whose probe is then (scan, mode, y,
+    x); else None.
     """
 
     __repr__ = brief
@@ -353,6 +355,7 @@ class ReconState(Shown):
     wavelength_a: jax.Array
     opr_modes: jax.Array | None = None
     opr_weights: jax.Array | None = None
+    scan: jax.Array | None = None
 
     def replace(self, **changes: Any) -> ReconState:
         """A copy with some fields changed."""

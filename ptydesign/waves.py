@@ -148,6 +148,11 @@ def band_limit_of(grid: Grid, pixel_a: float) -> Float[np.ndarray, "ny nx"]:
     return band_limit(grid, BAND_LIMIT * part, 0.02 * part)
 
 
+def all_modes(probe: Complex[Array | np.ndarray, "*scan mode ny nx"]) -> Complex[np.ndarray, "modes ny nx"]:
+    """Modes (mode, y, x) of a probe, or of several scans' (scan, mode, y, x), those of one scan after the other."""
+    return np.asarray(probe).reshape(-1, *probe.shape[-2:])
+
+
 def propagator(
     frequencies: tuple[Float[Array | np.ndarray, "ny 1"], Float[Array | np.ndarray, "1 nx"]],
     wavelength_a: Number,

@@ -45,14 +45,14 @@ def _(item: Reconstruction) -> Any:
     object_, probe = np.asarray(state.object), np.asarray(state.probe)
     pixel, origin = np.asarray(state.pixel_a, float), np.asarray(state.origin_a, float)
     y, x = (origin[a] + pixel[a] * np.arange(object_.shape[a + 1]) for a in (0, 1))
-    py, px = ((np.arange(n) - n // 2) * p for n, p in zip(probe.shape[1:], pixel, strict=True))
+    py, px = ((np.arange(n) - n // 2) * p for n, p in zip(probe.shape[-2:], pixel, strict=True))
     depth = np.concatenate([[0.0], np.cumsum(np.asarray(state.thickness_a, float))[:-1]])
     found, nominal = state.positions_a, np.asarray(item.nominal_positions_a)
     return xarray.Dataset(
         {
             "phase": (("z", "y", "x"), np.angle(object_), _units("rad")),
             "amplitude": (("z", "y", "x"), np.abs(object_), {"long_name": "amplitude of the transmission"}),
-            "probe": (("mode", "probe_y", "probe_x"), probe, _units("sqrt(counts)")),
+            "probe": (("scan", "mode", "probe_y", "probe_x")[-probe.ndim :], probe, _units("sqrt(counts)")),
             "position": (("index", "axis"), found, _units("angstrom")),
             "nominal_position": (("index", "axis"), nominal, _units("angstrom")),
             "loss": ("sweep", np.asarray(item.history["loss"]), {"long_name": "loss per count"}),

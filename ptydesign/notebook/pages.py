@@ -19,6 +19,7 @@ from ptydesign.reconstruct.plan import Plan
 from ptydesign.study.quantities import number, words_and_unit
 from ptydesign.types import Dataset, ReconState, Reconstruction
 from ptydesign.units import MRAD, NM
+from ptydesign.waves import all_modes
 
 MOST_PATTERNS = 256  # of which the mean is shown: a measurement may be larger than memory
 DPI = 110
@@ -66,7 +67,7 @@ def _(item: ReconState) -> str:
         left, right = figure.subplots(1, 2)
         _draw_phase(figure, left, item)
         pixel = tuple(float(p) for p in np.asarray(item.pixel_a))
-        panels.image_in_a(right, panels.complex_colours(np.asarray(item.probe[0])), pixel)
+        panels.image_in_a(right, panels.complex_colours(all_modes(item.probe)[0]), pixel)
         right.set_title("First probe mode")
         picture = _png(figure)
     return _block("Reconstruction's state", _state_rows(item), picture)
@@ -132,7 +133,7 @@ def _state_rows(state: ReconState) -> dict[str, str]:
     pixel = np.asarray(state.pixel_a)
     return {
         "Object": f"{slices} × {ny} × {nx} px of {number(float(pixel[0]))} Å",
-        "Probe modes": str(state.probe.shape[0]),
+        "Probe modes": " × ".join(map(str, state.probe.shape[:-2])),
         "Positions": f"{len(state.positions_px):,}",
     }
 

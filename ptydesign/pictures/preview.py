@@ -13,6 +13,7 @@ from ptydesign.io import atomic
 from ptydesign.pictures import panels
 from ptydesign.pictures.region import flattened, phase_rad, scanned_part
 from ptydesign.types import ReconState
+from ptydesign.waves import all_modes
 
 
 class Previews:
@@ -45,7 +46,7 @@ class Previews:
         shown = panels.image_in_a(left, phase_rad(flattened(total))[0], pixel, cmap="gray")
         panels.colour_bar(figure, shown, left, "Phase (rad)")
         left.set_title("Phase of all slices" if state.object.shape[0] > 1 else "Phase")
-        panels.image_in_a(middle, panels.complex_colours(np.asarray(state.probe[0])), pixel)
+        panels.image_in_a(middle, panels.complex_colours(all_modes(state.probe)[0]), pixel)
         middle.set_title("First probe mode")
         right.plot(self._sweeps, self._losses, color=drawing.BLUE)
         right.set(xlabel="Sweep", ylabel="Loss per count", title=f"Sweep {self._sweeps[-1]}")

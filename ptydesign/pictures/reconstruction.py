@@ -10,6 +10,7 @@ from ptydesign.pictures import panels
 from ptydesign.pictures.region import flattened, phase_rad, scanned
 from ptydesign.score.metrics import taper_window
 from ptydesign.types import Reconstruction
+from ptydesign.waves import all_modes
 
 MOST_SLICES, MOST_MODES = 12, 8  # drawn; further ones are named in the title
 ARROWS = 2000  # at most
@@ -79,9 +80,10 @@ def spectrum(result: Reconstruction) -> Figure:
 
 def probe(result: Reconstruction) -> Figure:
     """Each probe mode in real and reciprocal space: brightness is amplitude, hue is phase."""
-    modes = np.asarray(result.state.probe)
-    power = np.sum(np.abs(modes) ** 2, axis=(1, 2))
-    share = power / max(float(power.sum()), 1e-30)
+    probes = np.asarray(result.state.probe)
+    power = np.sum(np.abs(probes) ** 2, axis=(-2, -1))
+    share = (power / np.maximum(power.sum(axis=-1, keepdims=True), 1e-30)).ravel()
+    modes, scans = all_modes(probes), probes.ndim == 4
     shown = min(len(modes), MOST_MODES)
     each = min(drawing.TWO_COLUMNS_IN / max(shown, 2), 1.75)
     ratio = modes.shape[1] * _pixel(result)[0] / (modes.shape[2] * _pixel(result)[1])
@@ -90,7 +92,8 @@ def probe(result: Reconstruction) -> Figure:
     extent = [n * p for n, p in zip(modes.shape[1:], _pixel(result), strict=True)]
     for index in range(shown):
         panels.image_in_a(axes[0, index], panels.complex_colours(modes[index]), _pixel(result))
-        axes[0, index].set_title(f"Mode {index + 1}: {share[index]:.1%}")
+        scan, mode = divmod(index, probes.shape[-3])
+        axes[0, index].set_title(f"{f'Scan {scan + 1}, mode' if scans else 'Mode'} {mode + 1}: {share[index]:.1%}")
         wave = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(modes[index])))
         edge = [n / e / 2 for n, e in zip(wave.shape, extent, strict=True)]
         axes[1, index].imshow(panels.complex_colours(wave), extent=(-edge[1], edge[1], edge[0], -edge[0]))

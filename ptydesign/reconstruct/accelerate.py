@@ -18,7 +18,7 @@ from ptydesign.reconstruct.context import Options
 from ptydesign.reconstruct.costs import scanned_area_px
 from ptydesign.reconstruct.engine import Memory
 from ptydesign.reconstruct.regularise import turned
-from ptydesign.reconstruct.shapes import Canvas, Modes, Scalar
+from ptydesign.reconstruct.shapes import Canvas, Probe, Scalar
 from ptydesign.types import ReconState
 
 RISE = 0.01  # of the loss from one sweep to the next, which the order of the groups may make
@@ -30,7 +30,7 @@ class Accelerated(NamedTuple):
 
     own: Memory
     object: Canvas
-    probe: Modes
+    probe: Probe
     age: Scalar
     loss: Scalar
 
@@ -75,6 +75,6 @@ def after(
     return Accelerated(own, before.object, before.probe, jnp.where(held, memory.age + 1, 0.0), loss)
 
 
-def _alike(old: Modes, new: Modes) -> Modes:
+def _alike(old: Probe, new: Probe) -> Probe:
     """Modes turned to be nearest to others: a rotation among them is no motion."""
-    return jnp.einsum("mn,nyx->myx", turned(old, new), old) if len(old) > 1 else old
+    return jnp.einsum("...mn,...nyx->...myx", turned(old, new), old) if old.shape[-3] > 1 else old

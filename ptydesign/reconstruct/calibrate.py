@@ -25,6 +25,7 @@ from ptydesign.reconstruct.paths import with_values
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import fit_canvas
 from ptydesign.reconstruct.run import reconstruct
+from ptydesign.reconstruct.scans import Scans
 from ptydesign.reconstruct.split import SPLITS
 from ptydesign.types import Dataset, ReconState
 from ptydesign.units import MRAD, NM, wavelength_a
@@ -230,6 +231,11 @@ def calibrated(dataset: Dataset, plan: Plan, seed: int = 0) -> tuple[Plan, dict[
     The plan that is returned asks for nothing more, and `reconstruct` takes it. A parameter whose misfit has no least
     value among those tried stays as it was told. Raises InputError as `scan_parameters`.
     """
+    if isinstance(dataset, Scans):
+        if plan.calibrate.offsets:
+            mend = "Calibrate each scan by itself (`ptydesign calibrate`), and write the corrections into `scans`."
+            raise InputError("calibrate", "must be empty for several scans", dict(plan.calibrate.offsets), mend)
+        return plan, {}
     asked, curves, found = plan.calibrate, {}, {}
     content = plan.model_dump(mode="json", exclude_unset=True)
     content.pop("calibrate", None)

@@ -18,6 +18,7 @@ from ptydesign import functions, io
 from ptydesign.errors import InputError
 from ptydesign.reconstruct import cores
 from ptydesign.reconstruct.plan import Plan
+from ptydesign.reconstruct.scans import Scans
 from ptydesign.types import Dataset, ReconState
 
 UNITS = {
@@ -32,6 +33,7 @@ UNITS = {
     "intensity": ("1", "position"),
     "opr_modes": ("sqrt(counts)", "mode,y,x"),
     "opr_weights": ("1", "position,mode"),
+    "scan": ("number", "position"),
 }
 
 
@@ -102,6 +104,8 @@ def identity(dataset: Dataset, plan: Plan, seed: int) -> dict[str, Any]:
             data.update(value.view(np.uint8).reshape(-1))
     optics = None if dataset.optics is None else vars(dataset.optics)
     data.update(repr((dataset.grid, dataset.voltage_kv, optics)).encode())
+    if isinstance(dataset, Scans):
+        data.update("".join(identity(scan, plan, seed)["dataset"] for scan in dataset.scans).encode())
     text = json.dumps(plan.model_dump(mode="json"), sort_keys=True)
     return {
         "plan": hashlib.sha256(text.encode()).hexdigest()[:32],

@@ -31,6 +31,7 @@ class Options:
     refine_intensity: bool = False
     refine_tilt: bool = False
     refine_thickness: str = "off"
+    refine_shift: bool = True
     constraints: tuple[tuple[str, str], ...] = ()
     accelerated: bool = False
 

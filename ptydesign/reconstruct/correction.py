@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import ConfigDict, Field, model_serializer
+from pydantic import ConfigDict, Field, model_serializer, model_validator
 
 from ptydesign import waves
 from ptydesign.config import Strict
@@ -117,6 +117,37 @@ class Correction(Strict):
         old, new = (waves.aberration_phase(grid, wavelength, **o.aberrations) for o in (told, corrected))
         spectrum = np.fft.fft2(np.fft.ifftshift(guess, axes=(-2, -1))) * np.exp(-1j * (new - old))
         return np.fft.fftshift(np.fft.ifft2(spectrum), axes=(-2, -1))
+
+
+SHARED = ("pixel_scale", "mtf_nyquist", "tilt_y_mrad", "tilt_x_mrad")  # of one detector and one specimen
+
+
+class ScanStart(Strict):
+    """What is known of a further scan of the same object."""
+
+    model_config = ConfigDict(title="scan")
+    shift_y_a: float = 0.0
+    """How far its positions are shifted along y in angstrom before anything is refined."""
+    shift_x_a: float = 0.0
+    """How far its positions are shifted along x in angstrom before anything is refined."""
+    correction: Correction = Correction()
+    """What this scan was told, corrected, where it differs from the plan's correction."""
+
+    @model_validator(mode="after")
+    def _own(self) -> ScanStart:
+        for name in SHARED:
+            if name in self.correction.model_fields_set:
+                mend = "Give it in the plan's own correction."
+                raise InputError(
+                    f"correction.{name}", "is the same for all scans", getattr(self.correction, name), mend
+                )
+        return self
+
+    def applied(self, dataset: Dataset, common: Correction) -> Dataset:
+        """A further scan, corrected; common: of all scans."""
+        own = {name: getattr(self.correction, name) for name in self.correction.model_fields_set}
+        moved = common.model_copy(update=own).applied(dataset)
+        return dataclasses.replace(moved, positions_a=moved.positions_a + np.array([self.shift_y_a, self.shift_x_a]))
 
 
 def told(dataset: Dataset, name: str) -> float:

@@ -27,17 +27,18 @@ from ptydesign.reconstruct.forward import (
     take,
     views,
 )
-from ptydesign.reconstruct.shapes import Canvas, Index, Indices, Members, Modes, Patch, Scalar
+from ptydesign.reconstruct.shapes import Canvas, Index, Indices, Members, Modes, Patch, Probe, Scalar
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
 
 class Direction(NamedTuple):
-    """Sums over a group. object (slice, y, x); probe (mode, y, x): adjoint of the model applied to the wave steps;
-    loss: summed negative log-likelihood; illumination (y, x): sum of the probe's intensity, None where nobody asks."""
+    """Sums over a group. object (slice, y, x); probe (mode, y, x), or (scan, mode, y, x): adjoint of the model applied
+    to the wave steps; loss: summed negative log-likelihood; illumination (y, x): sum of the probe's intensity, None
+    where nobody asks."""
 
     object: Canvas
-    probe: Modes
+    probe: Probe
     loss: Scalar
     illumination: Float[Array, "y x"] | None
 
@@ -64,16 +65,18 @@ def directions(
     shape = state.probe.shape[-2:]
     probes = probes_of(state)
     size = indices.shape[0]
-    chunk = chunk_size(shape, state.probe.shape[0], size)
+    chunk = chunk_size(shape, state.probe.shape[-3], size)
     seen = views(state.positions_px[indices], shape, o)
-    lighting = state.probe if modes == "all" else state.probe[:1]
-    intensity = jnp.sum(lighting.real**2 + lighting.imag**2, axis=0)
+    lighting = state.probe if modes == "all" else state.probe[..., :1, :, :]
+    intensity = jnp.sum(lighting.real**2 + lighting.imag**2, axis=-3)
 
     def one(slot: Index, weight: Scalar) -> tuple[Modes, Patch, Array, Array]:
         index, first, factor = indices[slot], seen.first[slot], seen.shift(slot)
         probe = ifft2(probes.at(index) * factor)
         wave, adjoint = exit_waves_and_adjoint(probe, take(state.object, first, shape), o.propagators, modes)
-        step, loss = compare_with_data(wave, problem.pattern(index), state.intensity[index], problem, noise, gradient)
+        step, loss = compare_with_data(
+            wave, problem.pattern(index), state.intensity[index], problem.of(index), noise, gradient
+        )
         d_probe, d_patch = adjoint(step * weight)
         return fft2(d_probe) * jnp.conj(factor), d_patch, first, loss * weight
 
@@ -81,15 +84,18 @@ def directions(
     dark = problem.no_loss()
 
     def found(slots: Indices, weight: Members) -> tuple[Array, ...]:
-        return *jax.vmap(one)(slots, weight.astype(state.positions_px.dtype)), weight
+        return *jax.vmap(one)(slots, weight.astype(state.positions_px.dtype)), weight, indices[slots]
 
-    def added(sums: Direction, d_probe: Array, d_patch: Array, first: Array, losses: Array, weight: Array) -> Direction:
+    def added(
+        sums: Direction, d_probe: Array, d_patch: Array, first: Array, losses: Array, weight: Array, whose: Array
+    ) -> Direction:
         lit = None
         if not gradient:
-            more = (intensity * weight[:, None, None]).astype(sums.illumination.dtype)
+            more = (probes.of(intensity, whose) * weight[:, None, None]).astype(sums.illumination.dtype)
             lit = add_patches(sums.illumination[None], more[:, None], first)[0]
         object_ = add_patches(sums.object, d_patch, first)
-        return Direction(object_, sums.probe + jnp.sum(d_probe, axis=0), sums.loss + jnp.sum(losses, axis=0), lit)
+        probe = probes.added(sums.probe, d_probe, whose)
+        return Direction(object_, probe, sums.loss + jnp.sum(losses, axis=0), lit)
 
     def body(sums: Direction, slots: Indices, weight: Members) -> Direction:
         return added(sums, *found(slots, weight))
@@ -134,7 +140,7 @@ def normal_equations(
     state: ReconState,
     direction: Direction,
     d_object: Canvas,
-    d_probe: Modes,
+    d_probe: Probe,
     members: Group,
     context: Context,
 ) -> Normal:
@@ -148,7 +154,7 @@ def normal_equations(
     shape = state.probe.shape[-2:]
     probes, d_spectrum = probes_of(state), fft2(d_probe)
     size = members.indices.shape[0]
-    chunk = chunk_size(shape, state.probe.shape[0], size)
+    chunk = chunk_size(shape, state.probe.shape[-3], size)
     seen = views(state.positions_px[members.indices], shape, o)
 
     def one(slot: Index, weight: Scalar) -> tuple[Scalar, ...]:
@@ -159,7 +165,7 @@ def normal_equations(
             return exit_waves(*seen_by(p, q, modes), o.propagators)
 
         _, along_o = jax.jvp(lambda q: model(probe, q), (patch,), (take(d_object, first, shape),))
-        along_p = model(ifft2(d_spectrum * factor), patch)
+        along_p = model(ifft2(probes.of(d_spectrum, index) * factor), patch)
         values = real_dot(along_o, along_o), real_dot(along_o, along_p), real_dot(along_p, along_p)
         return tuple(weight * v for v in values)
 

@@ -144,6 +144,7 @@ class EngineConfig(Refinements):
             refine_intensity=self.refine_intensity,
             refine_tilt=self.refine_tilt,
             refine_thickness=self.refine_thickness,
+            refine_shift=self.refine_shift,
             constraints=tuple((c.name, c.every) for c in self.constraints),
             accelerated=self.acceleration > 0,
         )

@@ -20,11 +20,12 @@ from jaxtyping import Int32
 from ptydesign import machine
 from ptydesign.errors import InputError
 from ptydesign.machine import GIB
-from ptydesign.reconstruct import cores, propagation
+from ptydesign.reconstruct import cores, propagation, shifts
 from ptydesign.reconstruct.engine import EngineConfig
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.forward import Problem
 from ptydesign.reconstruct.resample import fit_spectrum
+from ptydesign.reconstruct.scans import parts_of
 from ptydesign.types import Dataset, blocks
 
 PART = 0.5  # of the device's free memory: what takes more stays on the host
@@ -122,6 +123,7 @@ def host_of(
         )
     engine, shape = ENGINES[settings.engine], (settings.options(), groups, members)
     last = max(engine.looks_back(*shape), propagation.looks_back(*shape))
+    last = max(last, shifts.looks_back(len(parts_of(dataset)), *shape))
     if last * groups * pattern > limit:
         raise InputError(
             "chunk_gib",

@@ -26,7 +26,20 @@ from ptydesign import accelerator
 from ptydesign.grids import Grid
 from ptydesign.reconstruct import cores, pixels
 from ptydesign.reconstruct.noise import NOISE_MODELS
-from ptydesign.reconstruct.shapes import AnyCanvas, Basis, Index, Lit, Modes, Patch, Pattern, Propagators, Scalar, Wave
+from ptydesign.reconstruct.shapes import (
+    AnyCanvas,
+    Basis,
+    Index,
+    Indices,
+    Lit,
+    Modes,
+    Patch,
+    Pattern,
+    Probe,
+    Propagators,
+    Scalar,
+    Wave,
+)
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2, propagator
 
@@ -40,7 +53,8 @@ class Problem(NamedTuple):
     background: (ky, kx); offset: counts; counts: mean counts per pattern (scale of the loss); positions: how many there
     are, the first of the arrays' positions (others only fill them); nominal_a: (position, 2) as measured. rows: None,
     or, where patterns are a chunk as it was stored (`feed`), the (position,) row of each. transfer: (ky, half of kx) of
-    the detector's MTF, None for B = 1. None: not needed."""
+    the detector's MTF, None for B = 1. scan: (position,) number of each one's scan, where the background is
+    (scan, ky, kx); else None. None: not needed."""
 
     patterns: Num[Array, "pattern ny nx"] | None
     mask: Pattern
@@ -51,6 +65,7 @@ class Problem(NamedTuple):
     nominal_a: Float[Array, "position 2"] | None = None
     rows: Int[Array, " position"] | None = None
     transfer: Float[Array, "ny half"] | None = None
+    scan: Int[Array, " position"] | None = None
 
     def members(self) -> Bool[Array, " position"]:
         """Which of the arrays' positions are real."""
@@ -65,6 +80,10 @@ class Problem(NamedTuple):
         if self.rows is None:
             return self.patterns[index]
         return self.patterns[self.rows[index]].astype(self.mask.dtype) * self.mask
+
+    def of(self, index: Index) -> Problem:
+        """With the background of a position's scan."""
+        return self if self.scan is None else self._replace(background=self.background[self.scan[index]], scan=None)
 
     def seen(self, intensity: Float[Array, "*stack wy wx"]) -> Float[Array, "*stack ny nx"]:
         """B S of one or several intensities in the waves' window."""
@@ -146,23 +165,43 @@ def views(positions_px: Float[Array, "slot 2"], shape: tuple[int, int], o: Optic
 
 class Probes(NamedTuple):
     """The probe of each position. spectrum: (mode, ky, kx), of a probe at the window's centre. basis (k, ky, kx) and
-    weights (position, k): what is added to the first mode, or None."""
+    weights (position, k): what is added to the first mode, or None. scan: (position,) number of each one's scan, where
+    the spectrum is (scan, mode, ky, kx); else None."""
 
-    spectrum: Modes
+    spectrum: Probe
     basis: Basis | None
     weights: Float[Array, "position varying"] | None
+    scan: Int[Array, " position"] | None = None
 
     def at(self, index: Index) -> Modes:
         """(mode, ky, kx) at a position."""
         if self.basis is None:
-            return self.spectrum
+            return self.of(self.spectrum, index)
         return self.spectrum.at[0].add(jnp.einsum("k,kyx->yx", self.weights[index], self.basis))
+
+    def of(self, each: Array, index: Index | Indices) -> Array:
+        """What belongs to the scans of one or several positions; the whole where there is one scan."""
+        return each if self.scan is None else each[self.scan[index]]
+
+    def added(self, sums: Probe, changes: Array, indices: Index | Indices) -> Probe:
+        """A sum of the probes' kind and the changes (slot, mode, ky, kx) of positions, or (mode, ky, kx) of one."""
+        if self.scan is not None:
+            return sums.at[self.scan[indices]].add(changes)
+        return sums + (changes if changes.ndim == 3 else jnp.sum(changes, axis=0))
+
+    def counts(self, indices: Indices, count: Index) -> Array:
+        """How many of the first `count` indices are of each scan, (scan, 1, 1, 1); without scans the count itself."""
+        if self.scan is None:
+            return count
+        member = jnp.arange(len(indices)) < count
+        one = jnp.zeros(len(self.spectrum), jnp.int32)
+        return one.at[self.scan[indices]].add(member.astype(jnp.int32))[:, None, None, None]
 
 
 def probes_of(state: ReconState) -> Probes:
     """The probes of a state's positions."""
     basis = None if state.opr_modes is None else fft2(state.opr_modes)
-    return Probes(fft2(state.probe), basis, state.opr_weights)
+    return Probes(fft2(state.probe), basis, state.opr_weights, state.scan)
 
 
 def take(canvas: AnyCanvas, first: Int[Array, " 2"], shape: tuple[int, int]) -> Inexact[Array, "slice ny nx"]:

@@ -28,7 +28,7 @@ from ptydesign.reconstruct.directions import Direction
 from ptydesign.reconstruct.fisher import change_of_pattern, scores
 from ptydesign.reconstruct.forward import chunk_size, exit_waves, over_chunks, probes_of, take, views
 from ptydesign.reconstruct.regularise import cost_of, turned
-from ptydesign.reconstruct.shapes import Canvas, Index, Indices, Members, Modes, Scalar
+from ptydesign.reconstruct.shapes import Canvas, Index, Indices, Members, Probe, Scalar
 from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
@@ -42,7 +42,7 @@ class Memory(NamedTuple):
 
     rule: optax.OptState
     scale: Scalar
-    probe: Modes
+    probe: Probe
 
 
 def init(state: ReconState, rule: str) -> Memory:
@@ -80,18 +80,20 @@ def step(
     return state.replace(object=state.object - length * found[0], probe=probe), Memory(kept, scale, probe)
 
 
-def with_modes_turned(rule: optax.ScaleByLBFGSState, turn: Complex[Array, "mode mode"]) -> optax.ScaleByLBFGSState:
+def with_modes_turned(
+    rule: optax.ScaleByLBFGSState, turn: Complex[Array, "*scan mode mode"]
+) -> optax.ScaleByLBFGSState:
     """L-BFGS's pairs for probe modes that were rotated by a unitary matrix (mode, mode) since they were measured, as
     orthogonalisation does: no pattern noticed it."""
 
     def both(pair: tuple[Array, Array]) -> tuple[Array, Array]:
-        return pair[0], jnp.einsum("mn,...nyx->...myx", turn, pair[1])
+        return pair[0], jnp.einsum("...mn,...nyx->...myx", turn, pair[1])
 
     names = ("params", "updates", "diff_params_memory", "diff_updates_memory")
     return rule._replace(**{name: both(getattr(rule, name)) for name in names})
 
 
-def minimum_along(state: ReconState, d_object: Canvas, d_probe: Modes, members: Group, context: Context) -> Scalar:
+def minimum_along(state: ReconState, d_object: Canvas, d_probe: Probe, members: Group, context: Context) -> Scalar:
     """The step t to the minimum of the quadratic model of loss and costs at (O, P) + t (d_object, d_probe)."""
     counts, kinds = context.problem.counts, context.options.costs
     g, h = patterns_along(state, d_object, d_probe, members, context)
@@ -110,7 +112,7 @@ def minimum_along(state: ReconState, d_object: Canvas, d_probe: Modes, members: 
 
 
 def patterns_along(
-    state: ReconState, d_object: Canvas, d_probe: Modes, members: Group, context: Context
+    state: ReconState, d_object: Canvas, d_probe: Probe, members: Group, context: Context
 ) -> tuple[Scalar, Scalar]:
     """Slope and Fisher information of the group's loss along a change of object and probe."""
     problem, o, noise = context.problem, context.optical, context.options.noise
@@ -122,11 +124,11 @@ def patterns_along(
     def one(slot: Index, weight: Scalar) -> tuple[Scalar, Scalar]:
         index, first, factor = members.indices[slot], seen.first[slot], seen.shift(slot)
         here = ifft2(probes.at(index) * factor), take(state.object, first, shape)
-        along = ifft2(d_spectrum * factor), take(d_object, first, shape)
+        along = ifft2(probes.of(d_spectrum, index) * factor), take(d_object, first, shape)
         far, d_far = jax.jvp(lambda p, q: fft2(exit_waves(p, q, o.propagators)), here, along)
         scale = state.intensity[index]
         change = change_of_pattern(far, d_far, scale)[None]
-        g, h = scores(far, change, problem.pattern(index), scale, problem, noise)
+        g, h = scores(far, change, problem.pattern(index), scale, problem.of(index), noise)
         return weight * g[0], weight * h[0, 0]
 
     def body(carry: tuple[Scalar, Scalar], slots: Indices, weight: Members) -> tuple[Scalar, Scalar]:
@@ -134,4 +136,4 @@ def patterns_along(
         return carry[0] + jnp.sum(g), carry[1] + jnp.sum(h)
 
     zero = jnp.zeros((), state.positions_px.dtype)
-    return over_chunks(members.count, size, chunk_size(shape, 2 * state.probe.shape[0], size), body, (zero, zero))
+    return over_chunks(members.count, size, chunk_size(shape, 2 * state.probe.shape[-3], size), body, (zero, zero))

@@ -28,6 +28,7 @@ from ptydesign.reconstruct.log import RunLog
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.session import DONE, FAILED, STOPPED, Session
 from ptydesign.types import Dataset, Outcome, ReconState
+from ptydesign.waves import all_modes
 
 SUFFIX = ".live"
 EVERY_S = 2.0  # between two iterations, at least
@@ -192,7 +193,7 @@ def write_iteration(folder: Path, sweep: int, state: ReconState, count: int) -> 
     pixel = np.asarray(state.pixel_a, float)
     arrays = {
         "object": hdf5.Array(binned(part, factor).astype(np.complex64), "transmission", "slice,y,x"),
-        "probe": hdf5.Array(np.asarray(state.probe).astype(np.complex64), "sqrt(counts)", "mode,y,x"),
+        "probe": hdf5.Array(all_modes(state.probe).astype(np.complex64), "sqrt(counts)", "mode,y,x"),
         "positions": hdf5.Array(positions * pixel + np.asarray(state.origin_a), "angstrom", "position,(y,x)"),
     }
     attributes = {

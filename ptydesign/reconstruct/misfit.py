@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 
 from ptydesign.errors import InputError
 from ptydesign.mtf import mtf
-from ptydesign.reconstruct.forward import Problem, compare_far, exit_waves, optical, take, views
+from ptydesign.reconstruct.forward import Problem, compare_far, exit_waves, optical, probes_of, take, views
+from ptydesign.reconstruct.scans import numbers_of
 from ptydesign.reconstruct.shapes import Index, Points, Scalar
 from ptydesign.types import Dataset, ReconState
 from ptydesign.waves import fft2, ifft2
@@ -49,8 +50,9 @@ def misfits(state: ReconState, dataset: Dataset, noise: str, offset: float) -> F
             offset=jnp.asarray(offset * mean, real),
             counts=jnp.asarray(mean * dataset.mask.size, real),
             transfer=None if transfer is None else jnp.asarray(transfer, real),
+            scan=None if background.ndim == 2 else jnp.asarray(numbers_of(dataset)),
         )
-        state = jax.tree.map(jnp.asarray, state)
+        state = jax.tree.map(jnp.asarray, state.replace(scan=numbers_of(dataset)))
         return np.asarray(_losses(state, problem, jnp.asarray(positions, real), noise), np.float64)
 
 
@@ -59,12 +61,12 @@ def _losses(state: ReconState, problem: Problem, positions: Points, noise: str) 
     """(position,) negative log-likelihood."""
     shape = state.probe.shape[-2:]
     o = optical(state, shape)
-    seen, spectrum = views(positions, shape, o), fft2(state.probe)
+    seen, probes = views(positions, shape, o), probes_of(state.replace(opr_modes=None, opr_weights=None))
 
     def one(index: Index) -> Scalar:
-        probe = ifft2(spectrum * seen.shift(index))
+        probe = ifft2(probes.at(index) * seen.shift(index))
         wave = exit_waves(probe, take(state.object, seen.first[index], shape), o.propagators)
         weight = jnp.ones((), positions.dtype)
-        return jnp.sum(compare_far(fft2(wave), problem.patterns[index], weight, problem, noise)[1])
+        return jnp.sum(compare_far(fft2(wave), problem.patterns[index], weight, problem.of(index), noise)[1])
 
     return jax.lax.map(one, jnp.arange(len(positions)))

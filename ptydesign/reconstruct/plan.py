@@ -11,13 +11,15 @@ from pydantic import ConfigDict, Field, PositiveInt, model_serializer, model_val
 
 from ptydesign.config import Strict
 from ptydesign.errors import InputError
-from ptydesign.reconstruct.correction import Correction
+from ptydesign.reconstruct.correction import Correction, ScanStart
 from ptydesign.reconstruct.engines import ENGINES
 from ptydesign.reconstruct.observers import OBSERVERS
 from ptydesign.reconstruct.pixels import Factor
+from ptydesign.reconstruct.scans import Scans, parts_of
 from ptydesign.reconstruct.schedule import Budget
 from ptydesign.reconstruct.starts import OBJECT_STARTS, PROBE_STARTS
 from ptydesign.shown import Shown
+from ptydesign.types import Dataset
 
 EngineSettings = Annotated[
     functools.reduce(operator.or_, (engine.config for engine in ENGINES.values())), Field(discriminator="engine")
@@ -120,6 +122,9 @@ class Plan(Shown, Strict):
     """What the data were told and is taken to be otherwise: defocus, rotation, scan scale and others."""
     calibrate: Calibrate = Calibrate()
     """What of it is searched first, by the data's own misfit."""
+    scans: tuple[ScanStart, ...] = ()
+    """What is known of further scans of the same object, in the order of their files, the second first; none need be
+    given."""
     precision: Literal["single", "double"] = "single"
     """Precision of floating-point numbers; double is slower, and for checks."""
     engines: tuple[EngineSettings, ...] = Field(min_length=1)
@@ -132,7 +137,7 @@ class Plan(Shown, Strict):
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         # plans from before there were these sections keep their hash
-        empty = {"budget": Budget(), "correction": Correction(), "calibrate": Calibrate(), "observers": ()}
+        empty = {"budget": Budget(), "correction": Correction(), "calibrate": Calibrate(), "observers": (), "scans": ()}
         return {n: v for n, v in handler(self).items() if n not in empty or getattr(self, n) != empty[n]}
 
     @model_validator(mode="after")
@@ -159,6 +164,28 @@ class Plan(Shown, Strict):
                     f"Give it one slice, or choose from: {known}.",
                 )
         return self
+
+    def corrected(self, dataset: Dataset) -> Dataset:
+        """A dataset, or several scans, as the plan corrects them. Raises InputError for what several scans can't have
+        and for more in `scans` than there are."""
+        number = len(parts_of(dataset)) - 1
+        if len(self.scans) > number:
+            rule = f"must be one entry for each further scan, of which there are {number}"
+            raise InputError("scans", rule, len(self.scans), "Leave out the others, or name all files.")
+        if not isinstance(dataset, Scans):
+            return self.correction.applied(dataset)
+        if self.probe.opr_modes:
+            mend = "Leave it out, or reconstruct the scans one by one."
+            raise InputError("probe.opr_modes", "must be 0 for several scans", self.probe.opr_modes, mend)
+        for place, engine in enumerate(self.engines):
+            if engine.keeps_waves:
+                known = ", ".join(name for name, e in ENGINES.items() if not e.config.keeps_waves)
+                rule = "must be one that several scans can share"
+                raise InputError(f"engines.{place}.engine", rule, engine.engine, f"Choose from: {known}.")
+        further = [*self.scans, *[ScanStart()] * (number - len(self.scans))]
+        pairs = zip(further, dataset.scans[1:], strict=True)
+        first = self.correction.applied(dataset.scans[0])
+        return dataset.replaced([first, *(one.applied(scan, self.correction) for one, scan in pairs)])
 
     @property
     def final_slices(self) -> tuple[int, float]:

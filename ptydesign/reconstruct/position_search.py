@@ -27,7 +27,7 @@ from ptydesign.reconstruct.context import Context, Group, Options
 from ptydesign.reconstruct.engine import EngineConfig
 from ptydesign.reconstruct.feed import Host
 from ptydesign.reconstruct.forward import chunk_size, compare_far, exit_waves, over_chunks, probes_of, take, views
-from ptydesign.reconstruct.refine import affine, inside, prior_weight
+from ptydesign.reconstruct.refine import inside, mapped, prior_weight
 from ptydesign.reconstruct.refinements import Refinements
 from ptydesign.reconstruct.shapes import Index, Indices, Members, Points, Scalar
 from ptydesign.types import ReconState
@@ -119,8 +119,7 @@ def _search(state: ReconState, context: Context, worst: Index) -> ReconState:
 
 def _penalty(state: ReconState, context: Context) -> Callable[[Array, Array], Array]:
     """Function of points (..., 2) px and the indices whose they are: the prior's part of a misfit."""
-    member = context.problem.members().astype(state.positions_px.dtype)[:, None]
-    middle = affine(context.problem.nominal_px(state), state.positions_px, member)
+    middle = mapped(state.positions_px, state, context.problem)
     weight = prior_weight(state, context)
     return lambda points_px, index: jnp.sum(weight * (points_px - middle[index]) ** 2, axis=-1) / 2
 
@@ -140,7 +139,9 @@ def _ranked(state: ReconState, present: Misfits, context: Context, worst: Index)
     nominal = context.problem.nominal_px(state)
 
     def expect(slot: Index, points: Places) -> Places:
-        return points.at[slot].set(expected_position(state.positions_px, nominal, member, order[slot]))
+        index = order[slot]
+        alike = member if state.scan is None else member & (state.scan == state.scan[index])
+        return points.at[slot].set(expected_position(state.positions_px, nominal, alike, index))
 
     return order, jax.lax.fori_loop(0, worst, expect, state.positions_px[order]), margin
 
@@ -200,14 +201,16 @@ def misfits(
         def at(k: Index) -> Scalar:
             patch = take(state.object, seen.first[k], shape)
             far = fft2(exit_waves(ifft2(spectrum * seen.shift(k)), patch, o.propagators))
-            return jnp.sum(compare_far(far, problem.pattern(index), state.intensity[index], problem, noise)[1])
+            return jnp.sum(
+                compare_far(far, problem.pattern(index), state.intensity[index], problem.of(index), noise)[1]
+            )
 
         return weight * jax.lax.map(at, jnp.arange(number))
 
     def body(carry: Array, slots: Indices, weight: Members) -> Array:
         return carry.at[slots].add(jax.vmap(one)(slots, weight.astype(real)))
 
-    chunk = chunk_size(shape, state.probe.shape[0], size)
+    chunk = chunk_size(shape, state.probe.shape[-3], size)
     return over_chunks(members.count, size, chunk, body, jnp.zeros((size, number), real))
 
 

@@ -43,7 +43,7 @@ def propagation_scores(
     changes = jnp.stack([jax.jvp(propagators, (here,), (along,))[1] for along in jnp.eye(k, dtype=real)])
     probes = probes_of(state)
     size = members.indices.shape[0]
-    chunk = chunk_size(shape, (1 + k) * state.probe.shape[0], size)
+    chunk = chunk_size(shape, (1 + k) * state.probe.shape[-3], size)
     seen = views(state.positions_px[members.indices], shape, o)
 
     def one(slot: Index, weight: Scalar) -> tuple[Float[Array, " k"], Float[Array, "k k"]]:
@@ -55,7 +55,7 @@ def propagation_scores(
 
         far, along = jax.linearize(model, o.propagators)
         changed = jax.lax.map(lambda change: change_of_pattern(far, along(change), scale), changes)
-        g, h = scores(far, changed, problem.pattern(index), scale, problem, options.noise)
+        g, h = scores(far, changed, problem.pattern(index), scale, problem.of(index), options.noise)
         return weight * g, weight * h
 
     def body(carry: tuple[Array, Array], slots: Indices, weight: Members) -> tuple[Array, Array]:

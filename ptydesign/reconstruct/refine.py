@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from ptydesign.reconstruct import propagation
 from ptydesign.reconstruct.context import Context, Group, Groups, Options
 from ptydesign.reconstruct.fisher import Curvatures, Slopes, change_of_pattern, scores, steps_of
-from ptydesign.reconstruct.forward import chunk_size, exit_waves, over_chunks, probes_of, take, views
+from ptydesign.reconstruct.forward import Problem, chunk_size, exit_waves, over_chunks, probes_of, take, views
 from ptydesign.reconstruct.noise import NOISE_MODELS
 from ptydesign.reconstruct.refinements import Refinements
 from ptydesign.reconstruct.shapes import Index, Indices, Members, Modes, Points, Scalar
@@ -39,7 +39,7 @@ def position_scores(state: ReconState, members: Group, context: Context) -> tupl
     shape = state.probe.shape[-2:]
     probes = probes_of(state)
     size = members.indices.shape[0]
-    chunk = chunk_size(shape, 3 * state.probe.shape[0] + varying, size)
+    chunk = chunk_size(shape, 3 * state.probe.shape[-3] + varying, size)
     seen = views(state.positions_px[members.indices], shape, o)
     real = state.positions_px.dtype
     number = 2 * positions + intensity + varying
@@ -62,7 +62,7 @@ def position_scores(state: ReconState, members: Group, context: Context) -> tupl
         if varying:
             along = jax.lax.map(lambda v: model((v * factor)[None]), probes.basis)
             changes += [change_of_pattern(far[:1], along[k], scale) for k in range(varying)]
-        g, h = scores(far, jnp.stack(changes), problem.pattern(index), scale, problem, noise)
+        g, h = scores(far, jnp.stack(changes), problem.pattern(index), scale, problem.of(index), noise)
         return weight * g, weight * h
 
     def body(carry: tuple[Array, Array], slots: Indices, weight: Members) -> tuple[Array, Array]:
@@ -77,9 +77,7 @@ def with_prior(
     g: Slopes, h: Curvatures, state: ReconState, indices: Indices, context: Context
 ) -> tuple[Slopes, Curvatures]:
     """g and h of a group with a Gaussian prior of positions about an affine map of the nominal ones."""
-    problem, real = context.problem, state.positions_px.dtype
-    member = problem.members().astype(real)[:, None]
-    off = (state.positions_px - affine(problem.nominal_px(state), state.positions_px, member))[indices]
+    off = (state.positions_px - mapped(state.positions_px, state, context.problem))[indices]
     weight = prior_weight(state, context)
     return g.at[:, :2].add(weight * off), h.at[:, (0, 1), (0, 1)].add(weight)
 
@@ -127,7 +125,7 @@ def group(state: ReconState, members: Group, context: Context) -> ReconState:
 def transforms(settings: Refinements, members: int, groups: int, state: ReconState, sweep: int) -> float:
     """Fourier transforms of one probe mode in a sweep: the forward model; along each coordinate if positions are
     refined; with OPR along each of its modes, and for these a forward model and its adjoint."""
-    starts, slices, modes = settings.starts(sweep), state.object.shape[0], state.probe.shape[0]
+    starts, slices, modes = settings.starts(sweep), state.object.shape[0], state.probe.shape[-3]
     varying = 0 if state.opr_modes is None else len(state.opr_modes) * starts["opr_on"]
     on = settings.refine_positions * starts["positions_on"] or settings.refine_intensity * starts["intensity_on"]
     if not (on or varying):
@@ -161,12 +159,21 @@ def sweep(state: ReconState, before: ReconState, groups: Groups, context: Contex
         drift = jnp.sum(member * (state.positions_px - before.positions_px), axis=0) / problem.positions
         moved = state.positions_px - member * drift
         pull = parameters["position_affine"] * parameters["positions_on"]
-        moved = moved - pull * member * (moved - affine(problem.nominal_px(state), moved, member))
+        moved = moved - pull * member * (moved - mapped(moved, state, problem))
         state = state.replace(positions_px=inside(moved, state))
     if intensity:
         mean = jnp.sum(member[:, 0] * state.intensity) / problem.positions
         state = state.replace(intensity=jnp.where(member[:, 0] > 0, state.intensity / mean, state.intensity))
     return state
+
+
+def mapped(found: Points, state: ReconState, problem: Problem) -> Points:
+    """Where least-squares affine maps of the nominal positions, one of each scan, put the found ones (position, 2)."""
+    nominal, member = problem.nominal_px(state), problem.members().astype(found.dtype)[:, None]
+    if state.scan is None:
+        return affine(nominal, found, member)
+    whose = [(state.scan == number).astype(found.dtype)[:, None] for number in range(len(state.probe))]
+    return sum(part * affine(nominal, found, member * part) for part in whose)
 
 
 def affine(nominal: Points, found: Points, member: Float[Array, "position 1"]) -> Points:

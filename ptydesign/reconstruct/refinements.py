@@ -11,7 +11,8 @@ from ptydesign.config import Strict
 
 
 class Refinements(Strict):
-    """What is refined besides object and probe; part of every engine's settings. Everything is off by default."""
+    """What is refined besides object and probe; part of every engine's settings. Everything is off by default
+    but the shift of further scans."""
 
     refine_positions: bool = False
     """Whether scan positions are corrected, for jitter and drift; low doses need `position_error_a` with it."""
@@ -51,6 +52,9 @@ class Refinements(Strict):
     """Sweeps before tilt and thickness are refined."""
     propagation_step: float = Field(1.0, gt=0, le=10)
     """Factor of the step of tilt and thickness."""
+    refine_shift: bool = True
+    """Whether each further scan of the same object is shifted as a whole against the first; with one scan it does
+    nothing."""
 
     quiet: ClassVar[frozenset[str]] = frozenset(
         {
@@ -71,6 +75,7 @@ class Refinements(Strict):
             "refine_thickness",
             "propagation_start",
             "propagation_step",
+            "refine_shift",
         }
     )
 

@@ -29,7 +29,7 @@ from ptydesign.types import ReconState
 from ptydesign.waves import fft2, ifft2
 
 Values = Mapping[str, Scalar]
-Probe = Complex[Array | np.ndarray, "mode ny nx"]
+Probe = Complex[Array | np.ndarray, "*scan mode ny nx"]
 
 
 class ConstraintConfig(Strict):
@@ -261,21 +261,28 @@ def orthogonal_modes(state: ReconState, values: Values | None = None) -> ReconSt
 
     A mode's phase is that of the mode it came from, so that what engines remember of modes keeps its meaning.
     """
-    modes = state.probe.shape[0]
-    if modes == 1:
+    if state.probe.shape[-3] == 1:
         return state
-    flat = state.probe.reshape(modes, -1)
+    change = orthogonal if state.scan is None else jax.vmap(orthogonal)
+    return state.replace(probe=change(state.probe))
+
+
+def orthogonal(probe: Modes) -> Modes:
+    """`orthogonal_modes` of one probe."""
+    flat = probe.reshape(len(probe), -1)
     _, vectors = jnp.linalg.eigh(flat @ jnp.conj(flat.T))
     turn = jnp.conj(vectors[:, ::-1].T)
     own = jnp.diagonal(turn)
     phase = jnp.where(own == 0, 1.0, jnp.conj(own) / jnp.where(own == 0, 1.0, jnp.abs(own)))
     rotated = (phase[:, None] * turn) @ flat
-    return state.replace(probe=rotated.reshape(state.probe.shape))
+    return rotated.reshape(probe.shape)
 
 
-def turned(old: Modes, new: Modes) -> Complex[Array, "mode mode"]:
+def turned(old: Probe, new: Probe) -> Complex[Array, "*scan mode mode"]:
     """(mode, mode) unitary matrix that takes modes (mode, y, x) nearest to others: a rotation between two sweeps, such
     as an orthogonalisation, must not part what is remembered from its modes (Procrustes)."""
+    if old.ndim == 4:
+        return jax.vmap(turned)(old, new)
     modes = old.shape[0]
     left, _, right = jnp.linalg.svd(new.reshape(modes, -1) @ jnp.conj(old.reshape(modes, -1).T))
     return left @ right
@@ -395,10 +402,10 @@ def cost_of(state: ReconState, kinds: Sequence[str], parameters: Values, counts:
 
 def cost_directions(
     state: ReconState, kinds: Sequence[str], parameters: Values, counts: Scalar
-) -> tuple[Canvas, Modes]:
+) -> tuple[Canvas, Probe]:
     """Negative gradients of `cost_of` with respect to conj(object) and conj(probe)."""
 
-    def total(object_: Canvas, probe: Modes) -> Scalar:
+    def total(object_: Canvas, probe: Probe) -> Scalar:
         return cost_of(state.replace(object=object_, probe=probe), kinds, parameters, counts)
 
     # JAX gives d/dx - i d/dy of a real function

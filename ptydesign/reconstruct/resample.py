@@ -17,6 +17,7 @@ from ptydesign.errors import InputError
 from ptydesign.grids import Grid, crop_spectrum
 from ptydesign.reconstruct.pixels import Factor, window_of
 from ptydesign.reconstruct.regularise import on_probes
+from ptydesign.reconstruct.scans import Scans
 from ptydesign.types import Dataset, ReconState
 
 Spectrum = Shaped[np.ndarray, "*stack ny nx"]
@@ -69,6 +70,8 @@ def resample_dataset(dataset: Dataset, pixels: tuple[int, int]) -> Dataset:
     """Patterns cropped to their lowest angles, or padded by pixels without data (mask 0); see `Resample.pixels`."""
     if tuple(pixels) == tuple(dataset.grid.shape):
         return dataset
+    if isinstance(dataset, Scans):
+        return dataset.each(lambda scan: resample_dataset(scan, pixels))
     pixel = tuple(p * n / m for p, n, m in zip(dataset.grid.pixel_a, dataset.grid.shape, pixels, strict=True))
 
     def fit(array: np.ndarray) -> np.ndarray:
@@ -122,7 +125,9 @@ def resample_state(state: ReconState, change: Resample, window: Factor = 1) -> R
     if change.slices is not None:
         state = change_slices(state, change.slices, change.slice_thickness_a)
     if change.modes is not None:
-        state = state.replace(probe=change_modes(state.probe, change.modes, change.new_power))
+        each = state.probe if state.scan is not None else [state.probe]
+        changed = np.stack([change_modes(probe, change.modes, change.new_power) for probe in each])
+        state = state.replace(probe=changed if state.scan is not None else changed[0])
     return state
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int32
 from ptydesign import accelerator
 from ptydesign.errors import InputError
 from ptydesign.mtf import mtf
-from ptydesign.reconstruct import accelerate, cores, feed, position_search, refine
+from ptydesign.reconstruct import accelerate, cores, feed, position_search, refine, shifts
 from ptydesign.reconstruct.batches import padded_groups, sizes_of
 from ptydesign.reconstruct.checkpoint import (
     Checkpoints,
@@ -38,6 +38,7 @@ from ptydesign.reconstruct.observers import OBSERVERS, Observer
 from ptydesign.reconstruct.pixels import pixels_of
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import fit_spectrum, resample_dataset, resample_state
+from ptydesign.reconstruct.scans import numbers_of
 from ptydesign.reconstruct.schedule import Clock
 from ptydesign.reconstruct.start import start_state
 from ptydesign.reconstruct.sweep import one_sweep, sweep_in_chunks
@@ -106,7 +107,7 @@ def _reconstruct(
     real: type,
     most: int | None,
 ) -> tuple[ReconState, History, Outcome]:
-    dataset = plan.correction.applied(dataset)
+    dataset = plan.corrected(dataset)
     rng = np.random.default_rng([seed, 0x7265636F])
     count = len(dataset.positions_a)
     room = capacity(count)
@@ -197,6 +198,8 @@ def without_padding(state: ReconState, count: int) -> ReconState:
     kept = state.replace(positions_px=state.positions_px[:count], intensity=state.intensity[:count])
     if state.opr_weights is not None:
         kept = kept.replace(opr_weights=state.opr_weights[:count])
+    if state.scan is not None:
+        kept = kept.replace(scan=state.scan[:count])
     return jax.tree.map(np.asarray, kept)
 
 
@@ -296,10 +299,11 @@ def groups_of(
 def work_gflop(engine: Engine, settings: EngineConfig, count: int, state: ReconState, sweep: int) -> float:
     """Fourier transforms of a sweep over `count` positions, 5 N log2 N operations each, in 1e9 operations."""
     sizes = sizes_of(count, -(-count // settings.members(count)))
-    slices, (modes, ny, nx) = state.object.shape[0], state.probe.shape
+    slices, (modes, ny, nx) = state.object.shape[0], state.probe.shape[-3:]
     transforms = sum(engine.transforms(settings, int(size), slices) for size in sizes)
     transforms += refine.transforms(settings, count, len(sizes), state, sweep)
     transforms += position_search.transforms(settings, count, state, sweep)
+    transforms += shifts.transforms(settings, count, state)
     return transforms * modes * 5 * ny * nx * float(np.log2(ny * nx)) / 1e9
 
 
@@ -326,6 +330,7 @@ def small_problem(dataset: Dataset, pixels: tuple[int, int], settings: EngineCon
     background = np.zeros(pixels) if dataset.background is None else fit_spectrum(dataset.background, pixels)
     mean = feed.mean_counts(dataset, pixels)
     transfer = mtf(pixels, dataset.mtf_nyquist)
+    scan = None if background.ndim == 2 else jnp.asarray(_with_room(numbers_of(dataset), room))
     return Problem(
         patterns=None,
         mask=jnp.asarray(mask, real),
@@ -335,6 +340,7 @@ def small_problem(dataset: Dataset, pixels: tuple[int, int], settings: EngineCon
         positions=jnp.asarray(len(dataset.positions_a), jnp.int32),
         nominal_a=jnp.asarray(_padded(dataset.positions_a, room), real),
         transfer=None if transfer is None else jnp.asarray(transfer, real),
+        scan=scan,
     )
 
 
@@ -346,7 +352,12 @@ def pad_positions(state: ReconState, room: int) -> ReconState:
         positions_px=_padded(state.positions_px, room),
         intensity=np.concatenate([state.intensity, np.ones(more)]),
         opr_weights=None if weights is None else np.pad(weights, ((0, more), (0, 0))),
+        scan=None if state.scan is None else _with_room(state.scan, room),
     )
+
+
+def _with_room(numbers: Int32[np.ndarray, " position"], room: int) -> Int32[np.ndarray, " {room}"]:
+    return np.pad(numbers, (0, room - len(numbers)))
 
 
 def _padded(positions: Float[np.ndarray, "position 2"], room: int) -> Float[np.ndarray, "{room} 2"]:
@@ -356,7 +367,8 @@ def _padded(positions: Float[np.ndarray, "position 2"], room: int) -> Float[np.n
 def to_device(state: ReconState, real: type) -> ReconState:
     """A state as arrays on the device, in a precision."""
     complex_ = np.complex128 if real is np.float64 else np.complex64
-    return jax.tree.map(lambda a: jnp.asarray(a, complex_ if np.iscomplexobj(a) else real), state)
+    kinds = {"c": complex_, "f": real, "i": np.int32}
+    return jax.tree.map(lambda a: jnp.asarray(a, kinds[np.asarray(a).dtype.kind]), state)
 
 
 def check_inside(state: ReconState, count: int) -> None:

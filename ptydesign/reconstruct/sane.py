@@ -19,6 +19,7 @@ from ptydesign.reconstruct.paths import with_values
 from ptydesign.reconstruct.pixels import Factor, pixels_of
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import resample_dataset
+from ptydesign.reconstruct.scans import Scans, parts_of
 from ptydesign.types import Dataset, Outcome, ReconState, blocks
 
 FEW = 1.0  # counts of a bright pixel below which steps fit noise
@@ -62,6 +63,9 @@ def hold_out(dataset: Dataset, part: float, seed: int) -> tuple[Dataset, Dataset
     InputError if that leaves too few of either."""
     if not 0 < part < 0.5:
         raise InputError("heldout", "must be a part between 0 and 0.5", part, "Give 0.05, or 0 for none.")
+    if isinstance(dataset, Scans):
+        pairs = [hold_out(scan, part, seed) for scan in dataset.scans]
+        return tuple(dataset.replaced(scans) for scans in zip(*pairs, strict=True))  # type: ignore[return-value]
     places = np.asarray(dataset.positions_a)
     inside = np.flatnonzero(np.all((places > places.min(axis=0)) & (places < places.max(axis=0)), axis=1))
     number = round(part * len(places))
@@ -104,11 +108,12 @@ class Best:
         kept = state.replace(positions_px=state.positions_px[:count], intensity=state.intensity[:count])
         if state.opr_weights is not None:
             kept = kept.replace(opr_weights=state.opr_weights[:count])
+        if state.scan is not None:
+            kept = kept.replace(scan=state.scan[:count])
         kept = jax.tree.map(np.array, kept)
         seen = resample_dataset(self.heldout, pixels_of(kept.probe.shape[-2:], self.window))
-        where = self._found(kept, seen.positions_a)
         electrons = float(np.sum(seen.patterns * seen.mask))
-        values = misfits(kept, dataclasses.replace(seen, positions_a=where), self.noise, self.offset)
+        values = misfits(kept, self._moved(kept, seen), self.noise, self.offset)
         found = float(values.sum()) / max(electrons, 1e-30)
         if self.state is None or found < min(self.misfit.values()):
             self.state, self.sweep = kept, sweep
@@ -118,11 +123,22 @@ class Best:
         """(sweep,) of the first `sweeps`; NaN where a run went on from a checkpoint."""
         return np.array([self.misfit.get(sweep + 1, np.nan) for sweep in range(sweeps)])
 
-    def _found(self, state: ReconState, places: np.ndarray) -> np.ndarray:
-        """Held-out positions as the refined ones have it: by the affine map from the nominal ones to these."""
-        nominal, found = np.asarray(self.nominal.positions_a), state.positions_a
-        basis = np.column_stack([np.ones(len(nominal)), nominal])
-        return np.column_stack([np.ones(len(places)), places]) @ np.linalg.lstsq(basis, found, rcond=None)[0]
+    def _moved(self, state: ReconState, seen: Dataset) -> Dataset:
+        """Held-out patterns where the refined positions of each scan have them."""
+        found, first, moved = state.positions_a, 0, []
+        for told, scan in zip(parts_of(self.nominal), parts_of(seen), strict=True):
+            count = len(told.positions_a)
+            where = _mapped(told.positions_a, found[first : first + count], scan.positions_a)
+            moved.append(dataclasses.replace(scan, positions_a=where))
+            first += count
+        return seen.replaced(moved) if isinstance(seen, Scans) else moved[0]
+
+
+def _mapped(nominal: np.ndarray, found: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Places (n, 2) after the affine map from nominal positions to those that were found."""
+    nominal = np.asarray(nominal)
+    basis = np.column_stack([np.ones(len(nominal)), nominal])
+    return np.column_stack([np.ones(len(places)), places]) @ np.linalg.lstsq(basis, found, rcond=None)[0]
 
 
 def judged(outcome: Outcome, loss: np.ndarray) -> Outcome:

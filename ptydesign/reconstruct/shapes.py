@@ -16,6 +16,7 @@ Canvas = Complex[Array, "slice y x"]
 AnyCanvas = Inexact[Array, "slice y x"]  # such as an illumination
 Patch = Complex[Array, "slice ny nx"]  # a window of the canvas
 Modes = Complex[Array, "mode ny nx"]  # a probe, or a wave
+Probe = Complex[Array, "*scan mode ny nx"]  # of each scan, where several share the object
 Basis = Complex[Array, "varying ny nx"]  # by which a probe's first mode varies
 Wave = Complex[Array, "ny nx"]
 Propagators = Complex[Array, "step ny nx"]

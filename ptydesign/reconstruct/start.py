@@ -11,6 +11,7 @@ from ptydesign.reconstruct.opr import start_basis
 from ptydesign.reconstruct.pixels import window_of
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.resample import CANVAS_MULTIPLE, MARGIN_PX, fit_window, orthonormal_modes
+from ptydesign.reconstruct.scans import Scans, check_overlap, numbers_of, parts_of
 from ptydesign.reconstruct.starts import OBJECT_STARTS, PROBE_STARTS, of_optics
 from ptydesign.types import Dataset, ReconState, blocks
 from ptydesign.units import wavelength_a
@@ -24,13 +25,17 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
 
     dataset: as the plan's correction leaves it.
 
-    Raises InputError if neither optics nor a probe guess is known, or the positions span an absurd area.
+    Raises InputError if neither optics nor a probe guess is known, the positions span an absurd area, or scans of one
+    object don't overlap.
     """
     pixel = np.asarray(dataset.grid.pixel_a)
     shape = np.asarray(window_of(dataset.grid.shape, plan.probe.window))
     low, high = dataset.positions_a.min(axis=0), dataset.positions_a.max(axis=0)
     margin = np.full(2, MARGIN_PX)
-    if any(settings.refine_positions for settings in plan.engines):
+    scan = numbers_of(dataset)
+    if isinstance(dataset, Scans):
+        check_overlap(dataset)
+    if any(s.refine_positions or (s.refine_shift and scan is not None) for s in plan.engines):
         margin = np.maximum(ROOM_PX, np.ceil(ROOM_A / pixel).astype(int))
     origin = low - (shape // 2 + margin) * pixel
     needed = np.ceil((high - low) / pixel).astype(int) + shape + 2 * margin + 1
@@ -42,10 +47,11 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
             (high - low).tolist(),
             "Check the positions' unit, the detector's pixel, and for strays.",
         )
-    slices = plan.object.slices
+    slices, parts = plan.object.slices, parts_of(dataset)
+    probes = [start_probe(part, plan) for part in parts]
     state = ReconState(
         object=np.ones((slices, *canvas), np.complex128),
-        probe=start_probe(dataset, plan),
+        probe=probes[0] if scan is None else np.stack(probes),
         positions_px=(dataset.positions_a - origin) / pixel,
         intensity=np.ones(len(dataset.positions_a)),
         tilt_rad=plan.correction.tilt_rad,
@@ -53,15 +59,34 @@ def start_state(dataset: Dataset, plan: Plan) -> ReconState:
         pixel_a=pixel,
         origin_a=origin,
         wavelength_a=np.asarray(wavelength_a(dataset.voltage_kv)),
+        scan=scan,
     )
     if plan.probe.opr_modes:
         basis = start_basis(state.probe[0], waves_grid(dataset, plan), plan.probe.opr_modes)
         state = state.replace(opr_modes=basis, opr_weights=np.zeros((len(dataset.positions_a), len(basis))))
+    if scan is None or plan.object.method == "vacuum":
+        return state.replace(object=start_object(dataset, plan, state))
+    objects = [start_object(part, plan, scan_of(state, number)) for number, part in enumerate(parts)]
+    # the counts say how much of the truth each shows
+    weights = [np.sum(np.abs(probe) ** 2) * len(part.patterns) for probe, part in zip(probes, parts, strict=True)]
+    return state.replace(object=np.average(objects, axis=0, weights=weights))
+
+
+def start_object(dataset: Dataset, plan: Plan, state: ReconState) -> Complex[np.ndarray, "slice y x"]:
+    """The plan's start of the object, from one scan's patterns, on the canvas of a state of that scan."""
     seen = state.replace(probe=fit_window(state.probe, dataset.grid.shape))
-    found = OBJECT_STARTS[plan.object.method](dataset, seen)
+    found, slices = OBJECT_STARTS[plan.object.method](dataset, seen), len(state.object)
     if found.ndim == 2:
         found = np.repeat(np.exp(1j * np.angle(found) / slices)[None], slices, axis=0)
-    return state.replace(object=np.asarray(found, np.complex128))
+    return np.asarray(found, np.complex128)
+
+
+def scan_of(state: ReconState, number: int) -> ReconState:
+    """What a state of several scans says of one of them (0, 1, ...): its probe and positions, and the same object."""
+    own = state.scan == number
+    return state.replace(
+        probe=state.probe[number], positions_px=state.positions_px[own], intensity=state.intensity[own], scan=None
+    )
 
 
 def waves_grid(dataset: Dataset, plan: Plan) -> Grid:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from ptydesign.reconstruct import accelerate, cores, opr, refine
+from ptydesign.reconstruct import accelerate, cores, opr, refine, shifts
 from ptydesign.reconstruct.context import Context, Groups, Options, Parameters
 from ptydesign.reconstruct.engine import Engine, Memory
 from ptydesign.reconstruct.feed import Host
@@ -145,6 +145,7 @@ def _end(engine: Engine, last: Last, before: ReconState, swept: Swept, groups: G
     state, own = engine.sweep(swept.state, swept.memory, groups, context)
     state = opr.sweep(state, context.problem)
     state = refine.sweep(state, before, groups, context)
+    state = shifts.sweep(state, groups, context)
     state = constrain(clamp(state, parameters["max_amplitude"]), options.constraints, "sweep", parameters)
     state = orthogonal_modes(state)
     if options.accelerated:

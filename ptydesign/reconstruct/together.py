@@ -74,7 +74,7 @@ class Member:
     electrons: float = np.nan  # that its patterns hold together
 
     def __post_init__(self) -> None:
-        self.dataset = self.plan.correction.applied(self.dataset)
+        self.dataset = self.plan.corrected(self.dataset)
         self.start = start_state(self.dataset, self.plan)
         self.observers = [*self.observers, *(OBSERVERS[name]() for name in self.plan.observers)]
         self.rng = np.random.default_rng([self.seed, 0x7265636F])

@@ -17,6 +17,7 @@ from ptydesign.reconstruct.live import SUFFIX, iterations
 from ptydesign.reconstruct.log import FILE
 from ptydesign.session import DONE, FAILED, Session
 from ptydesign.units import NM
+from ptydesign.waves import all_modes
 from ptydesign.web.lines import Lines
 from ptydesign.web.runs import by_sweep
 
@@ -174,7 +175,7 @@ class Reconstruction:
         pixel, origin = state["pixel_a"].astype(float), state["origin_a"].astype(float)
         self._only = Iteration(
             len(losses), state["object"][:, rows, columns], tuple(pixel),
-            tuple(origin + pixel * [rows.start, columns.start]), state["probe"], tuple(pixel),
+            tuple(origin + pixel * [rows.start, columns.start]), all_modes(state["probe"]), tuple(pixel),
             state["positions_px"] * pixel + origin, state["thickness_a"], float(state["wavelength_a"]),
         )  # fmt: skip
 

@@ -84,7 +84,18 @@ def go_on(folder: Folder, run: Path) -> Started:
                 checkpoint = _inside(folder, said, name)
         resume = ["--resume", str(checkpoint)] if checkpoint.is_file() else []
         seed = said.get("seed", 0)
-        words = ["reconstruct", str(data), str(plan), "-o", str(output), "--live", "--overwrite", "--quiet", *resume]
+        paths = said.get("further_files") or []
+        further = [_inside(folder, {"data_file": path}, "data_file") for path in paths]
+        words = [
+            "reconstruct",
+            *map(str, [data, *further, plan]),
+            "-o",
+            str(output),
+            "--live",
+            "--overwrite",
+            "--quiet",
+            *resume,
+        ]
         if isinstance(said.get("heldout"), int | float):
             words += ["--heldout", str(said["heldout"])]
         return _start(_ptydesign(*words, "--seed", str(int(seed))), output.parent, run / LOG)

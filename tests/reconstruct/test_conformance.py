@@ -22,6 +22,7 @@ from ptydesign.reconstruct.line_search import RULES
 from ptydesign.reconstruct.noise import NOISE_MODELS
 from ptydesign.reconstruct.plan import Plan
 from ptydesign.reconstruct.regularise import CONSTRAINTS
+from ptydesign.reconstruct.scans import join_scans
 from ptydesign.reconstruct.start import start_state
 
 SHAPE = (20, 24)
@@ -230,6 +231,27 @@ def test_saved_loaded_and_resumed_is_identical(engine, noise, tmp_path):
     for item in dataclasses.fields(state):
         np.testing.assert_array_equal(getattr(state, item.name), getattr(whole, item.name), err_msg=item.name)
     assert outcome == ended
+
+
+@pytest.mark.parametrize("engine", ENGINE_SETTINGS)
+def test_scans_of_one_object(engine):
+    """Every regulariser acts, on two modes of each of two scans; engines that keep waves refuse them."""
+    whole = data_of(engine)[0]
+    halves = [
+        dataclasses.replace(whole, patterns=whole.patterns[part], positions_a=whole.positions_a[part])
+        for part in (slice(0, 15), slice(15, 30))
+    ]
+    plan = plan_of(engine, "poisson", [*ACTING], sweeps=5)
+    if ENGINES[plan.engines[0].engine].config.keeps_waves:
+        with pytest.raises(InputError, match="must be one that several scans can share"):
+            run.reconstruct(join_scans(halves), plan)
+        return
+    state, history, outcome = run.reconstruct(join_scans(halves), plan)
+    assert outcome.status == "all_sweeps_done", outcome.reason
+    assert state.probe.shape == (2, 2, *SHAPE)
+    assert history.loss[-1] < history.loss[0]
+    for probe in state.probe:  # each scan's modes are orthogonal
+        assert np.abs(np.vdot(probe[0], probe[1])) < 1e-3 * np.linalg.norm(probe[0]) * np.linalg.norm(probe[1])
 
 
 @pytest.mark.parametrize("engine", [e for e in ENGINES if ENGINES[e].config.keeps_waves])

@@ -41,11 +41,13 @@ def experiment(
     defocus_a=120.0,
     phases=None,
     drift_a=(0.0, 0.0),
+    shift_a=(0.0, 0.0),
 ):
     """(Dataset, object (slice, y, x) complex, first pixel of the object in the specimen's frame (y, x) px).
 
     modes: (power, order) of incoherent probe modes; order n multiplies the probe by x^n.
     drift_a: focus and twofold astigmatism of all modes go from minus this at the first position to plus at the last.
+    shift_a: (y, x) of all positions.
     phases: function of the canvas (y, x) that gives the slices' phases, instead of random ones.
     """
     rng = np.random.default_rng(seed)
@@ -65,7 +67,9 @@ def experiment(
             mode = mode - other * np.vdot(other, mode) / np.vdot(other, other)
         probes.append(mode / np.linalg.norm(mode) * np.sqrt(power))
     raster = np.stack(np.meshgrid(*(np.arange(n) * step_a for n in steps), indexing="ij"), -1).reshape(-1, 2)
-    positions = raster + rng.uniform(-0.2, 0.2, raster.shape) + (np.asarray(shape) // 2 + 8) * pixel_a
+    positions = (
+        raster + rng.uniform(-0.2, 0.2, raster.shape) + (np.asarray(shape) // 2 + 8) * pixel_a + np.asarray(shift_a)
+    )
     fy, fx = np.fft.fftfreq(ny)[:, None], np.fft.fftfreq(nx)[None]
     k2 = (fy**2 + fx**2) / pixel_a**2
     drift = np.pi * WAVELENGTH_A * (drift_a[0] * k2 + drift_a[1] * (fy**2 - fx**2) / pixel_a**2)

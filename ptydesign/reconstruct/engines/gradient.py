@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 from pydantic import Field, model_validator
 
 from ptydesign.errors import InputError
@@ -19,6 +20,7 @@ from ptydesign.reconstruct import line_search
 from ptydesign.reconstruct.context import Context, Group, Options
 from ptydesign.reconstruct.directions import directions
 from ptydesign.reconstruct.engine import Engine, EngineConfig, gradient_transforms
+from ptydesign.reconstruct.forward import probes_of
 from ptydesign.reconstruct.regularise import Cost, cost_directions, values_of
 from ptydesign.reconstruct.shapes import Scalar
 from ptydesign.types import ReconState
@@ -92,11 +94,12 @@ class GradientConfig(EngineConfig):
 
 
 class Memory(NamedTuple):
-    """of_object, of_probe: optax's own. scale: the probe's largest modulus at the start."""
+    """of_object, of_probe: optax's own. scale: the probe's largest modulus at the start, of each scan
+    (scan, 1, 1, 1) where there are several."""
 
     of_object: optax.OptState
     of_probe: optax.OptState
-    scale: Scalar
+    scale: Float[Array, "*each"]
 
 
 AnyMemory = Memory | line_search.Memory
@@ -107,7 +110,8 @@ def init(state: ReconState, options: GradientOptions) -> AnyMemory:
     if options.rule in line_search.RULES:
         return line_search.init(state, options.rule)
     rule = RULES[options.rule]()
-    scale = jnp.max(jnp.abs(state.probe))
+    modulus = jnp.abs(state.probe)
+    scale = jnp.max(modulus) if state.scan is None else jnp.max(modulus, axis=(1, 2, 3), keepdims=True)
     return Memory(_real_moments(rule.init(state.object)), _real_moments(rule.init(state.probe)), scale)
 
 
@@ -135,8 +139,8 @@ def group(
     rule = RULES[options.rule]()
     of_object, of_probe, scale = memory
     # A position's gradient for the object is of the order of the probe's intensity; for probe / scale likewise.
-    electrons = jnp.maximum(members.count, 1) * scale**2
-    d_object, of_object = rule.update(gathered.object / electrons, of_object)
+    electrons = jnp.maximum(probes_of(state).counts(*members), 1) * scale**2
+    d_object, of_object = rule.update(gathered.object / jnp.sum(electrons), of_object)
     d_probe, of_probe = rule.update(gathered.probe * scale / electrons, of_probe)
     rate = parameters["probe_rate"] * parameters["probe_on"] * scale
     state = state.replace(

@@ -38,8 +38,9 @@ from ptydesign.reconstruct.directions import (
     solve_one,
 )
 from ptydesign.reconstruct.engine import Engine, EngineConfig, gradient_transforms
+from ptydesign.reconstruct.forward import probes_of
 from ptydesign.reconstruct.propagation import of_each, sample_of
-from ptydesign.reconstruct.shapes import Canvas, Index, Modes, Scalar
+from ptydesign.reconstruct.shapes import Canvas, Probe, Scalar
 from ptydesign.types import ReconState
 
 # A whole least-squares step fits the noise of its group: the last groups that saw a pixel decide it. A compact sweep's
@@ -105,9 +106,10 @@ def init(state: ReconState, options: LSQMLOptions) -> Memory:
     return Memory(no_direction(state), jnp.zeros_like(state.object), jnp.zeros((), state.positions_px.dtype))
 
 
-def _probe_direction(direction: Direction, count: Index, state: ReconState) -> Modes:
+def _probe_direction(direction: Direction, members: Group, state: ReconState) -> Probe:
     """Mean of the adjoints: the probe's preconditioner is near constant, since |O| is near 1."""
-    return direction.probe / jnp.maximum(count, 1).astype(state.positions_px.dtype)
+    counts = probes_of(state).counts(*members)
+    return direction.probe / jnp.maximum(counts, 1).astype(state.positions_px.dtype)
 
 
 def group(
@@ -120,7 +122,7 @@ def group(
     groups = (members,) if all_measure else (few, members)
     sums = directions(state, groups, context, options.object_modes)
     gathered = sums[-1]
-    d_probe = _probe_direction(gathered, members.count, state)
+    d_probe = _probe_direction(gathered, members, state)
     d_object = jnp.zeros_like(state.object) if options.compact else preconditioned(gathered, parameters["delta"])
     normal = normal_equations(state, sums[0], d_object, d_probe, few, context)
     probe_step = parameters["probe_step"] * parameters["probe_on"]

@@ -94,14 +94,14 @@ def group(
         wave, pull, lit = jax.vjp(
             lambda p, q: lit_exit_waves(*seen_by(p, q, modes), o.propagators, modes), probe, patch, has_aux=True
         )
-        step, loss = compare_with_data(wave, problem.pattern(index), state.intensity[index], problem, noise)
+        step, loss = compare_with_data(wave, problem.pattern(index), state.intensity[index], problem.of(index), noise)
         d_probe, d_patch = (jnp.conj(d) for d in pull(jnp.conj(step)))
         opaque = patch.real**2 + patch.imag**2
         peaks = jnp.max(opaque, axis=(-2, -1))
         passed = passed_slices(peaks)  # divisors of the step when it reaches the back of each slice
         d_patch = scaled(d_patch, object_step / (passed[:, None, None] * blended(lit, object_alpha)))
         d_probe = scaled(d_probe, probe_step / (passed[0] * blended(opaque[:1], probe_alpha)))
-        spectrum = spectrum + fft2(d_probe) * jnp.conj(factor)
+        spectrum = probes.added(spectrum, fft2(d_probe) * jnp.conj(factor), index)
         return canvas, (patch + d_patch, first), spectrum, total + loss
 
     nothing = take(state.object, seen.first[0], shape), seen.first[0]
