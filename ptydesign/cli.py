@@ -106,12 +106,11 @@ def report(options: argparse.Namespace) -> None:
     """Write a study's report anew from its tables and figures."""
     from ptydesign import kinds
     from ptydesign.study.figures import check_index
-    from ptydesign.study.page import write_pages
 
     kind = kinds.finished_kind(options.results)
     tables = kind.read_tables(options.results)
     check_index(options.results)
-    print(f"report: {write_pages(kind, tables)}", file=sys.stderr)
+    print(f"report: {kind.write_pages(tables)}", file=sys.stderr)
 
 
 def costs(options: argparse.Namespace) -> None:

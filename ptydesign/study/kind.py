@@ -232,6 +232,18 @@ class Kind:
         """Write what belongs to the report besides the page; returns the paths of what nobody is to change."""
         return load(self.also)(tables) if self.also else []
 
+    def write_pages(self, tables: Tables) -> Path:
+        """Write report.html and what belongs to it, and last of all their hashes; returns the report's path."""
+        from ptydesign.study.page import PAGES, write_page
+        from ptydesign.study.records import file_hash, write_record
+
+        folder = tables.folder
+        (folder / PAGES).unlink(missing_ok=True)  # if this ends half-way, pages without hashes are made again
+        paths = self.write_also(tables)
+        report = write_page(tables, self.make_page(tables), self.pictures)
+        write_record(folder, PAGES, {"files": {path.name: file_hash(path) for path in (*paths, report)}})
+        return report
+
     @property
     def pictures(self) -> tuple[Figure, ...]:
         """Its figures."""

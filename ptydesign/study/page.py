@@ -10,7 +10,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import yaml
@@ -19,11 +19,7 @@ from ptydesign.errors import InputError
 from ptydesign.io import write_text
 from ptydesign.study.figures import Figure
 from ptydesign.study.file import DEFAULT_SCALE
-from ptydesign.study.records import file_hash, write_record
 from ptydesign.study.tables import Tables
-
-if TYPE_CHECKING:
-    from ptydesign.study.kind import Kind
 
 REPORT = "report.html"
 PAGES = "pages.json"  # hashes of the report and of the pages beside it, by which one that was cut or changed is known
@@ -123,16 +119,6 @@ def write_page(tables: Tables, page: Page, figures: Sequence[Figure]) -> Path:
     path = tables.folder / REPORT
     write_text(path, html)
     return path
-
-
-def write_pages(kind: Kind, tables: Tables) -> Path:
-    """Write report.html and what belongs to it, and last of all their hashes; returns the report's path."""
-    folder = tables.folder
-    (folder / PAGES).unlink(missing_ok=True)  # if this ends half-way, pages without hashes are made again
-    paths = kind.write_also(tables)
-    report = write_page(tables, kind.make_page(tables), kind.pictures)
-    write_record(folder, PAGES, {"files": {path.name: file_hash(path) for path in (*paths, report)}})
-    return report
 
 
 def embedded(tables: Tables, figures: Sequence[Figure]) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
