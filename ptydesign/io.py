@@ -27,6 +27,7 @@ from ptydesign.hdf5 import (
     read_hdf5_shape,
     temporary_array,
     write_hdf5,
+    written_hash,
 )
 from ptydesign.types import Dataset, Optics, Outcome, Potential, ReconState, Reconstruction, Truth
 
@@ -43,6 +44,7 @@ __all__ = [
     "write_hdf5",
     "write_json",
     "write_text",
+    "written_hash",
 ]
 
 

@@ -17,10 +17,10 @@ import yaml
 
 from ptydesign.errors import InputError
 from ptydesign.io import write_text
-from ptydesign.study.figures import Figure
+from ptydesign.study.figures import INDEX, Figure
 from ptydesign.study.file import DEFAULT_SCALE
-from ptydesign.study.records import file_hash, write_record
-from ptydesign.study.tables import Tables
+from ptydesign.study.records import SHOWS, file_hash, hashes_of, write_record
+from ptydesign.study.tables import HASHES, Tables
 
 if TYPE_CHECKING:
     from ptydesign.study.kind import Kind
@@ -131,7 +131,8 @@ def write_pages(kind: Kind, tables: Tables) -> Path:
     (folder / PAGES).unlink(missing_ok=True)  # if this ends half-way, pages without hashes are made again
     paths = kind.write_also(tables)
     report = write_page(tables, kind.make_page(tables), kind.pictures)
-    write_record(folder, PAGES, {"files": {path.name: file_hash(path) for path in (*paths, report)}})
+    hashes = {path.name: file_hash(path) for path in (*paths, report)}
+    write_record(folder, PAGES, {"files": hashes, SHOWS: hashes_of(folder, HASHES, INDEX)})
     return report
 
 
