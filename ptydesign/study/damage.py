@@ -7,7 +7,7 @@ graph of jobs is made: Snakemake makes again what is missing and needed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,11 @@ def remove_damaged(run: Run) -> None:
     results = run.resolved.results
     if not results.is_dir():
         return
-    old, others, again = 0, list[str](), set[str]()  # the last: what shows a file is made again with it
+    old, others, again = list[str](), list[str](), set[str]()  # the last: what shows a file is made again with it
     with made_with(results, run.made_with):
         for file, error in damaged(run):
             if EARLIER in str(error.value):
-                old += 1
+                old.append(file)
             elif error.rule.startswith(OTHERS):
                 others.append(file)
             else:
@@ -47,13 +47,17 @@ def remove_damaged(run: Run) -> None:
             (results / file).unlink(missing_ok=True)
     if old:
         words = "files of an earlier version are made anew; stored trials are not computed again"
-        print(f"{results}: {old} {words}", file=sys.stderr)
+        print(f"{results}: {len(old)} {words}: {_named(old)}", file=sys.stderr)
     if others:  # that is as it should be after the study was changed
-        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
         words = "made with other settings than the study has now, so made again"
-        print(f"{results}: {words}: {', '.join(others[:NAMED])}{more}", file=sys.stderr)
+        print(f"{results}: {words}: {_named(others)}", file=sys.stderr)
     for file in again:
         (results / file).unlink(missing_ok=True)
+
+
+def _named(files: Sequence[str]) -> str:
+    more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
+    return f"{', '.join(files[:NAMED])}{more}"
 
 
 def damaged(run: Run) -> Iterator[tuple[str, InputError]]:
