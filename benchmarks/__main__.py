@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--place", type=Path, default=None, help="empty folder to work in (default: a temporary one)")
     parser.add_argument("--kills", type=int, default=100, help="of studies of all kinds (default: 100)")
     parser.add_argument("--kinds", nargs="+", help="of studies to kill or to damage (default: all)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
+    parser.add_argument("--seed", type=int, default=0, help="of what is broken, and when (default: 0)")
     options = parser.parse_args()
     breaks = {"mutations", "corruptions", "kills"} & set(options.parts)
     options.out = options.out or Path("docs/results", "faults" if breaks else "benchmarks")
@@ -124,7 +124,8 @@ def break_files(options: argparse.Namespace) -> None:
         part, count, more = mutations, 1000, []
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as room:
-        for rows in part.measure(Path("studies"), options.place or Path(room), options.count or count, *more):
+        place = options.place or Path(room)
+        for rows in part.measure(Path("studies"), place, options.count or count, *more, seed=options.seed):
             table = part.markdown(rows)
             write(options.out / f"{part.__name__.rpartition('.')[2]}.md", table)
         print(table)

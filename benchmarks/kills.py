@@ -16,12 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import psutil
 
 from benchmarks import smoke
 from ptydesign.study.leftovers import temporary_files
@@ -61,10 +64,16 @@ class Place:
                 start_new_session=True,
             )  # fmt: skip
 
+    @property
+    def said(self) -> str:
+        """All that it said so far."""
+        file = self.folder / "output.txt"
+        return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+
     def finish(self) -> None:
         """Run the study to its end. Raises RuntimeError with what it said if that fails."""
         if self.start().wait():
-            raise RuntimeError((self.folder / "output.txt").read_text()[-5000:])
+            raise RuntimeError(self.said[-5000:])
 
     @property
     def tables(self) -> dict[str, bytes]:
@@ -83,6 +92,7 @@ class Count:
     """What happened to the studies of a kind."""
 
     kills: int = 0
+    interrupted: Counter[str] = field(default_factory=Counter)
     alone: int = 0
     failed: int = 0
     ends: int = 0
@@ -100,18 +110,40 @@ def kill(process: subprocess.Popen, alone: bool) -> None:
     process.wait()
 
 
+def at_work(process: subprocess.Popen) -> list[str]:
+    """Steps that the jobs of a Snakemake do just now: what a kill interrupts."""
+    found = []
+    with suppress(psutil.Error):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                words = child.cmdline()
+                if "ptydesign" in words and Path(words[0]).name.startswith("python"):
+                    told = words[words.index("ptydesign") + 1 :]
+                    found.append(told[2] if told[0] == "step" else told[0])
+    return found
+
+
+def failures(said: str) -> int:
+    """Failed jobs in what Snakemake said."""
+    return sum(line.startswith(("failed: ", "Error in rule")) for line in said.splitlines())
+
+
 def torment(place: Place, kills: int, moment: Callable[[], float], alone: Callable[[], bool], count: Count) -> bool:
     """Start a study and kill it after random seconds, up to `kills` times; False if it ended before its turn.
 
-    Between kills none of its jobs may fail: that is counted, too."""
+    Between kills none of its jobs may fail: those that did before a kill are counted, too."""
     for _ in range(kills):
+        before = len(place.said)
         process, after = place.start(), moment()
         try:
-            count.failed += process.wait(after) != 0
+            status = process.wait(after)
+            count.failed += failures(place.said[before:]) or status != 0
             return False
         except subprocess.TimeoutExpired:
             left = alone()
+            count.interrupted.update(at_work(process) or ["no job"])
             kill(process, left)
+            count.failed += failures(place.said[before:])
             count.kills, count.alone = count.kills + 1, count.alone + left
             count.seconds.append(after)
     return True
@@ -119,7 +151,9 @@ def torment(place: Place, kills: int, moment: Callable[[], float], alone: Callab
 
 def judge(place: Place, wanted: dict[str, bytes], count: Count) -> None:
     """Let a study end, and compare."""
+    before = len(place.said)
     place.finish()
+    count.failed += failures(place.said[before:])  # a job that failed and was tried again
     count.ends += 1
     count.identical += place.tables == wanted
     count.leftovers += len(place.leftovers)
@@ -151,11 +185,16 @@ def measure(kills: int, seed: int, kinds: Sequence[str], cores: int) -> Iterator
             yield table(counts)
 
 
+def _counted(steps: Counter[str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in steps.most_common())
+
+
 def table(counts: dict[str, Count]) -> pd.DataFrame:
     """A row for each kind that was killed, and their sum."""
     rows = [
         {"kind": kind, "study": smoke.STUDIES[kind][0], "kills": c.kills, "of Snakemake alone": c.alone,
          "failed": c.failed, "ends": c.ends, "identical": c.identical, "left over": c.leftovers,
+         "interrupted": _counted(c.interrupted),
          "first s": min(c.seconds, default=0), "last s": max(c.seconds, default=0)}
         for kind, c in counts.items()
         if c.ends
@@ -163,7 +202,13 @@ def table(counts: dict[str, Count]) -> pd.DataFrame:
     found = pd.DataFrame(rows)
     sums = ("kills", "of Snakemake alone", "failed", "ends", "identical", "left over")
     summed = {name: found[name].sum() for name in sums}
-    ends = {"kind": "all", "study": "", "first s": found["first s"].min(), "last s": found["last s"].max()}
+    ends = {
+        "kind": "all",
+        "study": "",
+        "interrupted": "",
+        "first s": found["first s"].min(),
+        "last s": found["last s"].max(),
+    }
     return pd.concat([found, pd.DataFrame([{**summed, **ends}])], ignore_index=True)[list(found.columns)]
 
 
@@ -171,9 +216,9 @@ def markdown(found: pd.DataFrame) -> str:
     """The table as Markdown."""
     head = (
         f"`python -m benchmarks kills`: studies at scale {smoke.SCALE}, killed (SIGKILL) at random moments and started "
-        "again by the same command. Failed: ends with an error before the next kill. An end is identical if all tables "
-        "are, byte by byte. Left over: temporary files and locks at the end. First, last: the earliest and the latest "
-        "kill, in seconds after a start.\n\n"
+        "again by the same command. Failed: jobs that failed by themselves. Interrupted: jobs that a kill met at work, "
+        "by steps. An end is identical if all tables are, byte by byte. Left over: temporary files and locks at the "
+        "end. First, last: the earliest and the latest kill, in seconds after a start.\n\n"
     )
     lines = ["| " + " | ".join(found.columns) + " |", "|" + "---|" * len(found.columns)]
     lines += ["| " + " | ".join(f"{v:.1f}" if isinstance(v, float) else str(v) for v in row) + " |"

@@ -11,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import json
 import os
 import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -94,6 +96,17 @@ def _of_data(place: Path) -> Iterator[Case]:
         "reconstruction", folder / "out.h5",
         lambda path: _command("export", str(path), str(path.parent / "p.tif"), "--overwrite"),
     )  # fmt: skip
+    yield Case(
+        "picture of a reconstruction", folder / "out.h5",
+        lambda path: _command("show", str(path), "-o", str(path.parent / "p.png")),
+    )  # fmt: skip
+    (folder / "short.yaml").write_text(yaml.safe_dump({"engines": [{"engine": "epie", "sweeps": 2, "group": 8}]}))
+    run = [str(folder / name) for name in ("data.h5", "short.yaml")]
+    kept = folder / "saved.h5"
+    # in a process of its own: what forks later must not have threads that compute
+    command = [sys.executable, "-m", "ptydesign", "reconstruct", *run, "-o", str(folder / "made.h5"), "--quiet"]
+    subprocess.run([*command, "--checkpoint", str(kept), "--checkpoint-every", "1"], check=True)
+    yield Case("checkpoint", kept, _resume)
     plan = {"probe": {"mode_powers": [0.1]}, "engines": [{"engine": "lsqml", "sweeps": 3, "group": 8}]}
     (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
     yield Case("plan of a reconstruction", folder / "plan.yaml", read_plan)
@@ -128,6 +141,17 @@ def _of_data(place: Path) -> Iterator[Case]:
     )  # fmt: skip
 
 
+def _resume(path: Path) -> Any:
+    """What `reconstruct --resume` reads of a checkpoint before it computes."""
+    from ptydesign.api import read_plan
+    from ptydesign.commands import read_data
+    from ptydesign.reconstruct import checkpoint
+
+    data, plan = read_data(path.parent / "data.h5"), read_plan(path.parent / "short.yaml")
+    checkpoint.cores_to_resume(path)
+    return checkpoint.load(path, checkpoint.identity(data, plan, 0), plan)
+
+
 def _of_folder(command: str) -> Reader:
     return lambda path: _command(command, str(path.parent))
 
@@ -147,8 +171,8 @@ def mutated(path: Path, rng: random.Random) -> str:
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         if path.suffix == ".yaml" and rng.random() < 0.75:
             done.append(_change_yaml(path, rng))
-        elif path.suffix == ".h5" and rng.random() < 0.6:
-            done.append(_change_hdf5(path, rng))
+        elif path.suffix == ".h5" and rng.random() < 0.75:
+            done.append((_change_hdf5 if rng.random() < 0.5 else _change_attributes)(path, rng))
         else:
             done.append(_change_bytes(path, rng))
     return ", ".join(done)
@@ -159,6 +183,9 @@ VALUES: tuple[Any, ...] = (
     "1 nm", "$x^{", "[bold]", "ü" * 50, "x" * 20_000, [], {}, [1], [1, 2], [1, 2, 3], ["1 1 0"], {"low": 5, "high": 1},
     {"low": 0, "high": 1e15}, {"choices": []}, list(range(2000)), [[[]]], "../../etc/passwd", "/dev/zero", "/", "*a",
 )  # fmt: skip
+
+
+TEXTS = ("[1, 2]", "null", "3", '"x"', "{", "", "{}", "[" * 20_000, "[NaN]")  # for all of the JSON attributes
 
 
 def _change_yaml(path: Path, rng: random.Random) -> str:
@@ -255,6 +282,35 @@ def _change_hdf5(path: Path, rng: random.Random) -> str:
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError):
         return _change_bytes(path, rng)
     return f"{what} for {name}"
+
+
+def _change_attributes(path: Path, rng: random.Random) -> str:
+    """Root attributes: those of HDF5, and what is in the JSON of `attributes`; half of the files lose their hashes."""
+    try:
+        with h5py.File(path, "a") as file:
+            if rng.random() < 0.5:  # as another program's file, whose attributes are read
+                file.attrs.pop("hash", None)
+                file.visititems(lambda _, item: item.attrs.pop("hash", None) and None)
+            names = [name for name in file.attrs if name != "attributes"]
+            if "attributes" not in file.attrs or (names and rng.random() < 0.2):
+                name = rng.choice(names)
+                file.attrs[name] = rng.choice((-1, 0, 2**31, 1e300, float("nan"), "", "x", "[1]", [0, 1, 2], b"\xff"))
+                return f"attribute {name}"
+            text = file.attrs["attributes"]
+            content = json.loads(text) if isinstance(text, str) else None
+            places = list(_places(content))
+            if not places or rng.random() < 0.25:
+                file.attrs["attributes"] = rng.choice(TEXTS)
+                return "all attributes"
+            holder, key = rng.choice(places)
+            if rng.random() < 0.2:
+                del holder[key]
+            else:
+                holder[key] = rng.choice(VALUES)
+            file.attrs["attributes"] = json.dumps(content)
+            return f"value of {key} in the attributes"
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError):
+        return _change_bytes(path, rng)
 
 
 # reading

@@ -32,6 +32,8 @@ from ptydesign.machine import GIB, memory_bytes
 SCHEMA = 1
 MAPPED_BYTES = 2**25  # unpacked at once
 EARLIER = "it has no hash: an earlier version made it, or it was changed"
+SETTINGS = " with settings "  # behind the place of a file of a study: the hash of what its job was told
+OTHERS = "must be made with the study's settings"
 NUMBERS = "biufc"  # kinds of numpy's types that an array may have
 CHANGED_BY_USERS = ("dataset",)  # kinds of files that other programs write and change: a doubt, not an error
 REDO = "Delete it and run the command that made it again; a study's snakemake command makes all that is missing."
@@ -172,6 +174,13 @@ def check_hdf5(path: Path, of: str | None = None) -> None:
             for part in _parts(item):
                 content.update(np.ascontiguousarray(part))
             _check_hash(path, name, item, content.hexdigest(), _is_strict(kind, of))
+
+
+def written_hash(path: Path) -> str:
+    """The hash that a file says it has; readers check it. Raises InputError for another file."""
+    _check_exists(Path(path))
+    with complete(Path(path)), h5py.File(path, "r") as file:
+        return str(file.attrs.get("hash", NOTHING))
 
 
 def array_bytes(path: Path) -> int:
@@ -317,10 +326,20 @@ def _attributes(file: h5py.File, path: Path, kind: str, of: str | None, hashed: 
     if file.attrs.get("hash") != _hash_of(file) and ("hash" in file.attrs or must):
         words = "attributes or arrays differ" if "hash" in file.attrs else EARLIER
         _differs(path, _is_strict(kind, of), words)
-    place = str(file.attrs.get("of", ""))
-    if of is not None and place != of:
-        raise InputError(str(path), f"must be {of}", place or NOTHING, REDO)
+    if of is not None:
+        check_place(path, str(file.attrs.get("of", "")), of)
     return content
+
+
+def check_place(path: Path, found: str, wanted: str) -> None:
+    """Refuse a file that says that it is another file of a study than is wanted, or made with other settings, where
+    those are wanted. Raises InputError."""
+    place, _, settings = found.partition(SETTINGS)
+    wanted_place, _, wanted_settings = wanted.partition(SETTINGS)
+    if place != wanted_place:
+        raise InputError(str(path), f"must be {wanted_place}", place or NOTHING, REDO)
+    if wanted_settings and settings != wanted_settings:
+        raise InputError(str(path), f"{OTHERS} (hash {wanted_settings})", settings or EARLIER, REDO)
 
 
 def _differs(path: Path, strict: bool, words: str) -> None:

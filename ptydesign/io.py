@@ -27,6 +27,7 @@ from ptydesign.hdf5 import (
     read_hdf5_shape,
     temporary_array,
     write_hdf5,
+    written_hash,
 )
 from ptydesign.types import Dataset, Optics, Outcome, Potential, ReconState, Reconstruction, Truth
 
@@ -43,7 +44,12 @@ __all__ = [
     "write_hdf5",
     "write_json",
     "write_text",
+    "written_hash",
 ]
+
+
+LEAST_PIXEL_A, MOST_PIXEL_A = 1e-3, 1e4  # of a window: beyond, no electrons have such angles
+MOST_ELECTRONS = 1e15  # of a pattern
 
 
 def write_potential(path: Path, potential: Potential, attributes: Mapping[str, Any], of: str = "") -> None:
@@ -92,10 +98,12 @@ def read_dataset(path: Path, mapped: bool = False, of: str | None = None) -> Dat
     )
     with complete(Path(path)):
         known = _of_dataset(attributes)
+        grid = Grid(arrays["patterns"].shape[-2:], known.pop("pixel_a"))
+        _check_sizes(grid, known["electrons_per_pattern"])
         return Dataset(
             patterns=arrays["patterns"],
             positions_a=arrays["positions"],
-            grid=Grid(arrays["patterns"].shape[-2:], known.pop("pixel_a")),
+            grid=grid,
             mask=arrays["mask"],
             probe_guess=arrays.get("probe_guess"),
             background=arrays.get("background"),
@@ -116,6 +124,16 @@ def _of_dataset(attributes: Mapping[str, Any]) -> dict[str, Any]:
         "electrons_per_pattern": None if electrons is None else _number("dataset.electrons_per_pattern", electrons),
         "provenance": _provenance(provenance),
     }
+
+
+def _check_sizes(grid: Grid, electrons: float | None) -> None:
+    """Refuse what no measurement has."""
+    if not all(LEAST_PIXEL_A <= size <= MOST_PIXEL_A for size in grid.pixel_a):
+        rule = f"must be the window's pixel in angstrom, {LEAST_PIXEL_A:g} to {MOST_PIXEL_A:g}"
+        raise InputError("dataset.pixel_a", rule, grid.pixel_a, "Correct it in the data's calibration.")
+    if electrons is not None and not 0 <= electrons <= MOST_ELECTRONS:
+        rule = f"must be 0 to {MOST_ELECTRONS:g} electrons, or null"
+        raise InputError("dataset.electrons_per_pattern", rule, electrons, "Correct it, or leave it null.")
 
 
 def _check_shapes(arrays: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ptydesign import functions
 from ptydesign.arguments import Parser
@@ -65,23 +65,21 @@ def main(arguments: Sequence[str]) -> int:
     if step is None:
         _resolve(run, options.cores)
         return 0
-    more: dict[str, Any] = {}
     if step.jax:
         from ptydesign import compiled
         from ptydesign.study.store import cache_folder
 
         compiled.keep(cache_folder(run.resolved.root) / "jax")
-    if step.progress and run.kind.progress is not None:
-        from ptydesign.study.progress import progress_of
-
-        more["progress"] = progress_of(run, options.cores)
-        step.run(run.resolved, which, **more)
-        return 0
-    from ptydesign.study.progress import told
+    from ptydesign.study.progress import progress_of, told
+    from ptydesign.study.records import made_with
 
     names = ", ".join(map(str, which.values()))
-    with told(f"{run.resolved.study.study}: {step.name}{f' ({names})' if names else ''}"):
-        step.run(run.resolved, which, **more)
+    with made_with(run.resolved.results, run.made_with):
+        if step.progress and run.kind.progress is not None:
+            step.run(run.resolved, which, progress=progress_of(run, options.cores))
+            return 0
+        with told(f"{run.resolved.study.study}: {step.name}{f' ({names})' if names else ''}"):
+            step.run(run.resolved, which)
     return 0
 
 

@@ -175,9 +175,7 @@ class Potential:
 
 BLOCK_BYTES = 2**22
 LEAST_KV, MOST_KV, MOST_RAD = 1.0, 3000.0, 0.2  # beyond, a number is in another unit
-LEAST_PIXEL_A, MOST_PIXEL_A = 1e-3, 1e4  # of a window: beyond, no electrons have such angles
 MOST_ABERRATION = 1e10  # in angstrom (1 m) or rad: no lens has it
-MOST_ELECTRONS = 1e15  # of a pattern
 
 
 def blocks(patterns: np.ndarray) -> Iterator[np.ndarray]:
@@ -217,7 +215,6 @@ class Dataset(Exported):
 
     def __post_init__(self) -> None:
         self._check_optics()
-        self._check_numbers()
         self._check_small_arrays()
         count, *shape = self.patterns.shape
         if tuple(shape) != self.grid.shape or self.mask.shape != self.grid.shape:
@@ -269,16 +266,6 @@ class Dataset(Exported):
         if abs(voltage - self.voltage_kv) > 1e-6 * self.voltage_kv:
             rule = f"must be the dataset's voltage_kv, {self.voltage_kv:g}"
             raise InputError("dataset.optics.voltage_kv", rule, voltage, "Correct the one that is wrong.")
-
-    def _check_numbers(self) -> None:
-        """Pixel size and electrons."""
-        if not all(LEAST_PIXEL_A <= size <= MOST_PIXEL_A for size in self.grid.pixel_a):
-            rule = f"must be the window's pixel in angstrom, {LEAST_PIXEL_A:g} to {MOST_PIXEL_A:g}"
-            raise InputError("dataset.pixel_a", rule, self.grid.pixel_a, "Correct it in the data's calibration.")
-        counts = self.electrons_per_pattern
-        if counts is not None and not 0 <= counts <= MOST_ELECTRONS:
-            rule = f"must be 0 to {MOST_ELECTRONS:g} electrons, or null"
-            raise InputError("dataset.electrons_per_pattern", rule, counts, "Correct it, or leave it null.")
 
     def _check_small_arrays(self) -> None:
         """Mask, background and probe guess; the mask's pixels are checked with the patterns'."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import toy
 from study_files import tiny, write_study
@@ -124,7 +129,7 @@ def test_fairness_tables_hold_means_spreads_and_stops():
 
 def test_kills_are_counted_by_kind_and_in_all():
     counts = {
-        "depth": kills.Count(kills=5, alone=2, ends=2, identical=2, seconds=[3.0, 1.5]),
+        "depth": kills.Count(5, Counter(simulate=3, collect=1), alone=2, ends=2, identical=2, seconds=[3.0, 1.5]),
         "tuning": kills.Count(kills=1, ends=1, leftovers=1, seconds=[9.0]),
         "compare": kills.Count(),
     }
@@ -134,6 +139,27 @@ def test_kills_are_counted_by_kind_and_in_all():
     assert (whole["kills"], whole["ends"], whole["identical"], whole["left over"]) == (6, 3, 2, 1)
     assert (whole["first s"], whole["last s"]) == (1.5, 9.0)
     assert "| all |" in kills.markdown(found)
+    assert "simulate 3, collect 1" in kills.markdown(found)
+
+
+def test_a_job_that_failed_before_a_kill_is_counted_and_what_a_kill_meets_is_noted():
+    said = "rule a:\nfailed: depth_collect, which makes tables\n  why\nError in rule x:\nnot failed: y\n"
+    assert kills.failures(said) == 2
+    code = "import time; time.sleep(60)"
+    nested = (
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}, 'ptydesign', 'step', 'depth', 'do'])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", nested])
+    try:
+        wait_until = time.monotonic() + 60
+        while not (found := kills.at_work(process)) and time.monotonic() < wait_until:
+            time.sleep(0.05)
+        assert found == ["do"]
+    finally:
+        for child in psutil.Process(process.pid).children():
+            child.kill()
+        process.kill()
+        process.wait()
 
 
 def test_levels_of_a_factor_are_told_apart_by_the_scatter_of_all_combinations():

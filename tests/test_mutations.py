@@ -11,7 +11,10 @@ import pytest
 from benchmarks import mutations
 
 STUDIES = Path(__file__).parents[1] / "studies"
-QUICK = ("dataset", "reconstruction", "plan of a reconstruction", "calibration", "positions", "plan of beam time")
+QUICK = (
+    "dataset", "reconstruction", "picture of a reconstruction", "checkpoint", "plan of a reconstruction", "calibration",
+    "positions", "plan of beam time",
+)  # fmt: skip
 EACH = 8
 
 

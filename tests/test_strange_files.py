@@ -183,7 +183,7 @@ def test_a_reconstruction_without_its_hash_is_refused(tmp_path, capsys):
     for path in (out, saved):
         without_hashes(path)
     capsys.readouterr()
-    readers = {out: (["export", out, picture], ["show", out]), saved: ([*run, "--resume", saved],)}
+    readers = {out: (["export", out, picture], ["show", out, "-o", picture]), saved: ([*run, "--resume", saved],)}
     for path, commands in readers.items():
         for command in commands:
             assert main(command) == 2, command

@@ -44,8 +44,8 @@ CHECKLIST = (
 
 
 def write_sheet(tables: PlanningTables) -> list[Path]:
-    """Write sheet.html, sheet.pdf, settings.json, and calibration.yaml and reconstruction.yaml, which a user may
-    change; returns the paths of the others."""
+    """Write sheet.html, sheet.pdf, settings.json, calibration.yaml and reconstruction.yaml; returns the paths of
+    the first three: a user may change the others."""
     from ptydesign.planning.figures import FIGURES
     from ptydesign.planning.sheet_pdf import write_pdf
 

@@ -7,52 +7,58 @@ graph of jobs is made: Snakemake makes again what is missing and needed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ptydesign import io
 from ptydesign.errors import InputError
-from ptydesign.hdf5 import EARLIER
+from ptydesign.hdf5 import EARLIER, OTHERS
 from ptydesign.study.figures import INDEX
 from ptydesign.study.file import RESOLVED
 from ptydesign.study.kind import Run
 from ptydesign.study.page import PAGES, REPORT
-from ptydesign.study.records import file_hash, place_of, read_record
-from ptydesign.study.store import PointStore
+from ptydesign.study.records import SHOWS, file_hash, made_with, place_of, read_record
+from ptydesign.study.store import PointStore, digest
 from ptydesign.study.tables import HASHES, read_settings
 
 LARGEST_BYTES = 2**28  # of an HDF5 file that is read through before work starts; a larger one when a job reads it
+NAMED = 4  # of many files
 HASHED = {HASHES: "tables", INDEX: "figures", PAGES: "."}  # records of hashes, and the folders of what they are of
 
 
 def remove_damaged(run: Run) -> None:
-    """Take away files of a study that aren't what was written."""
+    """Take away files of a study that aren't what was written, and those that were made with other settings."""
     results = run.resolved.results
     if not results.is_dir():
         return
-    old, again = 0, set[str]()  # what shows a file is made again with it
-    for file, error in damaged(run):
-        if EARLIER in str(error.value):
-            old += 1
-        else:
-            # a round's trials may be needed by nothing any more: whether Snakemake makes them again isn't known here
-            what = "is damaged and is removed; it is made anew if something needs it"
-            print(f"warning: {results / file} {what}: {error.rule}; {error.value}", file=sys.stderr)
-        shown = Path(file).parts[0] in ("tables", "figures", RESOLVED)
-        again |= {REPORT, INDEX} if shown else {REPORT} if "/" not in file else set()
-        (results / file).unlink(missing_ok=True)
+    old, others, again = list[str](), list[str](), set[str]()  # the last: what shows a file is made again with it
+    with made_with(results, run.made_with):
+        for file, error in damaged(run):
+            if EARLIER in str(error.value):
+                old.append(file)
+            elif error.rule.startswith(OTHERS):
+                others.append(file)
+            else:
+                # a round's trials may be needed by nothing any more: whether Snakemake makes them again isn't known
+                what = "is damaged and is removed; it is made anew if something needs it"
+                print(f"warning: {results / file} {what}: {error.rule}; {error.value}", file=sys.stderr)
+            shown = Path(file).parts[0] in ("tables", "figures", RESOLVED)
+            again |= {REPORT, INDEX} if shown else {REPORT} if "/" not in file else set()
+            (results / file).unlink(missing_ok=True)
     if old:
-        print(
-            f"{results}: {old} files of an earlier version are made anew; stored trials are not computed again",
-            file=sys.stderr,
-        )
+        words = "files of an earlier version are made anew; stored trials are not computed again"
+        print(f"{results}: {len(old)} {words}: {_named(old)}", file=sys.stderr)
+    if others:  # that is as it should be after the study was changed
+        words = "made with other settings than the study has now, so made again"
+        print(f"{results}: {words}: {_named(others)}", file=sys.stderr)
     for file in again:
         (results / file).unlink(missing_ok=True)
 
 
-def _say(words: str) -> None:
-    print(words, file=sys.stderr)
+def _named(files: Sequence[str]) -> str:
+    more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
+    return f"{', '.join(files[:NAMED])}{more}"
 
 
 def damaged(run: Run) -> Iterator[tuple[str, InputError]]:
@@ -60,7 +66,9 @@ def damaged(run: Run) -> Iterator[tuple[str, InputError]]:
     results = run.resolved.results
     if (results / RESOLVED).is_file():
         try:
-            read_settings(results)
+            found = read_settings(results)[1].get("hash")
+            if found != (wanted := digest(run.resolved.content)):
+                yield RESOLVED, InputError(str(results / RESOLVED), f"{OTHERS} (hash {wanted})", found, "")
         except InputError as error:
             yield RESOLVED, error
     for record, folder in HASHED.items():
@@ -76,11 +84,13 @@ def damaged(run: Run) -> Iterator[tuple[str, InputError]]:
 
 
 def _check(results: Path, file: str) -> None:
-    path = results / file
+    path, place = results / file, place_of(results, file)
     if path.suffix == ".json":
         _check_images(results, read_record(results, file))
-    elif path.suffix == ".h5" and path.stat().st_size <= LARGEST_BYTES:
-        io.check_hdf5(path, place_of(results, file))
+    elif path.suffix == ".h5" and path.stat().st_size > LARGEST_BYTES:
+        io.read_hdf5_attributes(path, io.kind_of(path), place)
+    elif path.suffix == ".h5":
+        io.check_hdf5(path, place)
 
 
 def _check_images(results: Path, record: Mapping[str, Any]) -> None:
@@ -101,13 +111,16 @@ def _differing(results: Path, record: str, folder: str) -> Iterator[tuple[str, I
             yield REPORT, InputError(str(results / REPORT), f"must have its hash in {PAGES}", EARLIER, "")
         return
     try:
-        hashes = read_record(results, record)["files"]
+        content = read_record(results, record)
     except InputError as error:
         yield record, error
         return
-    for name, wanted in hashes.items():
+    for name, wanted in content["files"].items():
         path = results / folder / name
         found = file_hash(path) if path.is_file() else "no file"
         if found != wanted:
             error = InputError(str(path), f"must be what was written (hash {wanted})", found, "")
             yield (Path(folder) / name).as_posix(), error
+    for name, wanted in content.get(SHOWS, {}).items():
+        if (results / name).is_file() and file_hash(results / name) != wanted:  # made since
+            yield record, InputError(str(results / record), f"{OTHERS}, from this {name}", wanted, "")

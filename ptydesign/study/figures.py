@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptydesign.study.records import file_hash, write_record
-from ptydesign.study.tables import check_files
+from ptydesign.study.records import SHOWS, file_hash, hashes_of, write_record
+from ptydesign.study.tables import HASHES, check_files
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -46,7 +46,8 @@ def draw_all(figures: Sequence[Figure], tables: Any) -> list[Path]:
 
 def write_index(results: Path, paths: Sequence[Path]) -> None:
     """Write figures/index.json: the files that were drawn, with their hashes."""
-    write_record(results, INDEX, {"files": {path.name: file_hash(path) for path in paths}})
+    hashes = {path.name: file_hash(path) for path in paths}
+    write_record(results, INDEX, {"files": hashes, SHOWS: hashes_of(results, HASHES)})
 
 
 def check_index(results: Path) -> None:

@@ -6,6 +6,7 @@ of files, the counts of jobs and the estimate are made from it (`study.smk`, `jo
 
 from __future__ import annotations
 
+import graphlib
 import importlib
 import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -234,14 +235,17 @@ class Kind:
 
     def write_pages(self, tables: Tables) -> Path:
         """Write report.html and what belongs to it, and last of all their hashes; returns the report's path."""
+        from ptydesign.study.figures import INDEX
         from ptydesign.study.page import PAGES, write_page
-        from ptydesign.study.records import file_hash, write_record
+        from ptydesign.study.records import SHOWS, file_hash, hashes_of, write_record
+        from ptydesign.study.tables import HASHES
 
         folder = tables.folder
         (folder / PAGES).unlink(missing_ok=True)  # if this ends half-way, pages without hashes are made again
         paths = self.write_also(tables)
         report = write_page(tables, self.make_page(tables), self.pictures)
-        write_record(folder, PAGES, {"files": {path.name: file_hash(path) for path in (*paths, report)}})
+        hashes = {path.name: file_hash(path) for path in (*paths, report)}
+        write_record(folder, PAGES, {"files": hashes, SHOWS: hashes_of(folder, HASHES, INDEX)})
         return report
 
     @property
@@ -270,6 +274,18 @@ class Run:
     def settings_hash(self, step: str, which: Which | None = None) -> str:
         """Hash of `settings`: a job refuses to run if the study file was changed after the graph of jobs was made."""
         return digest(self.settings(step, which))[:12]
+
+    @cached_property
+    def made_with(self) -> dict[str, str]:
+        """Hashes of settings by file: those of its job, and of all jobs that its inputs come from."""
+        jobs = list(self.kind.jobs(self.resolved))
+        maker = {file: number for number, job in enumerate(jobs) for file in job.outputs}
+        needs = {number: {maker[f] for f in job.inputs if f in maker} for number, job in enumerate(jobs)}
+        found: dict[int, str] = {}
+        for number in graphlib.TopologicalSorter(needs).static_order():
+            earlier = sorted(found[one] for one in needs[number])
+            found[number] = digest([jobs[number].settings, earlier])[:12]
+        return {file: found[number] for file, number in maker.items()}
 
     @cached_property
     def memory_gib(self) -> Mapping[str, float]:

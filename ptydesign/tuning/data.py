@@ -72,11 +72,12 @@ def scan(resolved: Any, repeat: int) -> Path:
     for name, (first, second, truth) in pairs.items():
         folder = f"data/{name}"
         seed = seed_of(study.seed, "heldout", repeat)
-        content = hashlib.sha256()
+        content, hashes = hashlib.sha256(), {}
         for word, dataset, number in (("first", first, 0), ("second", second, 1)):
             kept, out = hold_out(dataset, study.agreement.heldout, seed + number)
             for file, one in ((f"{folder}/{word}.h5", kept), (f"{folder}/{word}-heldout.h5", out)):
                 io.write_dataset(results / file, one, resolved.place(file))
+                hashes[Path(file).name] = io.written_hash(results / file)
             for array in (kept.patterns, kept.positions_a, out.patterns, out.positions_a, kept.mask):
                 content.update(np.ascontiguousarray(array).tobytes())
             if kept.probe_guess is not None:
@@ -85,28 +86,37 @@ def scan(resolved: Any, repeat: int) -> Path:
         if truth is not None:
             file = f"{folder}/{TRUTH}"
             io.write_truth(results / file, truth, resolved.place(file))
+            hashes[TRUTH] = io.written_hash(results / file)
             content.update(np.ascontiguousarray(truth.phase_rad).tobytes())
         counts = float(np.mean(np.sum(first.patterns, axis=(1, 2))))
         entries[name] = {"digest": content.hexdigest()[:32], "positions": len(first.positions_a), "counts": counts}
-        entries[name]["truth"] = truth is not None
+        entries[name] |= {"truth": truth is not None, "files": hashes}
     return resolved.write_json(scope.DATA.format(repeat=repeat), entries)
 
 
 def read_pair(results: Path, repeat: int, name: str) -> Pair:
     """A pair of scans that `scan` made. Raises InputError."""
-    entries: Mapping[str, Any] = read_record(results, scope.DATA.format(repeat=repeat))
+    record = scope.DATA.format(repeat=repeat)
+    entries: Mapping[str, Any] = read_record(results, record)
+    again = f"Delete {results / record} and run the study's snakemake command again."
+
+    def place(file: str) -> tuple[Path, str]:
+        """Where a file of the pair lies and what it must say that it is, if it is the one that was written with the
+        record."""
+        path = results / f"data/{name}/{file}"
+        if (found := io.written_hash(path)) != entries[name]["files"].get(file):
+            raise InputError(str(path), f"must be what was made with {record}", found, again)
+        return path, place_of(results, f"data/{name}/{file}")
 
     def read(file: str) -> Dataset:
-        place = f"data/{name}/{file}.h5"
         try:
-            return io.read_dataset(results / place, of=place_of(results, place))
+            path, of = place(file)
+            return io.read_dataset(path, of=of)
         except InputError as error:
-            mend = f"Delete {results / scope.DATA.format(repeat=repeat)} and run the study's snakemake command again."
-            raise InputError(error.field, error.rule, error.value, mend) from None
+            raise InputError(error.field, error.rule, error.value, again) from None
 
-    kept, out = (tuple(read(f"{word}{end}") for word in ("first", "second")) for end in ("", "-heldout"))
-    file = f"data/{name}/{TRUTH}"
-    truth = (results / file, place_of(results, file)) if entries[name]["truth"] else (None, None)
+    kept, out = (tuple(read(f"{word}{end}.h5") for word in ("first", "second")) for end in ("", "-heldout"))
+    truth = place(TRUTH) if entries[name]["truth"] else (None, None)
     return Pair(kept, out, entries[name]["digest"], *truth)  # type: ignore[arg-type]
 
 

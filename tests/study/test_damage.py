@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from ptydesign import compiled, io
+from ptydesign.cli import main
 from ptydesign.errors import InputError
 from ptydesign.study import tables
 from ptydesign.study.damage import remove_damaged
+from ptydesign.study.figures import INDEX
 from ptydesign.study.page import PAGES
-from ptydesign.study.records import read_record, write_record
+from ptydesign.study.records import made_with, place_of, read_record, write_record
 from ptydesign.study.rounds import Rounds, read_round
 from ptydesign.study.store import PointStore, digest
 
@@ -166,6 +169,68 @@ def test_pages_that_were_cut_or_changed_are_made_again(studies, tmp_path, capsys
     remove_damaged(study.run)
     assert not {report, picture, study.results / "figures" / "index.json"} & set(study.results.rglob("*"))
     assert f"{picture} is damaged" in capsys.readouterr().err
+
+
+def reseed(study, **changed):
+    """The study as it is with other values in its file."""
+    path = study.folder / "study.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changed}, sort_keys=False))
+    return study
+
+
+def test_a_hash_of_settings_has_all_that_a_file_comes_from(studies, tmp_path):
+    study = studies["compare"].copy(tmp_path / "place")
+    first = study.run.made_with
+    assert {file for job in study.jobs() for file in job.outputs} == set(first)
+    assert reseed(study, title="Another title").run.made_with == first
+    assert not set(first.values()) & set(reseed(study, seed=7).run.made_with.values())
+
+
+def test_a_file_of_other_settings_is_refused_and_made_again(studies, tmp_path, capsys):
+    study = studies["compare"].copy(tmp_path / "place")
+    file = next(file for job in study.jobs() for file in job.outputs if file.endswith(".json"))
+    content = read_record(study.results, file)
+    with made_with(study.results, {file: "0" * 12}):
+        write_record(study.results, file, content)
+    assert read_record(study.results, file) == content  # whoever looks at results need not have the study
+    assert main(study.command("collect")) == 2
+    said = capsys.readouterr().err
+    assert f"{study.results / file}: must be made with the study's settings" in said
+    remove_damaged(study.run)
+    said = capsys.readouterr().err
+    assert not (study.results / file).exists()
+    assert f"so made again: {file}\n" in said
+    assert "warning" not in said
+    assert (study.results / "tables" / "hashes.json").exists()
+
+
+def test_a_study_with_another_seed_begins_anew_with_one_calm_line(studies, tmp_path, capsys):
+    study = reseed(studies["compare"].copy(tmp_path / "place"), seed=7)
+    remove_damaged(study.run)
+    said = capsys.readouterr().err
+    assert said.count("made with other settings") == said.count("\n") == 1
+    assert not any((study.results / file).exists() for file in study.run.made_with)
+    assert not (study.results / "report.html").exists()
+
+
+def test_figures_of_other_tables_are_made_again(studies, tmp_path, capsys):
+    study = studies["compare"].copy(tmp_path / "place")
+    record = read_record(study.results, INDEX)
+    write_record(study.results, INDEX, {**record, "from": {tables.HASHES: "0" * 32}})
+    remove_damaged(study.run)
+    assert not (study.results / INDEX).exists()
+    assert not (study.results / "report.html").exists()
+    assert f"made again: {INDEX}" in capsys.readouterr().err
+
+
+def test_an_hdf5_file_says_with_which_settings_it_was_made(tmp_path):
+    group = {"a": {"arrays": {"b": io.Array(np.ones((2, 3)), "rad", "y,x")}, "attrs": {}}}
+    with made_with(tmp_path, {"images.h5": "1" * 12}):
+        io.write_images(tmp_path / "images.h5", group, place_of(tmp_path, "images.h5"))
+        assert io.read_images(tmp_path / "images.h5", place_of(tmp_path, "images.h5"))
+    assert io.read_images(tmp_path / "images.h5", place_of(tmp_path, "images.h5"))
+    with made_with(tmp_path, {"images.h5": "2" * 12}), pytest.raises(InputError, match=r"2222.*got '1111"):
+        io.read_images(tmp_path / "images.h5", place_of(tmp_path, "images.h5"))
 
 
 def test_half_written_compiled_code_is_removed_once_with_one_line(tmp_path, capsys):

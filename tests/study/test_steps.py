@@ -172,7 +172,7 @@ def test_damage_of_any_file_is_found_before_work_starts(kind, studies, tmp_path)
     files = [file for job in study.jobs() for file in study.files(job) if file.suffix in (".json", ".csv", ".h5")]
     hashes = [file for file in files if file.name == "hashes.json"]
     files = [file for file in files if file not in hashes] + [results / "resolved.yaml"]
-    for some, damages in ((files, ("cut", "flip", "empty", "less")), (hashes, ("less", "empty"))):
+    for some, damages in ((files, ("cut", "flip", "empty", "less", "bare")), (hashes, ("less", "empty", "bare"))):
         for damage in damages:
             whole = {file: file.read_bytes() for file in some}
             for file in some:
