@@ -180,7 +180,8 @@ def _reconstruct(
                 kept_s = clock.seconds
         if last:
             break
-        LOG.info(outcome.reason)
+        if outcome.status != "all_sweeps_done":  # which speaks of the whole plan
+            LOG.info(outcome.reason)
     keep(state, memory, positions)
     return without_padding(state, count), history_of(record), outcome
 
