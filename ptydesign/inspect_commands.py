@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ptydesign.commands import check_new, keep_compiled_code, read_data
+from ptydesign.commands import check_new, keep_compiled_code
+from ptydesign.given import read_data
 
 if TYPE_CHECKING:
     from ptydesign.reconstruct.calibrate import Curve

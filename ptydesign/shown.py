@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 
@@ -42,3 +44,24 @@ class Exported(Explored):
     def to_hyperspy(self) -> Any:
         """HyperSpy signals by name, with calibrated axes. Raises InputError where HyperSpy isn't installed."""
         return _call("arrays:to_hyperspy", self)
+
+
+def brief(self: Any) -> str:
+    """`repr` of data and results: a line for each field, arrays as their type and shape."""
+    lines = [f"{type(self).__name__}:"]
+    for one in fields(self):
+        value = getattr(self, one.name)
+        if value is not None:
+            lines.append(f"  {one.name}: {_in_words(value)}")
+    return "\n".join(lines)
+
+
+def _in_words(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype") and value.shape:
+        return f"{value.dtype} {' x '.join(map(str, value.shape))}"
+    if isinstance(value, Mapping) and value:
+        items = [f"{key} {_in_words(item)}" if hasattr(item, "shape") else str(key) for key, item in value.items()]
+        return ", ".join(items)
+    if is_dataclass(value) and type(value).__repr__ is brief:
+        return brief(value).replace("\n", "\n  ")
+    return str(value)

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ import numpy as np
 
 from ptydesign.errors import InputError
 from ptydesign.grids import Grid
-from ptydesign.shown import Exported, Shown
+from ptydesign.shown import Exported, Shown, brief
 
 
 @dataclass(frozen=True)
@@ -68,27 +68,6 @@ class Scan:
     line_noise_a: float = 0.0
     aspect_error: float = 0.0
     shear_error: float = 0.0
-
-
-def brief(self: Any) -> str:
-    """`repr` of data and results: a line for each field, arrays as their type and shape."""
-    lines = [f"{type(self).__name__}:"]
-    for one in fields(self):
-        value = getattr(self, one.name)
-        if value is not None:
-            lines.append(f"  {one.name}: {_in_words(value)}")
-    return "\n".join(lines)
-
-
-def _in_words(value: Any) -> str:
-    if hasattr(value, "shape") and hasattr(value, "dtype") and value.shape:
-        return f"{value.dtype} {' x '.join(map(str, value.shape))}"
-    if isinstance(value, Mapping) and value:
-        items = [f"{key} {_in_words(item)}" if hasattr(item, "shape") else str(key) for key, item in value.items()]
-        return ", ".join(items)
-    if is_dataclass(value) and type(value).__repr__ is brief:
-        return brief(value).replace("\n", "\n  ")
-    return str(value)
 
 
 @dataclass(frozen=True)

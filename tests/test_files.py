@@ -113,7 +113,7 @@ def test_broken_and_foreign_files_are_refused(tmp_path, result):
         io.read_dataset(broken)
     for change, words in (
         (lambda f: f.attrs.update(schema=io.SCHEMA + 1), "Update ptydesign"),
-        (lambda f: f.attrs.update(attributes="{"), "complete HDF5 file"),
+        (lambda f: f.attrs.update(attributes="{"), "attributes: must be JSON"),
         (lambda f: f.attrs.update(attributes=json.dumps({"plan": {}})), "must hold what was written"),
         (lambda f: f.attrs.pop("hash"), "it has no hash"),
         (lambda f: f.__delitem__("state/probe"), "state/probe"),
