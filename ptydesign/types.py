@@ -246,8 +246,7 @@ class Dataset(Exported):
                 "Subtract less, set bad pixels to 0, and mask them.",
             )
 
-    def _check_optics(self) -> None:
-        """Numbers in another unit give a picture too, of something else."""
+    def _check_optics(self) -> None:  # numbers in another unit give a picture too, of something else
         if not LEAST_KV <= self.voltage_kv <= MOST_KV:
             rule = f"must be an acceleration voltage in kV, {LEAST_KV:g} to {MOST_KV:g}"
             raise InputError("dataset.voltage_kv", rule, self.voltage_kv, "Correct it in the data's calibration.")
@@ -257,7 +256,7 @@ class Dataset(Exported):
             if not math.isfinite(value):
                 raise InputError(f"dataset.optics.{name}", "must be finite", value, "Correct it, or leave it out.")
             if abs(value) > MOST_ABERRATION:
-                rule = f"must be between -{MOST_ABERRATION:g} and {MOST_ABERRATION:g} (angstrom or rad)"
+                rule = f"must be at most {MOST_ABERRATION:g} (angstrom or rad) in size"
                 raise InputError(f"dataset.optics.{name}", rule, value, "Correct it, or leave it out.")
         angle, voltage = self.optics.semiangle_rad, self.optics.voltage_kv
         if not 0 < angle < MOST_RAD:
