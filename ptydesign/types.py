@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
@@ -246,17 +245,16 @@ class Dataset(Exported):
                 "Subtract less, set bad pixels to 0, and mask them.",
             )
 
-    def _check_optics(self) -> None:  # numbers in another unit give a picture too, of something else
+    def _check_optics(self) -> None:
+        """Numbers in another unit give a picture too, of something else."""
         if not LEAST_KV <= self.voltage_kv <= MOST_KV:
             rule = f"must be an acceleration voltage in kV, {LEAST_KV:g} to {MOST_KV:g}"
             raise InputError("dataset.voltage_kv", rule, self.voltage_kv, "Correct it in the data's calibration.")
         if self.optics is None:
             return
         for name, value in vars(self.optics).items():
-            if not math.isfinite(value):
-                raise InputError(f"dataset.optics.{name}", "must be finite", value, "Correct it, or leave it out.")
-            if abs(value) > MOST_ABERRATION:
-                rule = f"must be at most {MOST_ABERRATION:g} (angstrom or rad) in size"
+            if not abs(value) <= MOST_ABERRATION:  # nor NaN
+                rule = f"must be finite, and at most {MOST_ABERRATION:g} (angstrom or rad) in size"
                 raise InputError(f"dataset.optics.{name}", rule, value, "Correct it, or leave it out.")
         angle, voltage = self.optics.semiangle_rad, self.optics.voltage_kv
         if not 0 < angle < MOST_RAD:
