@@ -173,8 +173,7 @@ class Potential:
 
 
 BLOCK_BYTES = 2**22
-LEAST_KV, MOST_KV, MOST_RAD = 1.0, 3000.0, 0.2  # beyond, a number is in another unit
-MOST_ABERRATION = 1e10  # in angstrom (1 m) or rad: no lens has it
+LEAST_KV, MOST_KV, MOST_RAD, MOST_ABERRATION = 1.0, 3000.0, 0.2, 1e10  # beyond, a number is in another unit
 
 
 def blocks(patterns: np.ndarray) -> Iterator[np.ndarray]:
