@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -153,8 +152,7 @@ class Potential:
 
 
 BLOCK_BYTES = 2**22
-LEAST_KV, MOST_KV, MOST_RAD = 1.0, 3000.0, 0.2  # beyond, a number is in another unit
-MOST_ABERRATION = 1e10  # in angstrom (1 m) or rad: no lens has it
+LEAST_KV, MOST_KV, MOST_RAD, MOST_ABERRATION = 1.0, 3000.0, 0.2, 1e10  # beyond, a number is in another unit
 
 
 def blocks(patterns: np.ndarray) -> Iterator[np.ndarray]:
@@ -233,10 +231,8 @@ class Dataset(Exported):
         if self.optics is None:
             return
         for name, value in vars(self.optics).items():
-            if not math.isfinite(value):
-                raise InputError(f"dataset.optics.{name}", "must be finite", value, "Correct it, or leave it out.")
-            if abs(value) > MOST_ABERRATION:
-                rule = f"must be between -{MOST_ABERRATION:g} and {MOST_ABERRATION:g} (angstrom or rad)"
+            if not abs(value) <= MOST_ABERRATION:  # nor NaN
+                rule = f"must be finite, and at most {MOST_ABERRATION:g} (angstrom or rad) in size"
                 raise InputError(f"dataset.optics.{name}", rule, value, "Correct it, or leave it out.")
         angle, voltage = self.optics.semiangle_rad, self.optics.voltage_kv
         if not 0 < angle < MOST_RAD:

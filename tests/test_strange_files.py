@@ -112,7 +112,10 @@ SAID = {
     "huge pixel": (lambda f: attributed(f, pixel_a=[0.5, 1e300]), "dataset.pixel_a: must be .* 0.001 to 10000"),
     "pixel of text": (lambda f: attributed(f, pixel_a=["0.5", "0.5"]), "dataset.pixel_a: must be a number"),
     "one pixel": (lambda f: attributed(f, pixel_a=0.5), "dataset.pixel_a: must be a list"),
-    "defocus": (lambda f: attributed(f, optics__defocus_a=1e300), "optics.defocus_a: must be between -1e.10 and 1e.10"),
+    "defocus": (
+        lambda f: attributed(f, optics__defocus_a=1e300),
+        "defocus_a: must be finite, and at most 1e.10",
+    ),
     "long number": (lambda f: attributed(f, voltage_kv=10**400), "voltage_kv: must be a number that a computer can"),
     "provenance": (lambda f: attributed(f, provenance=[1]), "dataset.provenance: must be a mapping"),
     "calibration": (
