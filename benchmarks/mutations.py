@@ -72,7 +72,7 @@ def cases(studies: Path, place: Path) -> list[Case]:
 def _of_data(place: Path) -> Iterator[Case]:
     from ptydesign import io as files
     from ptydesign.api import read_plan
-    from ptydesign.commands import read_data
+    from ptydesign.given import read_data
     from ptydesign.types import Dataset, Grid, Optics, Outcome, ReconState, Reconstruction
 
     folder = place / "data"
@@ -144,7 +144,7 @@ def _of_data(place: Path) -> Iterator[Case]:
 def _resume(path: Path) -> Any:
     """What `reconstruct --resume` reads of a checkpoint before it computes."""
     from ptydesign.api import read_plan
-    from ptydesign.commands import read_data
+    from ptydesign.given import read_data
     from ptydesign.reconstruct import checkpoint
 
     data, plan = read_data(path.parent / "data.h5"), read_plan(path.parent / "short.yaml")
