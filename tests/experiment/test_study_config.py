@@ -371,7 +371,7 @@ def test_a_probe_wider_than_the_window_is_warned_of(tmp_path):
 def test_searches_are_static(tmp_path):
     found = scope.searches(resolved(tmp_path, search__points=6, search__batch=4).study)
     assert found["bo-2000"].sizes == (4, 4, 2)
-    assert found["random-2000"].sizes == (10,)
+    assert found["random-2000"].sizes == (4 + 6 + 2,)  # as many as the search, those one by one included
     assert found["map-2000"].sizes == (4,)
     assert [list(found["random-2000"].indices(0, c)) for c in range(5)] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
     assert found["bo-2000"].trial_files(1) == [f"search/bo-2000/round-1/chunk-{c}.json" for c in (0, 1)]
