@@ -179,9 +179,9 @@ def same(mine: Path, before: Path) -> bool:
 
 
 def cut(path: Path, rng: random.Random, others: list[Path]) -> None:
-    """The file ends somewhere."""
+    """The file ends somewhere before its last word: one that lacks its last line break alone still says all."""
     content = path.read_bytes()
-    path.write_bytes(content[: rng.randrange(1, max(2, len(content)))])
+    path.write_bytes(content[: rng.randrange(1, max(2, len(content.rstrip())))])
 
 
 def flip(path: Path, rng: random.Random, others: list[Path]) -> None:

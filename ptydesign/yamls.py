@@ -74,7 +74,18 @@ def _measure(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, i
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML loader that refuses a key given twice (the first value would silently be lost)."""
+    """YAML loader that refuses a key given twice (the first value would silently be lost), and what is nested too deep
+    as soon as it is."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.depth > DEEPEST:
+            raise _TooLarge
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen: set = set()
