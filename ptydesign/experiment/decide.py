@@ -1,6 +1,6 @@
 """Which design of a dose wins, after how many sweeps, and how sure that is: fresh noise until it is known.
 
-What the search may have missed is tried first; contenders are what a model of all trials can't tell from its optimum.
+What other doses found is tried first (`refine`); contenders are what a model of all trials can't tell from its optimum.
 
 A contender's reconstruction ends at the sweep that is best on average over its draws. The reference's plan and stop are
 found from draws of its own in the same way, so that both designs are judged at their best.
@@ -14,12 +14,11 @@ from typing import Any
 
 from ptydesign.experiment import scope
 from ptydesign.experiment.points import experiment_at, of_experiment
-from ptydesign.experiment.refine import Attempts, refine
+from ptydesign.experiment.refine import exchanged
 from ptydesign.experiment.resolve import Resolved
-from ptydesign.experiment.search import Runner, all_observations, study_at
+from ptydesign.experiment.search import Runner, study_at
 from ptydesign.experiment.trial import Trial, common_stop, value_at
 from ptydesign.study.decide import Standing, decide
-from ptydesign.study.file import dose_name
 from ptydesign.study.progress import Progress
 
 FIRST = 1000  # numbers of these draws come after it, so that a validation has none of their noise
@@ -67,11 +66,13 @@ def decide_winner(resolved: Resolved, dose: str, progress: Progress | None = Non
     A search without a success has a null winner."""
     study, runner = resolved.study, Runner(resolved, progress)
     found, tuned = scope.winner(study, dose), scope.tuned(study, dose)
-    best = resolved.read_json(found.best_file)
-    known, more_trials = _refined(runner, dose, best)
+    if study.decision.draws:
+        known = exchanged(runner, dose)
+    else:
+        known = {**resolved.read_json(found.best_file), "refined": [], "gain": None}
     content, spent = _decided(runner, dose, "search", known["contenders"], known)
-    content |= {"refined": more_trials, "expected_gain": known["gain"]}
-    spent += len(more_trials)
+    content |= {"refined": known["refined"], "expected_gain": known["gain"]}
+    spent += len(known["refined"])
     reference = [study.reference.point]
     if tuned is not None:
         plans = resolved.read_json(tuned.best_file)
@@ -89,22 +90,6 @@ def decide_winner(resolved: Resolved, dose: str, progress: Progress | None = Non
     if progress is not None:
         progress.spare(f"decision/{dose}", scope.decision_trials(study) - spent)
     return resolved.write_json(scope.DECISION.format(dose=dose), {"dose_e_per_a2": found.dose_e_per_a2, **content})
-
-
-def _refined(runner: Runner, dose: str, best: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(contenders, ranges of the parameters and the worst score, records of more trials), by a model of the search's
-    trials and of these; of the search alone if nothing is to be drawn, or there is no model."""
-    study, own = runner.resolved.study, scope.winner(runner.resolved.study, dose)
-    known = {name: best[name] for name in ("contenders", "tolerance", "worst")} | {"gain": None}
-    if not study.decision.draws:
-        return known, []
-    doses = study.doses_e_per_a2 if study.decision.others else (own.dose_e_per_a2,)
-    searches = {dose: scope.winner(study, dose_name(dose)) for dose in doses}
-    tried = {dose: all_observations(runner.resolved, search) for dose, search in searches.items()}
-    found = {dose: runner.resolved.read_json(search.best_file)["contenders"] for dose, search in searches.items()}
-    attempts = Attempts(runner, dose)
-    refined = refine(study, tried, own.dose_e_per_a2, found, attempts)
-    return known | ({} if refined is None else vars(refined)), attempts.records
 
 
 def _decided(

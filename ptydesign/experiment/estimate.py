@@ -56,10 +56,17 @@ def search_work(study: StudyConfig) -> dict[str, float]:
     return work
 
 
+def refining_work(study: StudyConfig) -> float:
+    """Work of all trials one by one after the searches, at most, in FFT units."""
+    each = scope.refinements(study) - scope.from_others(study)
+    return len(scope.refined(study)) * each * _mean_work(study, samples(study))
+
+
 def decision_work(study: StudyConfig) -> float:
-    """Work of all draws that decide, at most, in FFT units."""
+    """Work of all draws that decide, and of the trials before them, at most, in FFT units."""
     reference = [at_point(study.experiment, study.reference.point)]
-    total, own = scope.decision_trials(study), study.decision.first
+    before = scope.refinements(study) - scope.from_others(study)
+    total, own = scope.decision_trials(study) - before, study.decision.first
     own = own if study.tuned_space is None else total // 2
     each = (total - own) * _mean_work(study, samples(study)) + own * _mean_work(study, reference)
     return len(study.doses_e_per_a2) * each

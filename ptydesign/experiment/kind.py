@@ -3,6 +3,7 @@
 results/<study>[-<scale>]/
   resolved.yaml, potential.json
   search/<search>-<dose>/             rounds and best.json, as ptydesign.study.rounds has them
+  search/bo-<dose>/refined.json       trials one by one after the rounds
   search/bo-<dose>/decision.json      which contender wins, and how sure that is
   validation/<dose>-<simulator>.json  winners and the reference, simulated again
   tables/, figures/, report.html, logs/
@@ -36,11 +37,23 @@ def _unordered(resolved: Resolved) -> list[Which]:
     return rounds.chunked(s for s in _searches(resolved).values() if not s.ordered)
 
 
+def _found(resolved: Resolved, dose: str) -> list[str]:
+    return [scope.winner(resolved.study, one).best_file for one in _helping(resolved, dose)]
+
+
 def _contenders(resolved: Resolved, dose: str) -> list[str]:
     study = resolved.study
-    doses = [which["dose"] for which in scope.doses(study)] if study.decision.others else [dose]
-    found = [*(scope.winner(study, one) for one in doses), scope.tuned(study, dose)]
-    return [search.best_file for search in found if search is not None]
+    tuned = scope.tuned(study, dose)
+    found = [scope.winner(study, dose).best_file]
+    if study.decision.draws:
+        found = [scope.REFINED_FILE.format(dose=one) for one in _helping(resolved, dose)]
+    return found if tuned is None else [*found, tuned.best_file]
+
+
+def _helping(resolved: Resolved, dose: str) -> list[str]:
+    """Doses whose trials help one, by their names."""
+    study = resolved.study
+    return [which["dose"] for which in scope.doses(study)] if study.decision.others else [dose]
 
 
 def _winner(resolved: Resolved, dose: str, simulator: str) -> list[str]:
@@ -100,6 +113,12 @@ def _chosen(resolved: Resolved, search: str) -> dict[str, Any]:
     }
 
 
+def _refined(resolved: Resolved, dose: str) -> dict[str, Any]:
+    more = {n: resolved.content["decision"][n] for n in ("refine", "others", "zone", "contenders")}
+    kernel = {"kernel": resolved.content["search"]["kernel"]}
+    return {**_trial(resolved), **_model(resolved), **kernel, **more, **versions("decision")}
+
+
 def _decided(resolved: Resolved, dose: str) -> dict[str, Any]:
     extra = {n: resolved.content[n] for n in ("reference", "decision", "objective")}
     return {**_trial(resolved), **extra, **versions("decision")}
@@ -134,6 +153,19 @@ SAMPLE = replace(
     help="Evaluate one chunk of the random search or of the map.",
     each=_unordered,
     priority=0,
+)
+REFINE = Step(
+    "refine",
+    "Try at a dose what the others found, and then point by point what a model expects most of.",
+    "ptydesign.experiment.refine:refine_search",
+    (scope.REFINED_FILE,),
+    each=lambda resolved: scope.refined(resolved.study),
+    needs=(POTENTIAL_FILE, _found),
+    depends=_refined,
+    memory="trial",
+    priority=15,
+    progress=True,
+    jax=True,
 )
 DECIDE = Step(
     "decide",
@@ -171,14 +203,18 @@ COLLECT = Step(
     memory="tables",
     local=True,
 )
-STEPS = (POTENTIAL, ROUND, PROPOSE, EVALUATE, SAMPLE, CHOOSE, DECIDE, VALIDATE, COLLECT)
+STEPS = (POTENTIAL, ROUND, PROPOSE, EVALUATE, SAMPLE, CHOOSE, REFINE, DECIDE, VALIDATE, COLLECT)
 
 
 def work(resolved: Resolved) -> dict[str, Work]:
     """Of each step. Compiling, once for all, is shared between them."""
     study, found = resolved.study, _searches(resolved)
     each = estimate.search_work(study)
-    units = {DECIDE.name: estimate.decision_work(study), VALIDATE.name: estimate.validation_work(study)}
+    units = {
+        REFINE.name: estimate.refining_work(study),
+        DECIDE.name: estimate.decision_work(study),
+        VALIDATE.name: estimate.validation_work(study),
+    }
     for step in (ROUND, EVALUATE, SAMPLE):
         jobs = [(found[w["search"]], w["round"], w.get("chunk", 0)) for w in step.each(resolved)]
         units[step.name] = sum(each[search.name] * len(search.indices(r, chunk)) for search, r, chunk in jobs)

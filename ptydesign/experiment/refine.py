@@ -4,12 +4,16 @@ A search proposes many points at a time, and so may leave a narrow optimum betwe
 result of the one before it. The first points are what the searches of the other doses found, since the best design
 changes little from dose to dose, and the model is of the trials of all doses. The end is decided: no more trials once
 the model expects too little of another one.
+
+Doses are refined beside each other, and one may find there what another one lacks. So all is said and done twice:
+before its contenders are drawn, each dose tries what the others have found by then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ptydesign.design.settings import Observation
@@ -17,8 +21,11 @@ from ptydesign.design.space import Point, Space
 from ptydesign.experiment import scope
 from ptydesign.experiment.config import StudyConfig
 from ptydesign.experiment.points import experiment_at
-from ptydesign.experiment.search import Runner, study_at
+from ptydesign.experiment.resolve import Resolved
+from ptydesign.experiment.search import Runner, all_observations, study_at
 from ptydesign.experiment.trial import Trial, objective_value
+from ptydesign.study.file import dose_name
+from ptydesign.study.progress import Progress
 
 FIRST = 20_000  # numbers of these draws of noise come after it, apart from all others
 OTHERS, MODEL = "others", "model"  # where a point comes from
@@ -41,9 +48,54 @@ class Refined:
     gain: float
 
 
-def refine(study: StudyConfig, tried: Tried, own: float, found: Found, attempt: Attempt) -> Refined | None:
-    """Try at the dose `own` what the other doses' searches found, and then what a model asks for; None where there is
-    too little for a model. tried: trials of each dose's search; found: its contenders, the best first.
+def refine_search(resolved: Resolved, dose: str, progress: Progress | None = None) -> Path:
+    """Go on after the search of a dose; write refined.json: the records of the trials, contenders, ranges, gain."""
+    study = resolved.study
+    at = {
+        dose_name(one): resolved.read_json(scope.winner(study, dose_name(one)).best_file) for one in _doses(study, dose)
+    }
+    found, attempts = at[dose], Attempts(Runner(resolved, progress), dose)
+    known = {name: found[name] for name in ("contenders", "tolerance", "worst")} | {"gain": None}
+    tried = {one["dose_e_per_a2"]: all_observations(resolved, scope.winner(study, name)) for name, one in at.items()}
+    contenders = {one["dose_e_per_a2"]: one["contenders"] for one in at.values()}
+    refined = refine(study, tried, found["dose_e_per_a2"], contenders, attempts, study.decision.refine)
+    known |= {} if refined is None else vars(refined)
+    content = {"dose_e_per_a2": found["dose_e_per_a2"], "refined": attempts.records, **known}
+    return resolved.write_json(scope.REFINED_FILE.format(dose=dose), content)
+
+
+def exchanged(runner: Runner, dose: str) -> dict[str, Any]:
+    """As refined.json of a dose has it, after it tried what the other doses found when they were refined."""
+    study, resolved = runner.resolved.study, runner.resolved
+    at = {
+        dose_name(one): resolved.read_json(scope.REFINED_FILE.format(dose=dose_name(one)))
+        for one in _doses(study, dose)
+    }
+    known = at[dose]
+    if len(at) == 1:
+        return known
+    tried = {
+        one["dose_e_per_a2"]: [
+            *all_observations(resolved, scope.winner(study, name)),
+            *(_observation(study, record) for record in one["refined"]),
+        ]
+        for name, one in at.items()
+    }
+    attempts = Attempts(runner, dose, known["refined"])
+    contenders = {one["dose_e_per_a2"]: one["contenders"] for one in at.values()}
+    left = study.decision.refine - sum(record["found"] == MODEL for record in known["refined"])
+    refined = refine(study, tried, known["dose_e_per_a2"], contenders, attempts, left)
+    return {**known, "refined": attempts.records, **({} if refined is None else vars(refined))}
+
+
+def _doses(study: StudyConfig, dose: str) -> Sequence[float]:
+    """Doses whose trials help one: all, or itself."""
+    return study.doses_e_per_a2 if study.decision.others else (scope.winner(study, dose).dose_e_per_a2,)
+
+
+def refine(study: StudyConfig, tried: Tried, own: float, found: Found, attempt: Attempt, left: int) -> Refined | None:
+    """Try at the dose `own` what the other doses found, and then what a model asks for; None where there is too little
+    for a model. tried: trials of each dose; found: its contenders, the best first; left: how many a model may ask for.
 
     The model is of the trials of all doses, if they help each other. Contenders and tolerances are of the dose's own.
     """
@@ -65,7 +117,6 @@ def refine(study: StudyConfig, tried: Tried, own: float, found: Found, attempt: 
         known = model()
     if known is None:
         return None
-    left = config.refine
     while True:
         point, gain = known.challenger()
         if left == 0 or gain < scope.WORTH * config.zone:
@@ -83,11 +134,12 @@ def _various(seen: Sequence[Observation]) -> bool:
 
 
 class Attempts:
-    """Trials of a dose with noise of their own, and their records: with the point, and as `found` OTHERS or MODEL."""
+    """Trials of a dose with noise of their own, and their records: with the point, and as `found` OTHERS or MODEL.
+    made: records of earlier ones."""
 
-    def __init__(self, runner: Runner, dose: str):
+    def __init__(self, runner: Runner, dose: str, made: Sequence[dict[str, Any]] = ()):
         self.runner, self.dose, self.study = runner, dose, runner.resolved.study
-        self.records: list[dict[str, Any]] = []
+        self.records: list[dict[str, Any]] = list(made)
 
     def __call__(self, point: Mapping[str, Any], found: str) -> Observation:
         """Make the next one."""
@@ -96,7 +148,11 @@ class Attempts:
         name = f"decision/{self.dose}/refine/{index}"
         key, result = self.runner.run(trial, name, study=study_at(self.study, point), point=point)
         self.records.append({"index": index, "point": dict(point), "found": found, "key": key, **result})
-        return Observation(point, objective_value(self.study, result), result["reason"])
+        return _observation(self.study, self.records[-1])
+
+
+def _observation(study: StudyConfig, record: Mapping[str, Any]) -> Observation:
+    return Observation(record["point"], objective_value(study, record), record["reason"])
 
 
 def _new(space: Space, tried: Sequence[Observation], points: Sequence[Point]) -> list[Point]:

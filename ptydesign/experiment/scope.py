@@ -18,9 +18,10 @@ from ptydesign.study.rounds import Rounds
 BO, TUNED, RANDOM, MAP = "bo", "tuned", "random", "map"
 REFINED = "refined"  # trials after the rounds of a search
 PLAIN = ", default reconstruction"  # what a design is called that has the study's plan
-SHARED = 2  # contenders of each other dose's search that are tried at a dose
+SHARED = 2  # contenders of each other dose that are tried at a dose, after its search and again before its decision
 WORTH = 0.1  # of the indifference zone: what another trial after a search must be expected to gain
 WITHIN = 0.05  # of the best objective: what counts as nearly as good
+REFINED_FILE = "search/bo-{dose}/refined.json"
 DECISION = "search/bo-{dose}/decision.json"
 VALIDATION = "validation/{dose}-{simulator}.json"
 TABLES = (
@@ -114,12 +115,20 @@ def doses(study: StudyConfig) -> list[Which]:
     return [{"dose": dose_name(dose)} for dose in study.doses_e_per_a2]
 
 
+def refined(study: StudyConfig) -> list[Which]:
+    """Jobs that go on after the search of a dose; none where nothing is drawn."""
+    return doses(study) if study.decision.draws else []
+
+
 def refinements(study: StudyConfig) -> int:
-    """Most trials of a dose after its search."""
-    config, others = study.decision, len(study.doses_e_per_a2) - 1
-    if not config.draws:
-        return 0
-    return config.refine + (1 + SHARED * others if config.others and others else 0)  # 1: the optimum of all doses
+    """Most trials of a dose after its search, before its contenders are drawn."""
+    return study.decision.refine + 2 * from_others(study) if study.decision.draws else 0
+
+
+def from_others(study: StudyConfig) -> int:
+    """Most trials of a dose at once of what the other doses found, and of the optimum of all."""
+    others = len(study.doses_e_per_a2) - 1
+    return 1 + SHARED * others if study.decision.draws and study.decision.others and others else 0
 
 
 def decision_trials(study: StudyConfig) -> int:

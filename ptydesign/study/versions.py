@@ -17,7 +17,7 @@ ALGORITHMS = {
     "score": 1,
     "thick": 2,  # supercells with defects, chunks, what is measured of thick samples
     "design": 3,  # first points, proposals, surrogate
-    "decision": 4,  # trials after a search, its contenders, and draws that decide which wins
+    "decision": 5,  # trials after a search, its contenders, and draws that decide which wins
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 8,  # tables
     "figures": 17,  # figures and report

@@ -7,17 +7,19 @@ import re
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from study_files import tiny, write_study
 
 from ptydesign.design.settings import Observation
 from ptydesign.errors import InputError
-from ptydesign.experiment import contenders, decide, scope
+from ptydesign.experiment import contenders, refine, scope
 from ptydesign.experiment import search as steps
 from ptydesign.experiment.config import ObjectiveConfig
 from ptydesign.experiment.decide import decide_winner
 from ptydesign.experiment.estimate import trial_work
 from ptydesign.experiment.kind import KIND, words
+from ptydesign.experiment.refine import refine_search
 from ptydesign.experiment.resolve import resolve
 from ptydesign.experiment.trial import Trial, judged, objective_value, passed, run_trial, scored_region_a
 from ptydesign.kinds import load_studies
@@ -165,6 +167,7 @@ def test_failed_trials_do_not_stop_a_search(study, monkeypatch):
         steps.evaluate(other, "bo-2000", 1, chunk)
     chosen = json.loads(steps.choose(other, "bo-2000").read_text())
     assert chosen["worst"] is not None
+    refine_search(other, "2000")
     winner = json.loads(decide_winner(other, "2000").read_text())
     assert winner["point"]["defocus_nm"] >= -4
     assert winner["point"] in [one["point"] for one in winner["contenders"]]
@@ -187,18 +190,23 @@ def test_what_other_doses_found_and_a_model_asks_for_is_tried(study, monkeypatch
 
     monkeypatch.setattr(steps, "run_trial", scored)
     tried = [{"step_a": step, "defocus_nm": defocus} for step in (1.5, 1.75, 2.0) for defocus in (-8.0, -7.0, -6.0)]
-    monkeypatch.setattr(decide, "all_observations", lambda *_: [Observation(point, value(point)) for point in tried])
+    monkeypatch.setattr(refine, "all_observations", lambda *_: [Observation(point, value(point)) for point in tried])
     doses = another(study, seed=13)
     found = {10.0: [{"step_a": 3.0, "defocus_nm": -7.0}], 500.0: [best, {"step_a": 3.0, "defocus_nm": -1.0}]}
 
-    def decided(refine, others):
-        decision = doses.study.decision.model_copy(update={"refine": refine, "others": others})
+    def decided(most, others, later=()):
+        decision = doses.study.decision.model_copy(update={"refine": most, "others": others})
         update = {"doses_e_per_a2": (10.0, 2000.0, 500.0), "decision": decision}
         one = replace(doses, study=doses.study.model_copy(update=update))
         for dose, points in {**found, 2000.0: tried[:2]}.items():
             content = {"dose_e_per_a2": dose, "contenders": points, "tolerance": {}, "worst": 0.1}
             one.write_json(scope.winner(one.study, f"{dose:g}").best_file, content)
-        return one, json.loads(decide_winner(one, "2000").read_text())
+            content |= {"contenders": [*later, *points], "refined": [], "gain": None}
+            one.write_json(scope.REFINED_FILE.format(dose=f"{dose:g}"), content)
+        before = json.loads(refine_search(one, "2000").read_text())
+        content = json.loads(decide_winner(one, "2000").read_text())
+        assert content["refined"][: len(before["refined"])] == before["refined"]
+        return one, content
 
     shared = {"step_a": 2.0, "defocus_nm": -2.0}
     monkeypatch.setattr(contenders.SharedModel, "best", lambda _: shared)
@@ -217,9 +225,44 @@ def test_what_other_doses_found_and_a_model_asks_for_is_tried(study, monkeypatch
         assert value(content["point"]) > 0.88
         assert 0 <= content["expected_gain"] < 0.01
     assert len({one["seed"] for one in content["refined"]} | {one["key"] for one in content["refined"]}) > 1
-    step = next(step for step in KIND.steps if step.name == "decide")
-    needed = [sum(len(n(one, "2000")) for n in step.needs if callable(n)) for one in (with_others, alone)]
-    assert needed[0] == needed[1] + 2
+    for step in (step for step in KIND.steps if step.name in ("refine", "decide")):
+        needed = [sum(len(n(one, "2000")) for n in step.needs if callable(n)) for one in (with_others, alone)]
+        assert needed[0] == needed[1] + 2
+
+
+def test_what_other_doses_found_after_their_searches_is_tried_before_the_decision(study, monkeypatch):
+    """A dose whose search and model ended in the wrong place takes what another one came to later, and says so."""
+    best, wrong = {"step_a": 2.75, "defocus_nm": -1.0}, {"step_a": 1.5, "defocus_nm": -7.0}
+
+    def value(point):
+        near = [sum((point[n] - top[n]) ** 2 for n in best) for top in (best, wrong)]
+        return 0.9 * np.exp(-near[0]) + 0.5 * np.exp(-near[1] / 9)
+
+    def scored(study_, potential_, trial, simulate_):
+        point = {name: getattr(trial.experiment, name) for name in best}
+        path = [{"sweeps": 4, "scores": {"ssim": {"1.5": value(point)}, "psnr_db": 1.0}}]
+        return {"seed": 1, "region_a": [0, 0, 1, 1], "reason": "", "status": "ok", "path": path, "sweeps": 4}, {}, None
+
+    monkeypatch.setattr(steps, "run_trial", scored)
+    tried = [{"step_a": step, "defocus_nm": defocus} for step in (1.5, 1.75, 2.0) for defocus in (-8.0, -7.0, -6.0)]
+    monkeypatch.setattr(refine, "all_observations", lambda *_: [Observation(point, value(point)) for point in tried])
+    one = another(study, seed=14)
+    update = {"doses_e_per_a2": (500.0, 2000.0)}
+    one = replace(one, study=one.study.model_copy(update=update))
+    monkeypatch.setattr(contenders.SharedModel, "best", lambda _: wrong)
+    for dose in ("500", "2000"):
+        content = {"dose_e_per_a2": float(dose), "contenders": [wrong], "tolerance": {}, "worst": 0.1}
+        one.write_json(scope.winner(one.study, dose).best_file, content)
+    before = json.loads(refine_search(one, "2000").read_text())
+    found = {"contenders": [best, wrong], "refined": [], "gain": None, "dose_e_per_a2": 500.0, "tolerance": {}}
+    one.write_json(scope.REFINED_FILE.format(dose="500"), {**found, "worst": 0.1})
+    content = json.loads(decide_winner(one, "2000").read_text())
+    assert best not in [record["point"] for record in before["refined"]]
+    more = content["refined"][len(before["refined"]) :]
+    assert more[0]["point"] == best
+    assert more[0]["found"] == "others"
+    assert value(content["point"]) > 0.85 > max(value(record["point"]) for record in before["refined"])
+    assert len(content["refined"]) <= scope.refinements(one.study)
 
 
 def test_a_search_without_success_has_no_winner(study, monkeypatch):
@@ -231,6 +274,7 @@ def test_a_search_without_success_has_no_winner(study, monkeypatch):
         for chunk in (0, 1):
             steps.evaluate(other, "bo-2000", round_, chunk)
     assert json.loads(steps.choose(other, "bo-2000").read_text())["contenders"] == []
+    refine_search(other, "2000")
     assert json.loads(decide_winner(other, "2000").read_text())["point"] is None
 
 
@@ -319,8 +363,8 @@ def test_estimate_counts_trials_and_grows_with_work(study):
     numbers = estimate(KIND, study, cores=2, rate=1e8)
     assert words(study, numbers).startswith("tiny (preview): 38 trials (bo-2000 8, random-2000 10, map-2000 4, ")
     jobs = {name: step["jobs"] for name, step in numbers["steps"].items()}
-    assert jobs == {"potential": 1, "round": 0, "propose": 4, "evaluate": 4, "sample": 7, "choose": 1, "decide": 1,
-                    "validate": 1, "collect": 1}  # fmt: skip
+    assert jobs == {"potential": 1, "round": 0, "propose": 4, "evaluate": 4, "sample": 7, "choose": 1, "refine": 1,
+                    "decide": 1, "validate": 1, "collect": 1}  # fmt: skip
     assert numbers["jobs"] == sum(jobs.values()) + 3  # resolve, figures, report
     one_chunk = study.study.model_copy(update={"jobs": study.study.jobs.model_copy(update={"chunk": 8})})
     whole = estimate(KIND, replace(study, study=one_chunk), cores=2, rate=1e8)
