@@ -244,12 +244,13 @@ def _refined(tables: ExperimentTables) -> str:
         return ""
     counts = ", ".join(f"{count:.0f}" for count in rows["refined"])
     others = "what the other doses' searches found, and then " if config.get("others") else ""
+    again = "Before its decision each dose tried what the others had found by then. " if config.get("others") else ""
     little = rows.loc[rows["expected_gain"] < WORTH * config["zone"], "dose_e_per_a2"]
     came = f"at {', '.join(map(dose_text, little))}" if len(little) else "at no dose"
     return (
         f"After the searches {counts} more trials were made, from the lowest dose on: {others}one after another where "
         f"the model expects the greatest improvement, until it expects less than a tenth of {number(config['zone'])}, "
-        f"which it came to {came}, or {config['refine']} of them were made. "
+        f"which it came to {came}, or {config['refine']} of them were made. {again}"
     )
 
 

@@ -20,7 +20,7 @@ ALGORITHMS = {
     "decision": 5,  # trials after a search, its contenders, and draws that decide which wins
     "tuning": 1,  # trials, searches and tables of tuning studies
     "collect": 8,  # tables
-    "figures": 17,  # figures and report
+    "figures": 18,  # figures and report
     "planning": 10,  # cards, draws of errors, choice, limits
     "bound": 10,  # the Cramer-Rao bound of a plan, and what its simulations reach
     "tolerance": 3,  # what a tolerance says

@@ -15,6 +15,7 @@ from ptydesign.experiment import search as steps
 from ptydesign.experiment.collect import collect
 from ptydesign.experiment.decide import decide_winner
 from ptydesign.experiment.points import experiment_at, plan_at
+from ptydesign.experiment.refine import refine_search
 from ptydesign.experiment.resolve import resolve
 from ptydesign.experiment.search import study_at
 from ptydesign.experiment.trial import Trial
@@ -106,6 +107,7 @@ def test_both_designs_have_a_reconstruction_of_their_own(study):
                 for chunk in range(found.chunks(round_)):
                     steps.evaluate(study, name, round_, chunk)
         steps.choose(study, name)
+    refine_search(study, "2000")
     decision = json.loads(decide_winner(study, "2000").read_text())
     reference = decision["reference"]
     assert reference["point"]["defocus_nm"] == -8
