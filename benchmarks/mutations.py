@@ -32,6 +32,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from ptydesign.readable import check_readable
+
 LONGEST_S, MOST_GIB = 10.0, 2.0
 KILLED_S, KILLED_CPU_S = 900.0, 40  # after which a process is ended
 ROOM_GIB = 6.0  # of address space beyond what is taken, so that no case takes the machine
@@ -72,7 +74,6 @@ def cases(studies: Path, place: Path) -> list[Case]:
 def _of_data(place: Path) -> Iterator[Case]:
     from ptydesign import io as files
     from ptydesign.api import read_plan
-    from ptydesign.given import read_data
     from ptydesign.types import Dataset, Grid, Optics, Outcome, ReconState, Reconstruction
 
     folder = place / "data"
@@ -83,7 +84,7 @@ def _of_data(place: Path) -> Iterator[Case]:
     optics = Optics(80.0, 0.02, -50.0)
     dataset = Dataset(patterns, positions, Grid((24, 24), (0.5, 0.5)), 80.0, np.ones((24, 24), np.float32), optics)
     files.write_dataset(folder / "data.h5", dataset)
-    yield Case("dataset", folder / "data.h5", read_data)
+    yield Case("dataset", folder / "data.h5", _dataset)
     state = ReconState(
         object=np.ones((1, 40, 40), np.complex64), probe=np.ones((1, 24, 24), np.complex64), positions_px=positions,
         pixel_a=np.array([0.5, 0.5]), origin_a=np.zeros(2), wavelength_a=0.0418, intensity=np.ones(30),
@@ -141,12 +142,21 @@ def _of_data(place: Path) -> Iterator[Case]:
     )  # fmt: skip
 
 
+def _dataset(path: Path) -> Any:
+    """A dataset as commands read it."""
+    from ptydesign.given import read_data
+
+    check_readable(path)
+    return read_data(path)
+
+
 def _resume(path: Path) -> Any:
     """What `reconstruct --resume` reads of a checkpoint before it computes."""
     from ptydesign.api import read_plan
     from ptydesign.given import read_data
     from ptydesign.reconstruct import checkpoint
 
+    check_readable(path)
     data, plan = read_data(path.parent / "data.h5"), read_plan(path.parent / "short.yaml")
     checkpoint.cores_to_resume(path)
     return checkpoint.load(path, checkpoint.identity(data, plan, 0), plan)

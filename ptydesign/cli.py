@@ -18,6 +18,7 @@ from ptydesign import __version__, commands, inspect_commands, steps
 from ptydesign.arguments import Parser
 from ptydesign.errors import InputError, printable, said
 from ptydesign.planning import cli as planning
+from ptydesign.readable import check_readable
 from ptydesign.web import cli as web
 
 INPUT_ERROR, INTERRUPTED = 2, 130  # exit status; the second is a shell's after Ctrl-C
@@ -43,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
             rule = "must be a command, see `ptydesign --help`"
             raise InputError("command", rule, arguments[0], steps.suggest(arguments[0], list(names)))
         options = parser.parse_args(arguments)
+        for path in _paths(options):
+            check_readable(path)
         steps.set_threads(getattr(options, "threads", None))
         return options.run(options) or 0
     except InputError as error:
@@ -55,6 +58,12 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     finally:
         warnings.formatwarning = plain
+
+
+def _paths(options: argparse.Namespace) -> list[Path]:
+    """Files and folders that a command is given."""
+    values = [value if isinstance(value, list | tuple) else (value,) for value in vars(options).values()]
+    return [one for some in values for one in some if isinstance(one, Path)]
 
 
 def _warning(message: Warning | str, *_: Any, **__: Any) -> str:

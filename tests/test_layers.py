@@ -34,7 +34,7 @@ def test_every_package_is_in_a_layer():
 @pytest.mark.parametrize(
     "library, places",
     [
-        ("h5py", {"hdf5.py", "instruments"}),
+        ("h5py", {"hdf5.py", "readable.py", "instruments"}),
         ("abtem", {"simulate"}),
         ("skopt", {"design"}),
         ("optuna", {"design", "experiment"}),

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import toy
 import yaml
+from strange_files import endless
 
-from ptydesign import io
+from ptydesign import io, readable
 from ptydesign.cli import main
 from ptydesign.errors import InputError
 from ptydesign.instruments import files
@@ -219,3 +220,29 @@ def test_import_follows_links_to_files_beside_it(tmp_path):
     with h5py.File(tmp_path / "master.h5", "w") as file:
         linked(file, "entry/data/data_000001", "scan_data.h5", "scan")
     assert files.read_frames(tmp_path / "master.h5").count == 20
+
+
+@pytest.mark.parametrize("words", [("show", "-o"), ("import", "-o"), ("export",)])
+def test_a_file_that_hdf5_finds_no_end_in_is_refused(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(readable, "MOST_S", 1)
+    endless(tmp_path / "data.h5")
+    command, *option = words
+    told = (
+        ["--voltage-kv", "80", "--step-a", "1", "--semiangle-mrad", "20", "--pixel-mrad", "2"]
+        if command == "import"
+        else []
+    )
+    assert main([command, str(tmp_path / "data.h5"), *option, str(tmp_path / "out"), *told]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path / 'data.h5'}: must be a file that the HDF5 library can read; got 'no end")
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_are_looked_at_together(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(readable, "MOST_S", 1)
+    (tmp_path / "text.h5").write_text("no HDF5")
+    for name in ("a.h5", "c.h5"):
+        endless(tmp_path / name)
+    names = ("a.h5", dataset.name, "c.h5", "text.h5", "none.h5")
+    found = readable.unreadable(tmp_path / name for name in names)
+    assert found == {tmp_path / name: "no end in 1 s" for name in ("a.h5", "c.h5")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import yaml
 
 from ptydesign import hdf5
 from ptydesign.errors import InputError
+from ptydesign.readable import unreadable
 from ptydesign.reconstruct.live import SUFFIX
 from ptydesign.session import DONE, SILENT, STOPPED, Session
 from ptydesign.study.file import OLD_RESOLVED, RESOLVED
@@ -84,9 +85,10 @@ class Runs:
             shown = {n.removesuffix(SUFFIX) for n in folders if n.endswith(SUFFIX)}
             found += [self._live(path / (n + SUFFIX)) for n in sorted(shown)]
             folders[:] = [n for n in folders if not n.endswith(SUFFIX)]
-            for name in files:
-                if name.endswith(".h5") and name.removesuffix(".h5") not in shown:
-                    found += self._file(path / name)
+            arrays = [path / n for n in files if n.endswith(".h5") and n.removesuffix(".h5") not in shown]
+            self._look(arrays)
+            for file in arrays:
+                found += self._file(file)
         return sorted(found, key=lambda run: (-(run.spoke or 0), run.name))
 
     def datasets(self) -> list[str]:
@@ -94,7 +96,9 @@ class Runs:
         found = []
         for path, folders, files in self.folder.walk():
             folders[:] = [n for n in folders if not n.endswith(SUFFIX)]
-            found += [path / n for n in files if n.endswith(".h5") and self._kind(path / n) == "dataset"]
+            arrays = [path / n for n in files if n.endswith(".h5")]
+            self._look(arrays)
+            found += [file for file in arrays if self._kind(file) == "dataset"]
         return [self.folder.name(path) for path in found]
 
     def instrument_files(self) -> list[str]:
@@ -211,14 +215,6 @@ class Runs:
             best=_number(last.get("loss")),
         )
 
-    def _file(self, path: Path) -> list[Run]:
-        kind = self._kind(path)
-        if kind == "reconstruction":
-            return [self._cached(path, "run", self._finished)]
-        if kind == "checkpoint":
-            return [self._cached(path, "run", self._kept)]
-        return []
-
     def _finished(self, path: Path) -> Run:
         name = self.folder.name(path)
         try:
@@ -242,7 +238,27 @@ class Runs:
         except (InputError, KeyError, TypeError, ValueError) as error:
             return Run(name, RECONSTRUCTION, "", path.stem, UNREADABLE, str(error))
 
+    def _look(self, paths: Sequence[Path]) -> None:
+        """Look at all HDF5 files that are new, at once, before one of them is read."""
+        new = [path for path in paths if not self._is_known(path, "trouble")]
+        found = unreadable(new)
+        for path in new:
+            self._cached(path, "trouble", lambda path: found.get(path, ""))
+
+    def _file(self, path: Path) -> list[Run]:
+        if trouble := self._cached(path, "trouble", _trouble):
+            return [Run(self.folder.name(path), RECONSTRUCTION, "", path.stem, UNREADABLE, f"HDF5: {trouble}")]
+        kind = self._kind(path)
+        if kind == "reconstruction":
+            return [self._cached(path, "run", self._finished)]
+        if kind == "checkpoint":
+            return [self._cached(path, "run", self._kept)]
+        return []
+
     def _kind(self, path: Path) -> str:
+        if self._cached(path, "trouble", _trouble):
+            return ""
+
         def kind(path: Path) -> str:
             with suppress(InputError):
                 return hdf5.kind_of(path)
@@ -252,17 +268,29 @@ class Runs:
 
     def _cached(self, path: Path, what: str, read: Callable[[Path], Content]) -> Content:
         """What `read` makes of a file, read again when the file changes."""
-        try:
-            stat = path.stat()
-            stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        except OSError:
-            stamp = ()
-        known = self._known.get((path, what))
-        if known is None or known[0] != stamp:
+        if not self._is_known(path, what):
             if len(self._known) > MOST_CACHED:
                 self._known.clear()
-            known = self._known[path, what] = stamp, read(path)
-        return known[1]
+            stamp = _stamp(path)
+            self._known[path, what] = stamp, read(path)
+        return self._known[path, what][1]
+
+    def _is_known(self, path: Path, what: str) -> bool:
+        known = self._known.get((path, what))
+        return known is not None and known[0] == _stamp(path)
+
+
+def _stamp(path: Path) -> tuple:
+    """What changes with a file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _trouble(path: Path) -> str:
+    return unreadable([path]).get(path, "")
 
 
 def sweeps(path: Path) -> list[dict[str, Any]]:

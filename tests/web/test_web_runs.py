@@ -11,7 +11,9 @@ import pytest
 import web_runs
 import yaml
 from plan_files import write_plan
+from strange_files import endless
 
+from ptydesign import readable
 from ptydesign import session as sessions
 from ptydesign.errors import InputError
 from ptydesign.planning.api import run_rules
@@ -79,6 +81,14 @@ def test_foreign_and_broken_files_are_named_and_break_nothing(tmp_path):
     assert runs["results/lowdose"].done == 31
     assert len(runs) == 3
     assert len(Trials(tmp_path / "results/lowdose").frame) == 31
+
+
+def test_a_file_that_hdf5_finds_no_end_in_stops_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(readable, "MOST_S", 1)
+    endless(tmp_path / "data.h5")
+    (found,) = Runs(Folder(tmp_path)).find()
+    assert (found.state, found.reason) == ("unreadable", "HDF5: no end in 1 s")
+    assert Runs(Folder(tmp_path)).datasets() == []
 
 
 def test_trials_that_refine_a_dose_go_on_with_its_search(tmp_path):

@@ -13,6 +13,7 @@ import numpy as np
 from ptydesign.errors import InputError, describe, nearest
 from ptydesign.hdf5 import NUMBERS, outside_files
 from ptydesign.instruments.frames import Frames, of_array
+from ptydesign.readable import check_readable
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".emd", ".nxs", ".cxi", ".mat")
 PLUGIN = "Install the filters that instruments use: pip install 'ptydesign[formats]' (hdf5plugin)."
@@ -61,6 +62,7 @@ def opened(path: Path, keep: bool = False) -> Iterator[h5py.File]:
     """An HDF5 file; its errors as InputError. keep: leave it open, for frames that are read later."""
     if not path.is_file():
         raise InputError("file", "must exist", str(path), "Check the path.")
+    check_readable(path)
     file = None
     with suppress(ImportError):
         import hdf5plugin  # noqa: F401 - registers compression filters
