@@ -93,7 +93,8 @@ class Progress:
         return entry
 
     def read(self) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
-        """The trials noted so far by name, and how many of `total` are spared, by the part that has ended with it."""
+        """The trials noted so far by name, and how many of `total` are spared, by the part that has ended with it. A
+        part that runs again hasn't ended."""
         trials: dict[str, dict[str, Any]] = {}
         spared: dict[str, int] = {}
         with suppress(OSError):
@@ -106,6 +107,8 @@ class Progress:
                         spared[entry["trial"]] = entry["spared"]
                     else:
                         trials[entry["trial"]] = _newer(trials.get(entry["trial"]), entry)
+                        for part in [part for part in spared if entry["trial"].startswith(f"{part}/")]:
+                            del spared[part]
         return trials, spared
 
     def _show(self, trials: dict[str, dict[str, Any]], spared: dict[str, int], new: bool) -> None:

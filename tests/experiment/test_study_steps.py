@@ -401,6 +401,8 @@ def test_progress_counts_each_trial_once_and_survives_a_cut_line(tmp_path, capsy
     trials, spared = progress.read()
     assert (len(trials), spared) == (2, {"decision": 1})
     assert progress.line(trials, spared) == "ptydesign: 2/2 trials, best SSIM 0.5 at 10 e/A^2, 1 failed"
+    progress.done("decision/search/0/1", 10, 0.4, None)  # what the decision spared is open again
+    assert progress.read()[1] == {}
 
 
 def test_time_left_heeds_what_is_cheap_and_what_has_ended():
