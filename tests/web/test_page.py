@@ -170,21 +170,31 @@ def test_strangers_see_nothing(tmp_path, open_page):
 
 def test_a_report_opens_in_a_sandbox(tmp_path, open_page):
     results = web_runs.study(tmp_path, trials=3)
-    (results / "report.html").write_text("<h1>All of it</h1><script>document.title = 'owned'</script>")
+    beside = '<a href="tables/trials.csv">the trials</a>'
+    (results / "report.html").write_text(f"<h1>All of it</h1>{beside}<script>document.title = 'owned'</script>")
+    (results / "tables").mkdir(exist_ok=True)
+    (results / "tables/trials.csv").write_text("step_a,<script>\n1,2\n")
     (tmp_path / "report.html").write_text("of no run")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/report.html").symlink_to(results / "report.html")
     page = open_page(tmp_path)
     tab = page.goto("/study?run=results/lowdose")
-    address = f"{page.base}{tab.get_by_role('link', name='Its report').get_attribute('href')}"
+    address = f"{page.base}{tab.get_by_role('link', name='its report').get_attribute('href')}"
     answer = tab.goto(address)
     tab.get_by_role("heading", name="All of it").wait_for()
     assert tab.title() != "owned"
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("sandbox;"), "an origin of its own, without the page's cookie"
     assert "default-src 'none'" in policy
+    assert tab.get_by_text("the trials").get_attribute("href") is None, "no link: it would lead to the login"
+    table = address.replace("report.html", "tables/trials.csv")
+    assert (tab.goto(table).text(), tab.goto(table).headers["content-type"]) == (
+        "step_a,<script>\n1,2\n", "text/plain; charset=utf-8",
+    )  # fmt: skip
     for name in ("other", "../lowdose", "nothing", "results/lowdose/report.html", ""):
         assert tab.goto(f"{page.base}/report?run={name}").status == 404
+    for file in ("resolved.yaml", "tables/../resolved.yaml", "../lowdose/report.html", "tables/none.csv", "/etc/hosts"):
+        assert tab.goto(f"{page.base}/report?run=results/lowdose&file={file}").status == 404
     with urllib.request.urlopen(address) as stranger:
         assert "All of it" not in stranger.read().decode()
 

@@ -18,7 +18,7 @@ from ptydesign.session import RUNNING
 from ptydesign.study.quantities import number
 from ptydesign.web import jobs
 from ptydesign.web.contenders import Contender, Decision
-from ptydesign.web.report import ADDRESS, FILE
+from ptydesign.web.report import ADDRESS, files_of
 from ptydesign.web.runs import PLAN
 from ptydesign.web.site import Site
 from ptydesign.web.trials import Fit, Trials, label, recommendation
@@ -98,9 +98,9 @@ class Study:
             )
             if run.sort == PLAN:
                 text += self._explorer()
-            if (self.trials.results / FILE).is_file():
-                words = shell.link(ADDRESS, "Its report", run=self.name)
-                text += f'<p class="quiet">{words}, in <code>{escape(self.name)}/{FILE}</code></p>'
+            if files := files_of(self.trials.results):
+                links = (shell.link(ADDRESS, words, run=self.name, file=file) for file, words in files.items())
+                text += f'<p class="quiet">In <code>{escape(self.name)}</code>: {", ".join(links)}</p>'
             if self.head.object != text:
                 self.head.object = text
             running = run.state == RUNNING
