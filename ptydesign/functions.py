@@ -22,7 +22,7 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +151,14 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 def beside(source: str) -> Iterator[None]:
     """Code is looked for beside this file first, if it is one."""
     path = Path(source)
-    token = _FOLDERS.set((path.absolute().parent, *_FOLDERS.get()) if path.is_file() else _FOLDERS.get())
+    with within(path.absolute().parent) if path.is_file() else nullcontext():
+        yield
+
+
+@contextmanager
+def within(folder: Path) -> Iterator[None]:
+    """Code is looked for in this folder first."""
+    token = _FOLDERS.set((folder, *_FOLDERS.get()))
     try:
         yield
     finally:

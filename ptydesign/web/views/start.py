@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import panel as pn
@@ -62,10 +63,8 @@ class Form:
             found = do()
         except InputError as error:
             first = next(iter(self.wrong))  # a file: what is wrong in it is beside its name
-            place = next(
-                (n for n in self.wrong if error.field == n or error.field.startswith((f"{n}.", f"{n}:"))), first
-            )
-            self.wrong[place].object = shell.error(_on_a_page(str(error)))
+            place = next((n for n in self.wrong if re.match(rf"{n}($|[.:,])", error.field)), first)
+            self.wrong[place].object = shell.error("\n".join(map(_on_a_page, str(error).splitlines())))
             return
         except OSError as error:
             self.says.object = shell.error(str(error))
@@ -84,7 +83,7 @@ class Form:
 
 
 def _on_a_page(words: str) -> str:
-    """An error whose mend is an option of the command line, as what to do here."""
+    """A line of an error whose mend is an option of the command line, as what to do here."""
     before, found, _ = words.partition(", say --allow-code")
     return (
         f"{before}, serve the page as `{ALLOW}=FOLDER ptydesign serve`: code of that folder may run."
@@ -191,7 +190,7 @@ class ReconstructionForm(Form):
         self.calibrated.visible = bool(self.data.value) and self.data.value in self.site.runs.instrument_files()
 
     def _check(self) -> None:
-        jobs.check_plan(self.plan.value)
+        jobs.check_plan(self.site.folder, self.plan.value)
         jobs.check_output(self.site.folder, self.output.value.strip())
         if self.calibrated.visible:
             jobs.check_calibration(self.calibration.value)
