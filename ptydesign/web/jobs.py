@@ -84,7 +84,9 @@ def go_on(folder: Folder, run: Path) -> Started:
                 checkpoint = _inside(folder, said, name)
         resume = ["--resume", str(checkpoint)] if checkpoint.is_file() else []
         seed, heldout, paths = whole(said.get("seed")) or 0, number(said.get("heldout")), said.get("further_files")
-        further = [_inside(folder, {"data_file": one}, "data_file") for one in (paths if isinstance(paths, list) else ())]
+        further = [
+            _inside(folder, {"data_file": one}, "data_file") for one in (paths if isinstance(paths, list) else ())
+        ]
         words = [
             "reconstruct",
             *map(str, [data, *further, plan]),
