@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ptydesign import hdf5
 from ptydesign.errors import InputError
+from ptydesign.functions import plain_name
 from ptydesign.readable import unreadable
 from ptydesign.reconstruct.live import SUFFIX
 from ptydesign.session import DONE, SILENT, STOPPED, Session
@@ -363,9 +364,8 @@ def _of(trials: dict[str, dict[str, Any]], said: dict[str, Any]) -> str:
     """What the best score is of: its metric and dose."""
     scored = [one for one in trials.values() if number(one.get("value")) is not None]
     dose = number(max(scored, key=lambda one: one["value"]).get("dose")) if scored else None
-    metric, sign = (
-        METRICS.get(said.get("metric"), ("score", 1)) if isinstance(said.get("metric"), str) else ("score", 1)
-    )
+    named = said.get("metric")
+    metric, sign = METRICS.get(named, (plain_name(named), 1)) if isinstance(named, str) else ("score", 1)
     unit = "e/Å²" if said.get("unit") == "e/A^2" else str(said.get("unit") or "")
     return f"{'' if sign > 0 else '−'}{metric}" + (f" at {dose:,g} {unit}".rstrip() if dose is not None else "")
 

@@ -18,6 +18,7 @@ from ptydesign.config import build
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Space, build_space
 from ptydesign.errors import InputError
+from ptydesign.functions import plain_name
 from ptydesign.session import DONE, Session
 from ptydesign.study.progress import METRICS
 from ptydesign.study.quantities import score_label, words_and_unit
@@ -111,7 +112,7 @@ class Trials:
         metric = self.session.read().get("metric")
         if not isinstance(metric, str):
             return "Score"
-        words, sign = METRICS.get(metric, (score_label(metric), 1))
+        words, sign = METRICS.get(metric, (score_label(plain_name(metric)), 1))
         return words if sign > 0 else f"−{words}"
 
     @property

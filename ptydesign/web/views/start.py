@@ -99,6 +99,8 @@ class StudyForm(Form):
         super().__init__(site)
         names = site.runs.studies()
         names += [name for name in site.runs.plans() if name not in names]
+        if chosen and chosen not in names:  # as a study outside of studies/: why it can't start is said beside it
+            names.insert(0, chosen)
         self.study = pn.widgets.Select(name="Study in studies/, or a plan's file", options=names, width=430,
                                        value=chosen if chosen in names else (names[0] if names else None))  # fmt: skip
         self.scale = pn.widgets.Select(
