@@ -113,8 +113,8 @@ def _gain(tables: ExperimentTables) -> str:
     lost = f" ({FAILED})" if best.failed[1] else ""
     above = sum(pair.verdict == BETTER for pair in shown)
     parts = [f"higher at {above} of {len(pairs)} doses"]
-    for verdict, words in ((ALIKE, ALIKE), (WORSE, "lower"), (UNJUDGED, "not to be judged by a single pair")):
-        doses = [dose_text(pair.dose) for pair in shown if pair.verdict == verdict]
+    for said, words in ((ALIKE, ALIKE), (WORSE, "lower"), (UNJUDGED, "not to be judged by a single pair")):
+        doses = [dose_text(pair.dose) for pair in shown if pair.verdict == said]
         parts += [f"{words} at {', '.join(doses)}"] if doses else []
     return (
         f"SSIM of the optimised settings against the {tables.reference} settings, by {_pairs(pairs)}: "
