@@ -33,8 +33,8 @@ from pydantic import AfterValidator, ValidationInfo, WithJsonSchema
 from ptydesign.errors import NOTHING, InputError, describe, nearest
 
 ALLOW = "PTYDESIGN_ALLOW_CODE"
-NAME = re.compile(r"(?P<source>[^:@]+):(?P<name>[A-Za-z_]\w*)(?:@(?P<digest>[0-9a-f]{12}))?")
-NAMED = r"^[^:@]+:[A-Za-z_]\w*(@[0-9a-f]{12})?$"  # the same for a JSON schema
+NAME = re.compile(r"(?P<source>[^:]+):(?P<name>[A-Za-z_]\w*)(?:@(?P<digest>[0-9a-f]{12}))?")
+NAMED = r"^[^:]+:[A-Za-z_]\w*(@[0-9a-f]{12})?$"  # the same for a JSON schema
 EXAMPLE = "file.py:name or module:name"
 
 _FOLDERS: ContextVar[tuple[Path, ...]] = ContextVar("folders", default=())
@@ -295,7 +295,7 @@ def guarded(function: Callable[..., Any], place: Place) -> Callable[..., Any]:
 
 def plain_name(name: str) -> str:
     """The name as a file may have it, without the hash of its source."""
-    return name.partition("@")[0]
+    return re.sub("@[0-9a-f]{12}$", "", name)
 
 
 def changed(before: Any, after: Any) -> list[str]:

@@ -89,6 +89,17 @@ def test_code_of_a_package_is_looked_at_without_running_it(folder, monkeypatch):
     assert (folder / "ran").exists()
 
 
+def test_files_of_any_name_hold_functions(folder, monkeypatch):
+    monkeypatch.setenv(functions.ALLOW, "1")
+    path = folder / "my @ö's" / "noise@v2 (1).py"
+    path.parent.mkdir()
+    shutil.copy("readout.py", path)
+    name = plan_of(noise=f"{path}:readout").engines[0].noise
+    assert functions.plain_name(name) == f"{path}:readout"
+    assert plan_of(noise=name).engines[0].noise == name
+    assert functions.plain_name("ssim") == "ssim"
+
+
 def test_packages_around_a_module_need_consent_too(folder, monkeypatch):
     (folder / "trusted").mkdir()
     shutil.copy("readout.py", folder / "trusted" / "good.py")
@@ -433,6 +444,7 @@ def test_a_wrong_sample(allowed, body, words):
         ("return None", "own.py:load: must give real patterns .*got NoneType"),
         ("return np.zeros((2, 3))", r"must give real patterns .*got shape \(2, 3\) of float64"),
         ("return open(path + 'x')", r"must not fail, and it did in .*line 5; got TypeError"),
+        ("return np.broadcast_to(np.uint8(1), (10**5, 10**6, 4, 4))", r"100000000000 frames: needs .* GiB of memory"),
     ],
 )
 def test_a_wrong_loader(allowed, body, words, capsys):
