@@ -26,6 +26,7 @@ from ptydesign.reconstruct.checkpoint import Checkpoints
 from ptydesign.reconstruct.costs import COSTS
 from ptydesign.reconstruct.noise import NOISE_MODELS, Noise
 from ptydesign.reconstruct.start import start_state
+from ptydesign.simulate.own import SAMPLES
 from ptydesign.study.acquisition import at_point
 
 PAGE = Path(__file__).parents[1] / "docs" / "functions.md"
@@ -436,6 +437,24 @@ def test_a_wrong_sample(allowed, body, words):
     study_files.write_study(allowed / "study", study_files.tiny(sample=sample))
     with pytest.raises(InputError, match=words):
         kinds.open_study(allowed / "study", "preview", allowed / "results")
+
+
+@pytest.mark.parametrize("section", ["object", "probe"])
+def test_a_start_cannot_change_the_data(allowed, data, section):
+    body = "dataset.patterns[...] = 1\n    return np.ones({}, complex)"
+    arguments, shape = ("dataset, state", "state.object.shape") if section == "object" else ("dataset", "(2, 2)")
+    (allowed / "own.py").write_text(f"{HEAD}def start({arguments}):\n    {body.format(shape)}\n")
+    with pytest.raises(InputError, match=r"must not fail, and it did in .*own\.py, line \d+; got .*read-only"):
+        make_plan(engines=[{"engine": "lsqml"}], **{section: {"method": "own.py:start"}})
+
+
+def test_a_sample_is_the_same_at_each_call(allowed):
+    (allowed / "own.py").write_text(
+        "import ase\nimport numpy as np\n\n\ndef atom(extent_a):\n    ny, nx = extent_a\n"
+        "    return ase.Atoms('Au', [[nx * np.random.rand(), 1, 1]], cell=(nx, ny, 6))\n"
+    )
+    with pytest.raises(InputError, match="must give the same atoms whenever it is called"):
+        SAMPLES.full_name("own.py:atom")
 
 
 @pytest.mark.parametrize(
