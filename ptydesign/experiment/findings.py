@@ -10,16 +10,16 @@ from scipy.stats import spearmanr
 
 from ptydesign.experiment.carried import carried
 from ptydesign.experiment.config import OPTIMISED
+from ptydesign.experiment.gained import apart, maximised
 from ptydesign.experiment.tables import FAILED, LEAST_SSIM, ExperimentTables
 from ptydesign.experiment.words import setting
 from ptydesign.study.decide import ALIKE as TIED
 from ptydesign.study.decide import ALONE, BUDGET, DECIDED
-from ptydesign.study.draws import ALIKE, BETTER, WORSE, difference, summarise, verdict
+from ptydesign.study.draws import ALIKE, BETTER, WORSE
 from ptydesign.study.draws import OPEN as UNJUDGED
 from ptydesign.study.quantities import count_text, dose_text, fixed, number, quantity
 from ptydesign.units import MRAD, NM, wavelength_a
 
-APPLIED = "applied_dose_e_per_a2"
 BLANK_SIGMAS = 2  # standard deviations above a blank image's score from which a score says something
 LEAST_TRIALS = 20  # with fewer, a surrogate model's 5 % ranges deserve caution
 YES, NO, WEAK, OPEN = "appears", "does not appear", "within the tolerances", "cannot be judged"
@@ -77,7 +77,7 @@ def compare(tables: ExperimentTables, simulator: str, score: str = "ssim") -> li
 
 def sentences(tables: ExperimentTables) -> list[str]:
     """One-sentence findings."""
-    said = (_gain, _maximised, _apart, _decided, _failed, _blank, carried, _dosed, _independent, _search, _edges, _few)
+    said = (_gain, maximised, apart, _decided, _failed, _blank, carried, _dosed, _independent, _search, _edges, _few)
     found = (say(tables) for say in said)
     return [text for text in found if text]
 
@@ -120,44 +120,6 @@ def _gain(tables: ExperimentTables) -> str:
         f"SSIM of the optimised settings against the {tables.reference} settings, by {_pairs(pairs)}: "
         f"{'; '.join(parts)}. The difference is largest at {dose_text(best.dose)}: {fixed(best.optimised[0], 3)} "
         f"against {fixed(best.reference[0], 3)}{lost}, {fixed(best.difference, 3)} (95 % interval {best.interval})."
-    )
-
-
-def _maximised(tables: ExperimentTables) -> str:
-    """Both designs in what was searched for, where that is neither of the scores that are always compared."""
-    if tables.study["objective"]["metric"] in ("ssim", "psnr_db"):
-        return ""
-    rows, said = tables["validation"], []
-    for dose in tables.doses:
-        here = rows[np.isclose(rows["dose_e_per_a2"], dose, rtol=1e-6) & (rows["simulator"] == "jax")]
-        both = [
-            dict(zip(one["repeat"], one["objective"].to_numpy(float), strict=True))
-            for one in (here[here["design"] == design] for design in (OPTIMISED, tables.reference))
-        ]
-        values = [[one[repeat] for repeat in sorted(both[0].keys() & both[1].keys())] for one in both]
-        means, found = [summarise(one).mean for one in values], difference(*values)
-        if found.n:
-            span = "unknown" if found.low is None else f"{number(found.low)} to {number(found.high)}"
-            said.append(
-                f"{number(means[0])} against {number(means[1])} at {dose_text(dose)}, a difference of "
-                f"{number(found.mean)} (95 % interval {span}: {verdict(found)})"
-            )
-    return f"What was maximised, {tables.objective}, in the same re-simulations: {'; '.join(said)}." if said else ""
-
-
-def _apart(tables: ExperimentTables) -> str:
-    """A caution where the search chose another dose than the reference has."""
-    said = []
-    for dose in tables.doses:
-        row = tables.recommendation(dose, APPLIED)
-        other = tables.reference_point.get(APPLIED, dose)
-        if row is not None and not np.isclose(row["best"], other, rtol=0.01):
-            said.append(f"{number(row['best'])} e/Å² against {dose_text(other)}")
-    if not said:
-        return ""
-    return (
-        f"Caution: the optimised settings apply another dose than the {tables.reference} settings, "
-        f"{'; '.join(said)}. The differences above hold what that dose is worth."
     )
 
 
