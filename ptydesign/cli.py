@@ -139,7 +139,7 @@ def optuna(options: argparse.Namespace) -> None:
         raise InputError(str(options.results), "must be of a study of experiments", kind.name, "Give another folder.")
     for name in write_storage(options.results, options.output):
         print(name)
-    print(f"optuna-dashboard sqlite:///{options.output}")
+    print(f"optuna-dashboard {shlex.quote(f'sqlite:///{options.output}')}")
 
 
 def _parser() -> tuple[argparse.ArgumentParser, tuple[str, ...]]:

@@ -22,7 +22,7 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +33,8 @@ from pydantic import AfterValidator, ValidationInfo, WithJsonSchema
 from ptydesign.errors import NOTHING, InputError, describe, nearest
 
 ALLOW = "PTYDESIGN_ALLOW_CODE"
-NAME = re.compile(r"(?P<source>[^:@]+):(?P<name>[A-Za-z_]\w*)(?:@(?P<digest>[0-9a-f]{12}))?")
-NAMED = r"^[^:@]+:[A-Za-z_]\w*(@[0-9a-f]{12})?$"  # the same for a JSON schema
+NAME = re.compile(r"(?P<source>[^:]+):(?P<name>[A-Za-z_]\w*)(?:@(?P<digest>[0-9a-f]{12}))?")
+NAMED = r"^[^:]+:[A-Za-z_]\w*(@[0-9a-f]{12})?$"  # the same for a JSON schema
 EXAMPLE = "file.py:name or module:name"
 
 _FOLDERS: ContextVar[tuple[Path, ...]] = ContextVar("folders", default=())
@@ -151,7 +151,14 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 def beside(source: str) -> Iterator[None]:
     """Code is looked for beside this file first, if it is one."""
     path = Path(source)
-    token = _FOLDERS.set((path.absolute().parent, *_FOLDERS.get()) if path.is_file() else _FOLDERS.get())
+    with within(path.absolute().parent) if path.is_file() else nullcontext():
+        yield
+
+
+@contextmanager
+def within(folder: Path) -> Iterator[None]:
+    """Code is looked for in this folder first."""
+    token = _FOLDERS.set((folder, *_FOLDERS.get()))
     try:
         yield
     finally:
@@ -288,7 +295,7 @@ def guarded(function: Callable[..., Any], place: Place) -> Callable[..., Any]:
 
 def plain_name(name: str) -> str:
     """The name as a file may have it, without the hash of its source."""
-    return name.partition("@")[0]
+    return re.sub("@[0-9a-f]{12}$", "", name)
 
 
 def changed(before: Any, after: Any) -> list[str]:

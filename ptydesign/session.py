@@ -23,6 +23,7 @@ from typing import Any
 from ptydesign import files
 
 SCHEMA = 1
+MOST_BYTES = 2**24  # of session.json, which holds a plan at most
 BEAT_S = 2.0  # between two signs of life
 SILENT_S = 30.0  # without one, the process is gone: disks that machines share show a file late
 RUNNING, DONE, FAILED, STOPPED, SILENT = "running", "done", "failed", "stopped", "silent"
@@ -67,7 +68,9 @@ class Session:
 
     def read(self) -> dict[str, Any]:
         """What it says; empty if nothing that can be read."""
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, RecursionError):
+            if self.file.stat().st_size > MOST_BYTES:
+                return {}
             content = json.loads(self.file.read_text(encoding="utf-8"))
             if isinstance(content, dict) and isinstance(content.get("state"), str):
                 return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,49 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         mend = "Save the file as UTF-8 (an option of every editor)."
         raise InputError(str(path), "must be text in UTF-8", error.object[error.start : error.end], mend) from None
+    return read_text(text, str(path), "See studies/lowdose/study.yaml.")
+
+
+def read_text(text: str, source: str, mend: str = "As `engines: [...]`.") -> dict[str, Any]:
+    """The mapping in a YAML text. source: what it is, for errors. Raises InputError."""
     try:
-        content = _load(text, path)
+        content = _load(text, source)
     except (yaml.YAMLError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise _unreadable(error, text, path) from None
+        raise _unreadable(error, text, source) from None
     if not isinstance(content, dict):
-        raise InputError(str(path), "must be a mapping of keys to values", content, "See studies/lowdose/study.yaml.")
+        raise InputError(source, "must be a mapping of keys to values", content, mend)
     return content
 
 
-def _load(text: str, path: Path) -> Any:
+def glance(path: Path) -> Any:
+    """Content of a YAML file that may be anybody's, quickly; None of one that isn't, or is larger than people write.
+
+    PyYAML's own loader is slow, and libyaml's ends the process where values are nested deep: so depth is looked at
+    before it builds anything."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with suppress(OSError, ValueError, yaml.YAMLError, RecursionError, _TooLarge):
+        if path.stat().st_size > MOST_BYTES:
+            return None
+        text = path.read_text(encoding="utf-8")
+        depth = 0
+        for event in yaml.parse(text, loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                return None
+        one = loader(text)
+        try:
+            node = one.get_single_node()
+            if node is not None:
+                _measure(node, {})
+                return one.construct_document(node)
+        finally:
+            one.dispose()
+    return None
+
+
+def _load(text: str, source: str) -> Any:
     """Content of a YAML text, if it is of a size that a person writes: aliases can make much of little."""
     loader = _UniqueKeys(text)
     try:
@@ -49,7 +81,7 @@ def _load(text: str, path: Path) -> Any:
         return loader.construct_document(node)
     except (RecursionError, _TooLarge):
         rule = f"must hold at most {MOST_VALUES} values, nested at most {DEEPEST} deep, its aliases (*name) written out"
-        raise InputError(str(path), rule, "more", "Write a smaller file.") from None
+        raise InputError(source, rule, "more", "Write a smaller file.") from None
     finally:
         loader.dispose()
 
@@ -122,7 +154,7 @@ _PLAIN = {
 }
 
 
-def _unreadable(error: Exception, text: str, path: Path) -> InputError:
+def _unreadable(error: Exception, text: str, source: str) -> InputError:
     """A YAML error, with its line."""
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or describe(error)
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
@@ -130,6 +162,6 @@ def _unreadable(error: Exception, text: str, path: Path) -> InputError:
     line = mark.line + 1 if mark else text.count("\n", 0, position) + 1 if isinstance(position, int) else None
     problem = next((words for part, words in _PLAIN.items() if part in problem), " ".join(problem.split()))
     lines = text.splitlines()
-    value = lines[line - 1].strip() if line and line <= len(lines) else "the end of the file" if line else str(path)
-    place = f"{path}, line {line}" if line else str(path)
+    value = lines[line - 1].strip() if line and line <= len(lines) else "the end of the file" if line else source
+    place = f"{source}, line {line}" if line else source
     return InputError(place, f"must be valid YAML: {problem}", value, "Correct this line, or the one before it.")

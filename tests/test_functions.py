@@ -26,6 +26,7 @@ from ptydesign.reconstruct.checkpoint import Checkpoints
 from ptydesign.reconstruct.costs import COSTS
 from ptydesign.reconstruct.noise import NOISE_MODELS, Noise
 from ptydesign.reconstruct.start import start_state
+from ptydesign.simulate.own import SAMPLES
 from ptydesign.study.acquisition import at_point
 
 PAGE = Path(__file__).parents[1] / "docs" / "functions.md"
@@ -87,6 +88,17 @@ def test_code_of_a_package_is_looked_at_without_running_it(folder, monkeypatch):
     monkeypatch.setenv(functions.ALLOW, "1")
     assert plan_of(noise="package.model:readout").engines[0].noise.startswith("package.model:readout@")
     assert (folder / "ran").exists()
+
+
+def test_files_of_any_name_hold_functions(folder, monkeypatch):
+    monkeypatch.setenv(functions.ALLOW, "1")
+    path = folder / "my @ö's" / "noise@v2 (1).py"
+    path.parent.mkdir()
+    shutil.copy("readout.py", path)
+    name = plan_of(noise=f"{path}:readout").engines[0].noise
+    assert functions.plain_name(name) == f"{path}:readout"
+    assert plan_of(noise=name).engines[0].noise == name
+    assert functions.plain_name("ssim") == "ssim"
 
 
 def test_packages_around_a_module_need_consent_too(folder, monkeypatch):
@@ -427,12 +439,31 @@ def test_a_wrong_sample(allowed, body, words):
         kinds.open_study(allowed / "study", "preview", allowed / "results")
 
 
+@pytest.mark.parametrize("section", ["object", "probe"])
+def test_a_start_cannot_change_the_data(allowed, data, section):
+    body = "dataset.patterns[...] = 1\n    return np.ones({}, complex)"
+    arguments, shape = ("dataset, state", "state.object.shape") if section == "object" else ("dataset", "(2, 2)")
+    (allowed / "own.py").write_text(f"{HEAD}def start({arguments}):\n    {body.format(shape)}\n")
+    with pytest.raises(InputError, match=r"must not fail, and it did in .*own\.py, line \d+; got .*read-only"):
+        make_plan(engines=[{"engine": "lsqml"}], **{section: {"method": "own.py:start"}})
+
+
+def test_a_sample_is_the_same_at_each_call(allowed):
+    (allowed / "own.py").write_text(
+        "import ase\nimport numpy as np\n\n\ndef atom(extent_a):\n    ny, nx = extent_a\n"
+        "    return ase.Atoms('Au', [[nx * np.random.rand(), 1, 1]], cell=(nx, ny, 6))\n"
+    )
+    with pytest.raises(InputError, match="must give the same atoms whenever it is called"):
+        SAMPLES.full_name("own.py:atom")
+
+
 @pytest.mark.parametrize(
     "body, words",
     [
         ("return None", "own.py:load: must give real patterns .*got NoneType"),
         ("return np.zeros((2, 3))", r"must give real patterns .*got shape \(2, 3\) of float64"),
         ("return open(path + 'x')", r"must not fail, and it did in .*line 5; got TypeError"),
+        ("return np.broadcast_to(np.uint8(1), (10**5, 10**6, 4, 4))", r"100000000000 frames: needs .* GiB of memory"),
     ],
 )
 def test_a_wrong_loader(allowed, body, words, capsys):

@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 
 from ptydesign.experiment.carried import carried
 from ptydesign.experiment.config import OPTIMISED
+from ptydesign.experiment.gained import apart, maximised
 from ptydesign.experiment.tables import FAILED, LEAST_SSIM, ExperimentTables
 from ptydesign.experiment.words import setting
 from ptydesign.study.decide import ALIKE as TIED
@@ -76,7 +77,7 @@ def compare(tables: ExperimentTables, simulator: str, score: str = "ssim") -> li
 
 def sentences(tables: ExperimentTables) -> list[str]:
     """One-sentence findings."""
-    said = (_gain, _decided, _failed, _blank, carried, _dosed, _independent, _search, _edges, _few)
+    said = (_gain, maximised, apart, _decided, _failed, _blank, carried, _dosed, _independent, _search, _edges, _few)
     found = (say(tables) for say in said)
     return [text for text in found if text]
 
@@ -112,8 +113,8 @@ def _gain(tables: ExperimentTables) -> str:
     lost = f" ({FAILED})" if best.failed[1] else ""
     above = sum(pair.verdict == BETTER for pair in shown)
     parts = [f"higher at {above} of {len(pairs)} doses"]
-    for verdict, words in ((ALIKE, ALIKE), (WORSE, "lower"), (UNJUDGED, "not to be judged by a single pair")):
-        doses = [dose_text(pair.dose) for pair in shown if pair.verdict == verdict]
+    for said, words in ((ALIKE, ALIKE), (WORSE, "lower"), (UNJUDGED, "not to be judged by a single pair")):
+        doses = [dose_text(pair.dose) for pair in shown if pair.verdict == said]
         parts += [f"{words} at {', '.join(doses)}"] if doses else []
     return (
         f"SSIM of the optimised settings against the {tables.reference} settings, by {_pairs(pairs)}: "

@@ -28,6 +28,8 @@ def write_storage(results: Path, file: Path) -> list[str]:
 
     if file.exists():
         raise InputError("output", "must not exist yet", str(file), "Give another name.")
+    if "?" in str(file.absolute()):  # an address of a storage ends there
+        raise InputError("output", "must have no ? in its path", str(file), "Give another name.")
     if not file.absolute().parent.is_dir():
         raise InputError("output", "must be in a folder that exists", str(file), "Make the folder.")
     tables, made = read_tables(results), []

@@ -65,6 +65,7 @@ def import_file(
     where = None if positions is None else _read_positions(positions, positions_unit)
     frames = read_frames(file, format, c.scan_shape, raw, c.scan_last, loader)
     block = memory.block_bytes(bound, 4 * np.prod(frames.pixels) + frames.frame_bytes)
+    memory.check_room(memory.ORDER_BYTES * frames.count, bound, f"{frames.count} frames")
     order = order_of(frames, c.scan_shape, c.reshape, c.skip_frames, c.scan_crop, None if where is None else len(where))
     good = np.ones(frames.pixels, bool) if frames.good is None else frames.good
     if mask is not None:

@@ -8,6 +8,7 @@ from ptydesign.machine import GIB, free_bytes
 PART = 0.5  # of what is free
 BLOCKS = 8  # as large as a block: what is read, its counts, what is made of them, and the library's own copies
 LEAST_BLOCK = 2**16
+ORDER_BYTES = 64  # of a frame: its place in file and scan, its total, whether it is kept
 
 
 def bound_bytes(memory_gib: float | None) -> float:

@@ -8,8 +8,9 @@ its scale doesn't matter.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Complex
@@ -23,6 +24,7 @@ from ptydesign.reconstruct.direct import METHODS
 from ptydesign.types import Dataset, ReconState
 from ptydesign.units import wavelength_a
 
+Given = TypeVar("Given", Dataset, ReconState)
 ObjectFunction = Callable[[Dataset, ReconState], Complex[np.ndarray, "*slice y x"]]
 ProbeFunction = Callable[[Dataset], Complex[np.ndarray, "*mode ny nx"]]
 
@@ -63,11 +65,22 @@ def _check_aperture(semiangle_rad: float, edge_rad: float) -> None:
         )
 
 
+def _to_read(given: Given) -> Given:
+    """The same, whose arrays can't be changed in place: a run goes on with them."""
+    shown = copy.copy(given)
+    for name, value in vars(given).items():
+        if isinstance(value, np.ndarray):
+            view = value.view()
+            view.flags.writeable = False
+            object.__setattr__(shown, name, view)
+    return shown
+
+
 def _object(function: Any, place: Place) -> ObjectFunction:
     call = guarded(function, place)
 
     def start(dataset: Dataset, state: ReconState) -> Complex[np.ndarray, "*slice y x"]:
-        value, shape = np.asarray(call(dataset, state)), state.object.shape
+        value, shape = np.asarray(call(_to_read(dataset), _to_read(state))), state.object.shape
         tried.shaped(place, value, shape if value.ndim == 3 else shape[1:], "a transmission on the canvas", "c")
         tried.finite(place, value)
         return value
@@ -80,7 +93,7 @@ def _probe(function: Any, place: Place) -> ProbeFunction:
     call = guarded(function, place)
 
     def start(dataset: Dataset) -> Complex[np.ndarray, "*mode ny nx"]:
-        value, pixels = np.asarray(call(dataset)), dataset.grid.shape
+        value, pixels = np.asarray(call(_to_read(dataset))), dataset.grid.shape
         tried.shaped(place, value, (*value.shape[: value.ndim == 3], *pixels), "a probe in the patterns' window", "c")
         tried.finite(place, value)
         if not np.any(value):

@@ -42,7 +42,10 @@ def _taken(function: Any, place: Place) -> Build:
         atoms.pbc = True
         return atoms
 
-    build(TINY_A)
+    first, again = build(TINY_A), build(TINY_A)
+    if len(first) != len(again) or np.any(first.positions != again.positions) or np.any(first.numbers != again.numbers):
+        rule = "must give the same atoms whenever it is called: jobs and simulators call it anew"
+        raise place.error(rule, "others at the second call", "Give its random generator a seed.")
     return build
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ptydesign.study.kind import Run
 
 from ptydesign.errors import InputError
+from ptydesign.functions import plain_name
 from ptydesign.session import Session
 
 EVERY_S = 10.0  # between two lines
@@ -204,7 +205,7 @@ def progress_line(
     if good:
         dose = max(good, key=lambda t: t["t"])["dose"]
         best = max(t["value"] for t in good if t["dose"] == dose)
-        words, sign = METRICS.get(metric, (metric, 1))
+        words, sign = METRICS.get(metric, (plain_name(metric), 1))
         parts.append(f"best {words} {sign * best:.4g} at {dose:g} {unit}")
     failed = len(trials) - len(good)
     if failed:

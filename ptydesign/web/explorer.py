@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -39,6 +40,7 @@ from ptydesign.study.cost import fft_rate
 from ptydesign.study.file import DEFAULT_SCALE, folder_name
 from ptydesign.units import MRAD, wavelength_a
 from ptydesign.web.pattern import Specimen
+from ptydesign.yamls import read_text
 
 SPECIMEN_BYTES = 2**29  # of one plan's specimens that are kept
 QUICK_FIELD_A, QUICK_SWEEPS, QUICK_MARGIN = 10.0, 20, 0.5
@@ -313,34 +315,45 @@ class Explorer:
         values = {n: float(f"{getattr(knobs, n):.4g}") for n in NAMES}
         line = "expert: {" + ", ".join(f"{name}: {value:g}" for name, value in values.items()) + "}"
         without = re.sub(
-            r"(?m)^expert:.*\n(?:[ \t]+.*\n|[ \t]*\n(?=[ \t]+\S))*", "", text if text.endswith("\n") else text + "\n"
+            r"(?m)^expert:.*\n(?:[ \t]+.*\n|[}\]].*\n|[ \t]*\n(?=[ \t]+\S))*",
+            "",
+            text if text.endswith("\n") else text + "\n",
         )
         return f"{without.rstrip()}\n\n{line}\n"
 
     def write(self, knobs: Knobs, path: Path) -> None:
         """Write a plan file with these settings as the expert's: this plan's own, or a new one. Raises InputError, and
         leaves what there is, if it isn't a valid plan."""
-        import yaml
-
         path, text = Path(path), self.with_expert(knobs)
         if path.suffix not in (".yaml", ".yml"):
             raise InputError("plan", "must end in .yaml", path.name, "Give another name.")
         if path.exists() and path.resolve() != self.file.resolve():
             raise InputError("plan", "must not exist yet", path.name, "Give another name.")
-        content = yaml.safe_load(text)
+        content, moves = read_text(text, path.name), path.parent.resolve() != self.file.parent.resolve()
         file = (content.get("sample") or {}).get("file")
         if isinstance(file, str):
             content["sample"]["file"] = str((self.file.parent / file).resolve())
-            if path.parent.resolve() != self.file.parent.resolve():
-                text = text.replace(file, content["sample"]["file"])
+            if moves:
+                told = rf"(\bfile:[ \t]*)(?P<quote>[\"']?){re.escape(file)}(?P=quote)"
+                text = re.sub(told, lambda found: found[1] + _quoted(content["sample"]["file"]), text)
         name = content.get("instrument")
         if isinstance(name, str):
-            kept = find_instrument(name, self.file.parent).resolve()
-            content["instrument"] = str(kept)
-            if path.parent.resolve() != self.file.parent.resolve():
-                text = re.sub(r"(?m)^(instrument:[ \t]*)\S.*$", rf"\g<1>{kept}", text)
+            content["instrument"] = str(find_instrument(name, self.file.parent).resolve())
+            if moves:
+                told = r"(?m)^(instrument:[ \t]*)\S.*$"
+                text = re.sub(told, lambda found: found[1] + _quoted(content["instrument"]), text)
+        if moves and read_text(text, path.name) != content:
+            rule = (
+                "must name its files as `file: NAME` and `instrument: NAME`, each in one line, to be written elsewhere"
+            )
+            raise InputError("plan", rule, self.file.name, f"Copy it into {path.parent}, and open it there.")
         make_plan(content, self.plan.study, self.scale)
         files.write_text(path, text)
+
+
+def _quoted(text: str) -> str:
+    """A text as YAML has it, whatever is in it."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _timed(operation: Operation) -> Operation:

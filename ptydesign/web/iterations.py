@@ -18,7 +18,7 @@ from ptydesign.reconstruct.log import FILE
 from ptydesign.session import DONE, FAILED, Session
 from ptydesign.units import NM
 from ptydesign.waves import all_modes
-from ptydesign.web.lines import Lines
+from ptydesign.web.lines import Lines, number
 from ptydesign.web.runs import by_sweep
 
 LOG_BYTES = 20_000  # of a log that are shown
@@ -103,7 +103,8 @@ class Reconstruction:
         fresh = self._lines.update()
         if fresh:
             items = by_sweep(self._lines.items)
-            self.losses = [(int(i["sweep"]), float(i["loss"])) for i in items if isinstance(i.get("loss"), int | float)]
+            found = [(int(item["sweep"]), number(item.get("loss"))) for item in items]
+            self.losses = [(sweep, loss) for sweep, loss in found if loss is not None]
         known = [int(path.stem.rpartition("-")[2]) for path in iterations(self.path) if _numbered(path)]
         fresh = fresh or known != self.sweeps
         self.sweeps = known
@@ -128,20 +129,23 @@ class Reconstruction:
         optics = self.about.get("optics")
         if not isinstance(optics, dict):
             return {}
+
+        def value(name: str) -> float:
+            return number(optics.get(name)) or 0.0
+
         return {
-            "defocus_nm": optics.get("defocus_a", 0.0) / NM,
-            "astigmatism_nm": optics.get("astigmatism_a", 0.0) / NM,
-            "astigmatism_deg": np.degrees(optics.get("astigmatism_angle_rad", 0.0)),
-            "coma_um": optics.get("coma_a", 0.0) / NM / 1e3,
-            "coma_deg": np.degrees(optics.get("coma_angle_rad", 0.0)),
-            "cs_mm": optics.get("cs_a", 0.0) / NM / 1e6,
+            "defocus_nm": value("defocus_a") / NM,
+            "astigmatism_nm": value("astigmatism_a") / NM,
+            "astigmatism_deg": float(np.degrees(value("astigmatism_angle_rad"))),
+            "coma_um": value("coma_a") / NM / 1e3,
+            "coma_deg": float(np.degrees(value("coma_angle_rad"))),
+            "cs_mm": value("cs_a") / NM / 1e6,
         }
 
     def semiangle_rad(self) -> float | None:
         """Of the aperture, as the run was told."""
         optics = self.about.get("optics")
-        value = optics.get("semiangle_rad") if isinstance(optics, dict) else None
-        return float(value) if isinstance(value, int | float) else None
+        return number(optics.get("semiangle_rad")) if isinstance(optics, dict) else None
 
     def log(self) -> str:
         """The end of its log."""

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import ptydesign
 import ptydesign.study
-from ptydesign import files, hdf5
+from ptydesign import files, functions, hdf5
 from ptydesign.config import build
 from ptydesign.errors import InputError
 from ptydesign.planning.load import study_name
@@ -28,6 +26,8 @@ from ptydesign.reconstruct.plan import Plan
 from ptydesign.session import RUNNING, Session
 from ptydesign.study.file import DEFAULT_SCALE, FOLDER_NAME, SCALES, folder_name
 from ptydesign.web.folder import Folder
+from ptydesign.web.lines import number, whole
+from ptydesign.yamls import read_text
 
 RULES = Path(ptydesign.study.__file__).parent / "study.smk"
 PROFILE = RULES.parent / "profiles" / "default"
@@ -83,9 +83,10 @@ def go_on(folder: Folder, run: Path) -> Started:
             if said.get(name):
                 checkpoint = _inside(folder, said, name)
         resume = ["--resume", str(checkpoint)] if checkpoint.is_file() else []
-        seed = said.get("seed", 0)
-        paths = said.get("further_files") or []
-        further = [_inside(folder, {"data_file": path}, "data_file") for path in paths]
+        seed, heldout, paths = whole(said.get("seed")) or 0, number(said.get("heldout")), said.get("further_files")
+        further = [
+            _inside(folder, {"data_file": one}, "data_file") for one in (paths if isinstance(paths, list) else ())
+        ]
         words = [
             "reconstruct",
             *map(str, [data, *further, plan]),
@@ -96,9 +97,9 @@ def go_on(folder: Folder, run: Path) -> Started:
             "--quiet",
             *resume,
         ]
-        if isinstance(said.get("heldout"), int | float):
-            words += ["--heldout", str(said["heldout"])]
-        return _start(_ptydesign(*words, "--seed", str(int(seed))), output.parent, run / LOG)
+        if heldout is not None:
+            words += ["--heldout", str(heldout)]
+        return _start(_ptydesign(*words, "--seed", str(seed)), output.parent, run / LOG)
     return start_study(folder, *study_of(run))
 
 
@@ -169,7 +170,7 @@ def start_reconstruction(
     """Start a reconstruction. data: name of a dataset, or of an instrument's file, which is imported with `calibration`
     (YAML) first; plan: its text; output: name of the file to write, in the folder. Raises InputError."""
     source = folder.find(data)
-    check_plan(plan)
+    check_plan(folder, plan)
     target = check_output(folder, output)
     live = target.with_suffix(SUFFIX)
     plan_file = target.with_suffix(PLAN_SUFFIX)
@@ -202,28 +203,17 @@ def check_output(folder: Folder, output: str) -> Path:
     return target
 
 
-def check_plan(text: str) -> Plan:
-    """The plan of a text. Raises InputError naming the field."""
-    return build(Plan, _yaml(text, "plan"), "plan")
+def check_plan(folder: Folder, text: str) -> Plan:
+    """The plan of a text, as the command reads it from a file in the folder. Raises InputError naming the field."""
+    with functions.within(folder.path):
+        return build(Plan, read_text(text, "plan"), "plan")
 
 
 def check_calibration(text: str) -> None:
     """Raise InputError for a text that is no calibration, naming the field."""
     from ptydesign.instruments.calibration import Calibration
 
-    build(Calibration, _yaml(text, "calibration"), "calibration")
-
-
-def _yaml(text: str, name: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f"line {where.line + 1}" if where else "this text"
-        raise InputError(name, "must be YAML", line, str(getattr(error, "problem", ""))) from None
-    if not isinstance(content, dict):
-        raise InputError(name, "must be keys with values", text[:60] or "nothing", "As `engines: [...]`.")
-    return content
+    build(Calibration, read_text(text, "calibration"), "calibration")
 
 
 def _kind(path: Path) -> str:
@@ -235,7 +225,7 @@ def _kind(path: Path) -> str:
 
 def _inside(folder: Folder, said: dict[str, Any], name: str) -> Path:
     """A file that a session names, in the folder. Raises InputError for one elsewhere."""
-    path = Path(str(said.get(name) or "nothing")).resolve()
+    path = Path(str(said.get(name) or "nothing").replace("\0", "?")).resolve()
     if not path.is_relative_to(folder.path):
         mend = "Type its command again, or serve a folder that holds all of its files."
         raise InputError(name.removesuffix("_file"), "must lie in the folder that the page shows", str(path), mend)

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 2**28  # of one file: more is no progress of a run
+MOST = 10**9  # of sweeps, trials or cores: more is nobody's count
+
+
+def number(value: Any) -> float | None:
+    """A finite number as a float; None for anything else that a file may say."""
+    with suppress(OverflowError):  # an integer that no float holds
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    return None
+
+
+def whole(value: Any) -> int | None:
+    """A count; None for anything else that a file may say."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST else None
 
 
 class Lines:
@@ -35,7 +50,7 @@ class Lines:
             whole = text.rfind(b"\n") + 1  # the last line may be half written
             self._offset += whole
             for line in text[:whole].splitlines():
-                with suppress(ValueError):
+                with suppress(ValueError, RecursionError):
                     item = json.loads(line)
                     if isinstance(item, dict):
                         self.items.append(item)

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from ptydesign import hdf5
 from ptydesign.errors import InputError
+from ptydesign.functions import plain_name
 from ptydesign.readable import unreadable
 from ptydesign.reconstruct.live import SUFFIX
 from ptydesign.session import DONE, SILENT, STOPPED, Session
 from ptydesign.study.file import OLD_RESOLVED, RESOLVED
 from ptydesign.study.progress import METRICS, seconds_left
 from ptydesign.web.folder import Folder, link_in
-from ptydesign.web.lines import Lines
+from ptydesign.web.lines import Lines, number, whole
+from ptydesign.yamls import glance
 
 STUDY, PLAN, RECONSTRUCTION, DATASET = "study", "plan", "reconstruction", "dataset"
 WAITING = "waiting"
 UNREADABLE = "unreadable"
 LINKED = "It holds a link, {}, and links may lead anywhere."
 MOST_CACHED = 2000
+LONGEST_TITLE = 200  # letters
 INSTRUMENT_SUFFIXES = (
     ".mib",
     ".hdr",
@@ -125,7 +125,7 @@ class Runs:
                 folders[:] = []
                 continue
             for name in files:
-                if name.endswith((".yaml", ".yml")) and _is_plan(self._cached(path / name, "yaml", _yaml)):
+                if name.endswith((".yaml", ".yml")) and _is_plan(self._cached(path / name, "yaml", glance)):
                     found.append(path if name == "study.yaml" else path / name)
         return [self.folder.name(path) for path in found]
 
@@ -133,7 +133,7 @@ class Runs:
         """Whether a folder holds a study's results. The old name of resolved.yaml is that of many a plan, too."""
         if RESOLVED in files or OLD_RESOLVED not in files:
             return RESOLVED in files
-        content = self._cached(path / OLD_RESOLVED, "yaml", _yaml)
+        content = self._cached(path / OLD_RESOLVED, "yaml", glance)
         return isinstance(content, dict) and "resolved" in content
 
     def _study(self, path: Path) -> Run:
@@ -141,7 +141,7 @@ class Runs:
             return Run(self.folder.name(path), STUDY, "", path.name, UNREADABLE, LINKED.format(link))
         session = Session(path / "logs")
         said, name = session.read(), self.folder.name(path)
-        made = self._cached(path / (RESOLVED if (path / RESOLVED).exists() else OLD_RESOLVED), "yaml", _yaml)
+        made = self._cached(path / (RESOLVED if (path / RESOLVED).exists() else OLD_RESOLVED), "yaml", glance)
         if not isinstance(made, dict) or not isinstance(made.get("resolved"), dict):
             return Run(name, STUDY, "", path.name, UNREADABLE, "resolved.yaml says nothing of a study.")
         kind = str(said.get("kind") or made["resolved"].get("kind") or "experiment")
@@ -149,12 +149,12 @@ class Runs:
         noted = self._cached(file, str(said.get("version")), lambda p: _trials(p, said.get("version")))
         trials = {one: item for one, item in noted.items() if "spared" not in item}
         ended = noted.keys() - trials.keys()
-        values = [value for value in (_number(t.get("value")) for t in trials.values()) if value is not None]
-        total = said.get("total") if isinstance(said.get("total"), int) else 0
-        total -= sum(item["spared"] for item in noted.values() if isinstance(item.get("spared"), int))
+        values = [value for value in (number(t.get("value")) for t in trials.values()) if value is not None]
+        total = whole(said.get("total")) or 0
+        total -= sum(whole(item.get("spared")) or 0 for item in noted.values())
         finished = (path / "report.html").exists()
         state = session.state() or (DONE if finished else STOPPED)
-        cores = said.get("cores") if isinstance(said.get("cores"), int) else 1
+        cores = whole(said.get("cores")) or 1
         parts = said.get("parts") if isinstance(said.get("parts"), dict) else {}
         left = None
         if state == "running":
@@ -164,7 +164,7 @@ class Runs:
             name=name,
             sort=PLAN if kind in ("planning", "plan") else STUDY,
             kind=kind,
-            title=str(made.get("title") or path.name),
+            title=_title(made, path),
             state=state,
             reason=_reason(state, said) or ("" if finished or said else "It did not come to its report."),
             done=len(trials),
@@ -177,12 +177,12 @@ class Runs:
         )
 
     def _waiting(self, path: Path) -> list[Run]:
-        content = self._cached(path / "study.yaml", "yaml", _yaml)
+        content = self._cached(path / "study.yaml", "yaml", glance)
         if not isinstance(content, dict):
             return []
         kind = str(content.get("kind", "experiment"))
         sort = PLAN if kind in ("planning", "plan") else STUDY
-        return [Run(self.folder.name(path), sort, kind, str(content.get("title") or path.name), WAITING)]
+        return [Run(self.folder.name(path), sort, kind, _title(content, path), WAITING)]
 
     def _has_results(self, path: Path) -> bool:
         """Whether a study's folder in studies/ has results of any scale beside it."""
@@ -199,7 +199,7 @@ class Runs:
         if not said:
             return Run(self.folder.name(path), RECONSTRUCTION, "", path.stem, UNREADABLE, "No session.json in it.")
         lines = self._cached(path / "progress.jsonl", "sweeps", sweeps)
-        total = said.get("sweeps") if isinstance(said.get("sweeps"), int) else 0
+        total = whole(said.get("sweeps")) or 0
         last = lines[-1] if lines else {}
         return Run(
             name=self.folder.name(path),
@@ -212,7 +212,7 @@ class Runs:
             total=total,
             left_s=_left(lines, total) if state == "running" else None,
             spoke=session.spoke(),
-            best=_number(last.get("loss")),
+            best=number(last.get("loss")),
         )
 
     def _finished(self, path: Path) -> Run:
@@ -234,7 +234,7 @@ class Runs:
             return Run(name, RECONSTRUCTION, engines_of(said["plan"]), path.stem, STOPPED,
                        "A checkpoint: go on from it with `ptydesign reconstruct --resume`.",
                        len(loss), _sweeps(said["plan"]), spoke=_changed(path),
-                       best=_number(loss[-1]) if loss else None)  # fmt: skip
+                       best=number(loss[-1]) if loss else None)  # fmt: skip
         except (InputError, KeyError, TypeError, ValueError) as error:
             return Run(name, RECONSTRUCTION, "", path.stem, UNREADABLE, str(error))
 
@@ -305,8 +305,8 @@ def by_sweep(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The last line of each sweep, and none beyond the sweep at which the last resumed run is."""
     found: dict[int, dict[str, Any]] = {}
     for item in items:
-        sweep = item.get("sweep")
-        if isinstance(sweep, int):
+        sweep = whole(item.get("sweep"))
+        if sweep is not None:
             if found and sweep <= max(found):
                 found = {number: one for number, one in found.items() if number < sweep}
             found[sweep] = item
@@ -362,11 +362,10 @@ def _reason(state: str, said: dict[str, Any]) -> str:
 
 def _of(trials: dict[str, dict[str, Any]], said: dict[str, Any]) -> str:
     """What the best score is of: its metric and dose."""
-    scored = [one for one in trials.values() if _number(one.get("value")) is not None]
-    dose = _number(max(scored, key=lambda one: one["value"]).get("dose")) if scored else None
-    metric, sign = (
-        METRICS.get(said.get("metric"), ("score", 1)) if isinstance(said.get("metric"), str) else ("score", 1)
-    )
+    scored = [one for one in trials.values() if number(one.get("value")) is not None]
+    dose = number(max(scored, key=lambda one: one["value"]).get("dose")) if scored else None
+    named = said.get("metric")
+    metric, sign = METRICS.get(named, (plain_name(named), 1)) if isinstance(named, str) else ("score", 1)
     unit = "e/Å²" if said.get("unit") == "e/A^2" else str(said.get("unit") or "")
     return f"{'' if sign > 0 else '−'}{metric}" + (f" at {dose:,g} {unit}".rstrip() if dose is not None else "")
 
@@ -375,17 +374,8 @@ def _is_plan(content: Any) -> bool:
     return isinstance(content, dict) and {"instrument", "detector", "goal"} <= set(content)
 
 
-def _yaml(path: Path) -> Any:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with suppress(OSError, ValueError, yaml.YAMLError, RecursionError):
-        return yaml.load(path.read_text(encoding="utf-8"), loader)
-    return None
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    return None
+def _title(content: dict[str, Any], path: Path) -> str:
+    return str(content.get("title") or path.name)[:LONGEST_TITLE]
 
 
 def _changed(path: Path) -> float | None:

@@ -6,13 +6,14 @@ import errno
 import secrets
 import socket
 import sys
+import traceback
 import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptydesign.errors import InputError
+from ptydesign.errors import LONGEST, InputError, describe
 from ptydesign.web.folder import Folder
 from ptydesign.web.site import Site
 
@@ -111,8 +112,19 @@ def _passed_over(loop: Any, context: dict[str, Any]) -> None:
 
 
 def _bound(view: Callable[[Site], Any], site: Site) -> Callable[[], Any]:
-    """A function without arguments: Panel takes no partial one."""
-    return lambda: view(site)
+    """A function without arguments, as Panel takes them: a run whose files hold what none writes is a sentence."""
+
+    def page() -> Any:
+        try:
+            return view(site)
+        except Exception as error:
+            from ptydesign.web.views import shell
+
+            traceback.print_exc()
+            words = f"This can't be shown: its files hold what no run writes ({describe(error)[:LONGEST]})."
+            return shell.page("ptydesign", "", str(site.folder.path), shell.html(shell.error(words)))
+
+    return page
 
 
 def _free_port(address: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from ptydesign.config import build
 from ptydesign.design.settings import Observation, SearchConfig
 from ptydesign.design.space import Space, build_space
 from ptydesign.errors import InputError
+from ptydesign.functions import plain_name
 from ptydesign.session import DONE, Session
 from ptydesign.study.progress import METRICS
 from ptydesign.study.quantities import score_label, words_and_unit
@@ -26,7 +26,7 @@ from ptydesign.study.rounds import best_so_far
 from ptydesign.study.store import PointStore
 from ptydesign.study.tables import read_settings
 from ptydesign.web.contenders import Contender, Decision, decision, predicted
-from ptydesign.web.lines import Lines
+from ptydesign.web.lines import Lines, number
 from ptydesign.web.runs import latest
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Trials:
         metric = self.session.read().get("metric")
         if not isinstance(metric, str):
             return "Score"
-        words, sign = METRICS.get(metric, (score_label(metric), 1))
+        words, sign = METRICS.get(metric, (score_label(plain_name(metric)), 1))
         return words if sign > 0 else f"−{words}"
 
     @property
@@ -128,12 +128,12 @@ class Trials:
         noted = latest(self._lines.items, self.session.read().get("version"))
         trials = {name: item for name, item in noted.items() if "spared" not in item}
         rows, points = [], []
-        for item in sorted(trials.values(), key=lambda one: _number(one.get("t")) or 0.0):
+        for item in sorted(trials.values(), key=lambda one: number(one.get("t")) or 0.0):
             name, point = str(item["trial"]), item.get("point")
-            value = _number(item.get("value"))
+            value = number(item.get("value"))
             status = str(item.get("status") or ("ok" if value is not None else "failed"))
-            rows.append((len(rows) + 1, name, search_of(name), _number(item.get("dose")), value, None,
-                         _number(item.get("s")), status, str(item.get("reason") or ""),
+            rows.append((len(rows) + 1, name, search_of(name), number(item.get("dose")), value, None,
+                         number(item.get("s")), status, str(item.get("reason") or ""),
                          str(item.get("key") or "")))  # fmt: skip
             points.append(_scalars(point) if isinstance(point, dict) else {})
         frame = pd.DataFrame(rows, columns=COLUMNS)
@@ -276,15 +276,9 @@ def _scalars(point: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pixel(value: Any) -> tuple[float, float] | None:
-    found = [_number(one) for one in value] if isinstance(value, list | tuple) else []
+    found = [number(one) for one in value] if isinstance(value, list | tuple) else []
     return (found[0], found[1]) if len(found) == 2 and all(found) else None
 
 
 def _is_key(key: Any) -> bool:
     return isinstance(key, str) and len(key) == 32 and set(key) <= set("0123456789abcdef")
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    return None

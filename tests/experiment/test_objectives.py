@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,11 @@ from ptydesign.cli import main
 from ptydesign.errors import InputError
 from ptydesign.experiment import search as steps
 from ptydesign.experiment.config import SearchObjective
+from ptydesign.experiment.findings import sentences
 from ptydesign.experiment.objectives import costs, front
+from ptydesign.experiment.tables import read_tables
 from ptydesign.study.acquisition import at_point
+from ptydesign.study.quantities import number as shown_number
 
 AGAINST = {"metric": "ssim", "width_px": 1.5, "against": ["time", "dose"], "current_pa": 5, "least_dwell_us": 20}
 SPACE = {
@@ -88,6 +92,14 @@ def test_the_front_is_in_a_table_a_figure_and_the_report(finished):
     assert f"the {table['front'].sum()} trials of the Pareto front" in " ".join(report.split())
 
 
+def test_a_winner_with_another_dose_than_the_experts_is_told(finished):
+    """Without it, the report would praise a design for the dose alone."""
+    best = pd.read_csv(finished.results / "tables" / "recommended.csv").set_index("parameter")["best"]
+    (said,) = [text for text in sentences(read_tables(finished.results)) if text.startswith("Caution: the optimised")]
+    dose = shown_number(best["applied_dose_e_per_a2"])
+    assert f"than the expert settings, {dose} e/Å² against 2,000 e/Å². The differences" in said
+
+
 def test_the_time_of_a_scan(finished):
     """positions x the time of an electron dose at 5 pA, or the shortest dwell."""
     config = at_point(finished.study.experiment, {"step_a": 2, "applied_dose_e_per_a2": 1000})
@@ -107,6 +119,12 @@ def test_trials_open_in_optuna(finished, tmp_path, capsys):
     file = tmp_path / "trials.db"
     assert main(["optuna", str(finished.results), "-o", str(file)]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "several-bo-2000"
+    spaced = tmp_path / "my trials.db"
+    assert main(["optuna", str(finished.results), "-o", str(spaced)]) == 0
+    assert shlex.split(capsys.readouterr().out.splitlines()[-1]) == ["optuna-dashboard", f"sqlite:///{spaced}"]
+    spaced.unlink()
+    assert main(["optuna", str(finished.results), "-o", str(tmp_path / "a?b.db")]) == 2
+    assert "must have no ? in its path" in capsys.readouterr().err
     study = optuna.load_study(study_name="several-bo-2000", storage=f"sqlite:///{file}")
     assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
     table = pd.read_csv(finished.results / "tables" / "trials.csv")

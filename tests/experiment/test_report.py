@@ -239,6 +239,18 @@ def test_trials_behind_the_ranges_are_counted(full, tmp_path):
     assert "few: caution" in write_report(folder).read_text()
 
 
+def test_designs_are_compared_in_what_was_maximised(full):
+    """Also where that is neither SSIM nor PSNR, which are always compared."""
+    tables = read_tables(full)
+    assert not any(text.startswith("What was maximised") for text in sentences(tables))
+    tables.study["objective"]["metric"] = "mine.py:corr@0123456789ab"
+    rows = tables["validation"]
+    rows["objective"] = np.where(rows["design"] == "optimised", 0.9, 0.5) + 0.01 * rows["repeat"]
+    (said,) = (text for text in sentences(tables) if text.startswith("What was maximised"))
+    assert said.startswith("What was maximised, mine.py:corr, in the same re-simulations: ")
+    assert "a difference of 0.4 (95 % interval 0.4 to 0.4: better)" in said
+
+
 def test_probe_radius():
     # 80 kV: wavelength 0.041757 A; 20 mrad, -55 nm: 550 A * 0.02 + 0.61 * 0.041757 / 0.02
     assert probe_radius_a(80, 20, -55) == pytest.approx(11 + 1.27359, abs=1e-4)

@@ -382,6 +382,11 @@ def test_estimate_counts_trials_and_grows_with_work(study):
     assert fft_rate(0.02) > 1e6
 
 
+def test_the_bar_of_trials_names_a_users_metric_without_its_hash():
+    line = progress_line({"a": {"value": 0.5, "t": 1.0, "dose": 10.0}}, 2, None, "e/A^2", "mine.py:corr@0123456789ab")
+    assert line == "ptydesign: 1/2 trials, best mine.py:corr 0.5 at 10 e/A^2"
+
+
 def test_progress_counts_each_trial_once_and_survives_a_cut_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(progress_module, "EVERY_S", 0.0)
     progress = Progress(tmp_path, 3, cores=2, version="v")

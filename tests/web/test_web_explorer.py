@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from ptydesign.types import Potential
 from ptydesign.web import explorer as explorers
 from ptydesign.web.explorer import QUICK_FIELD_A, QUICK_SWEEPS, Explorer, moved, quick
 from ptydesign.web.pattern import Specimen
+
+STUDIES = Path(__file__).parents[2] / "studies"
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +141,33 @@ def test_comments_of_a_plan_stay(tmp_path):
     assert "# for Tuesday" in text
     assert "# the end" in text
     assert text.count("expert:") == 1
+
+
+def test_braces_of_an_experts_setting_may_close_on_a_line_of_their_own(tmp_path):
+    path = write_plan(tmp_path / "mine.yaml")
+    path.write_text(path.read_text() + "expert: {\n  semiangle_mrad: 20,\n  step_a: 2\n}\n# the end\n")
+    one = Explorer(path, "smoke")
+    one.write(one.start(), path)
+    assert path.read_text().count("expert") == 1
+    assert yaml.safe_load(path.read_text())["expert"]["semiangle_mrad"] == one.start().semiangle_mrad
+    assert "# the end" in path.read_text()
+
+
+def test_a_plan_written_elsewhere_names_its_files_there(tmp_path):
+    """In a folder whose name YAML would read as something else; other words that are the file's name stay."""
+    folder = tmp_path / "it's: a #1"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "SrTiO3.cif").write_bytes((STUDIES / "plan_oxide" / "SrTiO3.cif").read_bytes())
+    sample = {"kind": "structure", "file": "SrTiO3.cif", "zone_axis": [0, 0, 1], "thickness_a": 7.81}
+    path = write_plan(folder / "sub" / "p.yaml", title="SrTiO3.cif, as it was sent", sample=sample)
+    one = Explorer(path, "smoke")
+    one.write(one.start(), folder / "new.yaml")
+    assert read_plan(folder / "new.yaml", "smoke")[0].title == "SrTiO3.cif, as it was sent"
+    content = path.read_text()
+    path.write_text(content.replace("file: SrTiO3.cif", "'file': SrTiO3.cif"))
+    with pytest.raises(InputError, match="must name its files as"):
+        one.write(one.start(), folder / "other.yaml")
+    assert not (folder / "other.yaml").exists()
 
 
 def test_a_camera_that_does_not_reach_the_resolution_says_so(tmp_path):

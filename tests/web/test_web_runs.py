@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 
 import pytest
@@ -81,6 +83,65 @@ def test_foreign_and_broken_files_are_named_and_break_nothing(tmp_path):
     assert runs["results/lowdose"].done == 31
     assert len(runs) == 3
     assert len(Trials(tmp_path / "results/lowdose").frame) == 31
+
+
+@pytest.mark.parametrize("text", ["title: " + "[" * 300_000, None], ids=["deep", "aliases"])
+def test_a_strangers_yaml_neither_ends_the_page_nor_fills_its_memory(tmp_path, text):
+    """libyaml ends the process where values are nested deep; ten aliases of ten of ten ... are written out by str()."""
+    if text is None:
+        text = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join(10 * [f'*a{i - 1}'])}]\n" for i in range(1, 12))
+        text += "title: *a11\n"
+    web_runs.study(tmp_path)
+    for name in ("studies/odd/study.yaml", "results/odd/resolved.yaml", "plan.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    code = (
+        "import sys; from ptydesign.web.folder import Folder; from ptydesign.web.runs import Runs; "
+        "runs = Runs(Folder(sys.argv[1])); print(*sorted(run.state for run in runs.find()), *runs.plans())"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert ran.stdout.split() == ["done", "unreadable"], ran.stderr
+
+
+@pytest.mark.parametrize("said", [
+    "[" * 200_000, '{"state": "running", "total": ' + 4000 * "9" + ', "cores": -1}', '{"state": [], "sweeps": 1e400}',
+])  # fmt: skip
+@pytest.mark.parametrize("line", [
+    "[" * 200_000, f'{{"sweep": {400 * "9"}, "loss": {400 * "9"}}}',
+    f'{{"trial": "a", "of": null, "value": {400 * "9"}, "dose": {400 * "9"}, "spared": {400 * "9"}, "s": []}}',
+])  # fmt: skip
+def test_what_no_run_says_of_itself_breaks_no_list(tmp_path, said, line):
+    pages = pytest.importorskip("ptydesign.web.views.runs", reason="the page needs the extra `web`")
+    results = web_runs.study(tmp_path, "odd", trials=1)
+    live = tmp_path / "x.live"
+    live.mkdir()
+    for folder in (results / "logs", live):
+        (folder / "session.json").write_text(said)
+        (folder / ".alive").touch()
+        (folder / "progress.jsonl").write_text(f"{line}\n")
+    runs = found(tmp_path)
+    assert runs.keys() == {"results/odd", "x.live"}
+    for run in runs.values():
+        assert pages.card(run)
+    assert pages.rest(list(runs.values()), "Runs")
+
+
+@pytest.mark.parametrize("said", [
+    {"seed": "abc"}, {"seed": None}, {"further_files": 5}, {"further_files": "abc"}, {"heldout": True}, {"seed": 1e400},
+], ids=str)  # fmt: skip
+def test_going_on_passes_over_what_no_run_says(tmp_path, monkeypatch, said):
+    live = tmp_path / "mine.live"
+    live.mkdir()
+    files = {f"{name}_file": str(tmp_path / file) for name, file in
+             (("data", "data.h5"), ("plan", "plan.yaml"), ("output", "out.h5"))}  # fmt: skip
+    (live / "session.json").write_text(json.dumps({"state": "stopped", **files, **said}))
+    monkeypatch.setattr(jobs, "_start", lambda command, *_: command)
+    command = jobs.go_on(Folder(tmp_path), live)
+    assert command[4:7] == ["reconstruct", str(tmp_path / "data.h5"), str(tmp_path / "plan.yaml")]
+    assert command[-2:] == ["--seed", "0"]
+    (live / "session.json").write_text(json.dumps({"state": "stopped", **files, "data_file": "a\0b"}))
+    with pytest.raises(InputError, match="must lie in the folder"):
+        jobs.go_on(Folder(tmp_path), live)
 
 
 def test_a_file_that_hdf5_finds_no_end_in_stops_nothing(tmp_path, monkeypatch):
@@ -273,6 +334,29 @@ def test_a_refusal_of_code_says_what_to_do_on_a_page(tmp_path, monkeypatch):
     assert "needs your consent" in said
     assert "PTYDESIGN_ALLOW_CODE=FOLDER ptydesign serve" in said
     assert "--allow-code" not in said
+
+
+def test_a_plan_on_a_page_is_read_as_the_command_reads_it(tmp_path, monkeypatch):
+    """Also code beside it, wherever the server was started; each problem stands there, one of code or not."""
+    start = pytest.importorskip("ptydesign.web.views.start", reason="the page needs the extra `web`")
+    monkeypatch.delenv("PTYDESIGN_ALLOW_CODE", raising=False)
+    (tmp_path / "mine.py").write_text("def noise(expected, measured, offset):\n    return (expected - measured) ** 2\n")
+    form = start.ReconstructionForm(Site(Folder(tmp_path)))
+    form.output.value = "fine.h5"
+
+    def said(plan):
+        form.plan.value = plan
+        form.submit(form._check, "good")
+        return form.wrong["plan"].object
+
+    assert "given twice" in said("engines: [{engine: epie}]\nengines: [{engine: lsqml}]")
+    assert "nested" in said("engines: " + 3000 * "[")
+    both = said("engines: [{engine: gradient, noise: 'mine.py:noise', objct_rate: 1}, {engine: lsqml, sweeps: x}]")
+    for words in ("mine.py", "consent", "objct_rate", "engines.1.sweeps"):
+        assert words in both
+    assert said("engines: [{engine: lsqml, object_step: 5e-1}]") == ""
+    monkeypatch.setenv("PTYDESIGN_ALLOW_CODE", str(tmp_path))
+    assert said("engines: [{engine: gradient, noise: 'mine.py:noise'}]") == ""
 
 
 def test_only_a_run_that_runs_is_stopped(tmp_path):

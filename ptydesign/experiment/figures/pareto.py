@@ -63,7 +63,7 @@ def _draw(tables: ExperimentTables) -> mpl.Figure:
         if len(doses) > 1:
             one.set_title(dose_text(dose))
     for one in axes[:, 0]:
-        one.set_ylabel(tables.objective[:1].upper() + tables.objective[1:])
+        one.set_ylabel(tables.objective)
     if more:
         figure.colorbar(dots, ax=axes, label=axis_label(more[0]))
     return figure

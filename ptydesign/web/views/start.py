@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import panel as pn
@@ -62,10 +63,8 @@ class Form:
             found = do()
         except InputError as error:
             first = next(iter(self.wrong))  # a file: what is wrong in it is beside its name
-            place = next(
-                (n for n in self.wrong if error.field == n or error.field.startswith((f"{n}.", f"{n}:"))), first
-            )
-            self.wrong[place].object = shell.error(_on_a_page(str(error)))
+            place = next((n for n in self.wrong if re.match(rf"{n}($|[.:,])", error.field)), first)
+            self.wrong[place].object = shell.error("\n".join(map(_on_a_page, str(error).splitlines())))
             return
         except OSError as error:
             self.says.object = shell.error(str(error))
@@ -84,7 +83,7 @@ class Form:
 
 
 def _on_a_page(words: str) -> str:
-    """An error whose mend is an option of the command line, as what to do here."""
+    """A line of an error whose mend is an option of the command line, as what to do here."""
     before, found, _ = words.partition(", say --allow-code")
     return (
         f"{before}, serve the page as `{ALLOW}=FOLDER ptydesign serve`: code of that folder may run."
@@ -100,6 +99,8 @@ class StudyForm(Form):
         super().__init__(site)
         names = site.runs.studies()
         names += [name for name in site.runs.plans() if name not in names]
+        if chosen and chosen not in names:  # as a study outside of studies/: why it can't start is said beside it
+            names.insert(0, chosen)
         self.study = pn.widgets.Select(name="Study in studies/, or a plan's file", options=names, width=430,
                                        value=chosen if chosen in names else (names[0] if names else None))  # fmt: skip
         self.scale = pn.widgets.Select(
@@ -191,7 +192,7 @@ class ReconstructionForm(Form):
         self.calibrated.visible = bool(self.data.value) and self.data.value in self.site.runs.instrument_files()
 
     def _check(self) -> None:
-        jobs.check_plan(self.plan.value)
+        jobs.check_plan(self.site.folder, self.plan.value)
         jobs.check_output(self.site.folder, self.output.value.strip())
         if self.calibrated.visible:
             jobs.check_calibration(self.calibration.value)
