@@ -78,7 +78,7 @@ class TunedConfig(Strict):
 class ReferenceConfig(DesignConfig):
     """The design to compare with: a name, and values of the experiment that differ from the `experiment` section."""
 
-    name: str = Field("expert", pattern=r"^[A-Za-z0-9_ ]+$")
+    name: str = Field("expert", min_length=1, max_length=40)
     """What tables and figures call the design."""
     tuned: TunedConfig = TunedConfig()
     """How its reconstruction is tuned at each dose, where the space has parameters of the reconstruction: a comparison
@@ -88,6 +88,9 @@ class ReferenceConfig(DesignConfig):
     def _named(self) -> ReferenceConfig:
         if self.name == OPTIMISED:
             raise InputError("name", "must differ from the optimised design's", self.name, "Call it expert.")
+        if "/" in self.name or self.name.strip(" .") != self.name or not self.name.isprintable():
+            rule = "must be words in one line, without a slash, and without a dot or a space at its ends"
+            raise InputError("name", rule, self.name, "Call it expert.")
         return self
 
 

@@ -422,3 +422,16 @@ def test_a_limit_of_positions_that_nothing_keeps_is_refused(tmp_path):
         with pytest.raises(InputError, match=rule) as error:
             resolved(tmp_path / rule[:5], most_positions=most, **more)
         assert error.value.field.endswith("study.yaml: most_positions")
+
+
+@pytest.mark.parametrize("name", ["", "optimised", "a/b", "two\nlines", " expert", "..", "x" * 41])
+def test_what_a_reference_may_not_be_called(name, tmp_path):
+    folder = write_study(tmp_path / "study", tiny(reference__name=name))
+    with pytest.raises(InputError, match="name"):
+        resolve(folder, "preview", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Müllers Wahl", "$5 & <b>", "専門家"])
+def test_a_reference_has_any_name_in_one_line(name, tmp_path):
+    folder = write_study(tmp_path / "study", tiny(reference__name=name))
+    assert resolve(folder, "preview", tmp_path).study.reference.name == name
