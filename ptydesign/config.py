@@ -24,6 +24,7 @@ MOST_ITEMS = 1000  # of a list in a file
 MOST_PROBLEMS = 12  # that are shown at once
 Count = Annotated[int, Field(ge=1, le=10_000)]  # of repeats, draws, sweeps: more is a slip of the keyboard
 MOST_LETTERS = 10_000  # of a text in a file
+LARGEST_WHOLE = 2**63 - 1  # number in a file: what a processor's integer holds
 # Largest magnitudes of numbers, by the names or the last parts of the names of keys: no instrument has more.
 LARGEST = {
     "thermal_sigma_a": 2.0,
@@ -36,6 +37,7 @@ LARGEST = {
     "mrad": 1e3,
     "deg": 1e4,
     "px": 16_384,
+    "bin": 1024,
     "pa": 1e9,
     "us": 1e9,
     "s": 1e7,
@@ -160,6 +162,9 @@ def _check_size(name: str, value: Any) -> None:
         raise InputError(name, f"must have at most {MOST_ITEMS} items", f"{len(value)} items", "List fewer.")
     if isinstance(value, str) and len(value) > MOST_LETTERS:
         raise InputError(name, f"must have at most {MOST_LETTERS} letters", value, "Shorten it.")
+    for number in () if isinstance(value, Mapping) else _scalars(value):  # a section looks after its own
+        if isinstance(number, int) and abs(number) > LARGEST_WHOLE:
+            raise InputError(name, f"must be at most {LARGEST_WHOLE}", number, "Remove the digits that are too many.")
     *words, unit = name.split("_")
     largest = LARGEST.get(name, LARGEST.get(unit) if words and "per" not in words else None)
     if largest is None:

@@ -6,6 +6,7 @@ import shlex
 import time
 from pathlib import Path
 
+import plan_files
 import pytest
 import study_files
 import yaml
@@ -61,6 +62,15 @@ def test_a_file_that_unfolds_into_a_huge_one_is_refused_in_a_moment(text, tmp_pa
     with pytest.raises(InputError, match="must hold at most 100000 values, nested at most 50 deep"):
         read_yaml(tmp_path / "study.yaml")
     assert time.process_time() - start < 2
+
+
+def test_a_whole_number_that_no_float_holds_is_refused_where_it_stands(tmp_path, capsys):
+    study_files.write_study(tmp_path / "mine", study_files.tiny(search__initial=10**400))
+    assert main(["check", str(tmp_path / "mine")]) == 2
+    assert "search.initial: must be at most" in capsys.readouterr().err
+    plan = plan_files.write_plan(tmp_path / "mine.yaml", detector__bin=10**400)
+    assert main(["card", str(plan)]) == 2
+    assert "detector.bin: must be at most" in capsys.readouterr().err
 
 
 def test_all_problems_of_a_file_are_said_at_once(tmp_path, capsys):
