@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def collect(resolved: Resolved) -> list[Path]:
         "validation": validation,
         "recommended": pd.DataFrame(_recommended_rows(resolved), columns=RECOMMENDED),
         "summary": _summary(study, validation, images),
-        "gains": pd.DataFrame(gain_rows(validation, study.reference.name, ssim_column(_reported_width(study)))),
+        "gains": pd.DataFrame(gain_rows(validation, study.reference.name, _compared(study))),
         "convergence": pd.DataFrame(_convergence_rows(trials)),
         "spectrum": pd.DataFrame(_spectrum_rows(resolved), columns=["dose_e_per_a2", "design", *spectra.COLUMNS]),
     }
@@ -130,13 +130,19 @@ def _decisions(resolved: Resolved) -> Iterable[dict[str, Any]]:
         yield resolved.read_json(scope.DECISION.format(**which))
 
 
-def gain_rows(validation: pd.DataFrame, reference: str, ssim: str) -> Iterable[dict[str, Any]]:
+def _compared(study: StudyConfig) -> dict[str, str]:
+    """Scores that both designs are compared in, and their columns: what was maximised is one of them."""
+    always = {"ssim": ssim_column(_reported_width(study)), "psnr_db": "psnr_db"}
+    return always if study.objective.metric in always else {**always, "objective": "objective"}
+
+
+def gain_rows(validation: pd.DataFrame, reference: str, compared: Mapping[str, str]) -> Iterable[dict[str, Any]]:
     """Optimised minus reference in the re-simulations of one number each, with the interval that holds 95 %.
 
-    ssim: the column of the SSIM that is reported."""
+    compared: scores, and their columns."""
     for (dose, simulator), rows in validation.groupby(["dose_e_per_a2", "simulator"], sort=False):
         both = [rows[rows["design"] == design] for design in (OPTIMISED, reference)]
-        for metric, column in (("ssim", ssim), ("psnr_db", "psnr_db")):
+        for metric, column in compared.items():
             scores = [dict(zip(r["repeat"], r[column].to_numpy(float), strict=True)) for r in both]
             shared = sorted(scores[0].keys() & scores[1].keys())
             found = difference(*([one[number] for number in shared] for one in scores))

@@ -19,7 +19,7 @@ ALGORITHMS = {
     "design": 3,  # first points, proposals, surrogate
     "decision": 5,  # trials after a search, its contenders, and draws that decide which wins
     "tuning": 1,  # trials, searches and tables of tuning studies
-    "collect": 8,  # tables
+    "collect": 9,  # tables
     "figures": 18,  # figures and report
     "planning": 10,  # cards, draws of errors, choice, limits
     "bound": 10,  # the Cramer-Rao bound of a plan, and what its simulations reach

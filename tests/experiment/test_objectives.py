@@ -14,6 +14,7 @@ import study_files
 from ptydesign import kinds
 from ptydesign.cli import main
 from ptydesign.errors import InputError
+from ptydesign.experiment import collect
 from ptydesign.experiment import search as steps
 from ptydesign.experiment.config import SearchObjective
 from ptydesign.experiment.findings import sentences
@@ -165,3 +166,21 @@ def test_a_dose_that_does_not_vary_is_no_objective(tmp_path):
     with pytest.raises(InputError, match=r"objective\.against: needs a space that varies the dose"):
         kinds.open_study(folder, "preview", tmp_path / "results")
     assert isinstance(folder, Path)
+
+
+@pytest.mark.parametrize("metric, compared", [("ssim", 2), ("psnr_db", 2), ("information", 3)])
+def test_gains_have_what_was_maximised(metric, compared, tmp_path):
+    objective = {"metric": metric, **({"width_px": 1.5} if metric == "ssim" else {})}
+    folder = study_files.write_study(tmp_path / "study", study_files.tiny(objective=objective))
+    scores = collect._compared(kinds.open_study(folder, "preview", tmp_path).resolved.study)
+    assert len(scores) == compared
+    draws = [("optimised", [3.0, 5.0, 4.0]), ("expert", [1.0, 2.0, 3.0])]
+    rows = [
+        {"design": design, "simulator": "jax", "dose_e_per_a2": 10.0, "repeat": n}
+        | dict.fromkeys(scores.values(), value)
+        for design, values in draws
+        for n, value in enumerate(values)
+    ]
+    found = pd.DataFrame(collect.gain_rows(pd.DataFrame(rows), "expert", scores))
+    assert list(found["metric"]) == list(scores)
+    assert list(found["difference"]) == pytest.approx([2.0] * compared)

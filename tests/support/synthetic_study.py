@@ -235,7 +235,7 @@ def make_decisions(doses) -> pd.DataFrame:
 
 
 def make_gains(validation: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(gain_rows(validation, "expert", "ssim_1.5px"))
+    return pd.DataFrame(gain_rows(validation, "expert", {"ssim": "ssim_1.5px", "psnr_db": "psnr_db"}))
 
 
 def make_spectrum(doses) -> pd.DataFrame:
