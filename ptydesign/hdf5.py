@@ -317,7 +317,7 @@ def _attributes(file: h5py.File, path: Path, kind: str, of: str | None, hashed: 
     """The JSON attributes of an open file, whose hash and whose place in a study are right."""
     try:
         content = json.loads(file.attrs["attributes"])
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: attributes", "must be JSON", str(error), "Write it again.") from None
     if not isinstance(content, dict):
         mend = "Write it again; docs/files.md says what it holds."

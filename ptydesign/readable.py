@@ -6,6 +6,7 @@ is in there nothing of Python's runs, not even Ctrl-C. A child may be lost.
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import subprocess
@@ -44,11 +45,16 @@ for path in paths:
 
 
 def check_readable(path: Path) -> None:
-    """Refuse an HDF5 file in which the library finds no end, or breaks down; other files are left to their readers.
-    Raises InputError."""
-    for found in unreadable([path]).values():
+    """Refuse an HDF5 file in which the library finds no end, or breaks down; other files are left to their readers. A
+    command may ask twice of a file. Raises InputError."""
+    if path.is_file() and (found := _trouble(path, path.stat().st_mtime_ns)):
         mend = "It is damaged: write it again, or give another file."
         raise InputError(str(path), "must be a file that the HDF5 library can read", found, mend)
+
+
+@functools.lru_cache(64)
+def _trouble(path: Path, changed_ns: int) -> str:
+    return unreadable([path]).get(path, "")
 
 
 def unreadable(paths: Iterable[Path]) -> dict[Path, str]:

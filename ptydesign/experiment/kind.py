@@ -38,7 +38,8 @@ def _unordered(resolved: Resolved) -> list[Which]:
 
 
 def _found(resolved: Resolved, dose: str) -> list[str]:
-    return [scope.winner(resolved.study, one).best_file for one in _helping(resolved, dose)]
+    study = resolved.study
+    return [scope.winner(study, one).best_file for one in scope.helping(study, dose)]
 
 
 def _contenders(resolved: Resolved, dose: str) -> list[str]:
@@ -46,14 +47,8 @@ def _contenders(resolved: Resolved, dose: str) -> list[str]:
     tuned = scope.tuned(study, dose)
     found = [scope.winner(study, dose).best_file]
     if study.decision.draws:
-        found = [scope.REFINED_FILE.format(dose=one) for one in _helping(resolved, dose)]
+        found = [scope.REFINED_FILE.format(dose=one) for one in scope.helping(study, dose)]
     return found if tuned is None else [*found, tuned.best_file]
-
-
-def _helping(resolved: Resolved, dose: str) -> list[str]:
-    """Doses whose trials help one, by their names."""
-    study = resolved.study
-    return [which["dose"] for which in scope.doses(study)] if study.decision.others else [dose]
 
 
 def _winner(resolved: Resolved, dose: str, simulator: str) -> list[str]:

@@ -24,7 +24,6 @@ from ptydesign.experiment.points import experiment_at
 from ptydesign.experiment.resolve import Resolved
 from ptydesign.experiment.search import Runner, all_observations, study_at
 from ptydesign.experiment.trial import Trial, objective_value
-from ptydesign.study.file import dose_name
 from ptydesign.study.progress import Progress
 
 FIRST = 20_000  # numbers of these draws of noise come after it, apart from all others
@@ -50,47 +49,37 @@ class Refined:
 
 def refine_search(resolved: Resolved, dose: str, progress: Progress | None = None) -> Path:
     """Go on after the search of a dose; write refined.json: the records of the trials, contenders, ranges, gain."""
-    study = resolved.study
-    at = {
-        dose_name(one): resolved.read_json(scope.winner(study, dose_name(one)).best_file) for one in _doses(study, dose)
-    }
-    found, attempts = at[dose], Attempts(Runner(resolved, progress), dose)
-    known = {name: found[name] for name in ("contenders", "tolerance", "worst")} | {"gain": None}
-    tried = {one["dose_e_per_a2"]: all_observations(resolved, scope.winner(study, name)) for name, one in at.items()}
-    contenders = {one["dose_e_per_a2"]: one["contenders"] for one in at.values()}
-    refined = refine(study, tried, found["dose_e_per_a2"], contenders, attempts, study.decision.refine)
-    known |= {} if refined is None else vars(refined)
-    content = {"dose_e_per_a2": found["dose_e_per_a2"], "refined": attempts.records, **known}
-    return resolved.write_json(scope.REFINED_FILE.format(dose=dose), content)
+    names = ("dose_e_per_a2", "contenders", "tolerance", "worst")
+    known = {}
+    for name in scope.helping(resolved.study, dose):
+        best = resolved.read_json(scope.winner(resolved.study, name).best_file)
+        known[name] = {"refined": [], "gain": None} | {one: best[one] for one in names}
+    return resolved.write_json(scope.REFINED_FILE.format(dose=dose), _further(Runner(resolved, progress), dose, known))
 
 
 def exchanged(runner: Runner, dose: str) -> dict[str, Any]:
     """As refined.json of a dose has it, after it tried what the other doses found when they were refined."""
-    study, resolved = runner.resolved.study, runner.resolved
-    at = {
-        dose_name(one): resolved.read_json(scope.REFINED_FILE.format(dose=dose_name(one)))
-        for one in _doses(study, dose)
-    }
-    known = at[dose]
-    if len(at) == 1:
-        return known
+    resolved = runner.resolved
+    names = scope.helping(resolved.study, dose)
+    known = {name: resolved.read_json(scope.REFINED_FILE.format(dose=name)) for name in names}
+    return known[dose] if len(known) == 1 else _further(runner, dose, known)
+
+
+def _further(runner: Runner, dose: str, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What is known of a dose after more trials. known: what is known of all doses that help it, by their names."""
+    resolved, study, own = runner.resolved, runner.resolved.study, known[dose]
     tried = {
         one["dose_e_per_a2"]: [
             *all_observations(resolved, scope.winner(study, name)),
             *(_observation(study, record) for record in one["refined"]),
         ]
-        for name, one in at.items()
+        for name, one in known.items()
     }
-    attempts = Attempts(runner, dose, known["refined"])
-    contenders = {one["dose_e_per_a2"]: one["contenders"] for one in at.values()}
-    left = study.decision.refine - sum(record["found"] == MODEL for record in known["refined"])
-    refined = refine(study, tried, known["dose_e_per_a2"], contenders, attempts, left)
-    return {**known, "refined": attempts.records, **({} if refined is None else vars(refined))}
-
-
-def _doses(study: StudyConfig, dose: str) -> Sequence[float]:
-    """Doses whose trials help one: all, or itself."""
-    return study.doses_e_per_a2 if study.decision.others else (scope.winner(study, dose).dose_e_per_a2,)
+    found = {one["dose_e_per_a2"]: one["contenders"] for one in known.values()}
+    left = study.decision.refine - sum(record["found"] == MODEL for record in own["refined"])
+    attempts = Attempts(runner, dose, own["refined"])
+    refined = refine(study, tried, own["dose_e_per_a2"], found, attempts, left)
+    return {**own, "refined": attempts.records, **({} if refined is None else vars(refined))}
 
 
 def refine(study: StudyConfig, tried: Tried, own: float, found: Found, attempt: Attempt, left: int) -> Refined | None:

@@ -115,6 +115,11 @@ def doses(study: StudyConfig) -> list[Which]:
     return [{"dose": dose_name(dose)} for dose in study.doses_e_per_a2]
 
 
+def helping(study: StudyConfig, dose: str) -> list[str]:
+    """Doses whose trials help one, by their names: all, or itself."""
+    return [which["dose"] for which in doses(study)] if study.decision.others else [dose]
+
+
 def refined(study: StudyConfig) -> list[Which]:
     """Jobs that go on after the search of a dose; none where nothing is drawn."""
     return doses(study) if study.decision.draws else []
